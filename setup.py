@@ -1,0 +1,71 @@
+"""Metadata of the package; tool settings live in pyproject.toml."""
+
+from pathlib import Path
+
+from setuptools import setup
+
+HERE = Path(__file__).parent
+
+MEMCACHE = ["pymemcache>=4.0"]
+DATASTORE = ["google-cloud-ndb>=2.3"]
+EXAMPLES = ["waitress>=3.0", "jinja2>=3.1"]
+TEST = [
+    *MEMCACHE,
+    *DATASTORE,
+    *EXAMPLES,
+    "pytest>=8.0",
+    "hypothesis>=6.100",
+    "WebTest>=3.0",
+    "requests>=2.31",
+    "ruff>=0.6",
+    "mypy>=1.11",
+    "build>=1.2",
+]
+
+
+def version() -> str:
+    """The version that the package itself states, without importing it."""
+    for line in (HERE / "webapp2_sessions" / "__init__.py").read_text("utf-8").splitlines():
+        if line.startswith("__version__"):
+            return line.split('"')[1]
+    raise RuntimeError("webapp2_sessions/__init__.py states no __version__")
+
+
+setup(
+    name="webapp2_sessions",
+    version=version(),
+    description="webapp2_extras.sessions for Python 3: signed cookies, memcached and Datastore",
+    long_description=(HERE / "README.md").read_text("utf-8"),
+    long_description_content_type="text/markdown",
+    license="Apache-2.0",
+    license_files=["LICENSE"],
+    packages=["webapp2_sessions"],
+    package_data={"webapp2_sessions": ["py.typed"]},
+    zip_safe=False,
+    python_requires=">=3.10",
+    # Plain "webapp2" would install 2.5.2, which is Python 2 only; naming a
+    # pre-release lets pip take 3.0.0b1.
+    install_requires=["webapp2>=3.0.0b1", "WebOb>=1.8.7"],
+    extras_require={
+        "memcache": MEMCACHE,
+        "datastore": DATASTORE,
+        "all": [*MEMCACHE, *DATASTORE],
+        "examples": EXAMPLES,
+        "test": TEST,
+    },
+    keywords="webapp2 sessions cookies memcached datastore appengine wsgi",
+    classifiers=[
+        "Development Status :: 4 - Beta",
+        "Environment :: Web Environment",
+        "Intended Audience :: Developers",
+        "Operating System :: OS Independent",
+        "Programming Language :: Python :: 3",
+        "Programming Language :: Python :: 3 :: Only",
+        "Programming Language :: Python :: 3.10",
+        "Programming Language :: Python :: 3.11",
+        "Programming Language :: Python :: 3.12",
+        "Programming Language :: Python :: 3.13",
+        "Topic :: Internet :: WWW/HTTP :: Session",
+        "Typing :: Typed",
+    ],
+)

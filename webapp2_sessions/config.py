@@ -1,0 +1,215 @@
+"""The configuration: every key, its default, and what it may be."""
+
+from __future__ import annotations
+
+import numbers
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import webob
+
+from webapp2_sessions import cookies
+from webapp2_sessions.errors import ConfigError
+
+__all__ = ["CONFIG_KEY", "UPSTREAM_MODULES", "SessionConfig", "check_max_age", "default_config"]
+
+#: Key of the session configuration in an application's ``config``.
+CONFIG_KEY = "webapp2_extras.sessions"
+
+#: Upstream's module names, also those from before webapp2 3.0, and the modules that stand in.
+UPSTREAM_MODULES = {
+    "webapp2_extras.sessions": "webapp2_sessions.sessions",
+    "webapp2_extras.securecookie": "webapp2_sessions.securecookie",
+    "webapp2_extras.appengine.sessions_memcache": "webapp2_sessions.sessions_memcache",
+    "webapp2_extras.appengine.sessions_ndb": "webapp2_sessions.sessions_ndb",
+    "webapp2_extras.sessions_memcache": "webapp2_sessions.sessions_memcache",
+    "webapp2_extras.sessions_ndb": "webapp2_sessions.sessions_ndb",
+}
+
+#: Default values. An application may change them before its configuration is first used.
+default_config: dict[str, Any] = {
+    "secret_key": None,
+    "cookie_name": "session",
+    "session_max_age": None,
+    "cookie_args": {
+        "max_age": None,
+        "domain": None,
+        "path": "/",
+        "secure": None,
+        "httponly": False,
+    },
+    "backends": {
+        "securecookie": "webapp2_sessions.sessions.SecureCookieSessionFactory",
+        "datastore": "webapp2_sessions.sessions_ndb.DatastoreSessionFactory",
+        "memcache": "webapp2_sessions.sessions_memcache.MemcacheSessionFactory",
+    },
+    "max_cookie_size": 4093,
+    "vary": True,
+    "memcache": {},
+    "datastore": {},
+}
+
+#: Defaults of ``config["memcache"]``; ``timeout`` is in seconds.
+MEMCACHE_DEFAULTS: dict[str, Any] = {
+    "servers": ("127.0.0.1:11211",),
+    "key_prefix": "session:",
+    "timeout": 1.0,
+}
+
+#: Defaults of ``config["datastore"]``; ``timeout`` is in seconds.
+DATASTORE_DEFAULTS: dict[str, Any] = {
+    "project": None,
+    "namespace": None,
+    "database": None,
+    "timeout": 5.0,
+    "cache": None,
+}
+
+Check = Callable[[str, object], object]
+
+_NEW_SECRET = "python -c 'import secrets; print(secrets.token_hex(32))'"
+
+
+class SessionConfig(dict[str, Any]):
+    """A checked session configuration, complete with defaults.
+
+    Unknown keys are kept. ``cookie_args`` and ``backends`` are copies of its own; ``cookie_args``
+    of the application replace the default ones as a whole, ``backends`` are added to them.
+
+    :param values: the application's values merged over the defaults.
+    :param response_class: the class of the application's responses, on which cookie arguments
+        are tried.
+    :raises ConfigError: a value is wrong.
+    """
+
+    def __init__(self, values: Mapping[str, Any], response_class: Any = webob.Response) -> None:
+        super().__init__({**default_config, **values})
+        for key, check in _CHECKS.items():
+            check(key, self[key])
+        cookies.check_arguments(self["cookie_args"], response_class)
+        self["cookie_args"] = dict(self["cookie_args"])
+        self["backends"] = {**default_config["backends"], **self["backends"]}
+        self["memcache"] = {**MEMCACHE_DEFAULTS, **self["memcache"]}
+        self["datastore"] = {**DATASTORE_DEFAULTS, **self["datastore"]}
+
+
+def check_max_age(key: str, value: object) -> None:
+    """Refuse a maximum age that is neither a number of seconds nor ``None``."""
+    if value is None or type(value) is int:
+        return
+    if not isinstance(value, numbers.Number) or isinstance(value, complex):
+        raise _wrong(key, value, "a number of seconds or None")
+
+
+def _wrong(key: str, value: object, allowed: str) -> ConfigError:
+    return ConfigError(key, f"must be {allowed}, not {type(value).__name__}")
+
+
+def _check_secret(key: str, value: object) -> None:
+    if value is not None and not isinstance(value, (str, bytes)):
+        raise _wrong(key, value, "str or bytes")
+    if not value:
+        raise ConfigError(
+            key,
+            f"is missing or empty in config[{CONFIG_KEY!r}]; make one with {_NEW_SECRET} and keep "
+            "it out of the source code",
+        )
+
+
+def _check_cookie_name(key: str, value: object) -> None:
+    try:
+        cookies.check_name(value)
+    except ConfigError as error:
+        raise ConfigError(key, str(error)) from None
+
+
+def _mapping(key: str, value: object) -> Mapping[Any, Any]:
+    if not isinstance(value, Mapping):
+        raise _wrong(key, value, "a dictionary")
+    return value
+
+
+def _check_backends(key: str, value: object) -> None:
+    for keyword, factory in _mapping(key, value).items():
+        if not (callable(factory) or isinstance(factory, str)):
+            raise _wrong(f"{key}[{keyword!r}]", factory, "a factory class or its dotted name")
+
+
+def _check_size(key: str, value: object) -> None:
+    if value is not None and (not isinstance(value, int) or value <= 0):
+        raise _wrong(key, value, "a positive number of bytes or None")
+
+
+def _check_bool(key: str, value: object) -> None:
+    if not isinstance(value, bool):
+        raise _wrong(key, value, "True or False")
+
+
+def _check_text(key: str, value: object) -> None:
+    if not isinstance(value, str):
+        raise _wrong(key, value, "text")
+
+
+def _check_optional_text(key: str, value: object) -> None:
+    if value is not None:
+        _check_text(key, value)
+
+
+def _check_timeout(key: str, value: object) -> None:
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not value > 0:
+        raise _wrong(key, value, "a positive number of seconds")
+
+
+def _check_servers(key: str, value: object) -> None:
+    servers = value if isinstance(value, (list, tuple)) else ()
+    if len(servers) != 1 or not isinstance(servers[0], str) or not servers[0]:
+        raise _wrong(key, value, 'a list of one server: ["host:port"] or ["unix:/path"]')
+
+
+def _check_key_prefix(key: str, value: object) -> None:
+    # 250 bytes is memcached's limit for a key; session ids and a hash take up to 70.
+    _check_text(key, value)
+    text = str(value)
+    if not text.isascii() or not text.isprintable() or " " in text or len(text) > 150:
+        raise _wrong(key, value, "at most 150 printable ASCII characters without spaces")
+
+
+def _check_cache(key: str, value: object) -> None:
+    if value not in (None, "memcache"):
+        raise _wrong(key, value, "'memcache' or None")
+
+
+def _section(checks: Mapping[str, Check]) -> Check:
+    """A check for a nested dictionary, of which every key has a check."""
+
+    def check(key: str, value: object) -> None:
+        for name, nested in _mapping(key, value).items():
+            if name not in checks:
+                known = ", ".join(checks)
+                raise ConfigError(f"{key}[{name!r}]", f"is unknown; known keys are {known}")
+            checks[name](f"{key}[{name!r}]", nested)
+
+    return check
+
+
+_CHECKS: dict[str, Check] = {
+    "secret_key": _check_secret,
+    "cookie_name": _check_cookie_name,
+    "session_max_age": check_max_age,
+    "cookie_args": _mapping,
+    "backends": _check_backends,
+    "max_cookie_size": _check_size,
+    "vary": _check_bool,
+    "memcache": _section(
+        {"servers": _check_servers, "key_prefix": _check_key_prefix, "timeout": _check_timeout}
+    ),
+    "datastore": _section(
+        {
+            "project": _check_optional_text,
+            "namespace": _check_optional_text,
+            "database": _check_optional_text,
+            "timeout": _check_timeout,
+            "cache": _check_cache,
+        }
+    ),
+}

@@ -1,0 +1,213 @@
+"""Cookies on the wire: reading a Cookie header, writing Set-Cookie, what may be sent at all."""
+
+from __future__ import annotations
+
+import functools
+import json
+import logging
+import re
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import webob
+from webob.request import BaseRequest
+
+from webapp2_sessions.errors import ConfigError
+
+__all__ = ["check_arguments", "check_name", "read_values", "unquote", "vary_on_cookie", "write"]
+
+logger = logging.getLogger(__name__)
+
+#: RFC 6265 section 4.1.1: a cookie's name is a token.
+_TOKEN = re.compile(r"[A-Za-z0-9!#$%&'*+\-.^_`|~]+")
+#: WebOb refuses these as names, since old parsers take them for attributes.
+_ATTRIBUTES = frozenset(
+    ("comment", "domain", "expires", "httponly", "max-age", "path", "samesite", "secure")
+)
+
+# The grammar by which webob.cookies reads a Cookie header, written so that a name without "="
+# is stepped over as a whole: WebOb's own pattern tries it again from each of its characters,
+# which takes quadratic time.
+_NAME_CHAR = r"\w~!@#$%^&*()+\-`.?|:/{}<>'"
+_VALUE = (
+    r'"(?:\\"|.)*?"'
+    r"|\w{3},\s[\w-]{9,11}\s[\d:]{8}\sGMT"
+    rf"|(?:[{_NAME_CHAR}=]|\\(?:[0-3][0-7][0-7]|.))*"
+)
+_COOKIE = re.compile(rf"([{_NAME_CHAR}=][{_NAME_CHAR}]*)(?:\s*=\s*({_VALUE}))?", re.ASCII)
+_ESCAPED = re.compile(rb"\\([0-3][0-7][0-7]|.)")
+
+#: What each argument of set_cookie() may be, for error messages.
+_ALLOWED = {
+    "max_age": "a number of seconds, a timedelta or None",
+    "domain": "text or None",
+    "path": "text or None",
+    "secure": "True, False or None",
+    "httponly": "True, False or None",
+    "samesite": "'strict', 'lax', 'none' (with secure) or None",
+    "comment": "text or None",
+    "overwrite": "True or False",
+}
+
+
+def check_name(name: object) -> None:
+    """Refuse a cookie name that cannot be sent.
+
+    :raises ConfigError: it is no text or no token by RFC 6265, begins with ``$``, or is the name
+        of a cookie attribute.
+    """
+    text = name.decode("latin-1") if isinstance(name, bytes) else name
+    if not isinstance(text, str):
+        raise ConfigError("cookie name", f"must be text, not {type(name).__name__}")
+    if not _TOKEN.fullmatch(text) or text[0] == "$" or text.lower() in _ATTRIBUTES:
+        raise ConfigError(
+            "cookie name",
+            f"{text!r} cannot be sent; allowed are ASCII letters, digits and !#$%&'*+-.^_`|~, "
+            "not beginning with $, and not the name of a cookie attribute such as 'path'",
+        )
+
+
+def check_arguments(
+    args: Mapping[str, Any], response_class: Any = webob.Response, key: str = "cookie_args"
+) -> None:
+    """Refuse cookie arguments with which no cookie can be sent.
+
+    They are tried on an empty response, so that whatever its ``set_cookie()`` takes is allowed
+    and nothing else.
+
+    :param args: keyword arguments for ``set_cookie()``.
+    :param response_class: the class of the responses that will be sent.
+    :param key: how to name the arguments in the error.
+    :raises ConfigError: naming the argument, its type and what is allowed.
+    """
+    try:
+        _rehearse_cached(response_class, frozenset(args.items()))
+    except Exception:
+        # Either a value cannot be hashed, which is fine, or the arguments are wrong.
+        _explain(dict(args), response_class, key)
+
+
+@functools.lru_cache(maxsize=256)
+def _rehearse_cached(response_class: Any, items: frozenset[tuple[str, Any]]) -> None:
+    _rehearse(response_class, dict(items))
+
+
+def _rehearse(response_class: Any, args: Mapping[str, Any]) -> None:
+    if getattr(response_class, "set_cookie", None) is webob.Response.set_cookie:
+        response_class = webob.Response
+    try:
+        response = response_class()
+    except TypeError:
+        return  # a response of the application's own that cannot be made without arguments
+    response.set_cookie("name", "value", **args)
+
+
+def _explain(args: dict[str, Any], response_class: Any, key: str) -> None:
+    """Raise a :class:`ConfigError` for the argument at fault, if there is one."""
+    for name, value in args.items():
+        # "secure" goes along, because samesite="none" is allowed only with it.
+        try:
+            _rehearse(response_class, {"secure": args.get("secure"), name: value})
+        except Exception as error:
+            allowed = _ALLOWED.get(str(name))
+            hint = f"allowed: {allowed}" if allowed else f"known are {', '.join(_ALLOWED)}"
+            raise ConfigError(
+                f"{key}[{name!r}]", f"{type(value).__name__} is refused ({error}); {hint}"
+            ) from error
+    try:
+        _rehearse(response_class, args)
+    except Exception as error:
+        raise ConfigError(key, f"refused together ({error})") from error
+
+
+def read_values(request: Any, name: str | bytes) -> list[str]:
+    """Return the values of all cookies of that name, the last in the header first.
+
+    No Cookie header makes this raise, and it takes linear time; what it finds is what
+    ``request.cookies`` of WebOb finds, where that does not fail.
+
+    :param request: a :class:`webob.Request`, or any object with a mapping ``cookies``.
+    :param name: the cookie's name.
+    """
+    if getattr(type(request), "cookies", None) is not BaseRequest.cookies:
+        value = request.cookies.get(name)  # another class's own way of reading cookies
+        return [value] if value else []
+    if isinstance(name, bytes):
+        name = name.decode("latin-1")
+    header = request.environ.get("HTTP_COOKIE", "")
+    if name not in header:
+        return []
+    found = [value for value in _values(header, name) if value]
+    found.reverse()
+    return found
+
+
+def _values(header: str, name: str) -> Iterator[str]:
+    for match in _COOKIE.finditer(header):
+        value = match[2]
+        if match[1] != name or value is None:
+            continue
+        if '"' in value or "\\" in value or not value.isascii():
+            try:
+                value = unquote(value.encode("latin-1")).decode("utf-8")
+            except UnicodeError:
+                continue  # not UTF-8, and so none of ours; WebOb raises here
+        yield value
+
+
+def unquote(value: bytes) -> bytes:
+    """Undo the quotes and octal escapes by which WebOb and browsers of old protect a value."""
+    if value[:1] == value[-1:] == b'"':
+        value = value[1:-1]
+    return _ESCAPED.sub(_unescape, value)
+
+
+def _unescape(match: re.Match[bytes]) -> bytes:
+    escaped = match[1]
+    return bytes((int(escaped, 8),)) if len(escaped) == 3 else escaped
+
+
+def write(
+    response: Any, name: str, value: bytes, data: Any, args: Mapping[str, Any], limit: int | None
+) -> None:
+    """Set a cookie, and log a warning if browsers will not take it.
+
+    :param response: a response with WebOb's ``set_cookie()``.
+    :param value: the serialized ``data``.
+    :param data: what the cookie holds; only its keys and their sizes are ever logged.
+    :param args: keyword arguments for ``set_cookie()``.
+    :param limit: the largest Set-Cookie header in bytes, ``None`` for no limit.
+    """
+    response.set_cookie(name, value, **args)
+    if limit is None:
+        return
+    headers = getattr(response, "headerlist", None)
+    size = len(headers[-1][1]) if headers else len(name) + 1 + len(value)
+    if size > limit:
+        logger.warning(
+            "The cookie %r has %d bytes and browsers drop it above %d: the visitor keeps the "
+            "former session. Largest keys: %s. Store less, or use a server-side backend.",
+            name,
+            size,
+            limit,
+            _largest_keys(data),
+        )
+
+
+def _largest_keys(data: Any) -> str:
+    """The three largest keys of a session with the sizes of their JSON, as text."""
+    if not isinstance(data, dict):
+        return "none"
+    sizes = {str(key)[:40]: len(json.dumps(value)) for key, value in data.items()}
+    largest = sorted(sizes, key=sizes.__getitem__, reverse=True)[:3]
+    return ", ".join(f"{key!r} ({sizes[key]} bytes)" for key in largest)
+
+
+def vary_on_cookie(response: Any) -> None:
+    """Tell caches that the response depends on the visitor's cookies (RFC 9110 12.5.5)."""
+    headers = getattr(response, "headers", None)
+    if headers is None:
+        return
+    present = [field.strip() for line in headers.getall("Vary") for field in line.split(",")]
+    if "*" not in present and "cookie" not in map(str.lower, present):
+        headers["Vary"] = ", ".join([*present, "Cookie"])

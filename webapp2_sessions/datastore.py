@@ -1,0 +1,113 @@
+"""Datastore by google-cloud-ndb: clients, contexts, deadlines and errors."""
+
+from __future__ import annotations
+
+import contextvars
+import os
+from collections.abc import Callable, Mapping
+from typing import Any, TypeVar
+
+from webapp2_sessions.clients import ClientRegistry
+from webapp2_sessions.errors import BackendError, BackendUnavailable, ConfigError, MissingDependency
+
+try:
+    from google.api_core import exceptions as api_errors
+    from google.auth.exceptions import GoogleAuthError
+    from google.cloud import ndb
+except ImportError:
+    raise MissingDependency("google-cloud-ndb", "datastore") from None
+
+__all__ = ["Datastore", "ndb", "service_address"]
+
+Result = TypeVar("Result")
+
+#: Where no credentials are found, looking for them can take 12 s; for so many seconds the
+#: failure is not repeated.
+_RETRY_AFTER = 30.0
+
+_clients: ClientRegistry[Any] = ClientRegistry(_RETRY_AFTER)
+
+#: The service's passing faults, after which the same request is worth another try.
+_PASSING = (api_errors.ServiceUnavailable, api_errors.Aborted, api_errors.InternalServerError)
+
+
+def service_address() -> str:
+    """Return where the service is: the emulator of the environment, or Google's."""
+    return os.environ.get("DATASTORE_EMULATOR_HOST") or "datastore.googleapis.com"
+
+
+class Datastore:
+    """Runs operations on Datastore in a context, with a deadline and with our errors.
+
+    :param settings: ``project``, ``namespace`` and ``database`` (``None`` for the environment's)
+        and ``timeout`` in seconds for each request.
+    """
+
+    def __init__(self, settings: Mapping[str, Any]) -> None:
+        self._client_settings = tuple(
+            settings.get(key) for key in ("project", "namespace", "database")
+        )
+        self._timeout: float = settings["timeout"]
+
+    @property
+    def options(self) -> dict[str, Any]:
+        """Options of each ndb call: its defaults would wait without end and retry by sleeping."""
+        return {"timeout": self._timeout, "retries": 0}
+
+    def run(self, operation: Callable[[], Result]) -> Result:
+        """Call ``operation()`` in the active ndb context, or in one of our own.
+
+        In a transaction of the application the operation runs outside of it: a session is not
+        part of what the transaction may roll back.
+
+        :raises BackendUnavailable: Datastore was not reached or did not answer in time.
+        :raises BackendError: Datastore refused.
+        """
+        try:
+            return self._run_in_context(lambda: _with_second_try(operation))
+        except GoogleAuthError as error:
+            raise self._unavailable("there are no credentials for it") from error
+        except (api_errors.DeadlineExceeded, api_errors.GatewayTimeout) as error:
+            raise self._unavailable(f"it did not answer within {self._timeout} s") from error
+        except (api_errors.ServerError, api_errors.RetryError) as error:
+            raise self._unavailable(f"it failed ({type(error).__name__})") from error
+        except api_errors.GoogleAPIError as error:
+            raise BackendError(
+                "datastore", service_address(), f"it refused ({type(error).__name__})"
+            ) from error
+
+    def _run_in_context(self, operation: Callable[[], Result]) -> Result:
+        context = ndb.get_context(raise_context_error=False)
+        if context is None:
+            client = _clients.get((service_address(), self._client_settings), self._connect)
+            with client.context():
+                return operation()
+        if context.in_transaction():
+            return contextvars.Context().run(_run_beside, context, operation)
+        return operation()
+
+    def _connect(self) -> Any:
+        project, namespace, database = self._client_settings
+        try:
+            return ndb.Client(project=project, namespace=namespace, database=database)
+        except OSError as error:
+            raise ConfigError(
+                "datastore['project']",
+                "is not set and not found in the environment; set it, or GOOGLE_CLOUD_PROJECT",
+            ) from error
+
+    def _unavailable(self, problem: str) -> BackendUnavailable:
+        return BackendUnavailable("datastore", service_address(), problem)
+
+
+def _with_second_try(operation: Callable[[], Result]) -> Result:
+    """Repeat once after a fault of the service; our operations can be repeated."""
+    try:
+        return operation()
+    except _PASSING:
+        return operation()
+
+
+def _run_beside(context: Any, operation: Callable[[], Result]) -> Result:
+    with context.client.context(namespace=context.get_namespace()):
+        return operation()

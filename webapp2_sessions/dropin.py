@@ -1,0 +1,75 @@
+"""Putting our modules in the place of upstream's, for applications that stay as they are."""
+
+from __future__ import annotations
+
+import importlib
+import importlib.abc
+import importlib.machinery
+import importlib.util
+import sys
+from collections.abc import Sequence
+from types import ModuleType
+
+from webapp2_sessions.config import UPSTREAM_MODULES
+
+__all__ = ["install_as_webapp2_extras"]
+
+#: Loaded at once: without optional dependencies, and webapp2_extras.auth has a reference.
+_EAGER = ("webapp2_extras.sessions", "webapp2_extras.securecookie")
+
+
+def install_as_webapp2_extras() -> None:
+    """Make ``webapp2_extras.sessions`` and its backends ours, for the whole process.
+
+    Call it before the first import of the application. Imports of ``webapp2_extras.sessions``,
+    ``.securecookie``, ``.appengine.sessions_memcache``, ``.appengine.sessions_ndb`` and of the
+    names before webapp2 3.0 then give our modules, also to ``webapp2_extras.auth``. The backends
+    are imported when the application imports them. Calling it again changes nothing.
+    """
+    if not any(isinstance(finder, _AliasFinder) for finder in sys.meta_path):
+        sys.meta_path.insert(0, _AliasFinder())
+    for upstream in UPSTREAM_MODULES:
+        _forget(upstream)
+    for upstream in _EAGER:
+        importlib.import_module(upstream)
+    auth = sys.modules.get("webapp2_extras.auth")
+    if auth is not None:
+        auth.__dict__["sessions"] = sys.modules["webapp2_extras.sessions"]
+
+
+def _forget(module_name: str) -> None:
+    """Undo an import, so that the next one finds our module."""
+    sys.modules.pop(module_name, None)
+    package, _, name = module_name.rpartition(".")
+    if package in sys.modules:
+        sys.modules[package].__dict__.pop(name, None)
+
+
+class _AliasFinder(importlib.abc.MetaPathFinder):
+    """Finds our modules under upstream's names."""
+
+    def find_spec(
+        self,
+        fullname: str,
+        path: Sequence[str] | None = None,
+        target: ModuleType | None = None,
+    ) -> importlib.machinery.ModuleSpec | None:
+        ours = UPSTREAM_MODULES.get(fullname)
+        return importlib.util.spec_from_loader(fullname, _AliasLoader(ours)) if ours else None
+
+
+class _AliasLoader(importlib.abc.Loader):
+    """Loads a module that has another name of its own."""
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+        self._spec: importlib.machinery.ModuleSpec | None = None
+
+    def create_module(self, spec: importlib.machinery.ModuleSpec) -> ModuleType:
+        module = importlib.import_module(self._name)
+        self._spec = module.__spec__
+        return module
+
+    def exec_module(self, module: ModuleType) -> None:
+        # The import system has just given it the alias's spec.
+        module.__spec__ = self._spec

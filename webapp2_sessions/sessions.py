@@ -1,0 +1,264 @@
+"""The session store of a request, and all names of ``webapp2_extras.sessions``."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import webapp2
+
+from webapp2_sessions import cookies
+from webapp2_sessions.config import (
+    CONFIG_KEY,
+    UPSTREAM_MODULES,
+    SessionConfig,
+    check_max_age,
+    default_config,
+)
+from webapp2_sessions.errors import MissingDependency, UnknownBackend
+from webapp2_sessions.factories import (
+    BaseSessionFactory,
+    CustomBackendSessionFactory,
+    SecureCookieSessionFactory,
+    StoredSessionFactory,
+    _default_value,
+)
+from webapp2_sessions.securecookie import SecureCookieSerializer
+from webapp2_sessions.session_dict import SessionDict
+
+__all__ = [
+    "BaseSessionFactory",
+    "CustomBackendSessionFactory",
+    "SecureCookieSessionFactory",
+    "SessionDict",
+    "SessionStore",
+    "StoredSessionFactory",
+    "active_config",
+    "default_config",
+    "get_store",
+    "set_store",
+]
+
+#: Key of the store in a request's registry; webapp2_extras.auth looks there.
+_registry_key = "webapp2_extras.sessions.SessionStore"
+
+# It is here already, so that the default backend needs no import.
+default_config["backends"]["securecookie"] = SecureCookieSessionFactory
+
+
+class SessionStore:
+    """Gives out the sessions of one request and saves them to its response.
+
+    :param request: the :class:`webapp2.Request`, with ``request.app``.
+    :param config: values that take precedence over those of the application's
+        ``config["webapp2_extras.sessions"]``.
+    :raises ConfigError: the configuration is wrong or has no ``secret_key``.
+    """
+
+    #: Key of the configuration in the application's ``config``.
+    config_key = CONFIG_KEY
+
+    #: The request.
+    request: Any
+    #: The checked configuration, shared by all stores of the application.
+    config: dict[str, Any]
+    #: The factories of the sessions that were opened, by session name.
+    sessions: dict[str, Any]
+
+    def __init__(self, request: Any, config: Mapping[str, Any] | None = None) -> None:
+        self.request = request
+        self.config = _load_config(request.app, self.config_key, config)
+        self.sessions = {}
+
+    @webapp2.cached_property  # type: ignore[untyped-decorator] # webapp2 has no types
+    def serializer(self) -> SecureCookieSerializer:
+        """Signs and checks the cookies."""
+        return SecureCookieSerializer(self.config["secret_key"])
+
+    def get_backend(self, name: str) -> Any:
+        """Return the session factory of a backend keyword, importing it if needed.
+
+        :raises UnknownBackend: there is no such keyword in ``config["backends"]``.
+        :raises MissingDependency: the library that the backend needs is not installed.
+        """
+        backends = self.config["backends"]
+        try:
+            backend = backends[name]
+        except KeyError:
+            known = ", ".join(map(repr, backends))
+            raise UnknownBackend("backend", f"{name!r} is unknown; known are {known}") from None
+        return _import_object(backend) if isinstance(backend, str) else backend
+
+    def get_session(
+        self,
+        name: str | None = None,
+        max_age: float | None = _default_value,
+        factory: Callable[..., Any] | None = None,
+        backend: str = "securecookie",
+    ) -> SessionDict:
+        """Return the session of that name; within a request always the same object.
+
+        The first call for a name decides on its factory and ``max_age``.
+
+        :param name: name of the session and its cookie; by default ``cookie_name``.
+        :param max_age: age of the cookie in seconds above which the session counts as expired,
+            ``None`` for no limit; by default ``session_max_age``.
+        :param factory: the session factory; takes precedence over ``backend``.
+        :param backend: keyword of the session factory in ``config["backends"]``.
+        :raises ConfigError: the name cannot be sent as a cookie, or ``max_age`` is no number.
+        :raises BackendError: the backend's server failed.
+        """
+        factory = factory or self.get_backend(backend)
+        name = name or self.config["cookie_name"]
+        max_age = self._max_age(max_age)
+        session: SessionDict = self._get_session_container(name, factory).get_session(
+            max_age=max_age
+        )
+        return session
+
+    def _get_session_container(self, name: str, factory: Callable[..., Any]) -> Any:
+        if name not in self.sessions:
+            cookies.check_name(name)
+            self.sessions[name] = factory(name, self)
+        return self.sessions[name]
+
+    def _max_age(self, max_age: Any) -> Any:
+        if max_age is _default_value:
+            return self.config["session_max_age"]
+        check_max_age("max_age", max_age)
+        return max_age
+
+    def get_secure_cookie(self, name: str, max_age: float | None = _default_value) -> Any:
+        """Return what a signed cookie of the request holds, ``None`` if there is no valid one.
+
+        Of several cookies of that name the last valid one counts: one that another application
+        of the same domain sets cannot displace ours.
+
+        :param name: the cookie's name.
+        :param max_age: age in seconds above which it counts as expired, ``None`` for no limit;
+            by default ``session_max_age``.
+        """
+        max_age = self._max_age(max_age)
+        for value in cookies.read_values(self.request, name):
+            data = self.serializer.deserialize(name, value, max_age=max_age)
+            if data is not None:
+                return data
+        return None
+
+    def set_secure_cookie(self, name: str, value: dict[Any, Any], **kwargs: Any) -> None:
+        """Update the session of that name, a cookie session if it is not open yet.
+
+        :param name: the cookie's name.
+        :param value: merged into what the cookie holds.
+        :param kwargs: cookie arguments, merged into those of the session.
+        :raises TypeError: ``value`` is no dictionary.
+        :raises ConfigError: no cookie can be sent with these arguments.
+        """
+        if not isinstance(value, dict):
+            raise TypeError(
+                f"the value of a secure cookie must be a dict, not {type(value).__name__}"
+            )
+        container = self._get_session_container(name, SecureCookieSessionFactory)
+        if kwargs:
+            args = {**container.session_args, **kwargs}
+            cookies.check_arguments(args, self._response_class(), "set_secure_cookie()")
+        container.get_session().update(value)
+        container.session_args.update(kwargs)
+
+    def save_sessions(self, response: Any) -> None:
+        """Save all modified sessions and set their cookies on the response.
+
+        :param response: the :class:`webapp2.Response`.
+        :raises TypeError: JSON cannot represent a value of a cookie session.
+        :raises BackendError: it is not certain that a session was stored.
+        """
+        saved = 0
+        while saved < len(self.sessions):  # a factory may open sessions while it saves
+            for container in list(self.sessions.values())[saved:]:
+                container.save_session(response)
+                saved += 1
+        if saved and self.config.get("vary"):
+            cookies.vary_on_cookie(response)
+
+    def save_secure_cookie(self, response: Any, name: str, value: Any, **kwargs: Any) -> None:
+        """Set a signed cookie on the response.
+
+        :param value: anything that JSON can represent.
+        :param kwargs: arguments of WebOb's ``Response.set_cookie()``.
+        :raises TypeError: JSON cannot represent the value.
+        """
+        signed = self.serializer.serialize(name, value)
+        limit = self.config.get("max_cookie_size")
+        cookies.write(response, name, signed, value, kwargs, limit)
+
+    def _response_class(self) -> Any:
+        return _response_class(getattr(self.request, "app", None))
+
+
+def _response_class(app: Any) -> Any:
+    return getattr(app, "response_class", webapp2.Response)
+
+
+def _load_config(app: Any, key: str, values: Mapping[str, Any] | None) -> dict[str, Any]:
+    """Return the checked configuration of an application.
+
+    It is checked on first use and then kept in the application's config; a wrong one is refused
+    each time. ``values`` make a configuration for one store only.
+    """
+    config = app.config.load_config(key, default_values=default_config)
+    if values:
+        return SessionConfig({**config, **values}, _response_class(app))
+    if not isinstance(config, SessionConfig):
+        config = app.config[key] = SessionConfig(config, _response_class(app))
+    return config
+
+
+def _import_object(dotted_name: str) -> Any:
+    """Return what a dotted name stands for; upstream's modules stand for ours."""
+    module_name, _, name = dotted_name.rpartition(".")
+    module_name = UPSTREAM_MODULES.get(module_name, module_name)
+    try:
+        module = sys.modules.get(module_name) or importlib.import_module(module_name)
+        return getattr(module, name)
+    except MissingDependency:
+        raise
+    except (ImportError, AttributeError, ValueError) as error:
+        raise webapp2.ImportStringError(dotted_name, error) from error
+
+
+def active_config() -> SessionConfig | None:
+    """Return the session configuration of the active application, ``None`` if there is none."""
+    try:
+        app = webapp2.get_app()
+    except AssertionError:  # webapp2's way of saying so
+        return None
+    config = _load_config(app, CONFIG_KEY, None)
+    return config if isinstance(config, SessionConfig) else None
+
+
+def get_store(
+    factory: Callable[..., Any] = SessionStore, key: str = _registry_key, request: Any = None
+) -> Any:
+    """Return the session store of a request, making and registering it on the first call.
+
+    :param factory: called with the request to make the store.
+    :param key: the store's key in ``request.registry``.
+    :param request: the request; by default the active one.
+    """
+    request = request or webapp2.get_request()
+    store = request.registry.get(key)
+    if not store:
+        store = request.registry[key] = factory(request)
+    return store
+
+
+def set_store(store: Any, key: str = _registry_key, request: Any = None) -> None:
+    """Make ``store`` the session store of a request.
+
+    :param key: the store's key in ``request.registry``.
+    :param request: the request; by default the active one.
+    """
+    request = request or webapp2.get_request()
+    request.registry[key] = store
