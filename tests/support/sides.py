@@ -1,0 +1,121 @@
+"""Upstream and ours side by side: the same calls made on both, the results made comparable."""
+
+from __future__ import annotations
+
+import datetime
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from types import ModuleType
+from typing import Any
+from unittest import mock
+
+import webapp2
+import webapp2_extras.securecookie
+import webapp2_extras.sessions
+import webob.cookies
+
+import webapp2_sessions.securecookie
+import webapp2_sessions.sessions
+
+SECRET = "a secret of the tests, of no use elsewhere"
+
+
+@dataclass(frozen=True)
+class Side:
+    """One of the two implementations."""
+
+    name: str
+    sessions: ModuleType
+    securecookie: ModuleType
+
+    def __str__(self) -> str:
+        return self.name
+
+    def app(self, **config: Any) -> webapp2.WSGIApplication:
+        """Return a fresh application with this session configuration."""
+        values = {"secret_key": SECRET, **config}
+        return webapp2.WSGIApplication(config={"webapp2_extras.sessions": values})
+
+    def store(self, app: webapp2.WSGIApplication, cookie: str | None = None, **kwargs: Any) -> Any:
+        """Return a session store for a new request with that Cookie header."""
+        return self.sessions.SessionStore(request(app, cookie), **kwargs)
+
+
+UPSTREAM = Side("upstream", webapp2_extras.sessions, webapp2_extras.securecookie)
+OURS = Side("ours", webapp2_sessions.sessions, webapp2_sessions.securecookie)
+SIDES = (UPSTREAM, OURS)
+
+
+def request(app: webapp2.WSGIApplication, cookie: str | None = None) -> webapp2.Request:
+    """Return a request to the application; the Cookie header goes in as a server passes it."""
+    result = webapp2.Request.blank("/")
+    result.app = app
+    if cookie is not None:
+        result.environ["HTTP_COOKIE"] = cookie
+    return result
+
+
+def save(store: Any) -> list[str]:
+    """Save all sessions of a store; returns the Set-Cookie headers."""
+    response = webapp2.Response()
+    store.save_sessions(response)
+    return set_cookies(response)
+
+
+def set_cookies(response: webapp2.Response) -> list[str]:
+    """Return the Set-Cookie headers of a response, in order."""
+    return list(response.headers.getall("Set-Cookie"))
+
+
+def cookie_pair(set_cookie: str) -> str:
+    """Return the ``name=value`` that a browser sends back for a Set-Cookie header."""
+    return set_cookie.partition(";")[0]
+
+
+def outcome(call: Callable[..., Any], *args: Any, **kwargs: Any) -> tuple[str, Any]:
+    """Call something; returns what it returned, or the type and text of what it raised."""
+    try:
+        return ("returned", call(*args, **kwargs))
+    except Exception as error:
+        return (type(error).__name__, str(error))
+
+
+class Clock:
+    """A clock that stands until it is moved."""
+
+    def __init__(self, now: float = 1_700_000_000.0) -> None:
+        self.now = now
+
+    def advance(self, seconds: float) -> None:
+        """Move the clock on."""
+        self.now += seconds
+
+    def time(self) -> float:
+        """Stand in for :func:`time.time`."""
+        return self.now
+
+    @property
+    def datetime_class(self) -> type[datetime.datetime]:
+        """Stand in for the class by which WebOb tells the time."""
+        clock = self
+
+        class _Datetime(datetime.datetime):
+            @classmethod
+            def utcnow(cls) -> datetime.datetime:
+                utc = datetime.datetime.fromtimestamp(clock.now, datetime.timezone.utc)
+                return utc.replace(tzinfo=None)
+
+        return _Datetime
+
+
+@contextmanager
+def stopped_clock(clock: Clock | None = None) -> Iterator[Clock]:
+    """Let all of both implementations and WebOb go by one clock."""
+    clock = clock or Clock()
+    with (
+        mock.patch.object(time, "time", clock.time),
+        mock.patch.object(webob.cookies, "datetime", clock.datetime_class),
+    ):
+        yield clock
