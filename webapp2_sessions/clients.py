@@ -49,7 +49,8 @@ class ClientRegistry(Generic[Client]):
     def _build(self, key: tuple[int, Hashable], build: Callable[[], Client]) -> Client:
         failed = self._failures.get(key)
         if failed is not None and self._now() - failed[0] < self._retry_after:
-            raise failed[1]
+            # Without the traceback, which would grow with each raise and keep all frames alive.
+            raise failed[1].with_traceback(None)
         try:
             client = build()
         except Exception as error:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import numbers
+import re
+import reprlib
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -97,7 +99,8 @@ def check_max_age(key: str, value: object) -> None:
     """Refuse a maximum age that is neither a number of seconds nor ``None``."""
     if value is None or type(value) is int:
         return
-    if not isinstance(value, numbers.Number) or isinstance(value, complex):
+    # What is no number differs from itself.
+    if not isinstance(value, numbers.Number) or isinstance(value, complex) or value != value:
         raise _wrong(key, value, "a number of seconds or None")
 
 
@@ -105,15 +108,27 @@ def _wrong(key: str, value: object, allowed: str) -> ConfigError:
     return ConfigError(key, f"must be {allowed}, not {type(value).__name__}")
 
 
+def _wrong_value(key: str, value: object, allowed: str) -> ConfigError:
+    """As :func:`_wrong`, showing the value too, where that is never a secret."""
+    return ConfigError(key, f"must be {allowed}, not {type(value).__name__} {reprlib.repr(value)}")
+
+
 def _check_secret(key: str, value: object) -> None:
     if value is not None and not isinstance(value, (str, bytes)):
         raise _wrong(key, value, "str or bytes")
+    if isinstance(value, str) and not _is_unicode(value):
+        raise ConfigError(key, "must be valid Unicode text or bytes, not str with lone surrogates")
     if not value:
         raise ConfigError(
             key,
             f"is missing or empty in config[{CONFIG_KEY!r}]; make one with {_NEW_SECRET} and keep "
             "it out of the source code",
         )
+
+
+def _is_unicode(text: str) -> bool:
+    """Whether text can be encoded; an environment variable that is not UTF-8 cannot."""
+    return not re.search(r"[\ud800-\udfff]", text)
 
 
 def _check_cookie_name(key: str, value: object) -> None:
@@ -131,13 +146,13 @@ def _mapping(key: str, value: object) -> Mapping[Any, Any]:
 
 def _check_backends(key: str, value: object) -> None:
     for keyword, factory in _mapping(key, value).items():
-        if not (callable(factory) or isinstance(factory, str)):
+        if not (callable(factory) or (isinstance(factory, str) and "." in factory.strip("."))):
             raise _wrong(f"{key}[{keyword!r}]", factory, "a factory class or its dotted name")
 
 
 def _check_size(key: str, value: object) -> None:
-    if value is not None and (not isinstance(value, int) or value <= 0):
-        raise _wrong(key, value, "a positive number of bytes or None")
+    if value is not None and (type(value) is not int or value <= 0):
+        raise _wrong_value(key, value, "a positive number of bytes or None")
 
 
 def _check_bool(key: str, value: object) -> None:
@@ -157,13 +172,13 @@ def _check_optional_text(key: str, value: object) -> None:
 
 def _check_timeout(key: str, value: object) -> None:
     if isinstance(value, bool) or not isinstance(value, (int, float)) or not value > 0:
-        raise _wrong(key, value, "a positive number of seconds")
+        raise _wrong_value(key, value, "a positive number of seconds")
 
 
 def _check_servers(key: str, value: object) -> None:
     servers = value if isinstance(value, (list, tuple)) else ()
     if len(servers) != 1 or not isinstance(servers[0], str) or not servers[0]:
-        raise _wrong(key, value, 'a list of one server: ["host:port"] or ["unix:/path"]')
+        raise _wrong_value(key, value, 'a list of one server: ["host:port"] or ["unix:/path"]')
 
 
 def _check_key_prefix(key: str, value: object) -> None:
@@ -171,12 +186,12 @@ def _check_key_prefix(key: str, value: object) -> None:
     _check_text(key, value)
     text = str(value)
     if not text.isascii() or not text.isprintable() or " " in text or len(text) > 150:
-        raise _wrong(key, value, "at most 150 printable ASCII characters without spaces")
+        raise _wrong_value(key, value, "at most 150 printable ASCII characters without spaces")
 
 
 def _check_cache(key: str, value: object) -> None:
     if value not in (None, "memcache"):
-        raise _wrong(key, value, "'memcache' or None")
+        raise _wrong_value(key, value, "'memcache' or None")
 
 
 def _section(checks: Mapping[str, Check]) -> Check:

@@ -10,7 +10,8 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 import webob
-from webob.request import BaseRequest
+from webob.cookies import RequestCookies
+from webob.headers import ResponseHeaders
 
 from webapp2_sessions.errors import ConfigError
 
@@ -59,12 +60,16 @@ def check_name(name: object) -> None:
     text = name.decode("latin-1") if isinstance(name, bytes) else name
     if not isinstance(text, str):
         raise ConfigError("cookie name", f"must be text, not {type(name).__name__}")
-    if not _TOKEN.fullmatch(text) or text[0] == "$" or text.lower() in _ATTRIBUTES:
+    if not _is_name(text):
         raise ConfigError(
             "cookie name",
             f"{text!r} cannot be sent; allowed are ASCII letters, digits and !#$%&'*+-.^_`|~, "
             "not beginning with $, and not the name of a cookie attribute such as 'path'",
         )
+
+
+def _is_name(text: str) -> bool:
+    return bool(_TOKEN.fullmatch(text)) and text[0] != "$" and text.lower() not in _ATTRIBUTES
 
 
 def check_arguments(
@@ -97,8 +102,8 @@ def _rehearse(response_class: Any, args: Mapping[str, Any]) -> None:
         response_class = webob.Response
     try:
         response = response_class()
-    except TypeError:
-        return  # a response of the application's own that cannot be made without arguments
+    except Exception:
+        return  # a response of the application's own that cannot be made just like this
     response.set_cookie("name", "value", **args)
 
 
@@ -129,13 +134,14 @@ def read_values(request: Any, name: str | bytes) -> list[str]:
     :param request: a :class:`webob.Request`, or any object with a mapping ``cookies``.
     :param name: the cookie's name.
     """
-    if getattr(type(request), "cookies", None) is not BaseRequest.cookies:
-        value = request.cookies.get(name)  # another class's own way of reading cookies
+    jar = request.cookies  # of WebOb, also behind a proxy such as webapp2.get_request() returns
+    if type(jar) is not RequestCookies:
+        value = jar.get(name)  # another class's own way of reading cookies
         return [value] if value else []
     if isinstance(name, bytes):
         name = name.decode("latin-1")
     header = request.environ.get("HTTP_COOKIE", "")
-    if name not in header:
+    if not isinstance(name, str) or name not in header or not _is_name(name):
         return []
     found = [value for value in _values(header, name) if value]
     found.reverse()
@@ -182,7 +188,9 @@ def write(
     if limit is None:
         return
     headers = getattr(response, "headerlist", None)
-    size = len(headers[-1][1]) if headers else len(name) + 1 + len(value)
+    # Of a response that is not WebOb's only the cookie itself is known.
+    known = isinstance(headers, list) and headers
+    size = len(headers[-1][1]) if known else len(name) + 1 + len(value)
     if size > limit:
         logger.warning(
             "The cookie %r has %d bytes and browsers drop it above %d: the visitor keeps the "
@@ -198,16 +206,27 @@ def _largest_keys(data: Any) -> str:
     """The three largest keys of a session with the sizes of their JSON, as text."""
     if not isinstance(data, dict):
         return "none"
-    sizes = {str(key)[:40]: len(json.dumps(value)) for key, value in data.items()}
+    sizes = {str(key)[:40]: _size(value) for key, value in data.items()}
     largest = sorted(sizes, key=sizes.__getitem__, reverse=True)[:3]
     return ", ".join(f"{key!r} ({sizes[key]} bytes)" for key in largest)
 
 
+def _size(value: Any) -> int:
+    try:
+        return len(json.dumps(value))
+    except (TypeError, ValueError):  # taken by a serializer of the application's own
+        return len(repr(value))
+
+
 def vary_on_cookie(response: Any) -> None:
-    """Tell caches that the response depends on the visitor's cookies (RFC 9110 12.5.5)."""
+    """Tell caches that the response depends on the visitor's cookies (RFC 9110 12.5.5).
+
+    A response that is not WebOb's is left alone.
+    """
     headers = getattr(response, "headers", None)
-    if headers is None:
+    if not isinstance(headers, ResponseHeaders):
         return
-    present = [field.strip() for line in headers.getall("Vary") for field in line.split(",")]
+    fields = (field.strip() for line in headers.getall("Vary") for field in line.split(","))
+    present = [field for field in fields if field]
     if "*" not in present and "cookie" not in map(str.lower, present):
         headers["Vary"] = ", ".join([*present, "Cookie"])

@@ -28,8 +28,10 @@ def install_as_webapp2_extras() -> None:
     """
     if not any(isinstance(finder, _AliasFinder) for finder in sys.meta_path):
         sys.meta_path.insert(0, _AliasFinder())
-    for upstream in UPSTREAM_MODULES:
-        _forget(upstream)
+    for upstream, ours in UPSTREAM_MODULES.items():
+        loaded = sys.modules.get(upstream)
+        if loaded is None or loaded is not sys.modules.get(ours):
+            _forget(upstream)
     for upstream in _EAGER:
         importlib.import_module(upstream)
     auth = sys.modules.get("webapp2_extras.auth")

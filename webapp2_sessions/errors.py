@@ -5,6 +5,8 @@ No message ever holds a secret, a cookie's value or a session id.
 
 from __future__ import annotations
 
+from typing import Any
+
 __all__ = [
     "BackendError",
     "BackendUnavailable",
@@ -22,7 +24,15 @@ __all__ = [
 
 
 class SessionError(Exception):
-    """Root of all errors of this package."""
+    """Root of all errors of this package; all of them can be pickled and copied."""
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # Not by calling the class: constructors take other arguments than the message.
+        return _rebuild, (type(self), self.args), self.__dict__
+
+
+def _rebuild(cls: type[SessionError], args: tuple[Any, ...]) -> SessionError:
+    return cls.__new__(cls, *args)
 
 
 class ConfigError(SessionError, ValueError):

@@ -138,7 +138,7 @@ class StoredSessionFactory(CustomBackendSessionFactory):
     A backend supplies :meth:`_read` and :meth:`_write`.
     """
 
-    #: What ``get_session(max_age=)`` was called with.
+    #: What ``get_session(max_age=)`` was called with when it loaded the session.
     _max_age: float | None = _default_value
 
     def _read(self, sid: str) -> dict[Any, Any] | None:
@@ -161,7 +161,8 @@ class StoredSessionFactory(CustomBackendSessionFactory):
 
         :raises BackendError: the server failed; a new session would take the stored one's place.
         """
-        self._max_age = max_age
+        if self.session is None:
+            self._max_age = max_age
         return super().get_session(max_age=max_age)
 
     def _get_by_sid(self, sid: str | None) -> SessionDict:

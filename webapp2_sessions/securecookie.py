@@ -45,7 +45,6 @@ class SecureCookieSerializer:
             raise ConfigError("secret_key", "must not be None or empty")
         #: The key of the HMAC, as bytes.
         self.secret_key = secret_bytes(secret_key)
-        self._hmac = hmac.new(self.secret_key, digestmod="sha1")
 
     def serialize(self, name: str | bytes, value: Any) -> bytes:
         """Return the signed value, ASCII bytes, of a cookie.
@@ -127,9 +126,7 @@ class SecureCookieSerializer:
         return int(time.time())
 
     def _get_signature(self, *parts: bytes) -> bytes:
-        mac = self._hmac.copy()
-        mac.update(b"|".join(parts))
-        return mac.hexdigest().encode("ascii")
+        return hmac.digest(self.secret_key, b"|".join(parts), "sha1").hex().encode("ascii")
 
 
 def _utf8(value: str | bytes) -> bytes:

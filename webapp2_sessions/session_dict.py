@@ -21,8 +21,8 @@ class SessionDict(dict[Any, Any]):
     :param new: whether no valid session came with the request.
     """
 
-    # __dict__ as well: upstream's sessions take any attribute, and applications use that.
-    __slots__ = ("__dict__", "container", "modified", "new")
+    # Attributes of any name and weak references are possible with upstream's sessions too.
+    __slots__ = ("__dict__", "__weakref__", "container", "modified", "new")
 
     #: The factory that made this session.
     container: Any
