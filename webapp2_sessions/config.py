@@ -90,9 +90,20 @@ class SessionConfig(dict[str, Any]):
             check(key, self[key])
         cookies.check_arguments(self["cookie_args"], response_class)
         self["cookie_args"] = dict(self["cookie_args"])
-        self["backends"] = {**default_config["backends"], **self["backends"]}
+        backends = {**default_config["backends"], **self["backends"]}
+        self["backends"] = {keyword: _named(backend) for keyword, backend in backends.items()}
         self["memcache"] = {**MEMCACHE_DEFAULTS, **self["memcache"]}
         self["datastore"] = {**DATASTORE_DEFAULTS, **self["datastore"]}
+
+
+def _named(backend: Any) -> Any:
+    """Return upstream's own classes by name, and everything else as it is.
+
+    Upstream's store puts them into the configuration of an application that used it before ours;
+    by name they resolve to our classes.
+    """
+    module = getattr(backend, "__module__", None)
+    return f"{module}.{backend.__qualname__}" if module in UPSTREAM_MODULES else backend
 
 
 def check_max_age(key: str, value: object) -> None:
