@@ -1,0 +1,348 @@
+"""One contract that every backend keeps: what a visitor and a handler may expect of a session."""
+
+from __future__ import annotations
+
+import copy
+import datetime
+import itertools
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+import webapp2
+from support.servers import PROJECT
+from support.sides import Clock, stopped_clock
+from support.visits import Visitor, make_app
+
+from webapp2_sessions import CustomBackendSessionFactory, SessionDict, SessionStore
+
+#: Numbers that keep the prefixes of parallel runs on one memcached apart.
+_numbers = itertools.count()
+
+
+class MemoryFactory(CustomBackendSessionFactory):
+    """A backend written as applications write one against upstream."""
+
+    records: dict[str, Any]
+
+    def _get_by_sid(self, sid: str | None) -> SessionDict:
+        if self._is_valid_sid(sid) and sid in self.records:
+            self.sid = sid
+            return SessionDict(self, data=copy.deepcopy(self.records[sid]))
+        self.sid = self._get_new_sid()
+        return SessionDict(self, new=True)
+
+    def save_session(self, response: Any) -> None:
+        if self.session is None or not self.session.modified:
+            return
+        self.records[str(self.sid)] = dict(self.session)
+        self.session_store.save_secure_cookie(
+            response, self.name, {"_sid": self.sid}, **self.session_args
+        )
+
+
+class Backend:
+    """A backend under test: how an application is configured for it, and how it is opened.
+
+    :param keyword: the ``backend=`` of ``get_session``.
+    :param keeps_types: whether Python types come back as they were.
+    """
+
+    def __init__(self, keyword: str, keeps_types: bool, **config: Any) -> None:
+        self.keyword = keyword
+        self.keeps_types = keeps_types
+        self._config = config
+
+    def app(self, **config: Any) -> webapp2.WSGIApplication:
+        """Return an application with this backend."""
+        return make_app(**{**self._config, **config})
+
+    def visitor(self, app: webapp2.WSGIApplication | None = None) -> Visitor:
+        """Return a visitor without cookies."""
+        return Visitor(app or self.app(), backend=self.keyword)
+
+
+def _securecookie(request: pytest.FixtureRequest) -> Backend:
+    return Backend("securecookie", False)
+
+
+def _custom(request: pytest.FixtureRequest) -> Backend:
+    factory = type("Factory", (MemoryFactory,), {"records": {}})
+    return Backend("custom", True, backends={"custom": factory})
+
+
+def _memcache(request: pytest.FixtureRequest) -> Backend:
+    server = request.getfixturevalue("memcached")
+    settings = {"servers": [server.address], "key_prefix": f"contract{next(_numbers)}:"}
+    return Backend("memcache", True, memcache=settings)
+
+
+def _datastore(request: pytest.FixtureRequest) -> Backend:
+    request.getfixturevalue("datastore")
+    return Backend("datastore", True, datastore={"project": PROJECT})
+
+
+def _firestore(request: pytest.FixtureRequest) -> Backend:
+    request.getfixturevalue("firestore")
+    return Backend("datastore", True, datastore={"project": PROJECT})
+
+
+def _cached_datastore(request: pytest.FixtureRequest) -> Backend:
+    request.getfixturevalue("datastore")
+    server = request.getfixturevalue("memcached")
+    settings = {"servers": [server.address], "key_prefix": f"contract{next(_numbers)}:"}
+    datastore = {"project": PROJECT, "cache": "memcache"}
+    return Backend("datastore", True, datastore=datastore, memcache=settings)
+
+
+BACKENDS = {
+    "securecookie": _securecookie,
+    "custom": _custom,
+    "memcache": _memcache,
+    "datastore": _datastore,
+    "firestore": _firestore,
+    "cached-datastore": _cached_datastore,
+}
+
+
+@pytest.fixture(params=BACKENDS)
+def backend(request: pytest.FixtureRequest) -> Backend:
+    """Each backend in turn; only its own servers are started."""
+    return BACKENDS[request.param](request)
+
+
+@pytest.fixture
+def visitor(backend: Backend) -> Visitor:
+    """A visitor without cookies."""
+    return backend.visitor()
+
+
+def test_first_visit_opens_a_new_empty_session(visitor: Visitor) -> None:
+    """A visitor without a cookie has a new session, and nothing is sent."""
+    with visitor.visit() as session:
+        assert (session, session.new, session.modified) == ({}, True, False)
+    assert visitor.set_cookies == []
+
+
+def test_what_was_set_comes_back(visitor: Visitor) -> None:
+    """The next visit sees the data, in a session that is not new and not modified."""
+    visitor.write({"user": {"id": 5, "name": "Zoë"}, "": None, "n": 1.5})
+    with visitor.visit() as session:
+        assert session == {"user": {"id": 5, "name": "Zoë"}, "": None, "n": 1.5}
+        assert (session.new, session.modified) == (False, False)
+    assert visitor.set_cookies == []
+
+
+def test_each_change_is_saved(visitor: Visitor) -> None:
+    """Setting, deleting and popping add up over the visits."""
+    visitor.write({"a": 1, "b": 2, "c": 3})
+    with visitor.visit() as session:
+        del session["a"]
+        session["d"] = session.pop("c")
+    assert visitor.read() == {"b": 2, "d": 3}
+
+
+def test_modified_saves_a_change_inside_a_value(visitor: Visitor) -> None:
+    """``session.modified = True`` is the way to save it."""
+    visitor.write({"cart": [1]})
+    with visitor.visit() as session:
+        session["cart"].append(2)
+        session.modified = True
+    assert visitor.read() == {"cart": [1, 2]}
+
+
+def test_change_inside_a_value_is_not_saved_by_itself(visitor: Visitor) -> None:
+    """Nobody notices it."""
+    visitor.write({"cart": [1]})
+    with visitor.visit() as session:
+        session["cart"].append(2)
+    assert visitor.read() == {"cart": [1]}
+
+
+def test_emptied_session_is_a_session(visitor: Visitor) -> None:
+    """After ``clear()`` the session is empty and not new (b44: nor a miss)."""
+    visitor.write({"a": 1})
+    with visitor.visit() as session:
+        session.clear()
+    with visitor.visit() as session:
+        assert (session, session.new) == ({}, False)
+
+
+def test_flashes_are_shown_once(visitor: Visitor, backend: Backend) -> None:
+    """Messages come in order, with their levels, and are gone afterwards."""
+    with visitor.visit() as session:
+        session.add_flash("one")
+        session.add_flash("two", "info")
+        session.add_flash("other", key="_other")
+    kind = tuple if backend.keeps_types else list
+    with visitor.visit() as session:
+        assert session.get_flashes() == [kind(("one", None)), kind(("two", "info"))]
+    with visitor.visit() as session:
+        assert session.get_flashes() == []
+        assert session.get_flashes("_other") == [kind(("other", None))]
+
+
+def test_python_types_come_back_from_stores(visitor: Visitor, backend: Backend) -> None:
+    """Stores keep types; a cookie keeps what JSON knows and refuses the rest."""
+    values = {
+        "tuple": (1, (2, 3)),
+        "set": {1, 2},
+        "bytes": b"\x00\xff",
+        "time": datetime.datetime(2026, 2, 28, 12, 30, tzinfo=datetime.timezone.utc),
+        5: {None: 1},
+    }
+    if backend.keeps_types:
+        visitor.write(values)
+        assert visitor.read() == values
+    else:
+        with pytest.raises(TypeError):
+            visitor.write(values)
+
+
+def test_visitors_are_kept_apart(backend: Backend) -> None:
+    """Each sees what it wrote itself."""
+    app = backend.app()
+    one, two = backend.visitor(app), backend.visitor(app)
+    one.write({"who": "one"})
+    two.write({"who": "two"})
+    assert (one.read(), two.read()) == ({"who": "one"}, {"who": "two"})
+
+
+def test_sessions_of_several_names_are_kept_apart(backend: Backend) -> None:
+    """One request may open several; their cookies come in the order of opening."""
+    visitor = backend.visitor()
+    store = SessionStore(visitor.request())
+    for name in ("shop", "auth"):
+        store.get_session(name, backend=backend.keyword)["name"] = name
+    response = webapp2.Response()
+    store.save_sessions(response)
+    visitor.take(response)
+    assert list(visitor.cookies) == ["shop", "auth"]
+    assert [visitor.read(name=name) for name in visitor.cookies] == [
+        {"name": "shop"},
+        {"name": "auth"},
+    ]
+
+
+def test_cookie_of_another_name_is_no_session(visitor: Visitor) -> None:
+    """A value that is valid for one name is none for another."""
+    visitor.write({"a": 1}, name="one")
+    visitor.cookies["two"] = visitor.cookies["one"]
+    with visitor.visit(name="two") as session:
+        assert (session, session.new) == ({}, True)
+
+
+@pytest.mark.parametrize("value", ["", "x", "e30=|1|x", "\\377", '"', "a" * 5000, "|||"])
+def test_hostile_cookie_gives_a_new_session(visitor: Visitor, value: str) -> None:
+    """No bytes raise, and the session that is then written works."""
+    visitor.cookies["session"] = value
+    with visitor.visit() as session:
+        assert (session, session.new) == ({}, True)
+        session["a"] = 1
+    assert visitor.read() == {"a": 1}
+
+
+def test_cookie_of_another_secret_gives_a_new_session(backend: Backend) -> None:
+    """Whoever does not have the key cannot make a session."""
+    visitor = backend.visitor(backend.app(secret_key="another"))
+    visitor.write({"a": 1})
+    visitor.app = backend.app()
+    assert visitor.read() == {}
+
+
+def test_saving_twice_sends_two_cookies(visitor: Visitor, backend: Backend) -> None:
+    """As upstream does."""
+    store = SessionStore(visitor.request())
+    store.get_session(backend=backend.keyword)["a"] = 1
+    response = webapp2.Response()
+    store.save_sessions(response)
+    store.save_sessions(response)
+    headers = response.headers.getall("Set-Cookie")
+    assert (len(headers), len(set(headers))) == (2, 1)
+
+
+@pytest.fixture
+def clock() -> Iterator[Clock]:
+    """A clock for cookies; servers go by the real one, from which it starts."""
+    with stopped_clock(Clock(float(int(time.time())))) as clock:
+        yield clock
+
+
+def test_session_expires_with_session_max_age(clock: Clock, backend: Backend) -> None:
+    """It counts from the last write, and an expired session is a new one."""
+    visitor = backend.visitor(backend.app(session_max_age=60))
+    visitor.write({"a": 1})
+    clock.advance(60)
+    assert visitor.read() == {"a": 1}
+    clock.advance(1)
+    with visitor.visit() as session:
+        assert (session, session.new) == ({}, True)
+
+
+def test_max_age_none_reads_what_the_configuration_calls_expired(
+    clock: Clock, backend: Backend
+) -> None:
+    """The argument of ``get_session`` goes before the configuration."""
+    visitor = backend.visitor(backend.app(session_max_age=60))
+    visitor.write({"a": 1}, max_age=None)
+    clock.advance(61)
+    assert visitor.read(max_age=None) == {"a": 1}
+
+
+def test_session_none_loads_again(visitor: Visitor, backend: Backend) -> None:
+    """``container.session = None`` brings back what is stored."""
+    visitor.write({"a": 1})
+    store = SessionStore(visitor.request())
+    session = store.get_session(backend=backend.keyword)
+    session["a"] = 2
+    session.container.session = None
+    assert store.get_session(backend=backend.keyword) == {"a": 1}
+
+
+def test_session_args_reach_the_cookie(visitor: Visitor) -> None:
+    """What a handler sets on ``container.session_args`` is on the Set-Cookie header."""
+    with visitor.visit() as session:
+        session["a"] = 1
+        session.container.session_args.update(httponly=True, samesite="lax")
+    assert visitor.set_cookies[0].endswith("; Path=/; HttpOnly; SameSite=lax")
+
+
+def test_id_stays_the_same(visitor: Visitor, backend: Backend) -> None:
+    """The stored session keeps its id from visit to visit; an unknown id is not adopted."""
+    sid = visitor.write({"a": 1})
+    assert visitor.write({"b": 2}) == sid
+    if backend.keyword == "securecookie":
+        assert sid is None
+        return
+    stranger = backend.visitor(visitor.app)
+    serializer = SessionStore(stranger.request()).serializer
+    unknown = "u" * 22
+    stranger.cookies["session"] = serializer.serialize("session", {"_sid": unknown}).decode()
+    with stranger.visit() as session:
+        assert session.new is True
+        assert session.container.sid != unknown
+
+
+def test_last_writer_wins(backend: Backend) -> None:
+    """Of two requests at once on one session the later save stands (b45)."""
+    visitor = backend.visitor()
+    visitor.write({"x": 1})
+    stores = [SessionStore(visitor.request()) for _ in range(2)]
+    sessions = [store.get_session(backend=backend.keyword) for store in stores]
+    sessions[0]["one"] = 1
+    sessions[1]["two"] = 2
+    for store in stores:
+        response = webapp2.Response()
+        store.save_sessions(response)
+        visitor.take(response)
+    assert visitor.read() == {"x": 1, "two": 2}
+
+
+def test_large_session(visitor: Visitor, backend: Backend) -> None:
+    """A stored session may have some 100 kB; a cookie is sent all the same, as upstream does."""
+    data = {f"key{n}": "v" * 1000 for n in range(100)}
+    visitor.write(data)
+    assert visitor.read() == data
+    header = visitor.cookies["session"]
+    assert (len(header) > 100_000) is not backend.keeps_types
