@@ -109,20 +109,21 @@ def _rehearse(response_class: Any, args: Mapping[str, Any]) -> None:
 
 def _explain(args: dict[str, Any], response_class: Any, key: str) -> None:
     """Raise a :class:`ConfigError` for the argument at fault, if there is one."""
-    for name, value in args.items():
-        # "secure" goes along, because samesite="none" is allowed only with it.
-        try:
-            _rehearse(response_class, {"secure": args.get("secure"), name: value})
-        except Exception as error:
-            allowed = _ALLOWED.get(str(name))
-            hint = f"allowed: {allowed}" if allowed else f"known are {', '.join(_ALLOWED)}"
-            raise ConfigError(
-                f"{key}[{name!r}]", f"{type(value).__name__} is refused ({error}); {hint}"
-            ) from error
     try:
         _rehearse(response_class, args)
-    except Exception as error:
-        raise ConfigError(key, f"refused together ({error})") from error
+    except Exception as together:
+        for name, value in args.items():
+            # "secure" goes along, because samesite="none" is allowed only with it.
+            tried = {each: args[each] for each in ("secure", name) if each in args}
+            try:
+                _rehearse(response_class, tried)
+            except Exception as error:
+                allowed = _ALLOWED.get(str(name))
+                hint = f"allowed: {allowed}" if allowed else f"known are {', '.join(_ALLOWED)}"
+                raise ConfigError(
+                    f"{key}[{name!r}]", f"{type(value).__name__} is refused ({error}); {hint}"
+                ) from error
+        raise ConfigError(key, f"refused together ({together})") from together
 
 
 def read_values(request: Any, name: str | bytes) -> list[str]:

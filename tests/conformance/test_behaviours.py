@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import subprocess
 import sys
 from typing import Any
@@ -295,3 +296,127 @@ def test_backends_are_imported_when_used(side: Side) -> None:
         [sys.executable, "-W", "ignore", "-c", code], capture_output=True, text=True, check=True
     )
     assert done.stdout.strip() == "[]"
+
+
+def records_factory(side: Side, records: dict[str, Any]) -> Any:
+    """Return a server-side factory over a dictionary, written against upstream."""
+
+    class Factory(side.sessions.CustomBackendSessionFactory):  # type: ignore[name-defined]
+        def _get_by_sid(self, sid: str | None) -> Any:
+            self.sid = sid if self._is_valid_sid(sid) and sid in records else self._get_new_sid()
+            data = records.get(self.sid)
+            return side.sessions.SessionDict(self, data=data, new=data is None)
+
+        def save_session(self, response: Any) -> None:
+            if self.session is None or not self.session.modified:
+                return
+            records[self.sid] = dict(self.session)
+            self.session_store.save_secure_cookie(
+                response, self.name, {"_sid": self.sid}, **self.session_args
+            )
+
+    return Factory
+
+
+def documented_app(side: Side, handlers: dict[str, Any], **open_with: Any) -> Any:
+    """Return an application with the documented dispatch; handlers get ``(self, session)``."""
+
+    class Handler(webapp2.RequestHandler):  # type: ignore[misc]
+        def dispatch(self) -> None:
+            self.session_store = side.sessions.get_store(request=self.request)
+            try:
+                webapp2.RequestHandler.dispatch(self)
+            finally:
+                self.session_store.save_sessions(self.response)
+
+        def get(self, name: str) -> Any:
+            return handlers[name](self, self.session_store.get_session(**open_with))
+
+    app = side.app()
+    app.router.add(("/(.*)", Handler))
+    return app
+
+
+def test_failed_request_writes_the_stored_session(side: Side) -> None:
+    """After abort() the record is there and the cookie is not (b14)."""
+    records: dict[str, Any] = {}
+
+    def fail(handler: Any, session: Any) -> None:
+        session["a"] = 1
+        handler.abort(403)
+
+    app = documented_app(side, {"fail": fail}, factory=records_factory(side, records))
+    assert set_cookies(app.get_response("/fail")) == []
+    assert list(records.values()) == [{"a": 1}]
+
+
+def test_value_that_json_refuses_replaces_the_handlers_answer(side: Side) -> None:
+    """abort(404) is answered as 500, because saving raises in the finally (b15)."""
+
+    def fail(handler: Any, session: Any) -> None:
+        session["a"] = {1}
+        handler.abort(404)
+
+    app = documented_app(side, {"fail": fail})
+    assert app.get_response("/fail").status_int == 500
+
+
+def test_clear_sends_an_empty_session_and_the_old_cookie_stays_valid(side: Side) -> None:
+    """A cookie session cannot be ended on the server (b28)."""
+    app = side.app()
+    store = side.store(app)
+    store.get_session()["user"] = 1
+    old = cookie_pair(save(store)[0])
+    store = side.store(app, old)
+    store.get_session().clear()
+    session = side.store(app, cookie_pair(save(store)[0])).get_session()
+    assert (session, session.new) == ({}, False)
+    assert side.store(app, old).get_session() == {"user": 1}
+
+
+def test_id_and_record_stay_when_the_session_is_cleared(side: Side) -> None:
+    """Nothing renews the id of a stored session (b29)."""
+    records: dict[str, Any] = {}
+    app, factory = side.app(), records_factory(side, records)
+    store = side.store(app)
+    store.get_session(factory=factory)["cart"] = 1
+    cookie = cookie_pair(save(store)[0])
+    [sid] = records
+    store = side.store(app, cookie)
+    store.get_session(factory=factory).clear()
+    save(store)
+    assert records == {sid: {}}
+
+
+def test_documented_dispatch_drops_a_returned_response(side: Side) -> None:
+    """A handler that returns its own response gets an empty 200 (b50)."""
+    app = documented_app(side, {"own": lambda handler, session: webapp2.Response("own")})
+    response = app.get_response("/own")
+    assert (response.status_int, response.body) == (200, b"")
+
+
+def test_copy_of_a_session(side: Side) -> None:
+    """``copy.copy`` shares the container and is modified; ``.copy()`` is a plain dict (b58)."""
+    session = side.sessions.SessionDict("container", {"a": 1})
+    duplicate = copy.copy(session)
+    assert type(duplicate) is side.sessions.SessionDict
+    assert (duplicate, duplicate.container, duplicate.modified) == ({"a": 1}, "container", True)
+    assert type(session.copy()) is dict
+
+
+def test_error_handler_with_a_response_of_its_own_loses_the_cookie(side: Side) -> None:
+    """The cookies stay only where it writes to the response that it is given (b60)."""
+
+    def fail(handler: Any, session: Any) -> None:
+        session["a"] = 1
+        handler.abort(404)
+
+    sent = []
+    for answer in (
+        lambda request, response, error: response.set_status(404),
+        lambda request, response, error: webapp2.Response("own", status=404),
+    ):
+        app = documented_app(side, {"fail": fail})
+        app.error_handlers[404] = answer
+        sent.append(bool(set_cookies(app.get_response("/fail"))))
+    assert sent == [True, False]

@@ -195,6 +195,17 @@ def test_a_value_that_cannot_be_hashed_may_be_good() -> None:
     cookies.check_arguments({"tags": ["x"]}, Tagged)
 
 
+def test_values_that_cannot_be_hashed_may_be_good_only_together() -> None:
+    """An argument that needs another one is not tried without it, unless all are refused."""
+
+    class Partitioned(webob.Response):
+        def set_cookie(self, name: str, value: str, **kwargs: Any) -> None:
+            if "key" in kwargs and "partitioned" not in kwargs:
+                raise ValueError("key needs partitioned")
+
+    cookies.check_arguments({"key": ["x"], "partitioned": True}, Partitioned)
+
+
 def test_arguments_of_another_response_class_are_accepted() -> None:
     """A response class decides itself which arguments its cookies take."""
     cookies.check_arguments({"priority": "high"}, PickyResponse)

@@ -1,0 +1,41 @@
+# The front door. Each target sets up what it needs in .venv; only Python 3.10+ has to be there.
+
+PYTHON ?= python3
+BIN := .venv/bin
+PACKAGE := setup.py pyproject.toml README.md $(wildcard webapp2_sessions/*.py)
+
+.PHONY: help demo test lint format clean
+
+help: ## list the targets
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 12
+
+demo: .venv/installed-examples ## serve the demo on http://127.0.0.1:8080
+	$(BIN)/python examples/demo/app.py
+
+test: lint ## run all tests against the installed package
+	$(BIN)/pytest
+
+lint: .venv/installed-test ## check style and types
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+format: .venv/installed-test ## rewrite the sources in the house style
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+clean: ## remove everything that the targets made
+	rm -rf .venv .cache .hypothesis .mypy_cache .pytest_cache .ruff_cache build dist *.egg-info
+
+.venv/pyvenv.cfg:
+	$(PYTHON) -c 'import sys; sys.exit("Python 3.10 or newer is needed: make PYTHON=python3.12 ..." if sys.version_info < (3, 10) else 0)'
+	$(PYTHON) -m venv .venv
+
+# Installed as a user would install it, not in place, so that the tests see what is shipped.
+.venv/installed-examples: .venv/pyvenv.cfg $(PACKAGE)
+	$(BIN)/pip install --quiet '.[all,examples]'
+	touch $@
+
+.venv/installed-test: .venv/pyvenv.cfg $(PACKAGE)
+	$(BIN)/pip install --quiet '.[test]'
+	touch $@
