@@ -188,10 +188,10 @@ def write(
     response.set_cookie(name, value, **args)
     if limit is None:
         return
+    size = len(name) + 1 + len(value)
     headers = getattr(response, "headerlist", None)
-    # Of a response that is not WebOb's only the cookie itself is known.
-    known = isinstance(headers, list) and headers
-    size = len(headers[-1][1]) if known else len(name) + 1 + len(value)
+    if isinstance(headers, list) and headers:  # of WebOb: the header that was just added
+        size = len(headers[-1][1])
     if size > limit:
         logger.warning(
             "The cookie %r has %d bytes and browsers drop it above %d: the visitor keeps the "

@@ -50,7 +50,7 @@ def expiry(lifetime: float | None) -> int:
     now = int(time.time())
     if lifetime is None or lifetime >= _LATEST_EXPIRY - now:
         return 0
-    seconds = max(1, math.ceil(lifetime)) + 1
+    seconds = math.ceil(max(1, lifetime)) + 1
     return now + seconds if seconds > _LONGEST_RELATIVE_EXPIRY else seconds
 
 

@@ -34,7 +34,7 @@ class Visitor:
         self.app = app
         self.options = options
         self.cookies: dict[str, str] = {}
-        #: The response of the last visit that came to its end.
+        #: The response of the last visit that came to saving.
         self.response: webapp2.Response | None = None
 
     @contextmanager
@@ -42,7 +42,7 @@ class Visitor:
         """One request: gives its session, and saves it when the block ends without an error."""
         store = SessionStore(self.request())
         yield store.get_session(**{**self.options, **options})
-        response = webapp2.Response()
+        self.response = response = webapp2.Response()
         store.save_sessions(response)
         self.take(response)
 
@@ -56,7 +56,6 @@ class Visitor:
 
     def take(self, response: webapp2.Response) -> None:
         """Keep the cookies that a response sets."""
-        self.response = response
         for header in response.headers.getall("Set-Cookie"):
             for name, morsel in SimpleCookie(header).items():
                 self.cookies[name] = morsel.value
@@ -74,7 +73,7 @@ class Visitor:
 
     @property
     def set_cookies(self) -> list[str]:
-        """The Set-Cookie headers of the last visit that came to its end."""
+        """The Set-Cookie headers of the last visit that came to saving."""
         if self.response is None:
             return []
         return list(self.response.headers.getall("Set-Cookie"))

@@ -1,0 +1,108 @@
+"""Which backends can be used now: is the library there, is a server named, does it answer?
+
+Nothing here writes anything, and each question gives up after a short time: a page waits for
+the answers.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import socket
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+#: Seconds that a server may take to answer.
+PATIENCE = 0.5
+
+#: Where Datastore is when no emulator is named.
+DATASTORE = "datastore.googleapis.com:443"
+
+
+@dataclass(frozen=True)
+class Answer:
+    """Whether a backend can be used, and a sentence that says why, or why not."""
+
+    usable: bool
+    reason: str
+
+
+def securecookie() -> Answer:
+    """Always usable: there is no server."""
+    return Answer(True, "The data travels in the cookie itself, signed.")
+
+
+def memcached(address: str) -> Answer:
+    """Ask the memcached at `address` (``host:port``) for its version."""
+    if not installed("pymemcache"):
+        return Answer(False, "The library pymemcache is not installed.")
+    try:
+        with connection(address) as server:
+            server.sendall(b"version\r\n")
+            reply = server.recv(100)
+    except (OSError, ValueError):
+        return Answer(False, f"No memcached answers at {address}.")
+    if not reply.startswith(b"VERSION "):
+        return Answer(False, f"What answers at {address} is no memcached.")
+    version = reply.removeprefix(b"VERSION ").decode("ascii", "replace").strip()
+    return Answer(True, f"memcached {version} answers at {address}.")
+
+
+def datastore(project: str | None) -> Answer:
+    """Look for the Datastore emulator that the environment names, else for the service."""
+    if not installed("google.cloud.ndb"):
+        return Answer(False, "The library google-cloud-ndb is not installed.")
+    emulator = os.environ.get("DATASTORE_EMULATOR_HOST")
+    if not emulator and not project:
+        return Answer(False, "Neither DATASTORE_EMULATOR_HOST nor GOOGLE_CLOUD_PROJECT is set.")
+    try:
+        with connection(emulator or DATASTORE) as server:
+            # The emulator greets; the service speaks TLS, so being there has to do.
+            if emulator and not greets(server):
+                return Answer(False, f"What answers at {emulator} is no Datastore emulator.")
+    except (OSError, ValueError):
+        return Answer(False, f"No Datastore answers at {emulator or DATASTORE}.")
+    if emulator:
+        return Answer(True, f"The Datastore emulator answers at {emulator}.")
+    return Answer(True, f"Datastore can be reached, for the project {project}.")
+
+
+def installed(module: str) -> bool:
+    """Whether `module` could be imported, without importing it."""
+    try:
+        return importlib.util.find_spec(module) is not None
+    except ModuleNotFoundError:  # a package that would contain it is missing
+        return False
+
+
+def connection(address: str) -> socket.socket:
+    """Connect to ``host:port``; :class:`ValueError` if it is not of that form."""
+    host, _, port = address.rpartition(":")
+    return socket.create_connection((host.strip("[]"), int(port)), timeout=PATIENCE)
+
+
+def greets(server: socket.socket) -> bool:
+    """Whether an HTTP server answers 200 to a plain request."""
+    server.sendall(b"GET / HTTP/1.0\r\nHost: localhost\r\n\r\n")
+    return b" 200 " in server.recv(100).partition(b"\r\n")[0]
+
+
+class Remembered:
+    """A probe whose answer is used again for some seconds, whoever asks."""
+
+    def __init__(self, probe: Callable[[], Answer], seconds: float) -> None:
+        self._probe = probe
+        self._seconds = seconds
+        self._lock = threading.Lock()
+        self._answer: Answer | None = None
+        self._until = 0.0
+
+    def __call__(self) -> Answer:
+        # One thread asks and the others wait for its answer: that is as fast as asking, too.
+        with self._lock:
+            if self._answer is None or time.monotonic() >= self._until:
+                self._answer = self._probe()
+                self._until = time.monotonic() + self._seconds
+            return self._answer

@@ -1,0 +1,76 @@
+"""The examples in README and docs run, their links lead somewhere, and nothing is left out."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/*.md"), *ROOT.glob("examples/*.md")])
+
+_EXAMPLE = re.compile(r"^```python\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+_LINK = re.compile(r"\]\(([^)#:]+)(?:#[^)]*)?\)")
+
+
+def page_id(page: Path) -> str:
+    """Return a page's name in test reports."""
+    return str(page.relative_to(ROOT))
+
+
+def examples_of(page: Path) -> str:
+    """Return a page's examples as one program, on the lines that they have in the page."""
+    text = page.read_text("utf-8")
+    lines = [""] * text.count("\n")
+    for match in _EXAMPLE.finditer(text):
+        start = text.count("\n", 0, match.start(1))
+        code = match[1].splitlines()
+        lines[start : start + len(code)] = code
+    return "\n".join(lines)
+
+
+@pytest.mark.parametrize("page", [p for p in PAGES if examples_of(p).strip()], ids=page_id)
+def test_examples_run(page: Path, tmp_path: Path) -> None:
+    """A page's Python examples, in order and in a process of their own, raise nothing."""
+    program = tmp_path / "examples.py"
+    program.write_text(examples_of(page), "utf-8")
+    done = subprocess.run(
+        [sys.executable, "-W", "ignore::DeprecationWarning", str(program)],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+@pytest.mark.parametrize("page", PAGES, ids=page_id)
+def test_links_lead_somewhere(page: Path) -> None:
+    """Files that a page links to are there."""
+    targets = _LINK.findall(page.read_text("utf-8"))
+    assert [target for target in targets if not (page.parent / target).exists()] == []
+
+
+def test_readme_begins_with_the_two_commands() -> None:
+    """`make demo` and `make test` are on the first screen."""
+    first_screen = "\n".join((ROOT / "README.md").read_text("utf-8").splitlines()[:24])
+    assert "make demo" in first_screen
+    assert "make test" in first_screen
+
+
+def test_every_difference_is_listed() -> None:
+    """docs/differences.md has a row for each of upstream's known defects and surprises."""
+    text = (ROOT / "docs" / "differences.md").read_text("utf-8")
+    assert sorted(set(re.findall(r"^\| (b\d\d) \|", text, re.MULTILINE))) == [
+        f"b{number:02}" for number in range(1, 65)
+    ]
+
+
+def test_every_make_target_is_explained() -> None:
+    """Each target that is no file tells what it does, in `make help`."""
+    makefile = (ROOT / "Makefile").read_text("utf-8")
+    [phony] = re.findall(r"^\.PHONY: (.*)$", makefile, re.MULTILINE)
+    explained = re.findall(r"^([a-z-]+):.*## \S", makefile, re.MULTILINE)
+    assert sorted(explained) == sorted(phony.split())

@@ -1,0 +1,68 @@
+"""The secret as bytes, and keys that are derived from it."""
+
+from __future__ import annotations
+
+import hashlib
+from typing import Any
+
+import pytest
+
+from webapp2_sessions.keys import derive_key, secret_bytes
+
+
+def hmac_sha256(key: bytes, message: bytes) -> bytes:
+    """HMAC as RFC 2104 writes it down."""
+    block = key.ljust(64, b"\x00")
+    inner = hashlib.sha256(bytes(byte ^ 0x36 for byte in block) + message).digest()
+    return hashlib.sha256(bytes(byte ^ 0x5C for byte in block) + inner).digest()
+
+
+@pytest.mark.parametrize(
+    ("secret", "expected"),
+    [
+        ("k", b"k"),
+        (b"k", b"k"),
+        ("é\N{EURO SIGN}", b"\xc3\xa9\xe2\x82\xac"),
+        (b"\xff\x00", b"\xff\x00"),
+    ],
+)
+def test_text_is_encoded_as_utf8(secret: str | bytes, expected: bytes) -> None:
+    """Bytes stay as they are."""
+    assert expected == secret_bytes(secret)
+
+
+@pytest.mark.parametrize("secret", [None, 5, bytearray(b"k"), ["k"]])
+def test_another_type_is_refused(secret: Any) -> None:
+    """The error names the type only."""
+    with pytest.raises(TypeError) as refused:
+        secret_bytes(secret)
+    assert f"secret_key must be str or bytes, not {type(secret).__name__}" == str(refused.value)
+
+
+@pytest.mark.parametrize("purpose", ["memcached:memcache", "x", ""])
+def test_a_derived_key_is_one_hmac(purpose: str) -> None:
+    """The key is HMAC-SHA256 of the purpose, in a form that no other package signs."""
+    expected = hmac_sha256(b"secret", b"webapp2_sessions:" + purpose.encode() + b"\x01")
+    assert expected == derive_key("secret", purpose)
+
+
+def test_a_derived_key_is_known() -> None:
+    """One key as it is, since stored values depend on it."""
+    expected = "f2e3509495503ffb3d20060f8c1f811e3bdec57097d2a4a26d1af63f35e7dd25"
+    assert expected == derive_key("secret", "memcached:memcache").hex()
+
+
+def test_text_and_bytes_derive_the_same_key() -> None:
+    """The kind of the secret makes no difference."""
+    assert derive_key("clé", "x") == derive_key("clé".encode(), "x")
+
+
+def test_each_purpose_has_its_key() -> None:
+    """Neither another purpose nor the signatures of cookies use the same key."""
+    keys = {derive_key("secret", purpose) for purpose in ("a", "b", "ab")} | {b"secret"}
+    assert len(keys) == 4
+
+
+def test_each_secret_has_its_keys() -> None:
+    """Another secret derives another key for the same purpose."""
+    assert derive_key("a", "x") != derive_key("b", "x")
