@@ -251,8 +251,9 @@ def test_cookie_of_another_secret_gives_a_new_session(backend: Backend) -> None:
     assert visitor.read() == {}
 
 
+@pytest.mark.usefixtures("clock")
 def test_saving_twice_sends_two_cookies(visitor: Visitor, backend: Backend) -> None:
-    """As upstream does."""
+    """As upstream does; within a second they are the same."""
     store = SessionStore(visitor.request())
     store.get_session(backend=backend.keyword)["a"] = 1
     response = webapp2.Response()

@@ -107,19 +107,16 @@ def test_backend_modules_have_upstreams_names(module: str, names: list[str]) -> 
 
 
 @pytest.mark.parametrize(
-    ("upstream_module", "our_module", "factory"),
+    ("module", "factory"),
     [
-        ("sessions_memcache", "sessions_memcache", "MemcacheSessionFactory"),
-        ("sessions_ndb", "sessions_ndb", "DatastoreSessionFactory"),
+        ("sessions_memcache", "MemcacheSessionFactory"),
+        ("sessions_ndb", "DatastoreSessionFactory"),
     ],
 )
-def test_backend_factories_have_upstreams_attributes(
-    upstream_module: str, our_module: str, factory: str
-) -> None:
+def test_backend_factories_have_upstreams_attributes(module: str, factory: str) -> None:
     """Whatever attribute upstream's backend factories have, ours have."""
-    appengine.install()
-    upstream = importlib.import_module(f"webapp2_extras.appengine.{upstream_module}")
-    ours = importlib.import_module(f"webapp2_sessions.{our_module}")
+    upstream = appengine.upstream_backend(module)
+    ours = importlib.import_module(f"webapp2_sessions.{module}")
     assert set(dir(getattr(upstream, factory))) <= set(dir(getattr(ours, factory)))
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 import itertools
 import logging
 import os
@@ -105,7 +104,7 @@ class StoredPrograms:
 
 def test_programs_are_alike_on_memcache(memcached: Memcached) -> None:
     """Upstream on App Engine's memcache and ours on memcached show the same."""
-    appengine.install()
+    appengine.upstream_backend("sessions_memcache")
     config = {"memcache": {"servers": [memcached.address]}}
     check(PROGRAMS // 5, StoredPrograms("memcache", config).traces_of)
 
@@ -115,8 +114,7 @@ def test_programs_are_alike_on_datastore(
     cache: str | None, memcached: Memcached, datastore: DatastoreEmulator
 ) -> None:
     """Upstream on ndb with App Engine's memcache and ours on Datastore show the same."""
-    appengine.install()
-    upstream = importlib.import_module("webapp2_extras.appengine.sessions_ndb").Session
+    upstream = appengine.upstream_backend("sessions_ndb").Session
     models = {UPSTREAM: upstream, OURS: webapp2_sessions.sessions_ndb.Session}
     config = {
         "memcache": {"servers": [memcached.address]},

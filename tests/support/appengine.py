@@ -9,6 +9,7 @@ and upstream's own tests; nothing else should depend on it.
 from __future__ import annotations
 
 import functools
+import importlib
 import pickle
 import sys
 import threading
@@ -18,6 +19,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from types import ModuleType
 from typing import Any
+from unittest import mock
 
 from google.cloud import ndb
 from google.cloud.ndb import context as ndb_context
@@ -25,7 +27,15 @@ from google.cloud.ndb import key as ndb_key
 from google.cloud.ndb import model as ndb_model
 from google.cloud.ndb import tasklets as ndb_tasklets
 
-__all__ = ["DELETE_ITEM_MISSING", "DELETE_SUCCESSFUL", "Memcache", "Testbed", "context", "install"]
+__all__ = [
+    "DELETE_ITEM_MISSING",
+    "DELETE_SUCCESSFUL",
+    "Memcache",
+    "Testbed",
+    "context",
+    "install",
+    "upstream_backend",
+]
 
 #: What `Memcache.delete` gives, as numbered by the SDK.
 DELETE_ITEM_MISSING = 1
@@ -173,6 +183,18 @@ def install() -> None:
     api = _module("api", memcache=memcache)
     # "google" is a namespace package that other distributions share: add to it, replace nothing.
     sys.modules["google"].appengine = _module("", ext=ext, api=api)  # type: ignore[attr-defined]
+
+
+def upstream_backend(name: str) -> ModuleType:
+    """Import one of upstream's backend modules, ``sessions_memcache`` or ``sessions_ndb``.
+
+    Upstream's model has the kind of ours, "Session", of which a process knows one: the
+    import leaves things as they were.
+    """
+    install()
+    importlib.import_module("webapp2_sessions.sessions_ndb")
+    with mock.patch.dict(ndb_model.Model._kind_map):
+        return importlib.import_module(f"webapp2_extras.appengine.{name}")
 
 
 def string_property(*args: Any, indexed: bool = True, **options: Any) -> ndb.Property:
