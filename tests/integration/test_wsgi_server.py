@@ -1,0 +1,103 @@
+"""Sessions on a real WSGI server: any Cookie bytes, redirects, and many visitors at once."""
+
+from __future__ import annotations
+
+import http.client
+import random
+import socket
+import threading
+from collections.abc import Iterator
+from typing import Any
+from urllib.parse import urlsplit
+
+import pytest
+import requests
+import webapp2
+from support.visits import SECRET
+from support.wsgi import served
+
+from webapp2_sessions import get_store
+
+
+class Handler(webapp2.RequestHandler):  # type: ignore[misc]
+    """The documented handler, counting visits."""
+
+    def dispatch(self) -> Any:
+        self.session_store = get_store(request=self.request)
+        try:
+            return super().dispatch()
+        finally:
+            self.session_store.save_sessions(self.response)
+
+    def get(self) -> None:
+        session = self.session_store.get_session()
+        session["visits"] = session.get("visits", 0) + 1
+        self.response.write(str(session["visits"]))
+
+    def post(self) -> Any:
+        self.session_store.get_session()["visits"] = 100
+        return self.redirect("/")
+
+
+@pytest.fixture
+def url() -> Iterator[str]:
+    """Where the application is served."""
+    config = {"webapp2_extras.sessions": {"secret_key": SECRET}}
+    with served(webapp2.WSGIApplication([("/", Handler)], config=config)) as url:
+        yield url
+
+
+def get_with_cookie(url: str, cookie: bytes) -> tuple[int, bytes]:
+    """Send a Cookie header of these very bytes; returns status and body."""
+    place = urlsplit(url)
+    with socket.create_connection((place.hostname, place.port), timeout=10) as connection:
+        connection.sendall(b"GET / HTTP/1.0\r\nHost: x\r\nCookie: " + cookie + b"\r\n\r\n")
+        response = http.client.HTTPResponse(connection)
+        response.begin()
+        return response.status, response.read()
+
+
+def hostile_cookies(count: int) -> Iterator[bytes]:
+    """Yield Cookie headers: every byte, known traps, and random ones."""
+    # RFC 9110 section 5.5: a server refuses other control characters itself.
+    allowed = [0x09, *range(0x20, 0x7F), *range(0x80, 0x100)]
+    for byte in allowed:
+        yield b"session=" + bytes((byte,))
+        yield b'session="' + bytes((byte,)) + b'"'
+    yield from (b"\\377", b'session="\\377"', b"session=a|b|\\351", b"=", b"session", b"session=")
+    yield b"x" * 60_000
+    generator = random.Random(1)
+    for _ in range(count):
+        noise = bytes(generator.choices(allowed, k=generator.randrange(60)))
+        yield b"session=" + noise + generator.choice((b"", b'"', b"|1|", b"; session=" + noise))
+
+
+def test_no_cookie_bytes_raise(url: str) -> None:
+    """Whatever a visitor sends, the answer is a new session and not an error."""
+    answers = {get_with_cookie(url, cookie) for cookie in hostile_cookies(500)}
+    assert answers == {(200, b"1")}
+
+
+def test_session_goes_over_a_redirect(url: str) -> None:
+    """A cookie that is set with a redirect comes back with the next request."""
+    visitor = requests.Session()
+    assert visitor.post(url).text == "101"
+    assert visitor.get(url).text == "102"
+
+
+def test_visitors_at_once_do_not_meet(url: str) -> None:
+    """Threads of the server keep their requests' sessions apart."""
+    wrong = []
+
+    def visit() -> None:
+        with requests.Session() as visitor:
+            seen = [visitor.get(url).text for _ in range(20)]
+        if seen != [str(n) for n in range(1, 21)]:
+            wrong.append(seen)
+
+    threads = [threading.Thread(target=visit) for _ in range(16)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert wrong == []
