@@ -6,6 +6,7 @@ import base64
 import hashlib
 import hmac
 import json
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -166,6 +167,29 @@ def test_value_of_another_name_or_key_is_none() -> None:
     assert ours(SECRET).deserialize("session", signed) == {}
     assert ours(SECRET).deserialize("other", signed) is None
     assert ours(SECRET + "x").deserialize("session", signed) is None
+
+
+PYTHON2_COOKIES = json.loads(
+    (Path(__file__).parents[1] / "fixtures" / "python2" / "cookies.json").read_text("ascii")
+)
+
+
+@pytest.mark.parametrize("cookie", PYTHON2_COOKIES)
+def test_cookies_of_python_2_are_read(cookie: dict[str, Any]) -> None:
+    """What upstream signed on Python 2.7 is read, in quotes as well."""
+    serializer = OURS.securecookie.SecureCookieSerializer(cookie["secret"])
+    assert serializer.deserialize("session", cookie["signed"]) == cookie["value"]
+    assert serializer.deserialize("session", f'"{cookie["signed"]}"') == cookie["value"]
+
+
+@pytest.mark.parametrize("cookie", PYTHON2_COOKIES)
+def test_cookies_for_python_2_have_its_bytes(cookie: dict[str, Any]) -> None:
+    """Python 2 orders keys by their hashes; but for that, it would have written our bytes."""
+    serializer = OURS.securecookie.SecureCookieSerializer(cookie["secret"])
+    payload = cookie["signed"].partition("|")[0].encode()
+    ordered = json.loads(base64.b64decode(payload))
+    with stopped_clock(Clock(1_400_000_000)):
+        assert serializer.serialize("session", ordered).decode() == cookie["signed"]
 
 
 @pytest.mark.parametrize("age", [0, 9, 10, 11, 10_000])
