@@ -32,10 +32,11 @@ clean: ## remove everything that the targets made
 	$(PYTHON) -m venv .venv
 
 # Installed as a user would install it, not in place, so that the tests see what is shipped.
+# A former build would bring back modules that are gone.
 .venv/installed-examples: .venv/pyvenv.cfg $(PACKAGE)
-	$(BIN)/pip install --quiet '.[all,examples]'
+	rm -rf build && $(BIN)/pip install --quiet '.[all,examples]'
 	touch $@
 
 .venv/installed-test: .venv/pyvenv.cfg $(PACKAGE)
-	$(BIN)/pip install --quiet '.[test]'
+	rm -rf build && $(BIN)/pip install --quiet '.[test]'
 	touch $@

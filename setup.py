@@ -19,7 +19,6 @@ TEST = [
     "requests>=2.31",
     "ruff>=0.6",
     "mypy>=1.11",
-    "build>=1.2",
 ]
 
 
