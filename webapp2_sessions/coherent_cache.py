@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -15,6 +16,10 @@ __all__ = ["CoherentCache"]
 #: miss that is not filled, until concurrent readers and writers are done.
 _UNSETTLED = b""
 _UNSETTLED_SECONDS = 3
+
+#: A reader that took longer does not fill the cache: meanwhile a write may have come and its mark
+#: gone. Less than the mark's life, which memcached cuts by up to a second.
+_LONGEST_READ = 1.0
 
 #: Stands for the token of an entry when memcached does not answer.
 _UNKNOWN = object()
@@ -44,6 +49,7 @@ class CoherentCache:
         :param lifetime: seconds for which a filled entry may stay, ``None`` for 30 days.
         """
         key = self._memcached.key(name)
+        started = self._now()
         try:
             cached = self._memcached.call("get", key)
             value = self._memcached.decode(key, cached)
@@ -52,7 +58,8 @@ class CoherentCache:
         if value is not None:
             return value
         value = load()
-        if cached is None and value is not None:
+        in_time = self._now() - started < _LONGEST_READ
+        if cached is None and value is not None and in_time:
             self._quietly("add", key, value, lifetime)
         return value
 
@@ -98,3 +105,6 @@ class CoherentCache:
         # Where this fails nothing more can be done: the entry lives as long as it was given.
         with contextlib.suppress(BackendError):
             self._memcached.call("set", key, _UNSETTLED, _UNSETTLED_SECONDS)
+
+    def _now(self) -> float:
+        return time.monotonic()

@@ -13,7 +13,15 @@ import webob
 from webapp2_sessions import cookies
 from webapp2_sessions.errors import ConfigError
 
-__all__ = ["CONFIG_KEY", "UPSTREAM_MODULES", "SessionConfig", "check_max_age", "default_config"]
+__all__ = [
+    "CONFIG_KEY",
+    "UPSTREAM_MODULES",
+    "SessionConfig",
+    "check_max_age",
+    "datastore_settings",
+    "default_config",
+    "memcache_settings",
+]
 
 #: Key of the session configuration in an application's ``config``.
 CONFIG_KEY = "webapp2_extras.sessions"
@@ -92,8 +100,8 @@ class SessionConfig(dict[str, Any]):
         self["cookie_args"] = dict(self["cookie_args"])
         backends = {**default_config["backends"], **self["backends"]}
         self["backends"] = {keyword: _named(backend) for keyword, backend in backends.items()}
-        self["memcache"] = {**MEMCACHE_DEFAULTS, **self["memcache"]}
-        self["datastore"] = {**DATASTORE_DEFAULTS, **self["datastore"]}
+        self["memcache"] = memcache_settings(self)
+        self["datastore"] = datastore_settings(self)
 
 
 def _named(backend: Any) -> Any:
@@ -104,6 +112,16 @@ def _named(backend: Any) -> Any:
     """
     module = getattr(backend, "__module__", None)
     return f"{module}.{backend.__qualname__}" if module in UPSTREAM_MODULES else backend
+
+
+def memcache_settings(config: Mapping[str, Any]) -> dict[str, Any]:
+    """Return ``config["memcache"]`` with defaults; a store may have an unchecked config."""
+    return {**MEMCACHE_DEFAULTS, **(config.get("memcache") or {})}
+
+
+def datastore_settings(config: Mapping[str, Any]) -> dict[str, Any]:
+    """Return ``config["datastore"]`` with defaults; a store may have an unchecked config."""
+    return {**DATASTORE_DEFAULTS, **(config.get("datastore") or {})}
 
 
 def check_max_age(key: str, value: object) -> None:

@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from webapp2_sessions.clients import ClientRegistry
+from webapp2_sessions.config import memcache_settings
 from webapp2_sessions.errors import (
     BackendError,
     BackendUnavailable,
@@ -24,8 +25,8 @@ from webapp2_sessions.serializers import SignedPickles
 try:
     from pymemcache.client.base import PooledClient
     from pymemcache.exceptions import MemcacheError, MemcacheUnexpectedCloseError
-except ImportError:
-    raise MissingDependency("pymemcache", "memcache") from None
+except ImportError as error:
+    raise MissingDependency("pymemcache", "memcache") from error
 
 __all__ = ["SessionMemcached", "expiry", "session_memcached"]
 
@@ -57,10 +58,10 @@ def expiry(lifetime: float | None) -> int:
 def session_memcached(config: Mapping[str, Any], purpose: str) -> SessionMemcached:
     """Return the memcached of a session configuration, for values of one purpose.
 
-    :param config: a checked configuration with ``secret_key`` and ``memcache``.
+    :param config: a session configuration with ``secret_key``.
     :param purpose: e.g. ``"memcache"``; values of one purpose are no values of another.
     """
-    settings = config["memcache"]
+    settings = memcache_settings(config)
     return _session_memcached(
         config["secret_key"],
         settings["servers"][0],

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from contextvars import ContextVar
 from typing import Any, TypeVar
 
-from webapp2_sessions.config import DATASTORE_DEFAULTS
+from webapp2_sessions.config import datastore_settings
 from webapp2_sessions.datastore import Datastore, ndb, service_address
 from webapp2_sessions.errors import ConfigError, UnreadableSession
 from webapp2_sessions.factories import StoredSessionFactory
@@ -101,13 +101,12 @@ class DatastoreSessionFactory(StoredSessionFactory):
 class _Records:
     """Reads and writes session entities by one configuration.
 
-    :param config: a checked session configuration; its absence means defaults without a cache.
+    :param config: a session configuration; its absence means defaults without a cache.
     :param lifetime: seconds for which a cached entry may stay, ``None`` for the longest.
     """
 
     def __init__(self, config: Mapping[str, Any] | None, lifetime: float | None) -> None:
-        settings = config.get("datastore") if config else None
-        settings = {**DATASTORE_DEFAULTS, **(settings or {})}
+        settings = datastore_settings(config or {})
         self._datastore = Datastore(settings)
         self._cache = _cache(config) if config and settings["cache"] == "memcache" else None
         self._lifetime = lifetime

@@ -347,3 +347,24 @@ def test_large_session(visitor: Visitor, backend: Backend) -> None:
     assert visitor.read() == data
     header = visitor.cookies["session"]
     assert (len(header) > 100_000) is not backend.keeps_types
+
+
+def test_store_with_a_configuration_of_its_own(visitor: Visitor, backend: Backend) -> None:
+    """A store that sets upstream's keys itself, as applications do, has a working backend."""
+    checked = SessionStore(visitor.request()).config
+
+    class Store(SessionStore):
+        def __init__(self, incoming: webapp2.Request) -> None:
+            self.request = incoming
+            self.sessions = {}
+            upstreams = ("secret_key", "cookie_name", "session_max_age", "cookie_args", "backends")
+            sections = ("memcache", "datastore")
+            self.config = {key: checked[key] for key in upstreams}
+            self.config |= {key: checked[key] for key in sections if checked[key]}
+
+    store = Store(visitor.request())
+    store.get_session(backend=backend.keyword)["a"] = 1
+    response = webapp2.Response()
+    store.save_sessions(response)
+    visitor.take(response)
+    assert visitor.read() == {"a": 1}

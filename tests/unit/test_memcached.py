@@ -151,7 +151,7 @@ HASHED = [
     "x" * 91,
     "two words",
     "line\nbreak",
-    "at the end\n",
+    "at-the-end\n",
     "nul\0",
     "\x7f",
     "tab\t",
