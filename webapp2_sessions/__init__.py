@@ -1,7 +1,13 @@
 """Sessions for webapp2 on Python 3: ``webapp2_extras.sessions``, reimplemented and continued."""
 
 from webapp2_sessions.dropin import install_as_webapp2_extras
-from webapp2_sessions.errors import BackendError, BackendUnavailable, ConfigError, SessionError
+from webapp2_sessions.errors import (
+    BackendError,
+    BackendUnavailable,
+    ConfigError,
+    SessionError,
+    SessionTooLarge,
+)
 from webapp2_sessions.securecookie import SecureCookieSerializer
 from webapp2_sessions.sessions import (
     BaseSessionFactory,
@@ -26,6 +32,7 @@ __all__ = [
     "SessionDict",
     "SessionError",
     "SessionStore",
+    "SessionTooLarge",
     "StoredSessionFactory",
     "default_config",
     "get_store",

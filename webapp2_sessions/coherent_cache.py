@@ -24,8 +24,9 @@ _LONGEST_READ = 1.0
 #: Stands for the token of an entry when memcached does not answer.
 _UNKNOWN = object()
 
-#: Longest life of an entry, so that one which could not be renewed does not stay for ever.
-_LONGEST_LIFETIME = 30 * 24 * 3600
+#: Longest life of an entry in seconds. One that a writer could not replace, because it did not
+#: reach memcached or died on the way, is read until then; a refill costs one read of Datastore.
+_LONGEST_LIFETIME = 3600
 
 
 class CoherentCache:
@@ -46,7 +47,7 @@ class CoherentCache:
     def read(self, name: str, load: Callable[[], Any], lifetime: float | None) -> Any:
         """Return the entry, or else what ``load()`` returns; ``None`` is not cached.
 
-        :param lifetime: seconds for which a filled entry may stay, ``None`` for 30 days.
+        :param lifetime: seconds for which a filled entry may stay, ``None`` for an hour.
         """
         key = self._memcached.key(name)
         started = self._now()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numbers
 import re
 import reprlib
+import threading
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -110,8 +111,9 @@ def _named(backend: Any) -> Any:
     Upstream's store puts them into the configuration of an application that used it before ours;
     by name they resolve to our classes.
     """
-    module = getattr(backend, "__module__", None)
-    return f"{module}.{backend.__qualname__}" if module in UPSTREAM_MODULES else backend
+    if isinstance(backend, type) and backend.__module__ in UPSTREAM_MODULES:
+        return f"{backend.__module__}.{backend.__qualname__}"
+    return backend
 
 
 def memcache_settings(config: Mapping[str, Any]) -> dict[str, Any]:
@@ -200,7 +202,11 @@ def _check_optional_text(key: str, value: object) -> None:
 
 
 def _check_timeout(key: str, value: object) -> None:
-    if isinstance(value, bool) or not isinstance(value, (int, float)) or not value > 0:
+    if (
+        isinstance(value, bool)
+        or not isinstance(value, (int, float))
+        or not 0 < value <= threading.TIMEOUT_MAX  # sockets refuse more, about 292 years
+    ):
         raise _wrong_value(key, value, "a positive number of seconds")
 
 

@@ -11,10 +11,10 @@ from webapp2_sessions.clients import ClientRegistry
 from webapp2_sessions.errors import BackendError, BackendUnavailable, ConfigError, MissingDependency
 
 try:
-    import grpc  # type: ignore[import-untyped]
+    import grpc
     from google.api_core import exceptions as api_errors
     from google.auth.exceptions import GoogleAuthError
-    from google.cloud import ndb  # type: ignore[attr-defined]
+    from google.cloud import ndb  # type: ignore[attr-defined] # a namespace without types
     from google.cloud.datastore_v1.services.datastore.transports import DatastoreGrpcTransport
 except ImportError as error:
     raise MissingDependency("google-cloud-ndb", "datastore") from error
@@ -108,29 +108,42 @@ class Datastore:
         try:
             client = ndb.Client(project=project, namespace=namespace, database=database)
         except (OSError, GoogleAuthError) as error:
-            if isinstance(error, GoogleAuthError) and not _emulator():
-                raise
-            # An emulator needs no credentials; it was the project that was looked for in them.
+            if _is_about_credentials(error):
+                raise self._unavailable("there are no credentials for it") from error
             raise ConfigError(
                 "datastore['project']",
                 "is not set and not found in the environment; set it, or GOOGLE_CLOUD_PROJECT",
             ) from error
-        client.stub.close()
-        client.stub = DatastoreGrpcTransport(host=client.host, channel=_channel(client))
+        channel = _channel(client)
+        if channel is not None:
+            client.stub.close()
+            client.stub = DatastoreGrpcTransport(host=client.host, channel=channel)
         return client
 
     def _unavailable(self, problem: str) -> BackendUnavailable:
         return BackendUnavailable("datastore", service_address(), problem)
 
 
+def _is_about_credentials(error: Exception) -> bool:
+    """Whether a client was not made for want of credentials, and not for want of a project."""
+    if isinstance(error, OSError):
+        return error.errno is not None  # a file that cannot be read; ndb's own has no number
+    # An emulator needs no credentials: it was the project that was looked for in them.
+    return not _emulator()
+
+
 def _channel(client: Any) -> Any:
-    """A channel as ndb's clients make it, with our options."""
+    """A channel as ndb's clients make it, with our options; ``None`` if that cannot be made."""
     if not client.secure:
         return grpc.insecure_channel(client.host, _CHANNEL_OPTIONS)
+    # The one thing of a client that it does not show; without it, its own channel has to do.
+    credentials = getattr(client, "_credentials", None)
+    if credentials is None:
+        return None
     user_agent = ("grpc.primary_user_agent", client.client_info.to_user_agent())
     return DatastoreGrpcTransport.create_channel(
         f"{client.host}:443",
-        credentials=client._credentials,
+        credentials=credentials,
         options=(user_agent, *_CHANNEL_OPTIONS),
     )
 

@@ -1,6 +1,7 @@
 """Every error that the package raises on purpose, under one root.
 
-No message ever holds a secret, a cookie's value or a session id.
+No message ever holds a secret, a cookie's value or a session id. ``args`` are what each was made
+with, so that errors can be pickled and cross from a worker process.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ __all__ = [
     "MalformedCookie",
     "MissingDependency",
     "SessionError",
+    "SessionTooLarge",
     "UndecodableCookie",
     "UnknownBackend",
     "UnreadableSession",
@@ -46,14 +48,15 @@ class ConfigError(SessionError, ValueError):
     key: str
 
     def __init__(self, key: str, problem: str) -> None:
-        super().__init__(f"{key}: {problem}")
+        super().__init__(key, problem)
         self.key = key
+
+    def __str__(self) -> str:
+        return ": ".join(self.args)
 
 
 class UnknownBackend(ConfigError, KeyError):
     """``get_session(backend=...)`` names no configured backend (a :class:`KeyError` upstream)."""
-
-    __str__ = Exception.__str__  # KeyError would show the repr of the message
 
 
 class MissingDependency(SessionError, ImportError):
@@ -63,11 +66,15 @@ class MissingDependency(SessionError, ImportError):
     extra: str
 
     def __init__(self, library: str, extra: str) -> None:
-        super().__init__(
+        super().__init__(library, extra)
+        self.extra = extra
+
+    def __str__(self) -> str:
+        library, extra = self.args
+        return (
             f"{library} is not installed; the {extra} backend needs it: "
             f"pip install 'webapp2_sessions[{extra}]'"
         )
-        self.extra = extra
 
 
 class InvalidCookie(SessionError):
@@ -99,13 +106,37 @@ class BackendError(SessionError):
     address: str
 
     def __init__(self, backend: str, address: str, problem: str) -> None:
-        super().__init__(f"{backend} backend at {address}: {problem}")
+        super().__init__(backend, address, problem)
         self.backend = backend
         self.address = address
+
+    def __str__(self) -> str:
+        return "{} backend at {}: {}".format(*self.args)
 
 
 class BackendUnavailable(BackendError):
     """The server refused the connection, did not answer in time or went away meanwhile."""
+
+
+class SessionTooLarge(BackendError):
+    """A session has more bytes than the server takes; what is stored stays as it was."""
+
+    #: Bytes of the session as it would be stored.
+    size: int
+    #: Bytes that the server takes.
+    limit: int
+
+    def __init__(self, backend: str, address: str, size: int, limit: int) -> None:
+        super().__init__(backend, address, "the session is too large")
+        self.args = (backend, address, size, limit)
+        self.size = size
+        self.limit = limit
+
+    def __str__(self) -> str:
+        return (
+            f"{self.backend} backend at {self.address}: the session has {self.size} bytes, and "
+            f"the server takes {self.limit} at most"
+        )
 
 
 class UnreadableSession(BackendError):

@@ -16,7 +16,9 @@ from webapp2_sessions.errors import (
     BackendError,
     BackendUnavailable,
     BadSignature,
+    ConfigError,
     MissingDependency,
+    SessionTooLarge,
     UnreadableSession,
 )
 from webapp2_sessions.keys import derive_key
@@ -24,7 +26,11 @@ from webapp2_sessions.serializers import SignedPickles
 
 try:
     from pymemcache.client.base import PooledClient
-    from pymemcache.exceptions import MemcacheError, MemcacheUnexpectedCloseError
+    from pymemcache.exceptions import (
+        MemcacheError,
+        MemcacheServerError,
+        MemcacheUnexpectedCloseError,
+    )
 except ImportError as error:
     raise MissingDependency("pymemcache", "memcache") from error
 
@@ -36,6 +42,13 @@ _LONGEST_RELATIVE_EXPIRY = 30 * 24 * 3600
 _LATEST_EXPIRY = 2**31 - 1
 #: Connections that a restarted server may have left in the pool; each fails once.
 _STALE_CONNECTIONS = 100
+
+#: A value of so many bytes fits unless a server is configured with smaller items than the default.
+_ALWAYS_FITS = 1_000_000
+#: Item size of a server that does not tell it (memcached's default, option -I).
+_DEFAULT_ITEM_SIZE = 1024 * 1024
+#: What an item's key (250 at most) and memcached's own fields take of it.
+_ITEM_OVERHEAD = 512
 
 _SAFE_NAME = re.compile(r"[!-~]{1,90}\Z")
 
@@ -58,12 +71,16 @@ def expiry(lifetime: float | None) -> int:
 def session_memcached(config: Mapping[str, Any], purpose: str) -> SessionMemcached:
     """Return the memcached of a session configuration, for values of one purpose.
 
-    :param config: a session configuration with ``secret_key``.
+    :param config: a session configuration.
     :param purpose: e.g. ``"memcache"``; values of one purpose are no values of another.
+    :raises ConfigError: it has no ``secret_key``.
     """
     settings = memcache_settings(config)
+    secret_key = config.get("secret_key")
+    if not secret_key:
+        raise ConfigError("secret_key", "is missing, and values in memcached are signed with it")
     return _session_memcached(
-        config["secret_key"],
+        secret_key,
         settings["servers"][0],
         settings["key_prefix"],
         settings["timeout"],
@@ -115,11 +132,21 @@ class SessionMemcached:
         """Write a record.
 
         :param lifetime: seconds after which it may go, ``None`` for never.
+        :raises SessionTooLarge: the server would not take it, and would drop the stored one.
         :raises BackendError: it is not certain that the record is written.
         """
         key = self.key(name)
-        if not self.call("set", key, self.encode(key, value), expiry(lifetime)):
+        data = self.encode(key, value)
+        if len(data) > _ALWAYS_FITS:
+            self._check_size(len(data))
+        if not self.call("set", key, data, expiry(lifetime)):
             raise BackendError("memcache", self.address, "the server did not store the session")
+
+    def _check_size(self, size: int) -> None:
+        settings = self.call("stats", "settings")
+        limit = settings.get(b"item_size_max", _DEFAULT_ITEM_SIZE) - _ITEM_OVERHEAD
+        if size > limit:
+            raise SessionTooLarge("memcache", self.address, size, limit)
 
     def encode(self, key: bytes, value: Any) -> bytes:
         """Return a record's value as it is stored under ``key``."""
@@ -166,7 +193,7 @@ class SessionMemcached:
                 raise self._unavailable(f"cannot be reached ({type(error).__name__})") from error
             except MemcacheError as error:
                 raise BackendError(
-                    "memcache", self.address, f"the server refused ({type(error).__name__})"
+                    "memcache", self.address, f"the server refused ({_reason(error)})"
                 ) from error
         raise self._unavailable("closes every connection") from closed
 
@@ -182,3 +209,9 @@ class SessionMemcached:
 
     def _unavailable(self, problem: str) -> BackendUnavailable:
         return BackendUnavailable("memcache", self.address, f"the server {problem}")
+
+
+def _reason(error: MemcacheError) -> str:
+    """What an error says; only the server's own words are known to hold no key."""
+    words = error.args[0] if isinstance(error, MemcacheServerError) and error.args else None
+    return words.decode("ascii", "replace") if isinstance(words, bytes) else type(error).__name__

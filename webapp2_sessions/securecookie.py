@@ -41,7 +41,7 @@ class SecureCookieSerializer:
     """
 
     def __init__(self, secret_key: str | bytes) -> None:
-        if secret_key is None or not secret_key:
+        if not secret_key:
             raise ConfigError("secret_key", "must not be None or empty")
         #: The key of the HMAC, as bytes.
         self.secret_key = secret_bytes(secret_key)

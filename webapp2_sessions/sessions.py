@@ -36,6 +36,7 @@ __all__ = [
     "SessionStore",
     "StoredSessionFactory",
     "active_config",
+    "backend_config",
     "default_config",
     "get_store",
     "set_store",
@@ -43,6 +44,9 @@ __all__ = [
 
 #: Key of the store in a request's registry; webapp2_extras.auth looks there.
 _registry_key = "webapp2_extras.sessions.SessionStore"
+
+#: Factories that set a cookie of the session's name; others may take any name.
+_SET_A_COOKIE = (SecureCookieSessionFactory, CustomBackendSessionFactory)
 
 # It is here already, so that the default backend needs no import.
 default_config["backends"]["securecookie"] = SecureCookieSessionFactory
@@ -120,8 +124,10 @@ class SessionStore:
 
     def _get_session_container(self, name: str, factory: Callable[..., Any]) -> Any:
         if name not in self.sessions:
-            cookies.check_name(name)
-            self.sessions[name] = factory(name, self)
+            container = factory(name, self)
+            if isinstance(container, _SET_A_COOKIE):
+                cookies.check_name(name)
+            self.sessions[name] = container
         return self.sessions[name]
 
     def _max_age(self, max_age: Any) -> Any:
@@ -228,14 +234,23 @@ def _import_object(dotted_name: str) -> Any:
         raise webapp2.ImportStringError(dotted_name, error) from error
 
 
-def active_config() -> SessionConfig | None:
-    """Return the session configuration of the active application, ``None`` if there is none."""
+def active_config() -> Mapping[str, Any]:
+    """Return the session configuration of the active application; without one, the defaults."""
     try:
         app = webapp2.get_app()
-    except AssertionError:  # webapp2's way of saying so
-        return None
-    config = _load_config(app, CONFIG_KEY, None)
-    return config if isinstance(config, SessionConfig) else None
+    except (AssertionError, RuntimeError):  # webapp2's ways of saying that there is none
+        return default_config
+    return _load_config(app, CONFIG_KEY, None) if CONFIG_KEY in app.config else default_config
+
+
+def backend_config(store: Any) -> Mapping[str, Any]:
+    """Return the configuration by which a store's backends work.
+
+    A store of the application's own may have no more than ``cookie_args`` in its configuration;
+    the active application's stands in.
+    """
+    config: Mapping[str, Any] = store.config
+    return config if config.get("secret_key") else active_config()
 
 
 def get_store(

@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from webapp2_sessions.factories import StoredSessionFactory
-from webapp2_sessions.memcached import session_memcached
+from webapp2_sessions.memcached import SessionMemcached, session_memcached
+from webapp2_sessions.sessions import backend_config
 
 __all__ = ["MemcacheSessionFactory"]
 
@@ -18,10 +19,11 @@ class MemcacheSessionFactory(StoredSessionFactory):
     """
 
     def _read(self, sid: str) -> dict[Any, Any] | None:
-        data: dict[Any, Any] | None = session_memcached(self.session_store.config, "memcache").get(
-            sid
-        )
+        data: dict[Any, Any] | None = self._memcached().get(sid)
         return data
 
     def _write(self, sid: str, data: dict[Any, Any], lifetime: float | None) -> None:
-        session_memcached(self.session_store.config, "memcache").set(sid, data, lifetime)
+        self._memcached().set(sid, data, lifetime)
+
+    def _memcached(self) -> SessionMemcached:
+        return session_memcached(backend_config(self.session_store), "memcache")

@@ -12,7 +12,7 @@ from webapp2_sessions.datastore import Datastore, ndb, service_address
 from webapp2_sessions.errors import ConfigError, UnreadableSession
 from webapp2_sessions.factories import StoredSessionFactory
 from webapp2_sessions.serializers import dump_pickle, load_pickle
-from webapp2_sessions.sessions import active_config
+from webapp2_sessions.sessions import active_config, backend_config
 
 __all__ = ["DatastoreSessionFactory", "Session"]
 
@@ -89,26 +89,26 @@ class DatastoreSessionFactory(StoredSessionFactory):
     session_model: Any = Session
 
     def _read(self, sid: str) -> dict[Any, Any] | None:
-        records = _Records(self.session_store.config, None)
+        records = _Records(backend_config(self.session_store), None)
         data: dict[Any, Any] | None = records.run(lambda: self.session_model.get_by_sid(sid))
         return data
 
     def _write(self, sid: str, data: dict[Any, Any], lifetime: float | None) -> None:
-        records = _Records(self.session_store.config, lifetime)
+        records = _Records(backend_config(self.session_store), lifetime)
         records.run(lambda: self.session_model(id=sid, data=data)._put())
 
 
 class _Records:
     """Reads and writes session entities by one configuration.
 
-    :param config: a session configuration; its absence means defaults without a cache.
+    :param config: a session configuration; the cache needs its ``secret_key``.
     :param lifetime: seconds for which a cached entry may stay, ``None`` for the longest.
     """
 
-    def __init__(self, config: Mapping[str, Any] | None, lifetime: float | None) -> None:
-        settings = datastore_settings(config or {})
+    def __init__(self, config: Mapping[str, Any], lifetime: float | None) -> None:
+        settings = datastore_settings(config)
         self._datastore = Datastore(settings)
-        self._cache = _cache(config) if config and settings["cache"] == "memcache" else None
+        self._cache = _cache(config) if settings["cache"] == "memcache" else None
         self._lifetime = lifetime
 
     def run(self, operation: Callable[[], Result]) -> Result:

@@ -455,3 +455,18 @@ def test_sides_are_what_they_are_called(side: Side) -> None:
     """The tests above did run on both implementations."""
     expected = {UPSTREAM: "webapp2_extras.sessions", OURS: "webapp2_sessions.sessions"}
     assert side.sessions.__name__ == expected[side]
+
+
+def test_factory_without_a_cookie_takes_any_name(side: Side) -> None:
+    """A session that is kept elsewhere may have a name that no cookie could have."""
+
+    class Factory(side.sessions.BaseSessionFactory):  # type: ignore[name-defined]
+        def get_session(self, max_age: Any = None) -> Any:
+            return {"name": self.name}
+
+        def save_session(self, response: Any) -> None:
+            pass
+
+    store = side.store(side.app())
+    assert store.get_session("of any kind", factory=Factory) == {"name": "of any kind"}
+    assert save(store) == []

@@ -362,6 +362,15 @@ def test_get_by_sid_uses_the_active_application(
     assert Session.get_by_sid(sid) == {"a": 1}
 
 
+def test_get_by_sid_in_an_application_without_sessions(
+    emulator: Emulator, activate: Callable[[webapp2.WSGIApplication], None]
+) -> None:
+    """A cron service that has no session configuration reads with the defaults."""
+    sid = Visitor(make_app(), backend="datastore").write({"a": 1})
+    activate(webapp2.WSGIApplication())
+    assert Session.get_by_sid(sid) == {"a": 1}
+
+
 @pytest.fixture
 def namespace() -> str:
     """A namespace that no other test uses."""
@@ -779,9 +788,9 @@ def test_entry_is_under_the_prefix(cached: Visitor, entries: Entries) -> None:
 @pytest.mark.parametrize(
     ("config", "expected"),
     [
-        ({}, 30 * 86400),
-        ({"session_max_age": 3600}, 3600),
-        ({"session_max_age": 90 * 86400}, 30 * 86400),
+        ({}, 3600),
+        ({"session_max_age": 1800}, 1800),
+        ({"session_max_age": 90 * 86400}, 3600),
         ({"cookie_args": {"max_age": 600}}, 600),
     ],
     ids=str,
@@ -793,7 +802,7 @@ def test_entry_expires(
     config: dict[str, Any],
     expected: int,
 ) -> None:
-    """An entry lives as long as the session, and 30 days at most."""
+    """An entry lives as long as the session, and an hour at most."""
     sid = Visitor(caching_app(memcached, **config), backend="datastore").write({"a": 1})
     left = entries.seconds_left(cache_key(sid))
     assert left is not None

@@ -19,7 +19,7 @@ from support.forks import IGNORE_FORK_WARNING, in_child
 from support.servers import Memcached
 from support.visits import SECRET, Visitor, make_app
 
-from webapp2_sessions import BackendError, SecureCookieSerializer
+from webapp2_sessions import ConfigError, SecureCookieSerializer, SessionTooLarge
 from webapp2_sessions.config import SessionConfig
 from webapp2_sessions.memcached import session_memcached
 from webapp2_sessions.sessions_memcache import MemcacheSessionFactory
@@ -242,13 +242,37 @@ def test_large_session_is_stored(visitor: Visitor) -> None:
 
 def test_oversize_session_is_an_error(visitor: Visitor) -> None:
     """A session above memcached's limit of 1 MB is not lost silently."""
-    with pytest.raises(BackendError, match="memcache backend at"):
+    with pytest.raises(SessionTooLarge) as caught:
         visitor.write({"text": "x" * 1_100_000})
+    assert (caught.value.size > 1_100_000, caught.value.limit) == (True, 1_048_576 - 512)
+    assert f"the session has {caught.value.size} bytes" in str(caught.value)
+
+
+def test_oversize_session_leaves_the_stored_one(visitor: Visitor) -> None:
+    """memcached would delete what is stored, so it is not asked."""
+    visitor.write({"a": 1})
+    with pytest.raises(SessionTooLarge):
+        visitor.write({"text": "x" * 1_100_000})
+    assert visitor.read() == {"a": 1}
+
+
+def test_session_of_the_largest_size(visitor: Visitor) -> None:
+    """Up to the limit that the error names, a session is stored."""
+    visitor.write({"text": "x" * 1_048_000})
+    assert visitor.read() == {"text": "x" * 1_048_000}
+
+
+def test_server_with_larger_items(launch: Callable[[Memcached], Memcached]) -> None:
+    """A memcached that is configured for larger items takes larger sessions."""
+    server = launch(Memcached(item_mb=4))
+    visitor = Visitor(make_app(memcache={"servers": [server.address]}), backend="memcache")
+    visitor.write({"text": "x" * 3_000_000})
+    assert visitor.read() == {"text": "x" * 3_000_000}
 
 
 def test_oversize_session_sets_no_cookie(visitor: Visitor) -> None:
     """There is no cookie for a session that was not stored."""
-    with pytest.raises(BackendError):
+    with pytest.raises(SessionTooLarge):
         visitor.write({"text": "x" * 1_100_000})
     assert visitor.set_cookies == []
 
@@ -595,3 +619,34 @@ def test_subclass_with_its_own_id_pattern(visitor: Visitor) -> None:
 
     assert visitor.write({"a": 1}, factory=Numbered) == "7" * 30
     assert visitor.read(factory=Numbered) == {"a": 1}
+
+
+# A store of the application's own
+
+
+class DuckStore:
+    """What a store needs to have, and no more."""
+
+    def __init__(self, sid: str) -> None:
+        self.config: dict[str, Any] = {"cookie_args": {}}
+        self._sid = sid
+
+    def get_secure_cookie(self, name: str, max_age: float | None = None) -> dict[str, str]:
+        """Give the id that a cookie would hold."""
+        return {"_sid": self._sid}
+
+
+def test_duck_typed_store_uses_the_active_application(visitor: Visitor) -> None:
+    """The active application's configuration stands in for what such a store does not have."""
+    store = DuckStore(str(visitor.write({"a": 1})))
+    visitor.app.set_globals(app=visitor.app)
+    try:
+        assert MemcacheSessionFactory("session", store).get_session() == {"a": 1}
+    finally:
+        visitor.app.clear_globals()
+
+
+def test_duck_typed_store_without_an_application() -> None:
+    """Without a key to check the values with, the error names it."""
+    with pytest.raises(ConfigError, match="secret_key: is missing"):
+        MemcacheSessionFactory("session", DuckStore("a" * 22)).get_session()

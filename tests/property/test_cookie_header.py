@@ -48,6 +48,7 @@ def decoded(value: bytes) -> str | None:
 
 @given(HEADERS, st.sampled_from(NAMES))
 @example('session="a\\303\\251"', "session")
+@example("session=\\303\\251", "session")
 @example("session=Wed, 31-Dec-97 23:59:59 GMT", "session")
 @example("path=x; Path=y", "path")
 def test_first_value_is_the_one_that_webob_finds(header: str, name: str) -> None:

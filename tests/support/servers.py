@@ -219,15 +219,17 @@ class Memcached(Server):
 
     Args:
         memory_mb: megabytes it may use for values.
+        item_mb: megabytes that one item may have.
     """
 
     name = "memcached"
     # It has nothing to save, and an orderly end takes it a second.
     stop_signal = signal.SIGKILL
 
-    def __init__(self, memory_mb: int = 64) -> None:
+    def __init__(self, memory_mb: int = 64, item_mb: int = 1) -> None:
         super().__init__()
         self.memory_mb = memory_mb
+        self.item_mb = item_mb
 
     @classmethod
     def missing(cls) -> str | None:
@@ -239,8 +241,8 @@ class Memcached(Server):
     def command(self, folder: Path) -> list[str]:
         """TCP on 127.0.0.1 only; root has to name the user to become."""
         user = ["-u", "nobody"] if os.geteuid() == 0 else []
-        memory = str(self.memory_mb)
-        return ["memcached", "-l", HOST, "-p", str(self.port), "-U", "0", "-m", memory, *user]
+        sizes = ["-m", str(self.memory_mb), "-I", f"{self.item_mb}m"]
+        return ["memcached", "-l", HOST, "-p", str(self.port), "-U", "0", *sizes, *user]
 
     def answers(self) -> bool:
         """Whether this very memcached, and not another at its port, gives statistics."""

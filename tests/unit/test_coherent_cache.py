@@ -321,12 +321,12 @@ def test_mark_stays_for_seconds_only(cache: CoherentCache, server: FakeMemcached
 
 
 LIFETIMES = [
-    (None, NOW + 30 * DAY + 1),
+    (None, 3601),
     (60, 61),
     (0.5, 2),
-    (30 * DAY - 1, 30 * DAY),
-    (400 * DAY, NOW + 30 * DAY + 1),
-    (float("inf"), NOW + 30 * DAY + 1),
+    (3599, 3600),
+    (30 * DAY, 3601),
+    (float("inf"), 3601),
 ]
 
 
@@ -335,7 +335,7 @@ LIFETIMES = [
 def test_filled_entry_expires(
     cache: CoherentCache, server: FakeMemcached, lifetime: float | None, expected: int
 ) -> None:
-    """An entry that a reader made lives as long as the session, 30 days at most."""
+    """An entry that a reader made lives as long as the session, an hour at most."""
     cache.read(NAME, Record({}).load, lifetime)
     assert server.expiries[KEY] == expected
 
@@ -346,7 +346,7 @@ def test_filled_entry_expires(
 def test_written_entry_expires(
     cache: CoherentCache, server: FakeMemcached, lifetime: float | None, expected: int, writes: int
 ) -> None:
-    """An entry that a writer made lives as long as the session, 30 days at most."""
+    """An entry that a writer made lives as long as the session, an hour at most."""
     for _ in range(writes):
         cache.write(NAME, {}, lambda: None, lifetime)
     assert server.expiries[KEY] == expected

@@ -230,6 +230,17 @@ def test_missing_project_beside_credentials(monkeypatch: pytest.MonkeyPatch) -> 
         store(project=None).run(Operation())
 
 
+def test_credentials_that_cannot_be_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A file that must not be opened is about credentials, and not about the project."""
+
+    def unreadable(*args: object, **options: object) -> None:
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(google.auth, "default", unreadable)
+    with pytest.raises(BackendUnavailable, match="there are no credentials for it"):
+        store(project=None).run(Operation())
+
+
 @pytest.fixture
 def real_service(monkeypatch: pytest.MonkeyPatch) -> None:
     """An environment without an emulator."""

@@ -23,6 +23,7 @@ EXAMPLES: list[errors.SessionError] = [
     errors.UndecodableCookie("text"),
     errors.BackendError("memcache", "127.0.0.1:11211", "the server refused"),
     errors.BackendUnavailable("datastore", "localhost:8081", "it failed"),
+    errors.SessionTooLarge("memcache", "127.0.0.1:11211", 2_000_000, 1_048_064),
     errors.UnreadableSession("datastore", "localhost:8081", "no class"),
 ]
 EACH = pytest.mark.parametrize("error", EXAMPLES, ids=lambda error: type(error).__name__)
@@ -51,6 +52,7 @@ def test_all_errors_have_one_root(error: errors.SessionError) -> None:
         ("ExpiredCookie", errors.InvalidCookie),
         ("UndecodableCookie", errors.InvalidCookie),
         ("BackendUnavailable", errors.BackendError),
+        ("SessionTooLarge", errors.BackendError),
         ("UnreadableSession", errors.BackendError),
     ],
 )
@@ -73,6 +75,11 @@ def test_bases_that_applications_catch(error: str, base: type[Exception]) -> Non
             errors.BackendError("memcache", "127.0.0.1:11211", "the server refused"),
             "memcache backend at 127.0.0.1:11211: the server refused",
         ),
+        (
+            errors.SessionTooLarge("memcache", "127.0.0.1:11211", 2_000_000, 1_048_064),
+            "memcache backend at 127.0.0.1:11211: the session has 2000000 bytes, and the server "
+            "takes 1048064 at most",
+        ),
     ],
     ids=lambda value: type(value).__name__,
 )
@@ -90,6 +97,10 @@ def test_messages(error: errors.SessionError, text: str) -> None:
         (
             errors.BackendUnavailable("memcache", "127.0.0.1:11211", "text"),
             {"backend": "memcache", "address": "127.0.0.1:11211"},
+        ),
+        (
+            errors.SessionTooLarge("memcache", "127.0.0.1:11211", 9, 8),
+            {"backend": "memcache", "address": "127.0.0.1:11211", "size": 9, "limit": 8},
         ),
     ],
     ids=lambda value: type(value).__name__,
@@ -118,7 +129,8 @@ def test_errors_survive_copying(error: errors.SessionError) -> None:
 
 
 @pytest.mark.parametrize(
-    "name", ["BackendError", "BackendUnavailable", "ConfigError", "SessionError"]
+    "name",
+    ["BackendError", "BackendUnavailable", "ConfigError", "SessionError", "SessionTooLarge"],
 )
 def test_errors_that_handlers_catch_are_at_the_package_root(name: str) -> None:
     """An application's error handler needs one import."""

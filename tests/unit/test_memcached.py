@@ -279,7 +279,7 @@ FAILURES = [
     (ConnectionRefusedError(111, "refused"), BackendUnavailable, "refused the connection"),
     (TimeoutError("timed out"), BackendUnavailable, r"did not answer within 0\.5 s"),
     (OSError(113, "no route"), BackendUnavailable, r"cannot be reached \(OSError\)"),
-    (MemcacheServerError(b"out of memory"), BackendError, r"refused \(MemcacheServerError\)"),
+    (MemcacheServerError(b"out of memory"), BackendError, r"the server refused \(out of memory\)"),
     (MemcacheClientError(b"bad"), BackendError, r"refused \(MemcacheClientError\)"),
     (MemcacheUnknownError(b"HTTP/1.1"), BackendError, r"refused \(MemcacheUnknownError\)"),
 ]

@@ -1,0 +1,231 @@
+"""The package keeps its floors: imports go strictly down, and heavy ones stay where they belong."""
+
+from __future__ import annotations
+
+import ast
+import importlib
+import inspect
+import json
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from functools import cache
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import pytest
+import webapp2_extras.securecookie
+import webapp2_extras.sessions
+
+import webapp2_sessions
+
+PACKAGE = Path(webapp2_sessions.__file__).parent
+PAGE = Path(__file__).parents[2] / "docs" / "architecture.md"
+
+#: The floor of each module. A module imports only from floors below its own.
+FLOORS = {
+    "errors": 0,
+    "keys": 1,
+    "session_dict": 1,
+    "clients": 1,
+    "cookies": 1,
+    "config": 2,
+    "securecookie": 2,
+    "serializers": 2,
+    "factories": 3,
+    "memcached": 3,
+    "datastore": 3,
+    "coherent_cache": 4,
+    "sessions": 4,
+    "sessions_memcache": 5,
+    "sessions_ndb": 5,
+    "dropin": 6,
+    "__init__": 7,
+}
+
+#: The only modules that may import a library other than Python's own.
+USERS_OF = {
+    "webapp2": {"sessions"},
+    "webob": {"config", "cookies"},
+    "pymemcache": {"memcached"},
+    "google": {"datastore"},
+    "grpc": {"datastore"},
+}
+
+EACH_MODULE = pytest.mark.parametrize("module", sorted(FLOORS))
+
+
+@cache
+def imports(module: str) -> frozenset[str]:
+    """What a module imports anywhere, in functions as well: full names of modules."""
+    source = (PACKAGE / f"{module}.py").read_text("utf-8")
+    return frozenset(_imports(ast.parse(source)))
+
+
+def _imports(tree: ast.AST) -> Iterator[str]:
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, "relative imports are not used"
+            for alias in node.names:
+                # "from package import module" is an import of the module.
+                submodule = node.module == "webapp2_sessions" and alias.name in FLOORS
+                yield f"{node.module}.{alias.name}" if submodule else str(node.module)
+
+
+def loaded(module: str) -> ModuleType:
+    """A module of the package, imported."""
+    name = "" if module == "__init__" else f".{module}"
+    return importlib.import_module(f"webapp2_sessions{name}")
+
+
+def test_each_module_has_a_floor() -> None:
+    """A new module has to find its place."""
+    assert sorted(FLOORS) == sorted(path.stem for path in PACKAGE.glob("*.py"))
+
+
+@EACH_MODULE
+def test_imports_go_down(module: str) -> None:
+    """A module imports from lower floors only, never from its own."""
+    ours = (name for name in imports(module) if name.partition(".")[0] == "webapp2_sessions")
+    floors = {name: FLOORS[name.partition(".")[2] or "__init__"] for name in ours}
+    assert {name: floor for name, floor in floors.items() if floor >= FLOORS[module]} == {}
+
+
+@pytest.mark.parametrize(("library", "users"), USERS_OF.items())
+def test_a_library_is_imported_where_it_belongs(library: str, users: set[str]) -> None:
+    """Everybody else goes through these modules."""
+    found = {
+        module
+        for module in FLOORS
+        if any(name.partition(".")[0] == library for name in imports(module))
+    }
+    assert users == found
+
+
+def test_there_are_no_other_libraries() -> None:
+    """Python's own, the package's own, and those of the table."""
+    found = {name.partition(".")[0] for module in FLOORS for name in imports(module)}
+    assert set(USERS_OF) == found - sys.stdlib_module_names - {"webapp2_sessions"}
+
+
+def test_the_architecture_is_documented() -> None:
+    """docs/architecture.md has each module on its floor."""
+    rows = re.findall(r"^\| `(\w+)`[^|]*\| (\d) \|", PAGE.read_text("utf-8"), re.MULTILINE)
+    assert {module: int(floor) for module, floor in rows} == FLOORS
+
+
+@pytest.mark.parametrize(
+    ("statement", "unwanted"),
+    [
+        ("import webapp2_sessions", ("pymemcache", "google.", "grpc", "cryptography")),
+        ("import webapp2_sessions.sessions_memcache", ("google.", "grpc", "cryptography")),
+    ],
+)
+def test_libraries_are_loaded_when_they_are_needed(
+    statement: str, unwanted: tuple[str, ...]
+) -> None:
+    """Importing the package loads no backend, and a backend not the other's library."""
+    program = f"{statement}\nimport json, sys\nprint(json.dumps(sorted(sys.modules)))"
+    finished = subprocess.run(
+        [sys.executable, "-c", program],
+        cwd=PACKAGE.parent,
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=60,
+    )
+    modules = json.loads(finished.stdout)
+    assert "webapp2_sessions.sessions" in modules
+    assert [name for name in modules if name.startswith(unwanted)] == []
+
+
+# Public names
+
+
+def kind_and_name(name: str) -> tuple[bool, bool, str]:
+    """A key that sorts constants before classes before functions, as ruff does."""
+    return not name.isupper(), not name[0].isupper(), name
+
+
+@EACH_MODULE
+def test_public_names_are_sorted(module: str) -> None:
+    """`__all__` exists, is sorted, and holds no name twice."""
+    names = loaded(module).__all__
+    assert sorted(set(names), key=kind_and_name) == list(names)
+
+
+@EACH_MODULE
+def test_public_names_exist(module: str) -> None:
+    """What `__all__` names can be imported."""
+    assert [name for name in loaded(module).__all__ if not hasattr(loaded(module), name)] == []
+
+
+UPSTREAM_NAMES = [
+    "default_config",
+    "SessionStore",
+    "SessionDict",
+    "BaseSessionFactory",
+    "SecureCookieSessionFactory",
+    "CustomBackendSessionFactory",
+    "get_store",
+    "set_store",
+]
+
+
+def defined_in(module: ModuleType) -> list[str]:
+    """Public names that a module defines itself."""
+    return [
+        name
+        for name, value in vars(module).items()
+        if not name.startswith("_")
+        and not inspect.ismodule(value)
+        and getattr(value, "__module__", module.__name__) == module.__name__
+    ]
+
+
+def test_upstreams_names_are_known() -> None:
+    """The list above is what upstream defines."""
+    assert sorted(UPSTREAM_NAMES) == sorted(defined_in(webapp2_extras.sessions))
+
+
+@pytest.mark.parametrize("name", UPSTREAM_NAMES)
+def test_upstreams_names_are_at_both_places(name: str) -> None:
+    """In the module that mirrors upstream's and at the package root they are the same."""
+    assert name in webapp2_sessions.__all__
+    assert name in loaded("sessions").__all__
+    assert getattr(webapp2_sessions, name) is getattr(loaded("sessions"), name)
+
+
+def test_upstreams_serializer_is_at_both_places() -> None:
+    """The other module without dependencies."""
+    assert defined_in(webapp2_extras.securecookie) == ["SecureCookieSerializer"]
+    assert loaded("securecookie").__all__ == ["SecureCookieSerializer"]
+    assert webapp2_sessions.SecureCookieSerializer is loaded("securecookie").SecureCookieSerializer
+
+
+def public_things(module: str) -> Iterator[tuple[str, Any]]:
+    """Public functions and classes of a module, and the public methods of these classes."""
+    for name in loaded(module).__all__:
+        value = getattr(loaded(module), name)
+        if inspect.isclass(value) or inspect.isfunction(value):
+            yield name, value
+        if inspect.isclass(value):
+            for attribute, member in vars(value).items():
+                if callable(member) and not attribute.startswith("_"):
+                    yield f"{name}.{attribute}", member
+
+
+@EACH_MODULE
+def test_public_names_are_described(module: str) -> None:
+    """Modules, classes, functions and methods have a docstring of their own."""
+    undescribed = [name for name, thing in public_things(module) if not thing.__doc__]
+    assert (bool(loaded(module).__doc__), undescribed) == (True, [])
+
+
+def test_the_package_says_that_it_has_types() -> None:
+    """Type checkers look for py.typed."""
+    assert (PACKAGE / "py.typed").is_file()

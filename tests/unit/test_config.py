@@ -1,0 +1,552 @@
+"""The configuration: defaults, what each key may be, and what a wrong value is answered with."""
+
+from __future__ import annotations
+
+import copy
+import datetime
+import re
+from collections.abc import Iterator
+from decimal import Decimal
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import pytest
+import webapp2
+import webob
+from support.stores import make_request, make_store, saved_headers
+from support.visits import SECRET, make_app
+from webapp2_extras import sessions as upstream
+
+from webapp2_sessions import (
+    BaseSessionFactory,
+    ConfigError,
+    SecureCookieSessionFactory,
+    SessionStore,
+    config,
+    default_config,
+)
+from webapp2_sessions.config import SessionConfig
+
+KEY = "webapp2_extras.sessions"
+PAGE = Path(__file__).parents[2] / "docs" / "configuration.md"
+
+
+@pytest.fixture(autouse=True)
+def _defaults() -> Iterator[None]:
+    """Put the defaults back after a test that changes them."""
+    before = copy.deepcopy(default_config)
+    yield
+    default_config.clear()
+    default_config.update(before)
+
+
+def checked(**values: Any) -> SessionConfig:
+    """A configuration with these values and a secret."""
+    return SessionConfig({"secret_key": SECRET, **values})
+
+
+def refusal(**values: Any) -> ConfigError:
+    """The error with which these values are refused."""
+    with pytest.raises(ConfigError) as refused:
+        checked(**values)
+    return refused.value
+
+
+# Defaults
+
+
+@pytest.mark.parametrize(
+    ("key", "expected"),
+    [
+        ("cookie_name", "session"),
+        ("session_max_age", None),
+        (
+            "cookie_args",
+            {"max_age": None, "domain": None, "path": "/", "secure": None, "httponly": False},
+        ),
+        (
+            "backends",
+            {
+                "securecookie": SecureCookieSessionFactory,
+                "datastore": "webapp2_sessions.sessions_ndb.DatastoreSessionFactory",
+                "memcache": "webapp2_sessions.sessions_memcache.MemcacheSessionFactory",
+            },
+        ),
+        ("max_cookie_size", 4093),
+        ("vary", True),
+        ("memcache", {"servers": ("127.0.0.1:11211",), "key_prefix": "session:", "timeout": 1.0}),
+        (
+            "datastore",
+            {"project": None, "namespace": None, "database": None, "timeout": 5.0, "cache": None},
+        ),
+    ],
+)
+def test_defaults(key: str, expected: Any) -> None:
+    """What holds where the application says nothing."""
+    assert expected == checked()[key]
+
+
+def test_there_is_no_default_secret() -> None:
+    """The one key that an application has to set."""
+    assert default_config["secret_key"] is None
+
+
+def test_each_key_has_a_test_of_its_default() -> None:
+    """No key is forgotten by the test above."""
+    [mark] = [mark for mark in test_defaults.pytestmark if mark.name == "parametrize"]  # type: ignore[attr-defined]
+    assert sorted(default_config) == sorted(["secret_key", *(case[0] for case in mark.args[1])])
+
+
+def test_each_key_has_a_check() -> None:
+    """What can be configured can be configured wrongly."""
+    assert sorted(default_config) == sorted(config._CHECKS)
+
+
+def test_each_nested_key_has_a_check() -> None:
+    """A section refuses keys that it does not know, and knows each key with a default."""
+    checked(memcache=config.MEMCACHE_DEFAULTS, datastore=config.DATASTORE_DEFAULTS)
+
+
+# What each key may be
+
+ACCEPTED: dict[str, list[Any]] = {
+    "secret_key": ["s", b"s", "clé \N{KEY}", bytes(range(256))],
+    "cookie_name": ["session", "__Host-session", "a.b", b"session"],
+    "session_max_age": [None, 0, 1, -1, 3600.5, True, Decimal("1.5"), Fraction(1, 2), float("inf")],
+    "cookie_args": [
+        {},
+        {"path": "/app", "secure": True, "httponly": True, "samesite": "lax"},
+        {"max_age": datetime.timedelta(days=1), "domain": ".example.com"},
+    ],
+    "backends": [{}, {"mine": BaseSessionFactory}, {"mine": "a.b.C"}, {"mine": lambda *args: None}],
+    "max_cookie_size": [None, 1, 8192],
+    "vary": [True, False],
+    "memcache": [
+        {},
+        {"servers": ["10.0.0.1:11211"]},
+        {"servers": ("unix:/run/memcached.sock",)},
+        {"key_prefix": ""},
+        {"key_prefix": "k" * 150},
+        {"timeout": 1},
+        {"timeout": 0.1},
+    ],
+    "datastore": [
+        {},
+        {"project": "p", "namespace": "n", "database": "d"},
+        {"namespace": ""},
+        {"timeout": 10},
+        {"cache": "memcache"},
+        {"cache": None},
+    ],
+}
+
+
+@pytest.mark.parametrize(
+    ("key", "value"), [(key, value) for key, values in ACCEPTED.items() for value in values]
+)
+def test_accepted_values(key: str, value: Any) -> None:
+    """A good value is kept, completed by nested defaults where there are any."""
+    kept = SessionConfig({"secret_key": SECRET, key: value})[key]
+    if isinstance(value, dict):
+        assert value.items() <= kept.items()
+    else:
+        assert value is kept
+
+
+MISSING = "is missing or empty"
+NUMBER = "must be a number of seconds or None"
+TEXT_NAME = "must be text"
+UNSENDABLE = "cannot be sent"
+FACTORY = "must be a factory class or its dotted name"
+SIZE = "must be a positive number of bytes or None"
+SERVERS = 'must be a list of one server: ["host:port"] or ["unix:/path"]'
+PREFIX = "must be at most 150 printable ASCII characters without spaces"
+SECONDS = "must be a positive number of seconds"
+
+REFUSED: list[tuple[str, Any, str, str]] = [
+    ("secret_key", None, "secret_key", MISSING),
+    ("secret_key", "", "secret_key", MISSING),
+    ("secret_key", b"", "secret_key", MISSING),
+    ("secret_key", 5, "secret_key", "must be str or bytes, not int"),
+    ("secret_key", ["s"], "secret_key", "must be str or bytes, not list"),
+    ("secret_key", "s\udcff", "secret_key", "must be valid Unicode text or bytes, not str with"),
+    ("cookie_name", None, "cookie_name", f"{TEXT_NAME}, not NoneType"),
+    ("cookie_name", 5, "cookie_name", f"{TEXT_NAME}, not int"),
+    ("cookie_name", "", "cookie_name", UNSENDABLE),
+    ("cookie_name", "bad name", "cookie_name", UNSENDABLE),
+    ("cookie_name", "path", "cookie_name", UNSENDABLE),
+    ("session_max_age", "3600", "session_max_age", f"{NUMBER}, not str"),
+    ("session_max_age", datetime.timedelta(1), "session_max_age", f"{NUMBER}, not timedelta"),
+    ("session_max_age", 1j, "session_max_age", f"{NUMBER}, not complex"),
+    ("session_max_age", float("nan"), "session_max_age", f"{NUMBER}, not float"),
+    ("session_max_age", Decimal("nan"), "session_max_age", f"{NUMBER}, not Decimal"),
+    ("session_max_age", [60], "session_max_age", f"{NUMBER}, not list"),
+    ("cookie_args", None, "cookie_args", "must be a dictionary, not NoneType"),
+    ("cookie_args", [("path", "/")], "cookie_args", "must be a dictionary, not list"),
+    ("cookie_args", {"foo": 1}, "cookie_args['foo']", "int is refused"),
+    ("cookie_args", {"samesite": "none"}, "cookie_args['samesite']", "str is refused"),
+    ("cookie_args", {"max_age": "soon"}, "cookie_args['max_age']", "str is refused"),
+    ("backends", None, "backends", "must be a dictionary, not NoneType"),
+    ("backends", {"x": None}, "backends['x']", f"{FACTORY}, not NoneType"),
+    ("backends", {"x": 5}, "backends['x']", f"{FACTORY}, not int"),
+    ("backends", {"x": ""}, "backends['x']", f"{FACTORY}, not str"),
+    ("backends", {"x": "Factory"}, "backends['x']", f"{FACTORY}, not str"),
+    ("backends", {"x": ".Factory"}, "backends['x']", f"{FACTORY}, not str"),
+    ("max_cookie_size", 0, "max_cookie_size", f"{SIZE}, not int 0"),
+    ("max_cookie_size", -1, "max_cookie_size", f"{SIZE}, not int -1"),
+    ("max_cookie_size", True, "max_cookie_size", f"{SIZE}, not bool True"),
+    ("max_cookie_size", 4e3, "max_cookie_size", f"{SIZE}, not float 4000.0"),
+    ("max_cookie_size", "4093", "max_cookie_size", f"{SIZE}, not str '4093'"),
+    ("vary", None, "vary", "must be True or False, not NoneType"),
+    ("vary", 1, "vary", "must be True or False, not int"),
+    ("vary", "no", "vary", "must be True or False, not str"),
+    ("memcache", None, "memcache", "must be a dictionary, not NoneType"),
+    ("memcache", {"server": "x"}, "memcache['server']", "known keys are servers, key_prefix, time"),
+    ("memcache", {"servers": "host:1"}, "memcache['servers']", f"{SERVERS}, not str 'host:1'"),
+    ("memcache", {"servers": None}, "memcache['servers']", f"{SERVERS}, not NoneType None"),
+    ("memcache", {"servers": "h"}, "memcache['servers']", f"{SERVERS}, not str 'h'"),
+    ("memcache", {"servers": []}, "memcache['servers']", f"{SERVERS}, not list []"),
+    ("memcache", {"servers": [""]}, "memcache['servers']", f"{SERVERS}, not list ['']"),
+    ("memcache", {"servers": [("h", 1)]}, "memcache['servers']", f"{SERVERS}, not list"),
+    ("memcache", {"servers": ["a", "b"]}, "memcache['servers']", f"{SERVERS}, not list ['a', 'b']"),
+    ("memcache", {"key_prefix": None}, "memcache['key_prefix']", "must be text, not NoneType"),
+    ("memcache", {"key_prefix": b"x"}, "memcache['key_prefix']", "must be text, not bytes"),
+    ("memcache", {"key_prefix": "a b"}, "memcache['key_prefix']", f"{PREFIX}, not str 'a b'"),
+    ("memcache", {"key_prefix": "é"}, "memcache['key_prefix']", f"{PREFIX}, not str 'é'"),
+    ("memcache", {"key_prefix": "a\n"}, "memcache['key_prefix']", f"{PREFIX}, not str"),
+    ("memcache", {"key_prefix": "k" * 151}, "memcache['key_prefix']", f"{PREFIX}, not str"),
+    ("memcache", {"timeout": 0}, "memcache['timeout']", f"{SECONDS}, not int 0"),
+    ("memcache", {"timeout": -1.5}, "memcache['timeout']", f"{SECONDS}, not float -1.5"),
+    ("memcache", {"timeout": True}, "memcache['timeout']", f"{SECONDS}, not bool True"),
+    ("memcache", {"timeout": None}, "memcache['timeout']", f"{SECONDS}, not NoneType None"),
+    ("memcache", {"timeout": float("nan")}, "memcache['timeout']", f"{SECONDS}, not float nan"),
+    ("memcache", {"timeout": float("inf")}, "memcache['timeout']", f"{SECONDS}, not float inf"),
+    ("memcache", {"timeout": 1e11}, "memcache['timeout']", f"{SECONDS}, not float 100000000000.0"),
+    ("datastore", [], "datastore", "must be a dictionary, not list"),
+    ("datastore", {"kind": "x"}, "datastore['kind']", "known keys are project, namespace, datab"),
+    ("datastore", {"project": 5}, "datastore['project']", "must be text, not int"),
+    ("datastore", {"namespace": b"n"}, "datastore['namespace']", "must be text, not bytes"),
+    ("datastore", {"database": True}, "datastore['database']", "must be text, not bool"),
+    ("datastore", {"timeout": "5"}, "datastore['timeout']", f"{SECONDS}, not str '5'"),
+    ("datastore", {"cache": "redis"}, "datastore['cache']", "'memcache' or None, not str 'redis'"),
+    ("datastore", {"cache": True}, "datastore['cache']", "must be 'memcache' or None, not bool"),
+]
+
+
+@pytest.mark.parametrize(("key", "value", "named", "text"), REFUSED)
+def test_refused_values(key: str, value: Any, named: str, text: str) -> None:
+    """The error names the key, the value's type, and what is allowed."""
+    error = refusal(**{key: value})
+    assert named == error.key
+    assert str(error).startswith(f"{named}: ")
+    assert text in str(error)
+
+
+def test_each_key_has_accepted_and_refused_values() -> None:
+    """No key is forgotten by the tests above."""
+    assert sorted(default_config) == sorted(ACCEPTED) == sorted({case[0] for case in REFUSED})
+
+
+@pytest.mark.parametrize("secret", [["topsecret"], "topsecret\udcff", {"k": "topsecret"}])
+def test_a_wrong_secret_is_not_shown(secret: Any) -> None:
+    """It may be one letter away from the right one."""
+    assert "topsecret" not in str(refusal(secret_key=secret))
+
+
+def test_a_large_value_is_shown_in_part() -> None:
+    """An error message is for reading."""
+    assert len(str(refusal(memcache={"key_prefix": "k" * 10_000}))) < 200
+
+
+# The secret on every use
+
+
+def test_a_missing_secret_says_how_to_make_one() -> None:
+    """The message can be followed as it is."""
+    assert str(refusal(secret_key=None)) == (
+        "secret_key: is missing or empty in config['webapp2_extras.sessions']; make one with "
+        "python -c 'import secrets; print(secrets.token_hex(32))' and keep it out of the source "
+        "code"
+    )
+
+
+@pytest.mark.parametrize("values", [{}, {"secret_key": None}, {"secret_key": ""}])
+def test_every_request_without_a_secret_is_refused(values: dict[str, Any]) -> None:
+    """Not only the first one of an application."""
+    app = webapp2.WSGIApplication(config={KEY: values})
+    for _ in range(3):
+        with pytest.raises(ConfigError, match=MISSING):
+            SessionStore(make_request(app))
+
+
+def test_an_application_without_any_configuration_is_refused() -> None:
+    """Nothing at all is a missing secret."""
+    app = webapp2.WSGIApplication()
+    for _ in range(2):
+        with pytest.raises(ConfigError, match=MISSING):
+            SessionStore(make_request(app))
+
+
+def test_a_store_with_a_secret_of_its_own_is_for_that_store_only() -> None:
+    """Requests after it, that have no secret, are refused."""
+    app = webapp2.WSGIApplication()
+    assert SessionStore(make_request(app), config={"secret_key": "s"}).config["secret_key"] == "s"
+    with pytest.raises(ConfigError, match=MISSING):
+        SessionStore(make_request(app))
+
+
+def test_an_empty_secret_for_one_store_is_refused() -> None:
+    """The application's own does not stand in for it."""
+    with pytest.raises(ConfigError, match=MISSING):
+        SessionStore(make_request(), config={"secret_key": ""})
+
+
+@pytest.mark.parametrize("values", [{"vary": "no"}, {"cookie_args": {"foo": 1}}])
+def test_every_request_with_a_wrong_value_is_refused(values: dict[str, Any]) -> None:
+    """The error does not go away by asking again."""
+    app = make_app(**values)
+    for _ in range(2):
+        with pytest.raises(ConfigError):
+            SessionStore(make_request(app))
+
+
+# Merging
+
+
+def test_unknown_keys_are_kept() -> None:
+    """Factories of an application may have keys of their own."""
+    assert checked(my_key={"a": 1})["my_key"] == {"a": 1}
+
+
+def test_cookie_args_replace_the_defaults() -> None:
+    """Arguments that are not given are WebOb's defaults, as upstream."""
+    assert checked(cookie_args={"secure": True})["cookie_args"] == {"secure": True}
+
+
+def test_backends_are_added_to_the_defaults() -> None:
+    """The built-in keywords stay."""
+    backends = checked(backends={"mine": BaseSessionFactory})["backends"]
+    assert list(backends) == ["securecookie", "datastore", "memcache", "mine"]
+
+
+def test_a_built_in_backend_may_be_replaced() -> None:
+    """What the application gives comes first."""
+    backends = checked(backends={"memcache": BaseSessionFactory})["backends"]
+    assert backends["memcache"] is BaseSessionFactory
+
+
+def test_upstreams_classes_stand_for_ours() -> None:
+    """A configuration may hold upstream's class itself."""
+    store = make_store(backends={"mine": upstream.SecureCookieSessionFactory})
+    assert store.get_backend("mine") is SecureCookieSessionFactory
+
+
+def test_upstreams_store_may_come_first() -> None:
+    """It writes its own classes into the application's configuration, for ours to find."""
+    app = make_app()
+    upstream.SessionStore(make_request(app)).get_session()
+    store = SessionStore(make_request(app))
+    assert store.get_backend("securecookie") is SecureCookieSessionFactory
+
+
+def test_a_subclass_of_upstreams_class_stays() -> None:
+    """It is the application's."""
+
+    class Own(upstream.SecureCookieSessionFactory):
+        pass
+
+    assert checked(backends={"mine": Own})["backends"]["mine"] is Own
+
+
+def test_sections_are_completed() -> None:
+    """Nested keys that are not given have their defaults."""
+    expected = {"servers": ("127.0.0.1:11211",), "key_prefix": "session:", "timeout": 9}
+    assert expected == checked(memcache={"timeout": 9})["memcache"]
+
+
+def test_values_for_one_store_come_before_the_applications() -> None:
+    """`SessionStore(request, config=...)` changes what it names and keeps the rest."""
+    app = make_app(cookie_name="app", vary=False)
+    store = SessionStore(make_request(app), config={"cookie_name": "store"})
+    assert (store.config["cookie_name"], store.config["vary"]) == ("store", False)
+
+
+def test_values_for_one_store_are_for_that_store() -> None:
+    """The next store has the application's."""
+    app = make_app(cookie_name="app")
+    SessionStore(make_request(app), config={"cookie_name": "store"})
+    assert SessionStore(make_request(app)).config["cookie_name"] == "app"
+
+
+def test_values_for_one_store_are_checked() -> None:
+    """They are configuration as well."""
+    with pytest.raises(ConfigError, match="vary"):
+        SessionStore(make_request(), config={"vary": "no"})
+
+
+def test_stores_of_an_application_share_the_configuration() -> None:
+    """It is checked once."""
+    app = make_app()
+    assert SessionStore(make_request(app)).config is SessionStore(make_request(app)).config
+
+
+def test_a_configuration_may_be_replaced_later() -> None:
+    """Tests of applications exchange `app.config[...]` between requests."""
+    app = make_app(cookie_name="before")
+    SessionStore(make_request(app))
+    app.config[KEY] = {"secret_key": "s", "cookie_name": "after"}
+    store = SessionStore(make_request(app))
+    assert (store.config["cookie_name"], store.config["vary"]) == ("after", True)
+
+
+def test_a_changed_configuration_is_used_by_the_next_store() -> None:
+    """The application's config is the checked one, open to change."""
+    app = make_app()
+    SessionStore(make_request(app))
+    app.config[KEY]["cookie_name"] = "changed"
+    assert SessionStore(make_request(app)).config["cookie_name"] == "changed"
+
+
+def test_a_subclass_may_have_another_key() -> None:
+    """`config_key` says where the store's configuration is."""
+
+    class MyStore(SessionStore):
+        config_key = "my.sessions"
+
+    app = webapp2.WSGIApplication(config={"my.sessions": {"secret_key": "s", "cookie_name": "c"}})
+    assert MyStore(make_request(app)).config["cookie_name"] == "c"
+
+
+def test_cookie_arguments_are_tried_on_the_applications_response() -> None:
+    """What its `set_cookie()` takes may be configured."""
+
+    class Response(webapp2.Response):
+        def set_cookie(self, *args: Any, priority: str | None = None, **kwargs: Any) -> None:
+            webob.Response.set_cookie(self, *args, **kwargs)
+
+    app = make_app(cookie_args={"priority": "high"})
+    with pytest.raises(ConfigError, match="priority"):
+        SessionStore(make_request(app))
+    app.response_class = Response
+    assert SessionStore(make_request(app)).config["cookie_args"] == {"priority": "high"}
+
+
+# Whose dictionaries are whose
+
+
+def use_everything(**values: Any) -> None:
+    """A request that uses a configuration, and changes what it may change."""
+    store = make_store(**values)
+    session = store.get_session()
+    session["a"] = 1
+    session.container.session_args["max_age"] = 60
+    store.config["cookie_args"]["domain"] = ".example.com"
+    store.config["backends"]["x"] = BaseSessionFactory
+    store.config["memcache"]["timeout"] = 9
+    saved_headers(store)
+
+
+def test_the_defaults_are_not_written_to() -> None:
+    """Whatever a store's user does, another application starts from the same defaults."""
+    before = copy.deepcopy(default_config)
+    use_everything()
+    assert before == default_config
+
+
+def test_the_applications_dictionaries_are_not_written_to() -> None:
+    """What was given to the application stays as it was."""
+    values = {
+        "cookie_args": {"path": "/"},
+        "backends": {"y": "webapp2_sessions.sessions.SecureCookieSessionFactory"},
+        "memcache": {"timeout": 2},
+        "datastore": {},
+    }
+    before = copy.deepcopy(values)
+    use_everything(**values)
+    assert before == values
+
+
+def test_get_backend_writes_no_class_into_the_defaults() -> None:
+    """An imported factory is not kept in a dictionary that all applications share."""
+    values = {"y": "webapp2_sessions.factories.BaseSessionFactory"}
+    assert make_store(backends=values).get_backend("y") is BaseSessionFactory
+    assert values == {"y": "webapp2_sessions.factories.BaseSessionFactory"}
+    assert "y" not in default_config["backends"]
+
+
+def test_applications_have_cookie_arguments_of_their_own() -> None:
+    """A change through one application's store is not seen by another."""
+    one, other = make_store(), make_store()
+    one.config["cookie_args"]["domain"] = ".one.example"
+    assert other.config["cookie_args"]["domain"] is None
+
+
+def test_stores_with_values_of_their_own_have_their_own_cookie_arguments() -> None:
+    """What one store changes in it stays with it."""
+    app = make_app()
+    store = SessionStore(make_request(app), config={"vary": False})
+    store.config["cookie_args"]["domain"] = ".example.com"
+    assert SessionStore(make_request(app)).config["cookie_args"]["domain"] is None
+
+
+def test_changed_defaults_take_effect_in_applications_that_load_later() -> None:
+    """Applications change `default_config` when they are imported."""
+    default_config["cookie_name"] = "changed"
+    default_config["cookie_args"]["httponly"] = True
+    default_config["backends"]["x"] = BaseSessionFactory
+    store = make_store()
+    assert store.config["cookie_name"] == "changed"
+    assert store.config["cookie_args"]["httponly"] is True
+    assert store.get_backend("x") is BaseSessionFactory
+
+
+def test_a_default_secret_is_enough() -> None:
+    """An application may set `default_config['secret_key']`."""
+    default_config["secret_key"] = "s"
+    app = webapp2.WSGIApplication()
+    assert SessionStore(make_request(app)).config["secret_key"] == "s"
+
+
+def test_changed_defaults_do_not_take_effect_in_applications_that_have_loaded() -> None:
+    """A checked configuration is the application's own."""
+    app = make_app()
+    SessionStore(make_request(app))
+    default_config["cookie_name"] = "changed"
+    default_config["cookie_args"]["httponly"] = True
+    default_config["backends"]["x"] = BaseSessionFactory
+    store = SessionStore(make_request(app))
+    assert store.config["cookie_name"] == "session"
+    assert store.config["cookie_args"]["httponly"] is False
+    assert "x" not in store.config["backends"]
+
+
+def test_wrong_defaults_are_refused() -> None:
+    """A default that an application changed is checked as its configuration is."""
+    default_config["vary"] = "no"
+    with pytest.raises(ConfigError, match="vary"):
+        make_store()
+
+
+# The documentation
+
+
+def described_keys() -> set[str]:
+    """Keys in backticks, in headings and in the first cells of tables of the page."""
+    text = PAGE.read_text("utf-8")
+    lines = re.findall(r"^(?:#+ .*|\|[^|]*\|)", text, re.MULTILINE)
+    return {key for line in lines for key in re.findall(r"`([^`]+)`", line)}
+
+
+@pytest.mark.parametrize(
+    "key",
+    [
+        *default_config,
+        *default_config["cookie_args"],
+        *config.MEMCACHE_DEFAULTS,
+        *config.DATASTORE_DEFAULTS,
+    ],
+)
+def test_each_key_is_described(key: str) -> None:
+    """docs/configuration.md has a heading or a table row for each key."""
+    assert key in described_keys()

@@ -1,0 +1,333 @@
+"""install_as_webapp2_extras() puts our modules in the place of upstream's.
+
+Each test is a program of its own in a new process, since imports change a process for good.
+"""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import textwrap
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import webapp2_sessions
+
+#: Upstream's module names and ours.
+EAGER = {
+    "webapp2_extras.sessions": "webapp2_sessions.sessions",
+    "webapp2_extras.securecookie": "webapp2_sessions.securecookie",
+}
+LAZY = {
+    "webapp2_extras.appengine.sessions_memcache": "webapp2_sessions.sessions_memcache",
+    "webapp2_extras.appengine.sessions_ndb": "webapp2_sessions.sessions_ndb",
+    "webapp2_extras.sessions_memcache": "webapp2_sessions.sessions_memcache",
+    "webapp2_extras.sessions_ndb": "webapp2_sessions.sessions_ndb",
+}
+ALL = pytest.mark.parametrize(("upstream", "ours"), [*EAGER.items(), *LAZY.items()])
+
+#: Where the package is that this process tests.
+PLACE = Path(webapp2_sessions.__file__).parents[1]
+
+PRELUDE = """
+import importlib, sys
+from webapp2_sessions import install_as_webapp2_extras
+"""
+INSTALL = PRELUDE + "install_as_webapp2_extras()\n"
+
+#: Seconds that a program may take at most.
+PATIENCE = 60.0
+
+
+def run(*parts: str) -> Any:
+    """The value of `result` at the end of a program."""
+    program = "".join(map(textwrap.dedent, parts)) + "\nimport json\nprint(json.dumps(result))"
+    finished = subprocess.run(
+        [sys.executable, "-c", program],
+        cwd=PLACE,
+        capture_output=True,
+        text=True,
+        timeout=PATIENCE,
+    )
+    assert finished.returncode == 0, finished.stderr
+    return json.loads(finished.stdout)
+
+
+def test_nothing_is_replaced_without_it() -> None:
+    """Importing our package leaves upstream's modules alone."""
+    program = """
+    import webapp2_extras.sessions
+    result = webapp2_extras.sessions.__name__
+    """
+    assert run(PRELUDE, program) == "webapp2_extras.sessions"
+
+
+@ALL
+def test_imports_give_our_modules(upstream: str, ours: str) -> None:
+    """`import webapp2_extras....` gives the very module of ours."""
+    program = f"""
+    import {upstream}
+    result = [{upstream}.__name__, {upstream} is importlib.import_module({ours!r})]
+    """
+    assert run(INSTALL, program) == [ours, True]
+
+
+@ALL
+def test_imports_from_the_package_give_our_modules(upstream: str, ours: str) -> None:
+    """`from webapp2_extras... import ...` gives the very module of ours."""
+    package, _, name = upstream.rpartition(".")
+    program = f"""
+    from {package} import {name} as module
+    result = module is importlib.import_module({ours!r}) is sys.modules[{upstream!r}]
+    """
+    assert run(INSTALL, program) is True
+
+
+@ALL
+def test_modules_that_were_imported_before_are_replaced(upstream: str, ours: str) -> None:
+    """Later imports find ours, in `sys.modules` and as an attribute of the package."""
+    package, _, name = upstream.rpartition(".")
+    before = f"""
+    import types, {package}
+    try:
+        importlib.import_module({upstream!r})
+    except ImportError:  # upstream's backends need App Engine's SDK
+        sys.modules[{upstream!r}] = {package}.{name} = types.ModuleType({upstream!r})
+    install_as_webapp2_extras()
+    """
+    after = f"""
+    from {package} import {name}
+    result = [{name}.__name__, importlib.import_module({upstream!r}).__name__]
+    """
+    assert run(PRELUDE, before, after) == [ours, ours]
+
+
+def test_an_attribute_that_outlived_its_module_is_replaced() -> None:
+    """Tests of applications delete modules from `sys.modules`; the package keeps a reference."""
+    program = """
+    import webapp2_extras
+    webapp2_extras.sessions_ndb = "left over"
+    install_as_webapp2_extras()
+    from webapp2_extras import sessions_ndb
+    result = sessions_ndb.__name__
+    """
+    assert run(PRELUDE, program) == "webapp2_sessions.sessions_ndb"
+
+
+@pytest.mark.parametrize(("upstream", "ours"), EAGER.items())
+def test_modules_without_dependencies_are_there_at_once(upstream: str, ours: str) -> None:
+    """They are attributes of the package without another import."""
+    program = f"""
+    import webapp2_extras
+    result = {upstream}.__name__
+    """
+    assert run(INSTALL, program) == ours
+
+
+@pytest.mark.parametrize("when", ["before", "after"])
+def test_auth_uses_our_module(when: str) -> None:
+    """Also where it was imported earlier, with upstream's in its namespace."""
+    importing = "import webapp2_extras.auth\n"
+    result = "result = webapp2_extras.auth.sessions.__name__"
+    if when == "before":
+        program = [PRELUDE, importing, "install_as_webapp2_extras()\n", result]
+    else:
+        program = [INSTALL, importing, result]
+    assert run(*program) == "webapp2_sessions.sessions"
+
+
+def test_backends_are_not_imported() -> None:
+    """Neither they nor what they need, until the application imports them."""
+    program = """
+    unwanted = ("pymemcache", "google.", "grpc", "webapp2_sessions.sessions_")
+    result = [name for name in sys.modules if name.startswith(unwanted)]
+    """
+    assert run(INSTALL, program) == []
+
+
+@pytest.mark.parametrize("upstream", LAZY)
+def test_a_missing_library_is_named(upstream: str) -> None:
+    """Importing a backend under upstream's name says which extra to install."""
+    program = f"""
+    sys.modules["pymemcache"] = sys.modules["google.cloud"] = None
+    try:
+        import {upstream}
+    except ImportError as error:
+        result = [type(error).__name__, {upstream!r} in sys.modules]
+    """
+    assert run(INSTALL, program) == ["MissingDependency", False]
+
+
+@ALL
+def test_a_second_call_changes_nothing(upstream: str, ours: str) -> None:
+    """Modules, attributes of packages and finders stay as they are."""
+    program = f"""
+    import {upstream}
+    finders, modules = list(sys.meta_path), dict(sys.modules)
+    install_as_webapp2_extras()
+    result = [finders == sys.meta_path, modules == dict(sys.modules), {upstream}.__name__]
+    """
+    assert run(INSTALL, program) == [True, True, ours]
+
+
+def test_a_second_call_keeps_classes() -> None:
+    """No module is executed again."""
+    program = """
+    import webapp2_extras.sessions
+    before = webapp2_extras.sessions.SessionStore
+    install_as_webapp2_extras()
+    import webapp2_extras.sessions
+    result = before is webapp2_extras.sessions.SessionStore
+    """
+    assert run(INSTALL, program) is True
+
+
+@ALL
+def test_specs_are_our_modules_own(upstream: str, ours: str) -> None:
+    """An alias leaves no trace in the module that it stands for."""
+    program = f"""
+    import {upstream}
+    module = sys.modules[{ours!r}]
+    result = [
+        module.__spec__.name, module.__spec__.origin == module.__file__, module.__name__,
+        module.__package__, module.__loader__ is module.__spec__.loader,
+    ]
+    """
+    assert run(INSTALL, program) == [ours, True, ours, "webapp2_sessions", True]
+
+
+@pytest.mark.parametrize(("upstream", "ours"), EAGER.items())
+def test_reloading_keeps_the_module(upstream: str, ours: str) -> None:
+    """`importlib.reload()` of the alias reloads ours in its place."""
+    program = f"""
+    import {upstream}
+    before, name = {upstream}, {ours!r}.rpartition(".")[2]
+    again = importlib.reload({upstream})
+    result = [
+        again is before, before is sys.modules[{upstream!r}], before is sys.modules[{ours!r}],
+        again.__spec__.name, getattr(sys.modules["webapp2_extras"], name) is before,
+    ]
+    """
+    assert run(INSTALL, program) == [True, True, True, ours, True]
+
+
+def test_other_modules_of_upstream_stay() -> None:
+    """Only the session modules are replaced."""
+    program = """
+    from webapp2_extras import json, local, security
+    result = [json.__name__, local.__name__, security.__name__]
+    """
+    expected = ["webapp2_extras.json", "webapp2_extras.local", "webapp2_extras.security"]
+    assert run(INSTALL, program) == expected
+
+
+def test_the_defaults_of_upstreams_name_are_ours() -> None:
+    """Applications change them at import time."""
+    program = """
+    from webapp2_extras import sessions
+    import webapp2_sessions
+    result = sessions.default_config is webapp2_sessions.default_config
+    """
+    assert run(INSTALL, program) is True
+
+
+#: A user who logs in, comes back, and logs out, with webapp2_extras.auth.
+AUTH = """
+import webapp2, webapp2_extras.auth
+from webapp2_extras import auth
+{imports}
+
+class User:
+    @classmethod
+    def get_by_auth_token(cls, user_id, token):
+        return None, None
+
+    @classmethod
+    def create_auth_token(cls, user_id):
+        return "token of %s" % user_id
+
+    @classmethod
+    def delete_auth_token(cls, user_id, token):
+        pass
+
+class Handler(webapp2.RequestHandler):
+    def dispatch(self):
+        store = sessions.get_store(request=self.request)
+        try:
+            super().dispatch()
+        finally:
+            store.save_sessions(self.response)
+
+    def get(self):
+        a = auth.get_auth(request=self.request)
+        if self.request.path == "/login":
+            a.set_session({{"user_id": 7}}, token_ts=now, cache_ts=now, remember=True)
+        elif self.request.path == "/logout":
+            a.unset_session()
+        else:
+            user = a.get_user_by_session()
+            self.response.write(user["user_id"] if user else "nobody")
+        store = type(sessions.get_store(request=self.request))
+        self.response.headers["X-Store"] = store.__module__
+
+import time
+now = int(time.time())
+app = webapp2.WSGIApplication(
+    [("/.*", Handler)],
+    config={{
+        "webapp2_extras.sessions": {{"secret_key": "s"}},
+        "webapp2_extras.auth": {{"user_model": User, "cookie_name": "auth"}},
+    }},
+)
+
+cookie, result = "", []
+for path in ("/", "/login", "/", "/logout", "/"):
+    response = webapp2.Request.blank(path, headers={{"Cookie": cookie}}).get_response(app)
+    set_cookies = response.headers.getall("Set-Cookie")
+    if set_cookies:
+        cookie = set_cookies[0].partition(";")[0]
+    result.append([response.status_int, response.text, len(set_cookies)])
+    assert response.headers["X-Store"] == "webapp2_sessions.sessions"
+"""
+ROUND = [
+    [200, "nobody", 0],
+    [200, "", 1],
+    [200, "7", 1],
+    [200, "", 1],
+    [200, "nobody", 0],
+]
+
+
+@pytest.mark.parametrize(
+    ("prelude", "imports"),
+    [
+        (INSTALL, "from webapp2_extras import sessions"),
+        (INSTALL, "from webapp2_sessions import sessions"),
+        (PRELUDE, "from webapp2_sessions import sessions"),
+        (
+            PRELUDE + "import webapp2_extras.auth\n",
+            "install_as_webapp2_extras()\nfrom webapp2_extras import sessions",
+        ),
+    ],
+    ids=["installed", "installed and imported", "imported", "installed late"],
+)
+def test_auth_works_on_our_store(prelude: str, imports: str) -> None:
+    """A user logs in, comes back and logs out, with and without the installation."""
+    assert run(prelude, AUTH.format(imports=imports)) == ROUND
+
+
+def test_the_payload_of_auth_is_upstreams() -> None:
+    """The cookie's `_user` is a list: id, remember, token, its time, the cache's time."""
+    program = """
+    set_cookie = webapp2.Request.blank("/login").get_response(app).headers["Set-Cookie"]
+    value = set_cookie.partition("=")[2].partition(";")[0]
+    from webapp2_sessions import SecureCookieSerializer
+    result = [SecureCookieSerializer("s").deserialize("auth", value), now, set_cookie]
+    """
+    imports = "from webapp2_extras import sessions"
+    payload, now, set_cookie = run(INSTALL, AUTH.format(imports=imports), program)
+    assert payload == {"_user": [7, 1, "token of 7", now, now]}
+    assert "; Max-Age=1814400; Path=/; expires=" in set_cookie
