@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib
-import sys
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -226,8 +225,8 @@ def _import_object(dotted_name: str) -> Any:
     module_name, _, name = dotted_name.rpartition(".")
     module_name = UPSTREAM_MODULES.get(module_name, module_name)
     try:
-        module = sys.modules.get(module_name) or importlib.import_module(module_name)
-        return getattr(module, name)
+        # Waits where another thread is importing it, which a look into sys.modules would not.
+        return getattr(importlib.import_module(module_name), name)
     except MissingDependency:
         raise
     except (ImportError, AttributeError, ValueError) as error:

@@ -220,7 +220,7 @@ class BackendHandler(BaseHandler):
         return self.redirect("/", code=303)
 
 
-class StyleHandler(webapp2.RequestHandler):  # type: ignore[misc]
+class StyleHandler(webapp2.RequestHandler):  # type: ignore[misc]  # webapp2 has no types
     """The style sheet. It opens no session, so it can be cached for all."""
 
     def get(self) -> None:

@@ -2,44 +2,32 @@
 
 from __future__ import annotations
 
-import copy
 import datetime
 import itertools
+import subprocess
+import sys
+import threading
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import Any
 
 import pytest
 import webapp2
+from support.forks import IGNORE_FORK_WARNING, in_child
 from support.servers import PROJECT
-from support.sides import Clock, stopped_clock
+from support.sides import OURS, Clock, records_factory, stopped_clock
 from support.visits import Visitor, make_app
 
-from webapp2_sessions import CustomBackendSessionFactory, SessionDict, SessionStore
+import webapp2_sessions
+from webapp2_sessions import SessionStore
+
+#: Seconds after which a thread that hangs is a failure.
+PATIENCE = 60.0
 
 #: Numbers that keep the prefixes of parallel runs on one memcached apart.
 _numbers = itertools.count()
-
-
-class MemoryFactory(CustomBackendSessionFactory):
-    """A backend written as applications write one against upstream."""
-
-    records: dict[str, Any]
-
-    def _get_by_sid(self, sid: str | None) -> SessionDict:
-        if self._is_valid_sid(sid) and sid in self.records:
-            self.sid = sid
-            return SessionDict(self, data=copy.deepcopy(self.records[sid]))
-        self.sid = self._get_new_sid()
-        return SessionDict(self, new=True)
-
-    def save_session(self, response: Any) -> None:
-        if self.session is None or not self.session.modified:
-            return
-        self.records[str(self.sid)] = dict(self.session)
-        self.session_store.save_secure_cookie(
-            response, self.name, {"_sid": self.sid}, **self.session_args
-        )
 
 
 class Backend:
@@ -68,8 +56,7 @@ def _securecookie(request: pytest.FixtureRequest) -> Backend:
 
 
 def _custom(request: pytest.FixtureRequest) -> Backend:
-    factory = type("Factory", (MemoryFactory,), {"records": {}})
-    return Backend("custom", True, backends={"custom": factory})
+    return Backend("custom", True, backends={"custom": records_factory(OURS, {})})
 
 
 def _memcache(request: pytest.FixtureRequest) -> Backend:
@@ -368,3 +355,100 @@ def test_store_with_a_configuration_of_its_own(visitor: Visitor, backend: Backen
     store.save_sessions(response)
     visitor.take(response)
     assert visitor.read() == {"a": 1}
+
+
+# Threads and processes
+
+
+def test_threads_keep_their_sessions_apart(backend: Backend) -> None:
+    """Threads that read and write at once each find what they wrote."""
+    app = backend.app()
+    count, rounds = 8, 10
+    at_start = threading.Barrier(count)
+
+    def work(number: int) -> list[Any]:
+        mine = backend.visitor(app)
+        at_start.wait(PATIENCE)
+        found = []
+        for turn in range(rounds):
+            mine.write({"value": [number, turn]})
+            found.append(mine.read()["value"])
+        return found
+
+    with ThreadPoolExecutor(count) as pool:
+        results = list(pool.map(work, range(count)))
+    assert results == [[[number, turn] for turn in range(rounds)] for number in range(count)]
+
+
+@pytest.mark.parametrize("backend", ["memcache", "datastore"])
+def test_backend_is_first_used_by_many_threads_at_once(backend: str) -> None:
+    """The first requests of a fresh process may all open a session while its backend is imported.
+
+    A process of its own, since here the backends have been imported long ago.
+    """
+    program = f"""
+import threading, warnings
+warnings.simplefilter("ignore")
+import webapp2
+import webapp2_sessions
+from webapp2_sessions import SessionStore
+
+app = webapp2.WSGIApplication(config={{"webapp2_extras.sessions": {{"secret_key": "x"}}}})
+at_start = threading.Barrier(8)
+opened = []
+
+def work():
+    request = webapp2.Request.blank("/")
+    request.app = app
+    store = SessionStore(request)
+    at_start.wait()
+    opened.append(store.get_session(backend="{backend}"))
+
+threads = [threading.Thread(target=work) for _ in range(8)]
+for thread in threads:
+    thread.start()
+for thread in threads:
+    thread.join()
+assert opened == [{{}}] * 8, opened
+"""
+    # In the folder of the package under test, so that no other can be found first.
+    folder = Path(webapp2_sessions.__file__).parents[1]
+    done = subprocess.run(
+        [sys.executable, "-c", program], cwd=folder, capture_output=True, text=True, check=False
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+@IGNORE_FORK_WARNING
+def test_forked_children_work(visitor: Visitor) -> None:
+    """Children of a process that uses a backend read and write, and the parent goes on."""
+    visitor.write({"a": 1})
+
+    def child() -> bool:
+        found = visitor.read()
+        visitor.write({"child": True})
+        return found["a"] == 1 and visitor.read()["child"] is True
+
+    assert [in_child(child) for _ in range(3)] == [True] * 3
+    assert visitor.read()["a"] == 1
+
+
+@IGNORE_FORK_WARNING
+def test_fork_amid_requests(visitor: Visitor, backend: Backend) -> None:
+    """A fork while other threads wait for the server disturbs neither side."""
+    visitor.write({"a": 1})
+    stop = threading.Event()
+
+    def work() -> set[int]:
+        mine, found = backend.visitor(visitor.app), set()
+        mine.write({"a": 1})
+        while not stop.is_set():
+            found.add(mine.read()["a"])
+        return found
+
+    with ThreadPoolExecutor(4) as pool:
+        others = [pool.submit(work) for _ in range(4)]
+        children = [in_child(lambda: visitor.read() == {"a": 1}) for _ in range(3)]
+        stop.set()
+        assert [other.result(PATIENCE) for other in others] == [{1}] * 4
+    assert children == [True] * 3

@@ -58,7 +58,7 @@ class Custom:
         self.asked: list[Any] = []
         asked = self.asked
 
-        class Factory(side.sessions.CustomBackendSessionFactory):  # type: ignore[name-defined]
+        class Factory(side.sessions.CustomBackendSessionFactory):
             def _get_by_sid(self, sid: Any) -> Any:
                 asked.append((sid, bool(self._is_valid_sid(sid))))
                 return side.sessions.SessionDict(self)
@@ -387,7 +387,7 @@ def test_b16_nothing_is_stored_when_the_cookie_cannot_be_sent() -> None:
     """Also where the application broke ``session_args`` itself."""
     written = []
 
-    class Factory(OURS.sessions.StoredSessionFactory):  # type: ignore[name-defined]
+    class Factory(OURS.sessions.StoredSessionFactory):
         def _read(self, sid: str) -> Any:
             return None
 
@@ -516,7 +516,7 @@ def test_b49_factory_opens_a_session_while_saving() -> None:
     """Upstream raises; ours saves the session that was opened as well."""
 
     def save_with_another(side: Side) -> Any:
-        class Factory(side.sessions.SecureCookieSessionFactory):  # type: ignore[name-defined]
+        class Factory(side.sessions.SecureCookieSessionFactory):
             def save_session(self, response: Any) -> None:
                 self.session_store.get_session("log")["saved"] = self.name
                 super().save_session(response)

@@ -12,7 +12,17 @@ from typing import Any
 
 import pytest
 import webapp2
-from support.sides import OURS, SIDES, UPSTREAM, Side, cookie_pair, outcome, request, save
+from support.sides import (
+    OURS,
+    SIDES,
+    UPSTREAM,
+    Side,
+    cookie_pair,
+    outcome,
+    records_factory,
+    request,
+    save,
+)
 
 pytestmark = pytest.mark.parametrize("side", SIDES, ids=str)
 
@@ -20,28 +30,6 @@ pytestmark = pytest.mark.parametrize("side", SIDES, ids=str)
 def open_session(side: Side, cookie: str | None = None, **config: Any) -> Any:
     """Return the default session of a new request."""
     return side.store(side.app(**config), cookie).get_session()
-
-
-def memory_factory(side: Side, records: dict[str, Any]) -> Any:
-    """Return a factory as applications write it against upstream: two methods, no more."""
-
-    class MemoryFactory(side.sessions.CustomBackendSessionFactory):  # type: ignore[name-defined]
-        def _get_by_sid(self, sid: str | None) -> Any:
-            if self._is_valid_sid(sid) and sid in records:
-                self.sid = sid
-                return side.sessions.SessionDict(self, data=records[sid])
-            self.sid = self._get_new_sid()
-            return side.sessions.SessionDict(self, new=True)
-
-        def save_session(self, response: Any) -> None:
-            if self.session is None or not self.session.modified:
-                return
-            records[self.sid] = dict(self.session)
-            self.session_store.save_secure_cookie(
-                response, self.name, {"_sid": self.sid}, **self.session_args
-            )
-
-    return MemoryFactory
 
 
 # session -> factory -> store
@@ -73,7 +61,7 @@ def test_sid_is_on_the_container(side: Side) -> None:
     """``session.container.sid`` is the id that the cookie holds."""
     records: dict[str, Any] = {}
     store = side.store(side.app())
-    session = store.get_session(factory=memory_factory(side, records))
+    session = store.get_session(factory=records_factory(side, records))
     session["a"] = 1
     save(store)
     assert records == {session.container.sid: {"a": 1}}
@@ -167,7 +155,7 @@ def test_data_may_be_pairs_and_comes_unmodified(side: Side) -> None:
 def test_two_methods_make_a_backend(side: Side) -> None:
     """A subclass with ``_get_by_sid`` and ``save_session`` only needs none of our hooks."""
     records: dict[str, Any] = {}
-    app, factory = side.app(), memory_factory(side, records)
+    app, factory = side.app(), records_factory(side, records)
     store = side.store(app)
     store.get_session(factory=factory)["n"] = 1
     [header] = save(store)
@@ -180,7 +168,7 @@ def test_factory_is_constructed_with_name_and_store(side: Side) -> None:
     """A subclass may extend ``__init__(name, session_store)`` and set attributes."""
     seen = []
 
-    class Factory(side.sessions.SecureCookieSessionFactory):  # type: ignore[name-defined]
+    class Factory(side.sessions.SecureCookieSessionFactory):
         def __init__(self, name: str, session_store: Any) -> None:
             super().__init__(name, session_store)
             self.attribute_of_its_own = 1
@@ -195,7 +183,7 @@ def test_get_session_is_called_with_max_age(side: Side) -> None:
     """A subclass that overrides ``get_session(max_age=...)`` gets the resolved age."""
     seen = []
 
-    class Factory(side.sessions.SecureCookieSessionFactory):  # type: ignore[name-defined]
+    class Factory(side.sessions.SecureCookieSessionFactory):
         def get_session(self, max_age: Any = None) -> Any:
             seen.append(max_age)
             return super().get_session(max_age=max_age)
@@ -210,7 +198,7 @@ def test_base_custom_factory_calls_only_get_by_sid(side: Side) -> None:
     """``CustomBackendSessionFactory.get_session()`` hands ``_get_by_sid`` what the cookie has."""
     seen = []
 
-    class Factory(side.sessions.CustomBackendSessionFactory):  # type: ignore[name-defined]
+    class Factory(side.sessions.CustomBackendSessionFactory):
         def _get_by_sid(self, sid: Any) -> Any:
             seen.append(sid)
             return "whatever it returns"
@@ -226,7 +214,7 @@ def test_base_custom_factory_calls_only_get_by_sid(side: Side) -> None:
 def test_own_sid_pattern_is_honoured(side: Side) -> None:
     """A subclass's ``_sid_re`` decides, matched from the start as upstream does."""
 
-    class Factory(side.sessions.CustomBackendSessionFactory):  # type: ignore[name-defined]
+    class Factory(side.sessions.CustomBackendSessionFactory):
         _sid_re = re.compile(r"^[0-9a-f]{8}")
 
     factory = Factory("session", side.store(side.app()))
@@ -247,7 +235,7 @@ def test_own_new_sid_is_used(side: Side) -> None:
     """A subclass may make ids of its own."""
     records: dict[str, Any] = {}
 
-    class Factory(memory_factory(side, records)):  # type: ignore[misc]
+    class Factory(records_factory(side, records)):
         def _get_new_sid(self) -> str:
             return "x" * 22
 
@@ -313,7 +301,7 @@ def test_factory_may_be_any_callable(side: Side) -> None:
 def test_store_is_subclassed_with_another_init(side: Side) -> None:
     """A subclass may take other arguments and pass ``config`` on."""
 
-    class Store(side.sessions.SessionStore):  # type: ignore[name-defined]
+    class Store(side.sessions.SessionStore):
         def __init__(self, handler: Any, extra: str) -> None:
             super().__init__(handler.request, config={"cookie_name": extra})
 
@@ -325,7 +313,7 @@ def test_store_is_subclassed_with_another_init(side: Side) -> None:
 def test_store_subclass_may_set_everything_itself(side: Side) -> None:
     """A subclass that does not call the base's ``__init__`` works as well."""
 
-    class Store(side.sessions.SessionStore):  # type: ignore[name-defined]
+    class Store(side.sessions.SessionStore):
         def __init__(self, incoming: Any) -> None:
             self.request = incoming
             self.sessions = {}
@@ -346,7 +334,7 @@ def test_store_methods_can_be_overridden(side: Side) -> None:
     """Sessions are read and written by the store's own ``*_secure_cookie`` methods."""
     written = []
 
-    class Store(side.sessions.SessionStore):  # type: ignore[name-defined]
+    class Store(side.sessions.SessionStore):
         def get_secure_cookie(self, name: str, max_age: Any = None) -> Any:
             return {"read": name}
 
@@ -460,7 +448,7 @@ def test_sides_are_what_they_are_called(side: Side) -> None:
 def test_factory_without_a_cookie_takes_any_name(side: Side) -> None:
     """A session that is kept elsewhere may have a name that no cookie could have."""
 
-    class Factory(side.sessions.BaseSessionFactory):  # type: ignore[name-defined]
+    class Factory(side.sessions.BaseSessionFactory):
         def get_session(self, max_age: Any = None) -> Any:
             return {"name": self.name}
 

@@ -209,7 +209,7 @@ def test_ageing_is_alike(age: int, max_age: float | None) -> None:
 def test_server_side_cookie_holds_the_id_only() -> None:
     """The payload is exactly ``{"_sid": ...}``."""
 
-    class Factory(OURS.sessions.StoredSessionFactory):  # type: ignore[name-defined]
+    class Factory(OURS.sessions.StoredSessionFactory):
         def _read(self, sid: str) -> Any:
             return None
 

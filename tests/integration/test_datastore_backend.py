@@ -18,7 +18,6 @@ import webapp2
 from google.cloud import ndb
 from support import entities
 from support.entries import Entries, entries_of
-from support.forks import IGNORE_FORK_WARNING, in_child
 from support.python2_values import EXPECTED, PROTOCOLS, describe, pickled
 from support.servers import PROJECT, Emulator, Memcached, free_port
 from support.visits import SECRET, Visitor, make_app
@@ -169,59 +168,6 @@ def test_id_that_is_none_of_ours_asks_nobody(monkeypatch: pytest.MonkeyPatch, si
         visitor.read()  # a valid id does
     visitor.cookies["session"] = cookie_for(sid)
     assert visitor.read() == {}
-
-
-def test_threads_keep_their_sessions_apart(visitor: Visitor) -> None:
-    """Eight threads that read and write at once each find what they wrote."""
-    count, rounds = 8, 5
-    at_start = threading.Barrier(count)
-
-    def work(number: int) -> list[Any]:
-        mine = Visitor(visitor.app, backend="datastore")
-        at_start.wait(PATIENCE)
-        found = []
-        for turn in range(rounds):
-            mine.write({"value": (number, turn)})
-            found.append(mine.read()["value"])
-        return found
-
-    with ThreadPoolExecutor(count) as pool:
-        results = list(pool.map(work, range(count)))
-    assert results == [[(number, turn) for turn in range(rounds)] for number in range(count)]
-
-
-@IGNORE_FORK_WARNING
-def test_forked_child_works(visitor: Visitor) -> None:
-    """A child of a process that uses Datastore has a client of its own, and the parent goes on."""
-    visitor.write({"count": 0})
-
-    def child() -> bool:
-        visitor.write({"count": visitor.read()["count"] + 1})
-        return True
-
-    assert [in_child(child) for _ in range(2)] == [True] * 2
-    assert visitor.read() == {"count": 2}
-
-
-@IGNORE_FORK_WARNING
-def test_fork_amid_requests(visitor: Visitor) -> None:
-    """A fork while other threads wait for Datastore disturbs neither side."""
-    visitor.write({"a": 1})
-    stop = threading.Event()
-
-    def work() -> set[int]:
-        mine, found = Visitor(visitor.app, backend="datastore"), set()
-        mine.write({"a": 1})
-        while not stop.is_set():
-            found.add(mine.read()["a"])
-        return found
-
-    with ThreadPoolExecutor(4) as pool:
-        others = [pool.submit(work) for _ in range(4)]
-        children = [in_child(lambda: visitor.read() == {"a": 1}) for _ in range(3)]
-        stop.set()
-        assert [other.result(PATIENCE) for other in others] == [{1}] * 4
-    assert children == [True] * 3
 
 
 # The entity
@@ -437,7 +383,7 @@ def test_model_with_overridden_methods() -> None:
     """A model that reads and writes by itself, as for the old library, finds an ndb context."""
     with entities.kinds_restored():
 
-        class OwnSession(ndb.Model):  # type: ignore[misc] # ndb has no types
+        class OwnSession(ndb.Model):
             data = ndb.JsonProperty()
 
             @classmethod
@@ -461,7 +407,7 @@ def test_clashing_kind_is_named(visitor: Visitor) -> None:
     visitor.write({"a": 1})
     with entities.kinds_restored():
 
-        class Session(ndb.Model):  # type: ignore[misc] # ndb has no types
+        class Session(ndb.Model):
             title = ndb.StringProperty()
 
         with pytest.raises(ConfigError, match=f"session_model: {__name__}.*Session.*rename"):
@@ -478,7 +424,7 @@ def test_entity_of_a_pickle_property(compressed: bool) -> None:
     sid = new_sid()
     with entities.kinds_restored(), entities.context():
 
-        class OldSession(ndb.Model):  # type: ignore[misc] # ndb has no types
+        class OldSession(ndb.Model):
             updated = ndb.DateTimeProperty()
             data = ndb.PickleProperty(compressed=compressed)
 
@@ -495,7 +441,7 @@ def test_pickle_property_reads_our_entity(visitor: Visitor) -> None:
     sid = visitor.write({"a": (1, b"\xff", "é")})
     with entities.kinds_restored(), entities.context():
 
-        class OldSession(ndb.Model):  # type: ignore[misc] # ndb has no types
+        class OldSession(ndb.Model):
             data = ndb.PickleProperty()
 
             @classmethod
@@ -611,7 +557,7 @@ class RollBackError(Exception):
     """Makes a transaction fail."""
 
 
-class Order(ndb.Model):  # type: ignore[misc] # ndb has no types
+class Order(ndb.Model):
     """An entity of the application."""
 
     total = ndb.IntegerProperty()

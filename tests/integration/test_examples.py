@@ -55,9 +55,7 @@ class Browser(requests.Session):
         self.site = site
         self.page = ""
 
-    def request(  # type: ignore[override]
-        self, method: str, url: str, **kwargs: Any
-    ) -> requests.Response:
+    def request(self, method: str, url: str, **kwargs: Any) -> requests.Response:
         """Ask for a path of the site, or a whole URL when a redirect is followed."""
         url = self.site + url if url.startswith("/") else url
         answer = super().request(method, url, timeout=TIMEOUT, **kwargs)
@@ -173,7 +171,7 @@ class TestHello:
         """The base handler hands on what a method returns."""
         example = load("hello")
 
-        class OwnResponseHandler(example.BaseHandler):  # type: ignore[misc]
+        class OwnResponseHandler(example.BaseHandler):
             def get(self) -> webapp2.Response:
                 return webapp2.Response("of its own")
 

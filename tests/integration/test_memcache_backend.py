@@ -7,15 +7,12 @@ import pickle
 import re
 import socket
 import tempfile
-import threading
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import pytest
 from support.entries import Entries, entries_of
-from support.forks import IGNORE_FORK_WARNING, in_child
 from support.servers import Memcached
 from support.visits import SECRET, Visitor, make_app
 
@@ -514,60 +511,7 @@ def test_is_valid_sid(visitor: Visitor, sid: str | None, expected: bool) -> None
     assert factory._is_valid_sid(sid) is expected
 
 
-# Threads, processes, sockets
-
-
-def test_threads_keep_their_sessions_apart(visitor: Visitor) -> None:
-    """Sixteen threads that read and write at once each find what they wrote."""
-    count, rounds = 16, 25
-    at_start = threading.Barrier(count)
-
-    def work(number: int) -> list[Any]:
-        mine = Visitor(visitor.app, backend="memcache")
-        at_start.wait(PATIENCE)
-        found = []
-        for turn in range(rounds):
-            mine.write({"value": (number, turn)})
-            found.append(mine.read()["value"])
-        return found
-
-    with ThreadPoolExecutor(count) as pool:
-        results = list(pool.map(work, range(count)))
-    assert results == [[(number, turn) for turn in range(rounds)] for number in range(count)]
-
-
-@IGNORE_FORK_WARNING
-def test_forked_children_work(visitor: Visitor) -> None:
-    """Children of a process that uses memcached read and write it, and the parent goes on."""
-    visitor.write({"count": 0})
-
-    def child() -> bool:
-        visitor.write({"count": visitor.read()["count"] + 1})
-        return True
-
-    assert [in_child(child) for _ in range(3)] == [True] * 3
-    assert visitor.read() == {"count": 3}
-
-
-@IGNORE_FORK_WARNING
-def test_fork_amid_requests(visitor: Visitor) -> None:
-    """A fork while other threads talk to memcached disturbs neither side."""
-    visitor.write({"a": 1})
-    stop = threading.Event()
-
-    def work() -> set[int]:
-        mine, found = Visitor(visitor.app, backend="memcache"), set()
-        mine.write({"a": 1})
-        while not stop.is_set():
-            found.add(mine.read()["a"])
-        return found
-
-    with ThreadPoolExecutor(4) as pool:
-        others = [pool.submit(work) for _ in range(4)]
-        children = [in_child(lambda: visitor.read() == {"a": 1}) for _ in range(5)]
-        stop.set()
-        assert [other.result(PATIENCE) for other in others] == [{1}] * 4
-    assert children == [True] * 5
+# Sockets
 
 
 class UnixMemcached(Memcached):

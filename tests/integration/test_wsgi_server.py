@@ -19,7 +19,7 @@ from support.wsgi import served
 from webapp2_sessions import get_store
 
 
-class Handler(webapp2.RequestHandler):  # type: ignore[misc]
+class Handler(webapp2.RequestHandler):
     """The documented handler, counting visits."""
 
     def dispatch(self) -> Any:

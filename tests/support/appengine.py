@@ -182,7 +182,7 @@ def install() -> None:
     ext = _module("ext", ndb=legacy_ndb, testbed=testbed)
     api = _module("api", memcache=memcache)
     # "google" is a namespace package that other distributions share: add to it, replace nothing.
-    sys.modules["google"].appengine = _module("", ext=ext, api=api)  # type: ignore[attr-defined]
+    sys.modules["google"].appengine = _module("", ext=ext, api=api)
 
 
 def upstream_backend(name: str) -> ModuleType:

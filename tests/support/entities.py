@@ -51,7 +51,7 @@ def put_raw(name: str, data: bytes | None, updated: datetime | None = None) -> N
     """Store a session entity with these bytes as its data."""
     with kinds_restored(), context():
 
-        class RawSession(ndb.Model):  # type: ignore[misc] # ndb has no types
+        class RawSession(ndb.Model):
             updated = ndb.DateTimeProperty()
             data = ndb.BlobProperty()
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import datetime
 import time
 from collections.abc import Callable, Iterator
@@ -119,3 +120,25 @@ def stopped_clock(clock: Clock | None = None) -> Iterator[Clock]:
         mock.patch.object(webob.cookies, "datetime", clock.datetime_class),
     ):
         yield clock
+
+
+def records_factory(side: Side, records: dict[str, Any]) -> Any:
+    """Return a server-side factory as applications write one against upstream: two methods."""
+
+    class RecordsFactory(side.sessions.CustomBackendSessionFactory):
+        def _get_by_sid(self, sid: str | None) -> Any:
+            if self._is_valid_sid(sid) and sid in records:
+                self.sid = sid
+                return side.sessions.SessionDict(self, data=copy.deepcopy(records[sid]))
+            self.sid = self._get_new_sid()
+            return side.sessions.SessionDict(self, new=True)
+
+        def save_session(self, response: Any) -> None:
+            if self.session is None or not self.session.modified:
+                return
+            records[self.sid] = dict(self.session)
+            self.session_store.save_secure_cookie(
+                response, self.name, {"_sid": self.sid}, **self.session_args
+            )
+
+    return RecordsFactory

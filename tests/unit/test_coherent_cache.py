@@ -501,7 +501,7 @@ def outcome(
 
         cache.read(NAME, load, None)
 
-    actors: list[Callable[[], object]] = [lambda n=n: write(n) for n in range(writers)]  # type: ignore[misc]
+    actors: list[Callable[[], object]] = [lambda n=n: write(n) for n in range(writers)]
     turns.run(pool, actors + [read] * readers)
     return server.held(), record.value
 

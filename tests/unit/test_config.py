@@ -94,7 +94,7 @@ def test_there_is_no_default_secret() -> None:
 
 def test_each_key_has_a_test_of_its_default() -> None:
     """No key is forgotten by the test above."""
-    [mark] = [mark for mark in test_defaults.pytestmark if mark.name == "parametrize"]  # type: ignore[attr-defined]
+    [mark] = [mark for mark in test_defaults.pytestmark if mark.name == "parametrize"]
     assert sorted(default_config) == sorted(["secret_key", *(case[0] for case in mark.args[1])])
 
 

@@ -426,7 +426,7 @@ def test_another_response_is_measured_by_name_and_value(
 ) -> None:
     """Without WebOb's headers the size is that of `name=value`."""
     response = PlainResponse()
-    response.headerlist = headers  # type: ignore[attr-defined]
+    response.headerlist = headers
     cookies.write(response, "session", b"v" * 93, {}, {}, 100)
     assert "has 101 bytes" in caplog.text
 

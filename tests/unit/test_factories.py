@@ -209,7 +209,7 @@ def test_an_unmodified_cookie_session_is_not_written() -> None:
 def test_a_modified_cookie_session_is_written() -> None:
     """The whole session goes into one signed cookie, with the session's arguments."""
     store = make_store()
-    store.serializer._get_timestamp = lambda: NOW  # type: ignore[method-assign]
+    store.serializer._get_timestamp = lambda: NOW
     session = store.get_session()
     session["a"] = 1
     session.container.session_args["httponly"] = True
@@ -454,7 +454,7 @@ def test_a_stored_session_is_read_again_after_none(factory: type[DictFactory]) -
 def test_a_backend_that_fails_is_no_empty_session(factory: type[DictFactory]) -> None:
     """The error comes out of `get_session()`."""
 
-    class Failing(factory):  # type: ignore[misc, valid-type]
+    class Failing(factory):
         def _read(self, sid: str) -> Any:
             raise BackendError("mine", "here", "no")
 
@@ -468,7 +468,7 @@ def test_the_age_of_the_cookie_is_checked(
 ) -> None:
     """An expired cookie opens no stored session."""
     store = stored(factory, sid_cookie(timestamp=NOW - 60), session_max_age=max_age)
-    store.serializer._get_timestamp = lambda: NOW  # type: ignore[method-assign]
+    store.serializer._get_timestamp = lambda: NOW
     assert store.get_session().new is new
 
 
@@ -478,7 +478,7 @@ def test_the_age_of_the_cookie_is_checked(
 def test_a_modified_stored_session_is_written(factory: type[DictFactory]) -> None:
     """The record is replaced, and the cookie holds exactly the id."""
     store = stored(factory, sid_cookie())
-    store.serializer._get_timestamp = lambda: NOW  # type: ignore[method-assign]
+    store.serializer._get_timestamp = lambda: NOW
     store.get_session()["b"] = 2
     assert saved_headers(store) == [f"session={sign('session', {'_sid': SID})}; Path=/"]
     assert factory.records == {SID: {"a": 1, "b": 2}}
@@ -564,7 +564,7 @@ def test_the_response_decides_which_arguments_can_be_sent(factory: type[DictFact
 def test_no_cookie_is_set_where_writing_fails(factory: type[DictFactory]) -> None:
     """A session that may not be stored sends nobody its id."""
 
-    class Failing(factory):  # type: ignore[misc, valid-type]
+    class Failing(factory):
         def _write(self, sid: str, data: dict[Any, Any], lifetime: float | None) -> None:
             raise BackendError("mine", "here", "no")
 

@@ -71,7 +71,7 @@ class Note:
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Note) and self.text == other.text
 
-    __hash__ = None  # type: ignore[assignment]
+    __hash__ = None
 
 
 class Bomb:

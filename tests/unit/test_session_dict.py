@@ -234,7 +234,7 @@ def test_pop_of_a_missing_key_raises() -> None:
 def test_pop_takes_no_keyword() -> None:
     """The default is positional only, as upstream."""
     with pytest.raises(TypeError):
-        session(a=1).pop("a", default=None)  # type: ignore[call-arg]
+        session(a=1).pop("a", default=None)
 
 
 def test_popitem_returns_the_last_item() -> None:
@@ -388,7 +388,7 @@ def test_a_subclass_may_switch_watching_off() -> None:
     """`on_update = None` leaves the mark alone, as upstream."""
 
     class Unwatched(SessionDict):
-        on_update = None  # type: ignore[assignment]
+        on_update = None
 
     unwatched = Unwatched(None)
     unwatched["a"] = 1

@@ -63,7 +63,7 @@ def recorder() -> type[Recorder]:
 
 def fixed(store: SessionStore, now: int = NOW) -> SessionStore:
     """The store with a clock that stands."""
-    store.serializer._get_timestamp = lambda: now  # type: ignore[method-assign]
+    store.serializer._get_timestamp = lambda: now
     return store
 
 
@@ -97,7 +97,7 @@ def test_the_serializer_is_made_once() -> None:
 def test_the_serializer_may_be_replaced() -> None:
     """Applications and tests assign one of their own."""
     store = make_store()
-    store.serializer = SecureCookieSerializer("other")  # type: ignore[misc]
+    store.serializer = SecureCookieSerializer("other")
     fixed(store).get_session()["a"] = 1
     expected = f"session={sign('session', {'a': 1}, secret='other')}; Path=/"
     assert saved_headers(store) == [expected]
@@ -543,7 +543,7 @@ def test_a_value_that_json_refuses_raises() -> None:
 def test_a_factory_may_open_a_session_while_it_saves(recorder: type[Recorder]) -> None:
     """The new one is saved as well, once, and after those that were open."""
 
-    class Opening(recorder):  # type: ignore[misc, valid-type]
+    class Opening(recorder):
         def save_session(self, response: Any) -> None:
             super().save_session(response)
             if self.name != "third":
@@ -560,7 +560,7 @@ def test_a_factory_may_open_a_session_while_it_saves(recorder: type[Recorder]) -
 def test_sessions_may_open_one_another_in_a_row(recorder: type[Recorder]) -> None:
     """However deep."""
 
-    class Opening(recorder):  # type: ignore[misc, valid-type]
+    class Opening(recorder):
         def save_session(self, response: Any) -> None:
             super().save_session(response)
             if self.name != "xxx":
@@ -576,7 +576,7 @@ def test_sessions_may_open_one_another_in_a_row(recorder: type[Recorder]) -> Non
 def test_a_factory_may_take_itself_out_while_it_saves(recorder: type[Recorder]) -> None:
     """The others are saved all the same."""
 
-    class Leaving(recorder):  # type: ignore[misc, valid-type]
+    class Leaving(recorder):
         def save_session(self, response: Any) -> None:
             super().save_session(response)
             del self.session_store.sessions[self.name]
@@ -792,7 +792,7 @@ def test_a_large_stored_session_is_no_matter(caplog: pytest.LogCaptureFixture) -
 def test_a_serializer_of_another_format_is_reported_too(caplog: pytest.LogCaptureFixture) -> None:
     """It may take values that JSON refuses, and the warning does not raise."""
     store = make_store(max_cookie_size=50)
-    store.serializer._encode = lambda value: b"x"  # type: ignore[method-assign]
+    store.serializer._encode = lambda value: b"x"
     store.get_session()["a"] = {1}
     assert len(saved_headers(store)) == 1
     assert "Largest keys: 'a' (3 bytes)" in caplog.text
