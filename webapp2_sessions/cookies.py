@@ -33,7 +33,7 @@ _NAME_CHAR = r"\w~!@#$%^&*()+\-`.?|:/{}<>'"
 _VALUE = (
     r'"(?:\\"|.)*?"'
     r"|\w{3},\s[\w-]{9,11}\s[\d:]{8}\sGMT"
-    rf"|(?:[{_NAME_CHAR}=]|\\(?:[0-3][0-7][0-7]|.))*"
+    rf"|[{_NAME_CHAR}=]*(?:\\(?:[0-3][0-7][0-7]|.)[{_NAME_CHAR}=]*)*"
 )
 _COOKIE = re.compile(rf"([{_NAME_CHAR}=][{_NAME_CHAR}]*)(?:\s*=\s*({_VALUE}))?", re.ASCII)
 _ESCAPED = re.compile(rb"\\([0-3][0-7][0-7]|.)")
