@@ -1,24 +1,19 @@
-"""The configuration: every key, its default, and what it may be."""
+"""The configuration: every key and its default."""
 
 from __future__ import annotations
 
-import numbers
-import re
-import reprlib
-import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import webob
 
 from webapp2_sessions import cookies
-from webapp2_sessions.errors import ConfigError
+from webapp2_sessions.config_checks import CHECKS
 
 __all__ = [
     "CONFIG_KEY",
     "UPSTREAM_MODULES",
     "SessionConfig",
-    "check_max_age",
     "datastore_settings",
     "default_config",
     "memcache_settings",
@@ -76,10 +71,6 @@ DATASTORE_DEFAULTS: dict[str, Any] = {
     "cache": None,
 }
 
-Check = Callable[[str, object], object]
-
-_NEW_SECRET = "python -c 'import secrets; print(secrets.token_hex(32))'"
-
 
 class SessionConfig(dict[str, Any]):
     """A checked session configuration, complete with defaults.
@@ -95,7 +86,7 @@ class SessionConfig(dict[str, Any]):
 
     def __init__(self, values: Mapping[str, Any], response_class: Any = webob.Response) -> None:
         super().__init__({**default_config, **values})
-        for key, check in _CHECKS.items():
+        for key, check in CHECKS.items():
             check(key, self[key])
         cookies.check_arguments(self["cookie_args"], response_class)
         self["cookie_args"] = dict(self["cookie_args"])
@@ -124,142 +115,3 @@ def memcache_settings(config: Mapping[str, Any]) -> dict[str, Any]:
 def datastore_settings(config: Mapping[str, Any]) -> dict[str, Any]:
     """Return ``config["datastore"]`` with defaults; a store may have an unchecked config."""
     return {**DATASTORE_DEFAULTS, **(config.get("datastore") or {})}
-
-
-def check_max_age(key: str, value: object) -> None:
-    """Refuse a maximum age that is neither a number of seconds nor ``None``."""
-    if value is None or type(value) is int:
-        return
-    # What is no number differs from itself.
-    if not isinstance(value, numbers.Number) or isinstance(value, complex) or value != value:
-        raise _wrong(key, value, "a number of seconds or None")
-
-
-def _wrong(key: str, value: object, allowed: str) -> ConfigError:
-    return ConfigError(key, f"must be {allowed}, not {type(value).__name__}")
-
-
-def _wrong_value(key: str, value: object, allowed: str) -> ConfigError:
-    """As :func:`_wrong`, showing the value too, where that is never a secret."""
-    return ConfigError(key, f"must be {allowed}, not {type(value).__name__} {reprlib.repr(value)}")
-
-
-def _check_secret(key: str, value: object) -> None:
-    if value is not None and not isinstance(value, (str, bytes)):
-        raise _wrong(key, value, "str or bytes")
-    if isinstance(value, str) and not _is_unicode(value):
-        raise ConfigError(key, "must be valid Unicode text or bytes, not str with lone surrogates")
-    if not value:
-        raise ConfigError(
-            key,
-            f"is missing or empty in config[{CONFIG_KEY!r}]; make one with {_NEW_SECRET} and keep "
-            "it out of the source code",
-        )
-
-
-def _is_unicode(text: str) -> bool:
-    """Whether text can be encoded; an environment variable that is not UTF-8 cannot."""
-    return not re.search(r"[\ud800-\udfff]", text)
-
-
-def _check_cookie_name(key: str, value: object) -> None:
-    try:
-        cookies.check_name(value)
-    except ConfigError as error:
-        raise ConfigError(key, str(error)) from None
-
-
-def _mapping(key: str, value: object) -> Mapping[Any, Any]:
-    if not isinstance(value, Mapping):
-        raise _wrong(key, value, "a dictionary")
-    return value
-
-
-def _check_backends(key: str, value: object) -> None:
-    for keyword, factory in _mapping(key, value).items():
-        if not (callable(factory) or (isinstance(factory, str) and "." in factory.strip("."))):
-            raise _wrong(f"{key}[{keyword!r}]", factory, "a factory class or its dotted name")
-
-
-def _check_size(key: str, value: object) -> None:
-    if value is not None and (type(value) is not int or value <= 0):
-        raise _wrong_value(key, value, "a positive number of bytes or None")
-
-
-def _check_bool(key: str, value: object) -> None:
-    if not isinstance(value, bool):
-        raise _wrong(key, value, "True or False")
-
-
-def _check_text(key: str, value: object) -> None:
-    if not isinstance(value, str):
-        raise _wrong(key, value, "text")
-
-
-def _check_optional_text(key: str, value: object) -> None:
-    if value is not None:
-        _check_text(key, value)
-
-
-def _check_timeout(key: str, value: object) -> None:
-    if (
-        isinstance(value, bool)
-        or not isinstance(value, (int, float))
-        or not 0 < value <= threading.TIMEOUT_MAX  # sockets refuse more, about 292 years
-    ):
-        raise _wrong_value(key, value, "a positive number of seconds")
-
-
-def _check_servers(key: str, value: object) -> None:
-    servers = value if isinstance(value, (list, tuple)) else ()
-    if len(servers) != 1 or not isinstance(servers[0], str) or not servers[0]:
-        raise _wrong_value(key, value, 'a list of one server: ["host:port"] or ["unix:/path"]')
-
-
-def _check_key_prefix(key: str, value: object) -> None:
-    # 250 bytes is memcached's limit for a key; session ids and a hash take up to 70.
-    _check_text(key, value)
-    text = str(value)
-    if not text.isascii() or not text.isprintable() or " " in text or len(text) > 150:
-        raise _wrong_value(key, value, "at most 150 printable ASCII characters without spaces")
-
-
-def _check_cache(key: str, value: object) -> None:
-    if value not in (None, "memcache"):
-        raise _wrong_value(key, value, "'memcache' or None")
-
-
-def _section(checks: Mapping[str, Check]) -> Check:
-    """A check for a nested dictionary, of which every key has a check."""
-
-    def check(key: str, value: object) -> None:
-        for name, nested in _mapping(key, value).items():
-            if name not in checks:
-                known = ", ".join(checks)
-                raise ConfigError(f"{key}[{name!r}]", f"is unknown; known keys are {known}")
-            checks[name](f"{key}[{name!r}]", nested)
-
-    return check
-
-
-_CHECKS: dict[str, Check] = {
-    "secret_key": _check_secret,
-    "cookie_name": _check_cookie_name,
-    "session_max_age": check_max_age,
-    "cookie_args": _mapping,
-    "backends": _check_backends,
-    "max_cookie_size": _check_size,
-    "vary": _check_bool,
-    "memcache": _section(
-        {"servers": _check_servers, "key_prefix": _check_key_prefix, "timeout": _check_timeout}
-    ),
-    "datastore": _section(
-        {
-            "project": _check_optional_text,
-            "namespace": _check_optional_text,
-            "database": _check_optional_text,
-            "timeout": _check_timeout,
-            "cache": _check_cache,
-        }
-    ),
-}

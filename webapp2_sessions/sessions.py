@@ -9,13 +9,9 @@ from typing import Any
 import webapp2
 
 from webapp2_sessions import cookies
-from webapp2_sessions.config import (
-    CONFIG_KEY,
-    UPSTREAM_MODULES,
-    SessionConfig,
-    check_max_age,
-    default_config,
-)
+from webapp2_sessions.app_config import load_config, response_class_of
+from webapp2_sessions.config import CONFIG_KEY, UPSTREAM_MODULES, default_config
+from webapp2_sessions.config_checks import check_max_age
 from webapp2_sessions.errors import MissingDependency, UnknownBackend
 from webapp2_sessions.factories import (
     BaseSessionFactory,
@@ -34,8 +30,6 @@ __all__ = [
     "SessionDict",
     "SessionStore",
     "StoredSessionFactory",
-    "active_config",
-    "backend_config",
     "default_config",
     "get_store",
     "set_store",
@@ -72,7 +66,7 @@ class SessionStore:
 
     def __init__(self, request: Any, config: Mapping[str, Any] | None = None) -> None:
         self.request = request
-        self.config = _load_config(request.app, self.config_key, config)
+        self.config = load_config(request.app, self.config_key, config)
         self.sessions = {}
 
     @webapp2.cached_property  # type: ignore[untyped-decorator] # webapp2 has no types
@@ -168,7 +162,8 @@ class SessionStore:
         container = self._get_session_container(name, SecureCookieSessionFactory)
         if kwargs:
             args = {**container.session_args, **kwargs}
-            cookies.check_arguments(args, self._response_class(), "set_secure_cookie()")
+            response_class = response_class_of(getattr(self.request, "app", None))
+            cookies.check_arguments(args, response_class, "set_secure_cookie()")
         container.get_session().update(value)
         container.session_args.update(kwargs)
 
@@ -198,27 +193,6 @@ class SessionStore:
         limit = self.config.get("max_cookie_size")
         cookies.write(response, name, signed, value, kwargs, limit)
 
-    def _response_class(self) -> Any:
-        return _response_class(getattr(self.request, "app", None))
-
-
-def _response_class(app: Any) -> Any:
-    return getattr(app, "response_class", webapp2.Response)
-
-
-def _load_config(app: Any, key: str, values: Mapping[str, Any] | None) -> dict[str, Any]:
-    """Return the checked configuration of an application.
-
-    It is checked on first use and then kept in the application's config; a wrong one is refused
-    each time. ``values`` make a configuration for one store only.
-    """
-    config = app.config.load_config(key, default_values=default_config)
-    if values:
-        return SessionConfig({**config, **values}, _response_class(app))
-    if not isinstance(config, SessionConfig):
-        config = app.config[key] = SessionConfig(config, _response_class(app))
-    return config
-
 
 def _import_object(dotted_name: str) -> Any:
     """Return what a dotted name stands for; upstream's modules stand for ours."""
@@ -231,25 +205,6 @@ def _import_object(dotted_name: str) -> Any:
         raise
     except (ImportError, AttributeError, ValueError) as error:
         raise webapp2.ImportStringError(dotted_name, error) from error
-
-
-def active_config() -> Mapping[str, Any]:
-    """Return the session configuration of the active application; without one, the defaults."""
-    try:
-        app = webapp2.get_app()
-    except (AssertionError, RuntimeError):  # webapp2's ways of saying that there is none
-        return default_config
-    return _load_config(app, CONFIG_KEY, None) if CONFIG_KEY in app.config else default_config
-
-
-def backend_config(store: Any) -> Mapping[str, Any]:
-    """Return the configuration by which a store's backends work.
-
-    A store of the application's own may have no more than ``cookie_args`` in its configuration;
-    the active application's stands in.
-    """
-    config: Mapping[str, Any] = store.config
-    return config if config.get("secret_key") else active_config()
 
 
 def get_store(

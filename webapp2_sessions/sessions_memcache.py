@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
+from webapp2_sessions.app_config import backend_config
 from webapp2_sessions.factories import StoredSessionFactory
 from webapp2_sessions.memcached import SessionMemcached, session_memcached
-from webapp2_sessions.sessions import backend_config
 
 __all__ = ["MemcacheSessionFactory"]
 

@@ -7,12 +7,12 @@ from collections.abc import Callable, Mapping
 from contextvars import ContextVar
 from typing import Any, TypeVar
 
+from webapp2_sessions.app_config import active_config, backend_config
 from webapp2_sessions.config import datastore_settings
 from webapp2_sessions.datastore import Datastore, ndb, service_address
 from webapp2_sessions.errors import ConfigError, UnreadableSession
 from webapp2_sessions.factories import StoredSessionFactory
 from webapp2_sessions.serializers import dump_pickle, load_pickle
-from webapp2_sessions.sessions import active_config, backend_config
 
 __all__ = ["DatastoreSessionFactory", "Session"]
 

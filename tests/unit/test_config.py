@@ -24,6 +24,7 @@ from webapp2_sessions import (
     SecureCookieSessionFactory,
     SessionStore,
     config,
+    config_checks,
     default_config,
 )
 from webapp2_sessions.config import SessionConfig
@@ -100,7 +101,7 @@ def test_each_key_has_a_test_of_its_default() -> None:
 
 def test_each_key_has_a_check() -> None:
     """What can be configured can be configured wrongly."""
-    assert sorted(default_config) == sorted(config._CHECKS)
+    assert sorted(default_config) == sorted(config_checks.CHECKS)
 
 
 def test_each_nested_key_has_a_check() -> None:

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import logging
 import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from datetime import timedelta
 from types import SimpleNamespace
 from typing import Any
@@ -25,8 +24,6 @@ from webapp2_sessions import (
     SecureCookieSessionFactory,
     SessionDict,
     SessionStore,
-    config,
-    default_config,
     get_store,
     sessions,
     set_store,
@@ -877,55 +874,3 @@ def test_without_an_active_request_there_is_no_store(use: Callable[[], Any]) -> 
     """The error is webapp2's."""
     with pytest.raises(AssertionError, match="Request global variable is not set"):
         use()
-
-
-# The active application
-
-
-@contextmanager
-def active(app: webapp2.WSGIApplication) -> Iterator[None]:
-    """The application is the active one, as in a request."""
-    app.set_globals(app=app, request=make_request(app))
-    try:
-        yield
-    finally:
-        app.clear_globals()
-
-
-def test_without_an_active_application_the_defaults_are_the_configuration() -> None:
-    """A script that uses the models has no other."""
-    assert sessions.active_config() is default_config
-
-
-def test_without_sessions_of_its_own_the_defaults_are_the_configuration() -> None:
-    """An application may use the models without sessions, and needs no secret for that."""
-    with active(webapp2.WSGIApplication()):
-        assert sessions.active_config() is default_config
-
-
-def test_the_configuration_of_the_active_application() -> None:
-    """A cron handler's, for instance."""
-    with active(make_app(cookie_name="active")):
-        found = sessions.active_config()
-    assert isinstance(found, config.SessionConfig)
-    assert found["cookie_name"] == "active"
-
-
-def test_the_configuration_of_the_active_application_is_checked() -> None:
-    """Whoever asks for it first."""
-    with active(make_app(vary="no")), pytest.raises(ConfigError, match="vary"):
-        sessions.active_config()
-
-
-def test_backends_work_by_the_configuration_of_the_store() -> None:
-    """It goes before the active application's."""
-    store = make_store(cookie_name="store")
-    with active(make_app(cookie_name="active")):
-        assert sessions.backend_config(store) is store.config
-
-
-def test_backends_of_a_store_without_a_secret_work_by_the_active_application() -> None:
-    """A store of the application's own may have little configuration."""
-    store = SimpleNamespace(config={"cookie_args": {}})
-    with active(make_app(cookie_name="active")):
-        assert sessions.backend_config(store)["cookie_name"] == "active"

@@ -1,0 +1,50 @@
+"""The configuration of an application: checked on first use, found again by whoever needs it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import webapp2
+
+from webapp2_sessions.config import CONFIG_KEY, SessionConfig, default_config
+
+__all__ = ["active_config", "backend_config", "load_config", "response_class_of"]
+
+
+def response_class_of(app: Any) -> Any:
+    """Return the class of an application's responses."""
+    return getattr(app, "response_class", webapp2.Response)
+
+
+def load_config(app: Any, key: str, values: Mapping[str, Any] | None) -> dict[str, Any]:
+    """Return the checked configuration of an application.
+
+    It is checked on first use and then kept in the application's config; a wrong one is refused
+    each time. ``values`` make a configuration for one store only.
+    """
+    config = app.config.load_config(key, default_values=default_config)
+    if values:
+        return SessionConfig({**config, **values}, response_class_of(app))
+    if not isinstance(config, SessionConfig):
+        config = app.config[key] = SessionConfig(config, response_class_of(app))
+    return config
+
+
+def active_config() -> Mapping[str, Any]:
+    """Return the session configuration of the active application; without one, the defaults."""
+    try:
+        app = webapp2.get_app()
+    except (AssertionError, RuntimeError):  # webapp2's ways of saying that there is none
+        return default_config
+    return load_config(app, CONFIG_KEY, None) if CONFIG_KEY in app.config else default_config
+
+
+def backend_config(store: Any) -> Mapping[str, Any]:
+    """Return the configuration by which a store's backends work.
+
+    A store of the application's own may have no more than ``cookie_args`` in its configuration;
+    the active application's stands in.
+    """
+    config: Mapping[str, Any] = store.config
+    return config if config.get("secret_key") else active_config()
