@@ -30,7 +30,8 @@ class ClientRegistry(Generic[Client]):
         self._retry_after = retry_after
         self._lock = threading.Lock()
         # Another thread may hold the lock at the moment of a fork; the child needs a free one.
-        os.register_at_fork(after_in_child=self._renew_lock)
+        if hasattr(os, "register_at_fork"):  # not where there are no forks
+            os.register_at_fork(after_in_child=self._renew_lock)
 
     def get(self, settings: Hashable, build: Callable[[], Client]) -> Client:
         """Return the client for ``settings``, calling ``build()`` if there is none yet.

@@ -231,3 +231,9 @@ def test_remembered_failure_does_not_grow(monkeypatch: pytest.MonkeyPatch) -> No
             registry.get("a", CountingBuild(ValueError()))
         lengths.append(len(caught.traceback))
     assert lengths[1] == lengths[4]
+
+
+def test_registry_where_there_are_no_forks(monkeypatch: pytest.MonkeyPatch) -> None:
+    """On systems without fork() Python has no hooks for it, and none is needed."""
+    monkeypatch.delattr(os, "register_at_fork")
+    assert ClientRegistry[str]().get("settings", lambda: "client") == "client"
