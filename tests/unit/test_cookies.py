@@ -254,7 +254,7 @@ def test_another_response_class_may_refuse() -> None:
         cookies.check_arguments({"priority": "middle"}, PickyResponse)
 
 
-@pytest.mark.parametrize("response_class", [NeedsArguments, NotNow])
+@pytest.mark.parametrize("response_class", [NeedsArguments, NotNow, list])
 def test_arguments_that_cannot_be_tried_are_accepted(response_class: Any) -> None:
     """A response that cannot be made for a trial says nothing about the arguments."""
     cookies.check_arguments({"priority": "middle"}, response_class)

@@ -306,6 +306,25 @@ def test_channel_to_google_is_secure(channel_to_google: dict[str, Any]) -> None:
 
 
 @pytest.mark.usefixtures("real_service")
+def test_client_that_does_not_show_its_credentials(
+    channel_to_google: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Should a version of ndb hide them, its clients keep the channel that they make themselves."""
+    made = []
+
+    class Hiding(ndb.Client):
+        def __init__(self, **options: Any) -> None:
+            super().__init__(**options)
+            del self._credentials
+            made.append(self.stub)
+
+    monkeypatch.setattr(ndb, "Client", Hiding)
+    (client,) = clients_of(store())
+    assert [client.stub] == made
+    assert channel_to_google == {}
+
+
+@pytest.mark.usefixtures("real_service")
 def test_channel_to_google_connects_again_soon(channel_to_google: dict[str, Any]) -> None:
     """After an outage the service is tried each second, and no connection is inherited."""
     clients_of(store())
