@@ -148,12 +148,13 @@ def test_change_inside_a_value_is_not_saved_by_itself(visitor: Visitor) -> None:
 
 
 def test_emptied_session_is_a_session(visitor: Visitor) -> None:
-    """After ``clear()`` the session is empty and not new (b44: nor a miss)."""
-    visitor.write({"a": 1})
+    """After ``clear()`` the session is empty, not new (b44: nor a miss), and has the same id."""
+    sid = visitor.write({"a": 1})
     with visitor.visit() as session:
         session.clear()
     with visitor.visit() as session:
         assert (session, session.new) == ({}, False)
+        assert getattr(session.container, "sid", None) == sid
 
 
 def test_flashes_are_shown_once(visitor: Visitor, backend: Backend) -> None:
@@ -175,13 +176,18 @@ def test_python_types_come_back_from_stores(visitor: Visitor, backend: Backend) 
     values = {
         "tuple": (1, (2, 3)),
         "set": {1, 2},
+        "frozenset": frozenset({1}),
         "bytes": b"\x00\xff",
+        "large": 2**100,
         "time": datetime.datetime(2026, 2, 28, 12, 30, tzinfo=datetime.timezone.utc),
         5: {None: 1},
+        ("a", "tuple"): None,
     }
     if backend.keeps_types:
         visitor.write(values)
-        assert visitor.read() == values
+        found = visitor.read()
+        assert found == values
+        assert [type(value) for value in found.values()] == [*map(type, values.values())]
     else:
         with pytest.raises(TypeError):
             visitor.write(values)

@@ -360,7 +360,7 @@ def test_secure_cookie_methods_work_by_themselves(side: Side) -> None:
 
 
 def test_set_secure_cookie_merges_and_is_seen_in_the_next_request(side: Side) -> None:
-    """It updates the session of that name; the request's own cookie stays what it was."""
+    """It updates the session of that name; the request's own cookie stays what it was (b25)."""
     app = side.app()
     store = side.store(app)
     store.set_secure_cookie("own", {"old": 1})

@@ -98,50 +98,6 @@ def activate() -> Iterator[Callable[[webapp2.WSGIApplication], None]]:
 # Round trip
 
 
-@pytest.mark.parametrize(
-    "value",
-    [
-        ("a", ("b", None)),
-        {"nested": {1: "key that is an int"}},
-        {"a", "b"},
-        b"\x00\xff",
-        "Zürich \U0001f40d",
-        datetime.datetime(2024, 2, 29, 12, 30, tzinfo=datetime.timezone.utc),
-        2**100,
-        None,
-    ],
-    ids=lambda value: type(value).__name__,
-)
-def test_python_value_comes_back(visitor: Visitor, value: object) -> None:
-    """Values keep their types, tuples too, which a cookie would give back as lists."""
-    visitor.write({"value": value})
-    found = visitor.read()["value"]
-    assert (type(found), found) == (type(value), value)
-
-
-def test_flashes_come_back_as_tuples(visitor: Visitor) -> None:
-    """A flash message is a tuple of text and level."""
-    with visitor.visit() as session:
-        session.add_flash("Saved.", "success")
-    with visitor.visit() as session:
-        assert session.get_flashes() == [("Saved.", "success")]
-
-
-def test_id_stays_the_same(visitor: Visitor) -> None:
-    """Another write goes to the same entity."""
-    assert visitor.write({"a": 1}) == visitor.write({"b": 2})
-    assert visitor.read() == {"a": 1, "b": 2}
-
-
-def test_emptied_session_is_stored(visitor: Visitor) -> None:
-    """A session without values is a session, with the same id."""
-    sid = visitor.write({"a": 1})
-    with visitor.visit() as session:
-        session.clear()
-    with visitor.visit() as session:
-        assert (dict(session), session.new, session.container.sid) == ({}, False, sid)
-
-
 def test_unmodified_session_is_not_written(visitor: Visitor) -> None:
     """A request that only reads leaves the entity as it was and sends no cookie."""
     sid = visitor.write({"a": 1})

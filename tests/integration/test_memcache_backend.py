@@ -64,87 +64,11 @@ def cookie_for(sid: object) -> str:
 # Round trip
 
 
-@pytest.mark.parametrize(
-    "value",
-    [
-        ("a", ("b", None)),
-        [1, 2.5, True],
-        {"nested": {1: "key that is an int"}},
-        {"a", "b"},
-        frozenset({1}),
-        b"\x00\xff",
-        "Zürich \U0001f40d",
-        datetime.datetime(2024, 2, 29, 12, 30, tzinfo=datetime.timezone.utc),
-        2**100,
-        None,
-    ],
-    ids=lambda value: type(value).__name__,
-)
-def test_python_value_comes_back(visitor: Visitor, value: object) -> None:
-    """Values keep their types, tuples too, which a cookie would give back as lists."""
-    visitor.write({"value": value})
-    found = visitor.read()["value"]
-    assert (type(found), found) == (type(value), value)
-
-
-def test_key_comes_back(visitor: Visitor) -> None:
-    """Keys need not be text."""
-    visitor.write({1: "a", ("b", 2): "c", None: "d"})
-    assert visitor.read() == {1: "a", ("b", 2): "c", None: "d"}
-
-
-def test_flashes_come_back_as_tuples(visitor: Visitor) -> None:
-    """A flash message is a tuple of text and level."""
-    with visitor.visit() as session:
-        session.add_flash("Saved.", "success")
-    with visitor.visit() as session:
-        assert session.get_flashes() == [("Saved.", "success")]
-
-
 def test_cookie_holds_the_id_only(visitor: Visitor) -> None:
     """Nothing of the session itself goes to the browser."""
     sid = visitor.write({"value": 1})
     held = SecureCookieSerializer(SECRET).deserialize("session", visitor.cookies["session"])
     assert held == {"_sid": sid}
-
-
-def test_id_stays_the_same(visitor: Visitor) -> None:
-    """Another write goes to the same record."""
-    assert visitor.write({"a": 1}) == visitor.write({"b": 2})
-    assert visitor.read() == {"a": 1, "b": 2}
-
-
-def test_emptied_session_is_stored(visitor: Visitor) -> None:
-    """A session without values is a session, with the same id."""
-    sid = visitor.write({"a": 1})
-    with visitor.visit() as session:
-        session.clear()
-    with visitor.visit() as session:
-        assert (dict(session), session.new, session.container.sid) == ({}, False, sid)
-
-
-def test_visitors_have_sessions_of_their_own(visitor: Visitor) -> None:
-    """Two browsers do not meet in one session."""
-    other = Visitor(visitor.app, backend="memcache")
-    visitor.write({"name": "one"})
-    other.write({"name": "two"})
-    assert (visitor.read(), other.read()) == ({"name": "one"}, {"name": "two"})
-
-
-def test_two_sessions_of_one_visitor(visitor: Visitor) -> None:
-    """Sessions of different names are different records."""
-    visitor.write({"a": 1})
-    visitor.write({"b": 2}, name="other")
-    assert (visitor.read(), visitor.read(name="other")) == ({"a": 1}, {"b": 2})
-
-
-def test_new_tells_a_first_visit(visitor: Visitor) -> None:
-    """A session is new until it was stored."""
-    with visitor.visit() as session:
-        first = session.new
-        session["a"] = 1
-    with visitor.visit() as session:
-        assert (first, session.new) == (True, False)
 
 
 def test_record_that_is_gone_gives_a_new_session(visitor: Visitor, entries: Entries) -> None:
