@@ -7,7 +7,7 @@ from setuptools import setup
 HERE = Path(__file__).parent
 
 MEMCACHE = ["pymemcache>=4.0"]
-DATASTORE = ["google-cloud-ndb>=2.3"]
+DATASTORE = ["google-cloud-ndb>=2.3", "tqdm>=4.60"]
 EXAMPLES = ["waitress>=3.0", "jinja2>=3.1"]
 TEST = [
     *MEMCACHE,
@@ -17,6 +17,8 @@ TEST = [
     "hypothesis>=6.100",
     "WebTest>=3.0",
     "requests>=2.31",
+    "trustme>=1.1",
+    "gunicorn>=23.0",
     "ruff>=0.17.5,<0.18",  # pinned, because each release may want other code
     "mypy>=2.4,<2.5",
 ]

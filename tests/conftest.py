@@ -60,6 +60,18 @@ def memcached(pytestconfig: pytest.Config) -> Iterator[Memcached]:
 
 
 @pytest.fixture(scope="session")
+def second_memcached(pytestconfig: pytest.Config) -> Iterator[Memcached]:
+    """Another running memcached, shared by the whole run."""
+    yield from serve(Memcached(), pytestconfig)
+
+
+@pytest.fixture(scope="session")
+def third_memcached(pytestconfig: pytest.Config) -> Iterator[Memcached]:
+    """One more, for sessions on several servers."""
+    yield from serve(Memcached(), pytestconfig)
+
+
+@pytest.fixture(scope="session")
 def datastore_emulator(pytestconfig: pytest.Config) -> Iterator[DatastoreEmulator]:
     """A running Datastore emulator, shared by the whole run."""
     yield from serve(DatastoreEmulator(), pytestconfig)

@@ -5,8 +5,10 @@ from webapp2_sessions.errors import (
     BackendError,
     BackendUnavailable,
     ConfigError,
+    SessionConflict,
     SessionError,
     SessionTooLarge,
+    UnstorableValue,
 )
 from webapp2_sessions.securecookie import SecureCookieSerializer
 from webapp2_sessions.sessions import (
@@ -29,11 +31,13 @@ __all__ = [
     "CustomBackendSessionFactory",
     "SecureCookieSerializer",
     "SecureCookieSessionFactory",
+    "SessionConflict",
     "SessionDict",
     "SessionError",
     "SessionStore",
     "SessionTooLarge",
     "StoredSessionFactory",
+    "UnstorableValue",
     "default_config",
     "get_store",
     "install_as_webapp2_extras",

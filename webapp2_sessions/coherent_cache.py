@@ -17,9 +17,9 @@ __all__ = ["CoherentCache"]
 _UNSETTLED = b""
 _UNSETTLED_SECONDS = 3
 
-#: A reader that took longer does not fill the cache: meanwhile a write may have come and its mark
+#: Who took longer does not fill an absent entry: meanwhile a write may have come and its mark
 #: gone. Less than the mark's life, which memcached cuts by up to a second.
-_LONGEST_READ = 1.0
+_LONGEST_FILL = 1.0
 
 #: Stands for the token of an entry when memcached does not answer.
 _UNKNOWN = object()
@@ -44,10 +44,17 @@ class CoherentCache:
     def __init__(self, memcached: SessionMemcached) -> None:
         self._memcached = memcached
 
-    def read(self, name: str, load: Callable[[], Any], lifetime: float | None) -> Any:
+    def read(
+        self,
+        name: str,
+        load: Callable[[], Any],
+        lifetime: float | None,
+        on_hit: Callable[[Callable[[], Any]], None] | None = None,
+    ) -> Any:
         """Return the entry, or else what ``load()`` returns; ``None`` is not cached.
 
         :param lifetime: seconds for which a filled entry may stay, ``None`` for an hour.
+        :param on_hit: called, where there is an entry, with a function that decodes it anew.
         """
         key = self._memcached.key(name)
         started = self._now()
@@ -57,55 +64,81 @@ class CoherentCache:
         except BackendError:
             return load()
         if value is not None:
+            if on_hit is not None:
+                on_hit(lambda: self._memcached.decode(key, cached))
             return value
         value = load()
-        in_time = self._now() - started < _LONGEST_READ
+        in_time = self._now() - started < _LONGEST_FILL
         if cached is None and value is not None and in_time:
-            self._quietly("add", key, value, lifetime)
+            self._offer(key, value, lifetime)
         return value
 
-    def write(
-        self, name: str, value: Any, store: Callable[[], None], lifetime: float | None
-    ) -> None:
-        """Write the record by ``store()``, then the entry.
+    def write(self, name: str, store: Callable[[], Any], lifetime: float | None) -> None:
+        """Write the record by ``store()``, which returns it as it is to be cached; then the entry.
 
         :raises Exception: whatever ``store()`` raises; readers then see the record as it is.
         """
         key = self._memcached.key(name)
+        started = self._now()
         settled = False
         try:
             token = self._token(key)
-            store()
-            if token is None:
-                settled = self._quietly("add", key, value, lifetime)
-            elif token is not _UNKNOWN:
-                settled = self._quietly("cas", key, value, lifetime, token)
+            value = store()
+            if token is not None or self._now() - started < _LONGEST_FILL:
+                settled = self._offer(key, value, lifetime, token)
         finally:
             if not settled:  # also where store() failed: the record may be written all the same
                 self._unsettle(key)
 
+    def delete(self, name: str, delete: Callable[[], None]) -> None:
+        """Delete the record by ``delete()``, and the entry.
+
+        :raises Exception: whatever ``delete()`` raises; readers then see the record as it is.
+        """
+        try:
+            delete()
+        finally:
+            self._unsettle(self._memcached.key(name))
+
+    def forget(self, name: str) -> bool:
+        """Send readers to the record for a few seconds, after it was deleted.
+
+        :returns: whether memcached did it; otherwise the entry stays until it expires.
+        """
+        try:
+            self._memcached.set(self._memcached.key(name), _UNSETTLED, _UNSETTLED_SECONDS)
+        except BackendError:
+            return False
+        return True
+
     def _token(self, key: bytes) -> Any:
         """memcached's token of the entry, ``None`` if there is no entry."""
         try:
-            return self._memcached.call("gets", key)[1]
+            return self._memcached.gets(key)[1]
         except BackendError:
             return _UNKNOWN
 
-    def _quietly(
-        self, operation: str, key: bytes, value: Any, lifetime: float | None, *token: Any
-    ) -> bool:
-        """Offer an entry to memcached; whether it was taken."""
+    def _offer(self, key: bytes, value: Any, lifetime: float | None, token: Any = None) -> bool:
+        """Offer an entry to memcached in place of the token's; whether it was taken."""
+        if token is _UNKNOWN:
+            return False
         seconds = _LONGEST_LIFETIME if lifetime is None else min(lifetime, _LONGEST_LIFETIME)
         data = self._memcached.encode(key, value)
         try:
-            return bool(self._memcached.call(operation, key, data, *token, expiry(seconds)))
+            if token is None:
+                return bool(self._memcached.call("add", key, data, expiry(seconds)))
+            return bool(self._memcached.cas(key, data, token, expiry(seconds)))
         except BackendError:
             return False
 
     def _unsettle(self, key: bytes) -> None:
-        # Where this fails nothing more can be done: the entry lives as long as it was given.
-        with contextlib.suppress(BackendError):
-            self._memcached.call("set", key, _UNSETTLED, _UNSETTLED_SECONDS)
+        try:
+            self._memcached.set(key, _UNSETTLED, _UNSETTLED_SECONDS)
+        except BackendError:
+            # A server that is silent, and not gone, finds it when it goes on. Where this fails
+            # too nothing more can be done: the entry lives as long as it was given.
+            with contextlib.suppress(BackendError):
+                self._memcached.tell(key, _UNSETTLED, _UNSETTLED_SECONDS)
 
     def _now(self) -> float:
         return time.monotonic()

@@ -51,6 +51,12 @@ default_config: dict[str, Any] = {
     },
     "max_cookie_size": 4093,
     "vary": True,
+    "refresh_after": None,
+    "absolute_max_age": None,
+    "serializer": "pickle",
+    "serializer_fallbacks": (),
+    "on_conflict": "overwrite",
+    "on_backend_error": "raise",
     "memcache": {},
     "datastore": {},
 }
@@ -60,6 +66,8 @@ MEMCACHE_DEFAULTS: dict[str, Any] = {
     "servers": ("127.0.0.1:11211",),
     "key_prefix": "session:",
     "timeout": 1.0,
+    "tls_context": None,
+    "client": None,
 }
 
 #: Defaults of ``config["datastore"]``; ``timeout`` is in seconds.
@@ -67,6 +75,7 @@ DATASTORE_DEFAULTS: dict[str, Any] = {
     "project": None,
     "namespace": None,
     "database": None,
+    "client": None,
     "timeout": 5.0,
     "cache": None,
 }

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numbers
 import re
 import reprlib
+import ssl
 import threading
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -105,8 +106,25 @@ def _check_timeout(key: str, value: object) -> None:
 
 def _check_servers(key: str, value: object) -> None:
     servers = value if isinstance(value, (list, tuple)) else ()
-    if len(servers) != 1 or not isinstance(servers[0], str) or not servers[0]:
-        raise _wrong_value(key, value, 'a list of one server: ["host:port"] or ["unix:/path"]')
+    if not servers or not all(isinstance(server, str) and server for server in servers):
+        raise _wrong_value(key, value, 'a list of servers, each "host:port" or "unix:/path"')
+    if len(set(servers)) < len(servers):
+        raise ConfigError(key, f"names a server twice: {reprlib.repr(value)}")
+
+
+def _check_tls_context(key: str, value: object) -> None:
+    if value is not None and not isinstance(value, ssl.SSLContext):
+        raise _wrong(key, value, "an ssl.SSLContext or None")
+
+
+def _check_client(method: str, library: str) -> Check:
+    """A check for a client of a library, which has that method."""
+
+    def check(key: str, value: object) -> None:
+        if value is not None and not (callable(value) or hasattr(value, method)):
+            raise _wrong(key, value, f"a client of {library}, a function that makes one, or None")
+
+    return check
 
 
 def _check_key_prefix(key: str, value: object) -> None:
@@ -117,9 +135,25 @@ def _check_key_prefix(key: str, value: object) -> None:
         raise _wrong_value(key, value, "at most 150 printable ASCII characters without spaces")
 
 
-def _check_cache(key: str, value: object) -> None:
-    if value not in (None, "memcache"):
-        raise _wrong_value(key, value, "'memcache' or None")
+def _one_of(*allowed: str | None) -> Check:
+    """A check for a choice."""
+
+    def check(key: str, value: object) -> None:
+        if value not in allowed:
+            raise _wrong_value(key, value, " or ".join(map(repr, allowed)))
+
+    return check
+
+
+def _check_formats(key: str, value: object) -> None:
+    formats = value if isinstance(value, (list, tuple)) else None
+    if formats is None or not all(each in ("pickle", "json") for each in formats):
+        raise _wrong_value(key, value, "a list of 'pickle' and 'json'")
+
+
+def _check_seconds(key: str, value: object) -> None:
+    if value is not None:
+        _check_timeout(key, value)
 
 
 def _section(checks: Mapping[str, Check]) -> Check:
@@ -144,16 +178,29 @@ CHECKS: dict[str, Check] = {
     "backends": _check_backends,
     "max_cookie_size": _check_size,
     "vary": _check_bool,
+    "refresh_after": _check_seconds,
+    "absolute_max_age": _check_seconds,
+    "serializer": _one_of("pickle", "json"),
+    "serializer_fallbacks": _check_formats,
+    "on_conflict": _one_of("overwrite", "merge"),
+    "on_backend_error": _one_of("raise", "degrade"),
     "memcache": _section(
-        {"servers": _check_servers, "key_prefix": _check_key_prefix, "timeout": _check_timeout}
+        {
+            "servers": _check_servers,
+            "key_prefix": _check_key_prefix,
+            "timeout": _check_timeout,
+            "tls_context": _check_tls_context,
+            "client": _check_client("get", "pymemcache"),
+        }
     ),
     "datastore": _section(
         {
             "project": _check_optional_text,
             "namespace": _check_optional_text,
             "database": _check_optional_text,
+            "client": _check_client("context", "google-cloud-ndb"),
             "timeout": _check_timeout,
-            "cache": _check_cache,
+            "cache": _one_of("memcache", None),
         }
     ),
 }

@@ -14,8 +14,17 @@ from webob.cookies import RequestCookies
 from webob.headers import ResponseHeaders
 
 from webapp2_sessions.errors import ConfigError
+from webapp2_sessions.sizes import as_text, largest_keys
 
-__all__ = ["check_arguments", "check_name", "read_values", "unquote", "vary_on_cookie", "write"]
+__all__ = [
+    "check_arguments",
+    "check_name",
+    "expire",
+    "read_values",
+    "unquote",
+    "vary_on_cookie",
+    "write",
+]
 
 logger = logging.getLogger(__name__)
 
@@ -202,24 +211,17 @@ def write(
             name,
             size,
             limit,
-            _largest_keys(data),
+            as_text(largest_keys(data, json.dumps)),
         )
 
 
-def _largest_keys(data: Any) -> str:
-    """The three largest keys of a session with the sizes of their JSON, as text."""
-    if not isinstance(data, dict):
-        return "none"
-    sizes = {str(key)[:40]: _size(value) for key, value in data.items()}
-    largest = sorted(sizes, key=sizes.__getitem__, reverse=True)[:3]
-    return ", ".join(f"{key!r} ({sizes[key]} bytes)" for key in largest)
+def expire(response: Any, name: str, args: Mapping[str, Any]) -> None:
+    """Tell the browser to forget a cookie.
 
-
-def _size(value: Any) -> int:
-    try:
-        return len(json.dumps(value))
-    except (TypeError, ValueError):  # taken by a serializer of the application's own
-        return len(repr(value))
+    :param args: the arguments with which it was set; one of another path or domain is another
+        cookie to a browser, and one that is not ``secure`` cannot replace one that is.
+    """
+    response.set_cookie(name, "", **{**args, "max_age": 0, "expires": None, "overwrite": False})
 
 
 def vary_on_cookie(response: Any) -> None:

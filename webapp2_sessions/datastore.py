@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextvars
+import datetime
 import os
 from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
@@ -16,10 +17,19 @@ try:
     from google.auth.exceptions import GoogleAuthError
     from google.cloud import ndb  # type: ignore[attr-defined] # a namespace without types
     from google.cloud.datastore_v1.services.datastore.transports import DatastoreGrpcTransport
+
+    from webapp2_sessions.datastore_versions import EntityName, VersionedStub, versioned_client
 except ImportError as error:
     raise MissingDependency("google-cloud-ndb", "datastore") from error
 
-__all__ = ["Datastore", "ndb", "service_address"]
+__all__ = [
+    "Datastore",
+    "UtcNowProperty",
+    "VersionConflict",
+    "is_passing",
+    "ndb",
+    "service_address",
+]
 
 Result = TypeVar("Result")
 
@@ -43,10 +53,40 @@ _CHANNEL_OPTIONS = (
 #: The service's passing faults, after which the same request is worth another try.
 _PASSING = (api_errors.ServiceUnavailable, api_errors.Aborted, api_errors.InternalServerError)
 
+#: Refusals that are about the moment and not about the request: contention, and quotas.
+_REFUSED_FOR_NOW = (api_errors.Aborted, api_errors.TooManyRequests)
+
+#: How the service says that an entity has another version than the one to be replaced, or that
+#: it exists or is gone.
+_OTHER_VERSION = (api_errors.FailedPrecondition, api_errors.AlreadyExists, api_errors.NotFound)
+
+
+class UtcNowProperty(ndb.DateTimeProperty):  # type: ignore[misc] # ndb has no types
+    """A time in UTC, without a zone, as ndb keeps it."""
+
+    @staticmethod
+    def _now() -> datetime.datetime:
+        # ndb calls utcnow(), which warns from Python 3.12 on.
+        return datetime.datetime.now(datetime.timezone.utc).replace(tzinfo=None)
+
+
+class VersionConflict(Exception):
+    """An entity was not written, because it has another version than expected."""
+
 
 def service_address() -> str:
     """Return where the service is: the emulator of the environment, or Google's."""
     return _emulator() or "datastore.googleapis.com"
+
+
+def is_passing(error: BackendError) -> bool:
+    """Whether the request that failed so may succeed a little later."""
+    cause = error.__cause__
+    if isinstance(cause, GoogleAuthError):
+        return bool(getattr(cause, "retryable", False))
+    if isinstance(cause, api_errors.RetryError):
+        return False  # ndb has repeated it already, with pauses
+    return isinstance(error, BackendUnavailable) or isinstance(cause, _REFUSED_FOR_NOW)
 
 
 def _emulator() -> str | None:
@@ -56,14 +96,15 @@ def _emulator() -> str | None:
 class Datastore:
     """Runs operations on Datastore in a context, with a deadline and with our errors.
 
-    :param settings: ``project``, ``namespace`` and ``database`` (``None`` for the environment's)
-        and ``timeout`` in seconds for each request.
+    :param settings: ``project``, ``namespace`` and ``database`` (``None`` for the environment's),
+        or a ``client`` or a function that makes one; ``timeout`` in seconds for each request.
     """
 
     def __init__(self, settings: Mapping[str, Any]) -> None:
         self._client_settings = tuple(
             settings.get(key) for key in ("project", "namespace", "database")
         )
+        self._own_client = settings.get("client")
         self._timeout: float = settings["timeout"]
 
     @property
@@ -80,8 +121,32 @@ class Datastore:
         :raises BackendUnavailable: Datastore was not reached or did not answer in time.
         :raises BackendError: Datastore refused.
         """
+        return self._with_our_errors(lambda: self._run_in_context(operation))
+
+    def run_versioned(
+        self,
+        operation: Callable[[VersionedStub], Result],
+        entity: EntityName,
+        expected: int | None,
+    ) -> Result:
+        """As :meth:`run`, in a context of its own, for an operation on one entity.
+
+        :param operation: called with the stub that knows the entity's version.
+        :param entity: the entity; what the operation does to others has no version.
+        :param expected: the version that the operation replaces,
+            or a constant of :mod:`webapp2_sessions.datastore_versions`.
+        :raises VersionConflict: the entity has another version; nothing was written.
+        """
         try:
-            return self._run_in_context(lambda: _with_second_try(operation))
+            return self._with_our_errors(lambda: self._run_beside(operation, entity, expected))
+        except BackendError as error:
+            if expected is not None and isinstance(error.__cause__, _OTHER_VERSION):
+                raise VersionConflict() from error
+            raise
+
+    def _with_our_errors(self, operation: Callable[[], Result]) -> Result:
+        try:
+            return _with_second_try(operation)
         except GoogleAuthError as error:
             raise self._unavailable("there are no credentials for it") from error
         except (api_errors.DeadlineExceeded, api_errors.GatewayTimeout) as error:
@@ -96,12 +161,34 @@ class Datastore:
     def _run_in_context(self, operation: Callable[[], Result]) -> Result:
         context = ndb.get_context(raise_context_error=False)
         if context is None:
-            client = _clients.get((service_address(), self._client_settings), self._connect)
-            with client.context():
+            with self._client().context():
                 return operation()
         if context.in_transaction():
-            return contextvars.Context().run(_run_beside, context, operation)
+            client, namespace = context.client, context.get_namespace()
+            return contextvars.Context().run(_in_new_context, client, namespace, operation)
         return operation()
+
+    def _run_beside(
+        self,
+        operation: Callable[[VersionedStub], Result],
+        entity: EntityName,
+        expected: int | None,
+    ) -> Result:
+        context = ndb.get_context(raise_context_error=False)
+        client, namespace = self._client() if context is None else context.client, None
+        if context is not None:
+            namespace = context.get_namespace()
+        versioned, stub = versioned_client(client, entity, expected)
+        return contextvars.Context().run(
+            _in_new_context, versioned, namespace, lambda: operation(stub)
+        )
+
+    def _client(self) -> Any:
+        if self._own_client is not None:
+            if not callable(self._own_client):
+                return self._own_client
+            return _clients.get(self._own_client, self._own_client)
+        return _clients.get((service_address(), self._client_settings), self._connect)
 
     def _connect(self) -> Any:
         project, namespace, database = self._client_settings
@@ -156,6 +243,7 @@ def _with_second_try(operation: Callable[[], Result]) -> Result:
         return operation()
 
 
-def _run_beside(context: Any, operation: Callable[[], Result]) -> Result:
-    with context.client.context(namespace=context.get_namespace()):
+def _in_new_context(client: Any, namespace: str | None, operation: Callable[[], Result]) -> Result:
+    options = {} if namespace is None else {"namespace": namespace}
+    with client.context(**options):
         return operation()

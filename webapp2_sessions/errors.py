@@ -6,6 +6,7 @@ with, so that errors can be pickled and cross from a worker process.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 __all__ = [
@@ -17,11 +18,14 @@ __all__ = [
     "InvalidCookie",
     "MalformedCookie",
     "MissingDependency",
+    "RefusedFormat",
+    "SessionConflict",
     "SessionError",
     "SessionTooLarge",
     "UndecodableCookie",
     "UnknownBackend",
     "UnreadableSession",
+    "UnstorableValue",
 ]
 
 
@@ -118,6 +122,13 @@ class BackendUnavailable(BackendError):
     """The server refused the connection, did not answer in time or went away meanwhile."""
 
 
+class SessionConflict(BackendError):
+    """Other requests changed the session each time that this one tried to merge its changes.
+
+    What the others wrote is stored; nothing of this request is.
+    """
+
+
 class SessionTooLarge(BackendError):
     """A session has more bytes than the server takes; what is stored stays as it was."""
 
@@ -125,18 +136,43 @@ class SessionTooLarge(BackendError):
     size: int
     #: Bytes that the server takes.
     limit: int
+    #: The keys that take most, each with its bytes, the largest first.
+    largest: tuple[tuple[str, int], ...]
 
-    def __init__(self, backend: str, address: str, size: int, limit: int) -> None:
+    def __init__(
+        self,
+        backend: str,
+        address: str,
+        size: int,
+        limit: int,
+        largest: Iterable[tuple[str, int]] = (),
+    ) -> None:
         super().__init__(backend, address, "the session is too large")
-        self.args = (backend, address, size, limit)
+        self.largest = tuple(largest)
+        self.args = (backend, address, size, limit, self.largest)
         self.size = size
         self.limit = limit
 
     def __str__(self) -> str:
+        keys = ", ".join(f"{key!r} ({size} bytes)" for key, size in self.largest)
         return (
             f"{self.backend} backend at {self.address}: the session has {self.size} bytes, and "
-            f"the server takes {self.limit} at most"
+            f"the server takes {self.limit} at most" + (f"; largest keys: {keys}" if keys else "")
         )
+
+
+class RefusedFormat(SessionError, ValueError):
+    """A stored value has a format that the configuration does not accept."""
+
+    #: The format, ``"pickle"`` or ``"json"``.
+    found: str
+
+    def __init__(self, found: str) -> None:
+        super().__init__(found)
+        self.found = found
+
+    def __str__(self) -> str:
+        return f"it is {self.found}, which 'serializer' and 'serializer_fallbacks' do not name"
 
 
 class UnreadableSession(BackendError):
@@ -144,3 +180,20 @@ class UnreadableSession(BackendError):
 
     It is an error and not an empty session, which would take the place of the stored one.
     """
+
+
+class UnstorableValue(SessionError, TypeError):
+    """A session holds a value that would not come back as it is; nothing was written."""
+
+    #: Where it is, e.g. ``"session['cart'][3]['price']"``; keys are shortened, values not shown.
+    path: str
+    #: The name of its type, e.g. ``"OrderedDict"``.
+    kind: str
+
+    def __init__(self, path: str, kind: str, problem: str) -> None:
+        super().__init__(path, kind, problem)
+        self.path = path
+        self.kind = kind
+
+    def __str__(self) -> str:
+        return "{} ({}): {}".format(*self.args)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import string
+import time
 from typing import Any
 
 from webapp2_sessions import cookies
@@ -14,7 +15,6 @@ __all__ = [
     "BaseSessionFactory",
     "CustomBackendSessionFactory",
     "SecureCookieSessionFactory",
-    "StoredSessionFactory",
 ]
 
 #: Stands for "not given" where ``None`` has a meaning.
@@ -25,6 +25,10 @@ _ALPHABET = (string.digits + string.ascii_letters).encode("ascii")
 _TO_ALPHABET = bytes(_ALPHABET[byte % len(_ALPHABET)] for byte in range(256))
 #: ... after the bytes are left out that would make the first characters more likely.
 _UNEVEN = bytes(range(256 - 256 % len(_ALPHABET), 256))
+
+#: Where a cookie holds the time at which its session began, in Unix seconds; only there where the
+#: configuration has an ``absolute_max_age``.
+_BEGAN = "__began__"
 
 #: Characters of a session id: 22 of 62 hold 131 bits (OWASP asks for 64 at least).
 _SID_LENGTH = 22
@@ -48,6 +52,14 @@ class BaseSessionFactory:
     #: The session, once loaded. ``None`` makes the next ``get_session()`` load it again.
     session: SessionDict | None = None
 
+    #: Whether ``save_session()`` knows what to do with a session that was destroyed.
+    can_destroy = False
+
+    #: What ``get_session(max_age=)`` was called with when it loaded the session.
+    _max_age: float | None = _default_value
+    #: When the session began, in Unix seconds; ``None`` if that is not known or not asked for.
+    _began: int | None = None
+
     def __init__(self, name: str, session_store: Any) -> None:
         self.name = name
         self.session_store = session_store
@@ -66,6 +78,43 @@ class BaseSessionFactory:
         """Write the session if it was modified, and set its cookie on the response."""
         raise NotImplementedError()
 
+    def _open_cookie(self, max_age: float | None) -> dict[Any, Any] | None:
+        """Return what the session's cookie holds, ``None`` if it opens no session any more."""
+        data = self.session_store.get_secure_cookie(self.name, max_age=max_age)
+        if not isinstance(data, dict):
+            return None  # also what is signed and no session: a list of the application's own
+        began = data.pop(_BEGAN, None) if _BEGAN in data else None
+        limit = self.session_store.config.get("absolute_max_age")
+        if limit is not None:
+            if type(began) is not int:  # from before there was a limit
+                began = self._cookie_signed_at(max_age)
+            if time.time() - began > limit:
+                return None
+            self._began = began
+        return data
+
+    def _set_cookie(self, response: Any, data: dict[Any, Any]) -> None:
+        """Set the session's cookie."""
+        if self.session_store.config.get("absolute_max_age") is not None:
+            if self._began is None:
+                self._began = int(time.time())
+            data = {**data, _BEGAN: self._began}
+        self.session_store.save_secure_cookie(response, self.name, data, **self.session_args)
+
+    def _is_to_be_renewed(self) -> bool:
+        """Whether a session that was not modified is due for a new cookie."""
+        refresh_after = self.session_store.config.get("refresh_after")
+        if refresh_after is None or self.session is None or self.session.new:
+            return False
+        age = time.time() - self._cookie_signed_at(self._max_age)
+        return bool(age >= refresh_after)
+
+    def _cookie_signed_at(self, max_age: float | None) -> int:
+        """When the session's cookie was signed; now, if a store of another kind cannot tell."""
+        cookie_signed_at = getattr(self.session_store, "cookie_signed_at", None)
+        signed_at = cookie_signed_at and cookie_signed_at(self.name, max_age)
+        return int(time.time()) if signed_at is None else signed_at
+
 
 class SecureCookieSessionFactory(BaseSessionFactory):
     """Keeps the whole session in a signed cookie: readable by the visitor, not changeable.
@@ -74,25 +123,33 @@ class SecureCookieSessionFactory(BaseSessionFactory):
     more than about 4 kB.
     """
 
+    can_destroy = True
+
     def get_session(self, max_age: float | None = _default_value) -> SessionDict:
         """Return the session from the cookie, a new one if there is no valid cookie."""
         if self.session is None:
-            data = self.session_store.get_secure_cookie(self.name, max_age=max_age)
-            if not isinstance(data, dict):
-                data = None  # signed, and no session: e.g. a list that the application signed
+            self._max_age = max_age
+            data = self._open_cookie(max_age)
             self.session = SessionDict(self, data=data, new=data is None)
         return self.session
 
     def save_session(self, response: Any) -> None:
-        """Set the session's cookie if the session was modified.
+        """Set the session's cookie if the session was modified or is due for a new one.
 
         :raises TypeError: JSON cannot represent a value.
         """
-        if self.session is None or not self.session.modified:
+        session = self.session
+        if session is None:
             return
-        self.session_store.save_secure_cookie(
-            response, self.name, dict(self.session), **self.session_args
-        )
+        if session.modified:
+            self._set_cookie(response, dict(session))
+        elif session.destroyed:
+            cookies.expire(response, self.name, self.session_args)
+        elif self._is_to_be_renewed():
+            # From the cookie, since a change inside a value is not saved.
+            data = self._open_cookie(self._max_age)
+            if data is not None:
+                self._set_cookie(response, data)
 
 
 class CustomBackendSessionFactory(BaseSessionFactory):
@@ -111,8 +168,9 @@ class CustomBackendSessionFactory(BaseSessionFactory):
     def get_session(self, max_age: float | None = _default_value) -> SessionDict:
         """Return the session of the id in the cookie, a new one if there is none."""
         if self.session is None:
-            data = self.session_store.get_secure_cookie(self.name, max_age=max_age)
-            sid = data.get("_sid") if isinstance(data, dict) else None
+            self._max_age = max_age
+            data = self._open_cookie(max_age)
+            sid = None if data is None else data.get("_sid")
             self.session = self._get_by_sid(sid if isinstance(sid, str) else None)
         return self.session
 
@@ -130,85 +188,3 @@ class CustomBackendSessionFactory(BaseSessionFactory):
         while len(sid) < _SID_LENGTH:
             sid += os.urandom(2 * _SID_LENGTH).translate(_TO_ALPHABET, _UNEVEN)
         return sid[:_SID_LENGTH].decode("ascii")
-
-
-class StoredSessionFactory(CustomBackendSessionFactory):
-    """Base of server-side sessions in which loading and saving are written already.
-
-    A backend supplies :meth:`_read` and :meth:`_write`.
-    """
-
-    #: What ``get_session(max_age=)`` was called with when it loaded the session.
-    _max_age: float | None = _default_value
-
-    def _read(self, sid: str) -> dict[Any, Any] | None:
-        """Return the stored data of a session, ``None`` if there is none of that id.
-
-        :raises BackendError: it cannot be told, because the server failed.
-        """
-        raise NotImplementedError()
-
-    def _write(self, sid: str, data: dict[Any, Any], lifetime: float | None) -> None:
-        """Store the data of a session, replacing what is stored.
-
-        :param lifetime: seconds after which nobody can ask for it any more, ``None`` if unknown.
-        :raises BackendError: it is not certain that the data is stored.
-        """
-        raise NotImplementedError()
-
-    def get_session(self, max_age: float | None = _default_value) -> SessionDict:
-        """Return the session of the id in the cookie, a new one if there is none.
-
-        :raises BackendError: the server failed; a new session would take the stored one's place.
-        """
-        if self.session is None:
-            self._max_age = max_age
-        return super().get_session(max_age=max_age)
-
-    def _get_by_sid(self, sid: str | None) -> SessionDict:
-        if sid is not None and self._is_valid_sid(sid):
-            data = self._read(sid)
-            if isinstance(data, dict):
-                self.sid = sid
-                return SessionDict(self, data=data)
-        self.sid = self._get_new_sid()
-        return SessionDict(self, new=True)
-
-    def save_session(self, response: Any) -> None:
-        """Store the session if it was modified, and set its cookie.
-
-        :raises ConfigError: the cookie cannot be sent; nothing is stored then.
-        :raises BackendError: it is not certain that the session is stored; no cookie is set.
-        """
-        if self.session is None or not self.session.modified:
-            return
-        cookies.check_arguments(self.session_args, type(response), "session_args")
-        if self.sid is None:  # the application set self.session itself
-            self.sid = self._get_new_sid()
-        self._write(self.sid, dict(self.session), self._lifetime())
-        self.session_store.save_secure_cookie(
-            response, self.name, {"_sid": self.sid}, **self.session_args
-        )
-
-    def _lifetime(self) -> float | None:
-        """Seconds for which the cookie that is being written can bring this session back.
-
-        The longest age that this request or the configuration allows, since other requests may
-        open the session with the configured one; less if the browser drops the cookie before.
-        """
-        ages = [self.session_store.config.get("session_max_age")]
-        if self._max_age is not _default_value:
-            ages.append(self._max_age)
-        limits = [_seconds(self.session_args.get("max_age"))]
-        if None not in ages:
-            limits.append(max(ages))
-        return min((limit for limit in limits if limit is not None), default=None)
-
-
-def _seconds(max_age: Any) -> float | None:
-    """The ``max_age`` of a cookie in seconds; WebOb takes a timedelta and digits as well."""
-    if max_age is None:
-        return None
-    if hasattr(max_age, "total_seconds"):
-        return float(max_age.total_seconds())
-    return int(max_age)

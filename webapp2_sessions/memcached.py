@@ -8,51 +8,48 @@ import math
 import re
 import time
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
-from webapp2_sessions.clients import ClientRegistry
 from webapp2_sessions.config import memcache_settings
 from webapp2_sessions.errors import (
     BackendError,
-    BackendUnavailable,
     BadSignature,
     ConfigError,
-    MissingDependency,
+    RefusedFormat,
     SessionTooLarge,
     UnreadableSession,
 )
 from webapp2_sessions.keys import derive_key
-from webapp2_sessions.serializers import SignedPickles
+from webapp2_sessions.memcached_nodes import Nodes, nodes_of
+from webapp2_sessions.serializers import OWN_PROTOCOL, Serializer
+from webapp2_sessions.signed_values import SignedValues
+from webapp2_sessions.sizes import largest_keys
 
-try:
-    from pymemcache.client.base import PooledClient
-    from pymemcache.exceptions import (
-        MemcacheError,
-        MemcacheServerError,
-        MemcacheUnexpectedCloseError,
-    )
-except ImportError as error:
-    raise MissingDependency("pymemcache", "memcache") from error
-
-__all__ = ["SessionMemcached", "expiry", "session_memcached"]
+__all__ = ["SessionMemcached", "Token", "expiry", "session_memcached"]
 
 #: memcached takes a larger expiry for a point in time (protocol.txt, "Expiration times").
 _LONGEST_RELATIVE_EXPIRY = 30 * 24 * 3600
 #: memcached keeps expiry times as 32-bit integers.
 _LATEST_EXPIRY = 2**31 - 1
-#: Connections that a restarted server may have left in the pool; each fails once.
-_STALE_CONNECTIONS = 100
-
-#: A value of so many bytes fits unless a server is configured with smaller items than the default.
-_ALWAYS_FITS = 1_000_000
-#: Item size of a server that does not tell it (memcached's default, option -I).
-_DEFAULT_ITEM_SIZE = 1024 * 1024
+#: A value of so many bytes fits into any server (memcached's option -I is 1024 at least).
+_ALWAYS_FITS = 512
 #: What an item's key (250 at most) and memcached's own fields take of it.
 _ITEM_OVERHEAD = 512
 
+#: What the key of a mark ends with, beside the key of the record that was ended; 250 bytes are
+#: memcached's limit.
+_ENDED = b":ended"
+_ENDED_SECONDS = 3600
+
 _SAFE_NAME = re.compile(r"[!-~]{1,90}\Z")
 
-_clients: ClientRegistry[PooledClient] = ClientRegistry()
+
+class Token(NamedTuple):
+    """What memcached compares, to see whether a record was changed."""
+
+    cas: bytes
+    #: How many connections had been lost when the token was given, see ``Node.lost``.
+    lost: int
 
 
 def expiry(lifetime: float | None) -> int:
@@ -75,44 +72,43 @@ def session_memcached(config: Mapping[str, Any], purpose: str) -> SessionMemcach
     :param purpose: e.g. ``"memcache"``; values of one purpose are no values of another.
     :raises ConfigError: it has no ``secret_key``.
     """
-    settings = memcache_settings(config)
     secret_key = config.get("secret_key")
     if not secret_key:
         raise ConfigError("secret_key", "is missing, and values in memcached are signed with it")
+    settings = memcache_settings(config)
     return _session_memcached(
         secret_key,
-        settings["servers"][0],
-        settings["key_prefix"],
-        settings["timeout"],
         purpose,
+        nodes_of(settings),
+        settings["key_prefix"],
+        Serializer.of(config, OWN_PROTOCOL),
     )
 
 
 @functools.lru_cache(maxsize=64)
 def _session_memcached(
-    secret_key: str | bytes, server: str, key_prefix: str, timeout: float, purpose: str
+    secret_key: str | bytes,
+    purpose: str,
+    nodes: Nodes,
+    key_prefix: str,
+    serializer: Serializer,
 ) -> SessionMemcached:
     key = derive_key(secret_key, f"memcached:{purpose}")
-    return SessionMemcached(server, timeout, key_prefix, SignedPickles(key))
+    return SessionMemcached(nodes, key_prefix, SignedValues(key, serializer))
 
 
 class SessionMemcached:
-    """Session data in one memcached server, each record under a prefixed key and signed.
+    """Session data in memcached, each record under a prefixed key and signed.
 
-    :param server: ``"host:port"`` or ``"unix:/path"``.
-    :param timeout: seconds for connecting and for each answer.
+    :param nodes: the servers.
     :param key_prefix: begins each key.
-    :param pickles: makes and checks the values.
+    :param values: makes and checks the values.
     """
 
-    def __init__(
-        self, server: str, timeout: float, key_prefix: str, pickles: SignedPickles
-    ) -> None:
-        #: Where the server is.
-        self.address = server
-        self._timeout = timeout
+    def __init__(self, nodes: Nodes, key_prefix: str, values: SignedValues) -> None:
+        self._nodes = nodes
         self._key_prefix = key_prefix.encode("ascii")
-        self._pickles = pickles
+        self._values = values
 
     def key(self, name: str) -> bytes:
         """Return the memcached key of a record; a name that memcached refuses is hashed."""
@@ -120,98 +116,118 @@ class SessionMemcached:
             name = "sha256:" + hashlib.sha256(name.encode("utf-8", "surrogatepass")).hexdigest()
         return self._key_prefix + name.encode("ascii")
 
-    def get(self, name: str) -> Any:
-        """Return a record, ``None`` if there is none that we wrote.
-
-        :raises BackendError: the server failed, or the record cannot be unpickled.
-        """
-        key = self.key(name)
-        return self.decode(key, self.call("get", key))
-
-    def set(self, name: str, value: Any, lifetime: float | None) -> None:
-        """Write a record.
-
-        :param lifetime: seconds after which it may go, ``None`` for never.
-        :raises SessionTooLarge: the server would not take it, and would drop the stored one.
-        :raises BackendError: it is not certain that the record is written.
-        """
-        key = self.key(name)
-        data = self.encode(key, value)
-        if len(data) > _ALWAYS_FITS:
-            self._check_size(len(data))
-        if not self.call("set", key, data, expiry(lifetime)):
-            raise BackendError("memcache", self.address, "the server did not store the session")
-
-    def _check_size(self, size: int) -> None:
-        settings = self.call("stats", "settings")
-        limit = settings.get(b"item_size_max", _DEFAULT_ITEM_SIZE) - _ITEM_OVERHEAD
-        if size > limit:
-            raise SessionTooLarge("memcache", self.address, size, limit)
-
-    def encode(self, key: bytes, value: Any) -> bytes:
-        """Return a record's value as it is stored under ``key``."""
-        return self._pickles.dumps(key, value)
-
-    def decode(self, key: bytes, data: bytes | None) -> Any:
-        """Return what is stored under ``key``, ``None`` if that is nothing of ours.
-
-        :raises UnreadableSession: we wrote it, and it cannot be unpickled here.
-        """
-        if data is None:
-            return None
-        try:
-            return self._pickles.loads(key, data)
-        except BadSignature:
-            return None
-        except Exception as error:
-            raise UnreadableSession(
-                "memcache",
-                self.address,
-                f"a stored session cannot be unpickled ({type(error).__name__})",
-            ) from error
-
-    def call(self, operation: str, *args: Any) -> Any:
-        """Call a method of the client, with a bounded wait.
-
-        Connections that the server has closed, as it does when it restarts, are replaced.
+    def call(self, operation: str, key: bytes, *args: Any) -> Any:
+        """Call a client's method, whose first argument is ``key``, on the server of that key.
 
         :raises BackendUnavailable: the server refused, was silent or went away.
         :raises BackendError: the server answered with an error.
         """
-        client = _clients.get((self.address, self._timeout), self._connect)
-        method = getattr(client, operation)
-        for _ in range(_STALE_CONNECTIONS):
-            try:
-                return method(*args)
-            except ConnectionRefusedError as error:
-                raise self._unavailable("refused the connection") from error
-            except (ConnectionError, MemcacheUnexpectedCloseError) as error:
-                closed = error
-            except TimeoutError as error:
-                raise self._unavailable(f"did not answer within {self._timeout} s") from error
-            except OSError as error:
-                raise self._unavailable(f"cannot be reached ({type(error).__name__})") from error
-            except MemcacheError as error:
-                raise BackendError(
-                    "memcache", self.address, f"the server refused ({_reason(error)})"
-                ) from error
-        raise self._unavailable("closes every connection") from closed
+        return self._nodes.node_of(key).call(operation, key, *args)
 
-    def _connect(self) -> PooledClient:
-        return PooledClient(
-            self.address,
-            connect_timeout=self._timeout,
-            timeout=self._timeout,
-            no_delay=True,
-            # With noreply, pymemcache's default, a write that did not happen counts as done.
-            default_noreply=False,
-        )
+    def address(self, key: bytes) -> str:
+        """Return where the server of that key is."""
+        return self._nodes.node_of(key).address
 
-    def _unavailable(self, problem: str) -> BackendUnavailable:
-        return BackendUnavailable("memcache", self.address, f"the server {problem}")
+    def gets(self, key: bytes) -> tuple[bytes | None, Token | None]:
+        """Return what is stored under ``key`` and its token; ``None`` twice where nothing is.
 
+        :raises BackendError: the server failed.
+        """
+        node = self._nodes.node_of(key)
+        lost = node.lost
+        data, cas = node.call("gets", key)
+        return data, None if data is None else Token(cas, lost)
 
-def _reason(error: MemcacheError) -> str:
-    """What an error says; only the server's own words are known to hold no key."""
-    words = error.args[0] if isinstance(error, MemcacheServerError) and error.args else None
-    return words.decode("ascii", "replace") if isinstance(words, bytes) else type(error).__name__
+    def cas(self, key: bytes, data: bytes, token: Token, seconds: int) -> bool | None:
+        """Store ``data`` if nobody has changed what the token belongs to.
+
+        :returns: whether it was stored; ``None`` if nothing is stored under ``key`` any more.
+        :raises BackendError: the server failed.
+        """
+        node = self._nodes.node_of(key)
+        if node.lost != token.lost:
+            return False  # perhaps by a restart, after which another value may have this token
+        return node.call("cas", key, data, token.cas, seconds)  # type: ignore[no-any-return]
+
+    def set(self, key: bytes, data: bytes, seconds: int) -> None:
+        """Store ``data``, whatever was stored before.
+
+        :raises BackendError: it is not certain that it is stored.
+        """
+        node = self._nodes.node_of(key)
+        if not node.call("set", key, data, seconds):
+            raise BackendError("memcache", node.address, "the server did not store the session")
+
+    def replace(self, key: bytes, data: bytes, seconds: int) -> bool:
+        """Store ``data`` unless the record was ended; whether that is so.
+
+        A record that memcached has dropped by itself is stored anew.
+
+        :raises BackendError: it is not certain that it is stored.
+        """
+        if not self._nodes.node_of(key).call("replace", key, data, seconds):
+            if self.is_ended(key):
+                return False
+            self.set(key, data, seconds)
+        return True
+
+    def end(self, key: bytes) -> bool:
+        """Delete a record, and mark that it was ended; whether this was the first call to do so.
+
+        The mark stays as long as a request may be running that has read the record before, and
+        would store it again.
+
+        :raises BackendError: it is not certain that it is gone.
+        """
+        node = self._nodes.node_of(key)
+        is_first = node.call("add", key + _ENDED, b"1", _ENDED_SECONDS)
+        node.call("delete", key)
+        return bool(is_first)
+
+    def is_ended(self, key: bytes) -> bool:
+        """Whether a record that is not there was ended, and not dropped by memcached.
+
+        :raises BackendError: it cannot be told.
+        """
+        return self._nodes.node_of(key).call("get", key + _ENDED) is not None
+
+    def tell(self, key: bytes, data: bytes, seconds: int) -> None:
+        """Send ``data`` without waiting for an answer, also to a server that is silent."""
+        self._nodes.node_of(key).tell(key, data, seconds)
+
+    def encode(self, key: bytes, value: Any) -> bytes:
+        """Return a record's value as it is stored under ``key``."""
+        return self._values.dumps(key, value)
+
+    def encode_checked(self, key: bytes, value: Any) -> bytes:
+        """As :meth:`encode`, for the only place where the record will be.
+
+        :raises SessionTooLarge: the server would not take it, and would drop the stored one.
+        """
+        data = self._values.dumps(key, value)
+        if len(data) > _ALWAYS_FITS:
+            node = self._nodes.node_of(key)
+            limit = node.item_size() - _ITEM_OVERHEAD
+            if len(data) > limit:
+                largest = largest_keys(value, lambda each: self._values.dumps(key, each))
+                raise SessionTooLarge("memcache", node.address, len(data), limit, largest)
+        return data
+
+    def decode(self, key: bytes, data: bytes | None) -> Any:
+        """Return what is stored under ``key``, ``None`` if that is nothing of ours.
+
+        :raises UnreadableSession: we wrote it, and it cannot be decoded here.
+        """
+        if data is None:
+            return None
+        try:
+            return self._values.loads(key, data)
+        except BadSignature:
+            return None
+        except Exception as error:
+            problem = str(error) if isinstance(error, RefusedFormat) else type(error).__name__
+            raise UnreadableSession(
+                "memcache",
+                self.address(key),
+                f"a stored session cannot be decoded ({problem})",
+            ) from error

@@ -106,6 +106,17 @@ class SecureCookieSerializer:
                 f"its payload cannot be decoded ({type(error).__name__})"
             ) from None
 
+    def signed_at(self, value: str | bytes) -> int | None:
+        """Return when an accepted value was signed, in Unix seconds.
+
+        :returns: ``None`` if the value does not tell; without a ``max_age`` it is accepted then.
+        """
+        parts = _unquote(_utf8(value)).split(b"|")
+        try:
+            return int(parts[1])
+        except (IndexError, ValueError):
+            return None
+
     def _check_age(self, timestamp: bytes, max_age: float) -> None:
         try:
             created = int(timestamp)

@@ -1,17 +1,17 @@
-"""Session data as bytes for servers: pickles, Python 2's included, and the signed envelope."""
+"""Session data as bytes for servers: pickles, Python 2's included, or tagged JSON."""
 
 from __future__ import annotations
 
 import datetime
-import hmac
+import functools
 import io
 import pickle
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Mapping
 from typing import Any
 
-from webapp2_sessions.errors import BadSignature
+from webapp2_sessions.errors import RefusedFormat
 
-__all__ = ["SignedPickles", "dump_pickle", "load_pickle"]
+__all__ = ["OWN_PROTOCOL", "SHARED_PROTOCOL", "Serializer", "dump_pickle", "load_pickle"]
 
 #: The newest protocol that Python 2.7 reads, so that old applications can share entities.
 SHARED_PROTOCOL = 2
@@ -20,9 +20,73 @@ SHARED_PROTOCOL = 2
 OWN_PROTOCOL = 5
 
 
-def dump_pickle(value: Any) -> bytes:
-    """Pickle a value so that Python 2.7 can read it."""
-    return pickle.dumps(value, SHARED_PROTOCOL)
+#: How JSON begins here. A pickle of any protocol begins with an opcode, and these are none.
+_JSON_BEGINS = b"{[ "
+
+
+class Serializer:
+    """Writes data in one format, and reads it in every format that is accepted.
+
+    :param writes: ``"pickle"`` or ``"json"``.
+    :param also_reads: formats that are accepted on reading besides.
+    :param protocol: the protocol of the pickles that are written.
+    """
+
+    def __init__(
+        self,
+        writes: str = "pickle",
+        also_reads: Collection[str] = (),
+        protocol: int = SHARED_PROTOCOL,
+    ) -> None:
+        self._reads = frozenset({writes, *also_reads})
+        #: Return a value as bytes; raises whatever a value that does not fit raises.
+        self.dumps: Callable[[Any], bytes] = (
+            _dump_json if writes == "json" else functools.partial(dump_pickle, protocol=protocol)
+        )
+
+    @staticmethod
+    def of(config: Mapping[str, Any], protocol: int) -> Serializer:
+        """Return the serializer of a session configuration; it may be an unchecked one."""
+        writes = config.get("serializer") or "pickle"
+        return _serializer(writes, tuple(config.get("serializer_fallbacks") or ()), protocol)
+
+    def loads(self, data: bytes) -> Any:
+        """Return the value. Never give it pickles that others could have written.
+
+        :raises RefusedFormat: it has a format that is not accepted; nothing was decoded.
+        :raises Exception: whatever a broken value, or a pickle of a missing class, raises.
+        """
+        is_json = data[:1] in _JSON_BEGINS and data != b""
+        found = "json" if is_json else "pickle"
+        if found not in self._reads:
+            raise RefusedFormat(found)
+        return _load_json(data) if is_json else load_pickle(data)
+
+
+@functools.lru_cache(maxsize=16)
+def _serializer(writes: str, also_reads: tuple[str, ...], protocol: int) -> Serializer:
+    return Serializer(writes, also_reads, protocol)
+
+
+# Imported where it is used: it needs much of the standard library, which takes 10 ms to load.
+
+
+def _load_json(data: bytes) -> Any:
+    from webapp2_sessions import tagged_json
+
+    return tagged_json.loads(data)
+
+
+def _dump_json(value: Any) -> bytes:
+    from webapp2_sessions import tagged_json
+
+    data = tagged_json.dumps(value)
+    return data if data[:1] in _JSON_BEGINS else b" " + data
+
+
+def dump_pickle(value: Any, protocol: int = SHARED_PROTOCOL) -> bytes:
+    """Pickle a value, by default so that Python 2.7 can read it."""
+    return pickle.dumps(value, protocol)
 
 
 def load_pickle(data: bytes) -> Any:
@@ -110,46 +174,3 @@ def _restore_string(value: str) -> str | bytes:
         except UnicodeEncodeError:
             pass  # a lone surrogate that Python 2 had in a unicode string
     return value
-
-
-class SignedPickles:
-    """Pickles that are unpickled only if we wrote them, for servers that others can write to.
-
-    A value is a format byte, an HMAC-SHA256 of name and pickle, and the pickle. The name under
-    which it is stored is part of what is signed, so that a value cannot be moved to another name.
-
-    :param key: a key for this purpose only, see :func:`webapp2_sessions.keys.derive_key`.
-    """
-
-    #: First byte of each value; another format gets another byte.
-    FORMAT = b"\x01"
-
-    _DIGEST_SIZE = 32
-
-    def __init__(self, key: bytes) -> None:
-        self._hmac = hmac.new(key, digestmod="sha256")
-
-    def dumps(self, name: bytes, value: Any) -> bytes:
-        """Return the signed pickle of a value."""
-        pickled = pickle.dumps(value, OWN_PROTOCOL)
-        return b"".join((self.FORMAT, self._mac(name, pickled), pickled))
-
-    def loads(self, name: bytes, data: bytes) -> Any:
-        """Return the value of a signed pickle.
-
-        :raises BadSignature: it was not written by us under this name; nothing was unpickled.
-        :raises Exception: whatever a pickle of a missing class raises.
-        """
-        start = len(self.FORMAT) + self._DIGEST_SIZE
-        pickled = data[start:]
-        if not data.startswith(self.FORMAT) or not hmac.compare_digest(
-            data[len(self.FORMAT) : start], self._mac(name, pickled)
-        ):
-            raise BadSignature("a stored value was not written by this application")
-        return pickle.loads(pickled)
-
-    def _mac(self, name: bytes, pickled: bytes) -> bytes:
-        mac = self._hmac.copy()
-        mac.update(b"%d:%s" % (len(name), name))  # the length keeps name and pickle apart
-        mac.update(pickled)
-        return mac.digest()

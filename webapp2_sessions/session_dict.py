@@ -7,6 +7,9 @@ from typing import Any
 
 __all__ = ["SessionDict"]
 
+#: Where flash messages are kept unless the caller names another key.
+_FLASH = "_flash"
+
 
 class SessionDict(dict[Any, Any]):
     """The data of one session.
@@ -30,6 +33,14 @@ class SessionDict(dict[Any, Any]):
     new: bool
     #: True where the session will be written by ``save_sessions()``.
     modified: bool
+    #: True where the server failed and the configuration has ``on_backend_error='degrade'``: the
+    #: session is empty, or not up to date in the store, and is not written.
+    degraded = False
+    #: True after :meth:`destroy`.
+    destroyed = False
+
+    #: Keys of flash messages that this request used, besides the usual one.
+    flash_keys: frozenset[str] = frozenset()
 
     def __init__(self, container: Any, data: Any = None, new: bool = False) -> None:
         self.container = container
@@ -104,23 +115,44 @@ class SessionDict(dict[Any, Any]):
         self._changed()
         return result
 
-    def get_flashes(self, key: str = "_flash") -> list[Any]:
+    def destroy(self) -> None:
+        """Empty the session and end it: nothing of it is left where it is stored.
+
+        ``save_sessions()`` deletes the stored record and lets the cookie expire. What is set
+        afterwards in the same request begins a new session, with a new id. A session that is
+        kept in a cookie alone cannot be ended on other devices: who copied the cookie has it.
+
+        A backend that was written against upstream's interface cannot delete; there the session
+        is saved empty.
+        """
+        dict.clear(self)
+        self.modified = not getattr(self.container, "can_destroy", False)
+        self.new = not self.modified
+        self.destroyed = True
+
+    def get_flashes(self, key: str = _FLASH) -> list[Any]:
         """Return and remove the flash messages.
 
         :param key: where they are kept in the session.
         :returns: a list of ``(value, level)``, as tuples from server-side backends and as lists
             from cookies; empty where there are none, and then nothing is modified.
         """
+        self._use_flash_key(key)
         return self.pop(key, [])  # type: ignore[no-any-return]
 
-    def add_flash(self, value: Any, level: str | None = None, key: str = "_flash") -> None:
+    def add_flash(self, value: Any, level: str | None = None, key: str = _FLASH) -> None:
         """Add a message that is shown once, by the next :meth:`get_flashes`.
 
         :param value: the message; for cookie sessions anything that JSON can represent.
         :param level: a category of the application's own, e.g. ``"error"``.
         :param key: where the messages are kept in the session.
         """
+        self._use_flash_key(key)
         self.setdefault(key, []).append((value, level))
+
+    def _use_flash_key(self, key: str) -> None:
+        if key != _FLASH and key not in self.flash_keys:
+            self.flash_keys = self.flash_keys | {key}
 
 
 def _same_items(before: dict[Any, Any], after: dict[Any, Any]) -> bool:

@@ -17,11 +17,11 @@ from webapp2_sessions.factories import (
     BaseSessionFactory,
     CustomBackendSessionFactory,
     SecureCookieSessionFactory,
-    StoredSessionFactory,
     _default_value,
 )
 from webapp2_sessions.securecookie import SecureCookieSerializer
 from webapp2_sessions.session_dict import SessionDict
+from webapp2_sessions.stored_sessions import StoredSessionFactory
 
 __all__ = [
     "BaseSessionFactory",
@@ -144,6 +144,18 @@ class SessionStore:
             data = self.serializer.deserialize(name, value, max_age=max_age)
             if data is not None:
                 return data
+        return None
+
+    def cookie_signed_at(self, name: str, max_age: float | None = _default_value) -> int | None:
+        """Return when the cookie that :meth:`get_secure_cookie` returns was signed.
+
+        :returns: Unix seconds; ``None`` if there is no valid cookie.
+        """
+        max_age = self._max_age(max_age)
+        for value in cookies.read_values(self.request, name):
+            if self.serializer.deserialize(name, value, max_age=max_age) is not None:
+                signed_at: int | None = self.serializer.signed_at(value)
+                return signed_at
         return None
 
     def set_secure_cookie(self, name: str, value: dict[Any, Any], **kwargs: Any) -> None:

@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 from webapp2_sessions.app_config import backend_config
-from webapp2_sessions.factories import StoredSessionFactory
-from webapp2_sessions.memcached import SessionMemcached, session_memcached
+from webapp2_sessions.memcached import SessionMemcached, expiry, session_memcached
+from webapp2_sessions.merging import NEW, Version
+from webapp2_sessions.stored_sessions import StoredSessionFactory
 
 __all__ = ["MemcacheSessionFactory"]
 
@@ -19,11 +20,53 @@ class MemcacheSessionFactory(StoredSessionFactory):
     """
 
     def _read(self, sid: str) -> dict[Any, Any] | None:
-        data: dict[Any, Any] | None = self._memcached().get(sid)
+        memcached = self._memcached()
+        key = memcached.key(sid)
+        data: dict[Any, Any] | None = memcached.decode(key, memcached.call("get", key))
         return data
 
-    def _write(self, sid: str, data: dict[Any, Any], lifetime: float | None) -> None:
-        self._memcached().set(sid, data, lifetime)
+    def _write(self, sid: str, data: dict[Any, Any], lifetime: float | None) -> bool:
+        memcached = self._memcached()
+        key = memcached.key(sid)
+        encoded = memcached.encode_checked(key, data)
+        if self._is_stored:
+            return memcached.replace(key, encoded, expiry(lifetime))
+        memcached.set(key, encoded, expiry(lifetime))
+        return True
+
+    def _delete(self, sid: str) -> bool:
+        memcached = self._memcached()
+        return memcached.end(memcached.key(sid))
+
+    def _touch(self, sid: str, lifetime: float | None) -> bool:
+        memcached = self._memcached()
+        return bool(memcached.call("touch", memcached.key(sid), expiry(lifetime)))
+
+    def _read_version(self, sid: str) -> Version | None:
+        memcached = self._memcached()
+        key = memcached.key(sid)
+        stored, token = memcached.gets(key)
+        if stored is None:
+            is_gone = self._is_stored and memcached.is_ended(key)
+            return None if is_gone else Version(NEW, dict)
+        return Version(token, lambda: memcached.decode(key, stored))
+
+    def _write_version(
+        self, sid: str, data: dict[Any, Any], lifetime: float | None, token: Any
+    ) -> Version | None:
+        memcached = self._memcached()
+        key = memcached.key(sid)
+        encoded = memcached.encode_checked(key, data)
+        if token is NEW:
+            written = memcached.call("add", key, encoded, expiry(lifetime))
+        else:
+            written = memcached.cas(key, encoded, token, expiry(lifetime))
+        # memcached does not tell the new token.
+        return Version(None, lambda: memcached.decode(key, encoded)) if written else None
+
+    def _place(self) -> tuple[str, str]:
+        memcached = self._memcached()
+        return "memcache", memcached.address(memcached.key(str(self.sid)))
 
     def _memcached(self) -> SessionMemcached:
         return session_memcached(backend_config(self.session_store), "memcache")

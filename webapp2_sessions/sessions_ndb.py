@@ -2,46 +2,53 @@
 
 from __future__ import annotations
 
-import datetime
-from collections.abc import Callable, Mapping
-from contextvars import ContextVar
-from typing import Any, TypeVar
+import copy
+import functools
+from collections.abc import Callable
+from typing import Any
 
-from webapp2_sessions.app_config import active_config, backend_config
-from webapp2_sessions.config import datastore_settings
-from webapp2_sessions.datastore import Datastore, ndb, service_address
-from webapp2_sessions.errors import ConfigError, UnreadableSession
-from webapp2_sessions.factories import StoredSessionFactory
-from webapp2_sessions.serializers import dump_pickle, load_pickle
+from webapp2_sessions.app_config import backend_config
+from webapp2_sessions.datastore import UtcNowProperty, VersionConflict, ndb, service_address
+from webapp2_sessions.datastore_records import Records, active_records
+from webapp2_sessions.datastore_versions import ABSENT, PRESENT
+from webapp2_sessions.errors import RefusedFormat, SessionTooLarge, UnreadableSession
+from webapp2_sessions.factories import _default_value
+from webapp2_sessions.merging import NEW, Version
+from webapp2_sessions.sizes import largest_keys
+from webapp2_sessions.stored_sessions import StoredSessionFactory
 
 __all__ = ["DatastoreSessionFactory", "Session"]
 
-Result = TypeVar("Result")
-
-
-class _UtcNowProperty(ndb.DateTimeProperty):  # type: ignore[misc] # ndb has no types
-    """A time in UTC, without a zone, as ndb keeps it."""
-
-    @staticmethod
-    def _now() -> datetime.datetime:
-        # ndb calls utcnow(), which warns from Python 3.12 on.
-        return datetime.datetime.now(datetime.timezone.utc).replace(tzinfo=None)
+#: Bytes of data that an entity takes. A property that is not indexed may have 1,048,487, an
+#: entity 1,048,572 (Datastore's "Limits"), of which key and ``updated`` need some.
+_LARGEST = 1_048_400
 
 
 class _SessionDataProperty(ndb.BlobProperty):  # type: ignore[misc] # ndb has no types
-    """A pickle in a blob, as ndb.PickleProperty stores it, that Python 2 and 3 can share."""
+    """A blob as ndb.PickleProperty stores it, with a pickle that Python 2 and 3 can share.
+
+    Or with JSON, where the configuration says so.
+    """
 
     def _to_base_type(self, value: Any) -> bytes:
-        return dump_pickle(value)
+        records = active_records()
+        dumps = records.serializer.dumps
+        data = dumps(value)
+        if len(data) > _LARGEST:
+            largest = largest_keys(value, dumps)
+            raise SessionTooLarge("datastore", service_address(), len(data), _LARGEST, largest)
+        records.again = functools.partial(records.serializer.loads, data)
+        return data
 
     def _from_base_type(self, value: bytes) -> Any:
+        records = active_records()
+        records.again = functools.partial(records.serializer.loads, value)
         try:
-            return load_pickle(value)
+            return records.again()
         except Exception as error:
+            problem = str(error) if isinstance(error, RefusedFormat) else type(error).__name__
             raise UnreadableSession(
-                "datastore",
-                service_address(),
-                f"a stored session cannot be unpickled ({type(error).__name__})",
+                "datastore", service_address(), f"a stored session cannot be decoded ({problem})"
             ) from error
 
 
@@ -58,7 +65,7 @@ class Session(ndb.Model):  # type: ignore[misc] # ndb has no types
     _use_global_cache = False
 
     #: When the entity was last written, in UTC.
-    updated = _UtcNowProperty(auto_now=True)
+    updated = UtcNowProperty(auto_now=True)
     #: The session's data, a dictionary.
     data = _SessionDataProperty()
 
@@ -68,7 +75,8 @@ class Session(ndb.Model):  # type: ignore[misc] # ndb has no types
 
         :raises BackendError: Datastore failed.
         """
-        data: dict[Any, Any] | None = _on_records(lambda records: records.load(cls, sid))
+        records = active_records()
+        data: dict[Any, Any] | None = records.run(lambda: records.load(cls, sid))
         return data
 
     def _put(self) -> None:
@@ -76,7 +84,8 @@ class Session(ndb.Model):  # type: ignore[misc] # ndb has no types
 
         :raises BackendError: it is not certain that the entity is written.
         """
-        _on_records(lambda records: records.save(self))
+        records = active_records()
+        records.run(lambda: records.save(self))
 
 
 class DatastoreSessionFactory(StoredSessionFactory):
@@ -89,100 +98,80 @@ class DatastoreSessionFactory(StoredSessionFactory):
     session_model: Any = Session
 
     def _read(self, sid: str) -> dict[Any, Any] | None:
-        records = _Records(backend_config(self.session_store), None)
+        records = self._records(None)
         data: dict[Any, Any] | None = records.run(lambda: self.session_model.get_by_sid(sid))
         return data
 
-    def _write(self, sid: str, data: dict[Any, Any], lifetime: float | None) -> None:
-        records = _Records(backend_config(self.session_store), lifetime)
-        records.run(lambda: self.session_model(id=sid, data=data)._put())
-
-
-class _Records:
-    """Reads and writes session entities by one configuration.
-
-    :param config: a session configuration; the cache needs its ``secret_key``.
-    :param lifetime: seconds for which a cached entry may stay, ``None`` for the longest.
-    """
-
-    def __init__(self, config: Mapping[str, Any], lifetime: float | None) -> None:
-        settings = datastore_settings(config)
-        self._datastore = Datastore(settings)
-        self._cache = _cache(config) if settings["cache"] == "memcache" else None
-        self._lifetime = lifetime
-
-    def run(self, operation: Callable[[], Result]) -> Result:
-        """Call ``operation()`` in an ndb context in which the model works on these records."""
-
-        def with_records() -> Result:
-            token = _active_records.set(self)
+    def _write(self, sid: str, data: dict[Any, Any], lifetime: float | None) -> bool:
+        records, model = self._records(lifetime), self.session_model
+        if self._is_stored:
             try:
-                return operation()
-            finally:
-                _active_records.reset(token)
+                records.run_versioned(model, sid, lambda: model(id=sid, data=data)._put(), PRESENT)
+            except VersionConflict:
+                if records.is_ended(sid):
+                    return False
+            else:
+                return True
+        records.run(lambda: model(id=sid, data=data)._put())
+        return True
 
-        return self._datastore.run(with_records)
+    def _delete(self, sid: str) -> bool:
+        return self._records(None).end(self.session_model, sid)
 
-    def load(self, model: type[Session], sid: str) -> Any:
-        """Return the data of the entity of that id, ``None`` if there is none."""
-        key = ndb.Key(model, sid)
+    def _touch(self, sid: str, lifetime: float | None) -> bool:
+        records = self._records(lifetime)
+        return records.touch(self.session_model, sid)
 
-        def lookup() -> Any:
-            entity = key.get(**self._datastore.options)
-            if entity is not None and not isinstance(entity, Session):
-                raise _kind_is_taken(type(entity))
-            return None if entity is None else entity.data
+    def _first_version(self, sid: str) -> Version | None:
+        return self._version(sid, self._records(None))
 
-        if self._cache is None:
-            return lookup()
-        return self._cache.read(_cache_name(key), lookup, self._lifetime)
+    def _read_version(self, sid: str) -> Version | None:
+        version = self._version(sid, self._records(None, fresh=True))
+        if version is None:
+            is_gone = self._records(None).is_ended(sid)
+            return None if is_gone else Version(NEW, dict)
+        if version.token is not None:
+            return version
+        # The model did not look the entity up. A version from before its data is safe: if it is
+        # too old by then, the write fails.
+        _, token = self._records(None).look_up(self.session_model, sid)
+        version = self._version(sid, self._records(None, fresh=True))
+        return None if version is None else version._replace(token=token)
 
-    def save(self, entity: Session) -> None:
-        """Write the entity."""
+    def _version(self, sid: str, records: Records) -> Version | None:
+        model = self.session_model
+        data, version = records.run_versioned(model, sid, lambda: model.get_by_sid(sid))
+        if data is None:
+            return None
+        return Version(version, self._snapshot(data, records, "get_by_sid"))
 
-        def put() -> None:
-            ndb.Model.put(entity, **self._datastore.options)
+    def _snapshot(self, data: Any, records: Records, method: str) -> Callable[[], Any]:
+        """Return what makes the data anew that a method of the model has read or written."""
+        owner = next(cls for cls in self.session_model.__mro__ if method in vars(cls))
+        if owner is Session and records.again is not None:
+            return records.again
+        # In a way of the model's own, which may have changed what is stored.
+        return functools.partial(copy.deepcopy, copy.deepcopy(data))
 
-        if self._cache is None:
-            put()
-        else:
-            self._cache.write(_cache_name(entity.key), entity.data, put, self._lifetime)
+    def _write_version(
+        self, sid: str, data: dict[Any, Any], lifetime: float | None, token: Any
+    ) -> Version | None:
+        records, model = self._records(lifetime), self.session_model
+        expected = ABSENT if token is NEW else token
+        try:
+            _, version = records.run_versioned(
+                model, sid, lambda: model(id=sid, data=data)._put(), expected
+            )
+        except VersionConflict:
+            return None
+        return Version(version, self._snapshot(data, records, "_put"))
 
+    def _place(self) -> tuple[str, str]:
+        return "datastore", service_address()
 
-#: The records that the model works on, where a session factory called it.
-_active_records: ContextVar[_Records | None] = ContextVar("_active_records", default=None)
-
-
-def _on_records(operation: Callable[[_Records], Result]) -> Result:
-    """Call ``operation`` with the factory's records, or with those of the active application.
-
-    The latter where the application uses the model by itself, for instance in a cron handler.
-    """
-    active = _active_records.get()
-    if active is not None:
-        return operation(active)
-    records = _Records(active_config(), None)
-    return records.run(lambda: operation(records))
-
-
-def _cache(config: Mapping[str, Any]) -> Any:
-    # Imported here, because pymemcache is needed only where the cache is configured.
-    from webapp2_sessions.coherent_cache import CoherentCache
-    from webapp2_sessions.memcached import session_memcached
-
-    return CoherentCache(session_memcached(config, "datastore"))
-
-
-def _cache_name(key: Any) -> str:
-    """A name that is different for each entity, also of other namespaces and databases."""
-    place = (key.project(), key.database() or "", key.namespace() or "", key.kind(), key.id())
-    return "/".join(map(str, place))
-
-
-def _kind_is_taken(model: type[Any]) -> ConfigError:
-    return ConfigError(
-        "session_model",
-        f"{model.__module__}.{model.__qualname__} has the kind {model._get_kind()!r} as well, and "
-        "ndb loads sessions as that class; rename one of them, or let it derive from "
-        "webapp2_sessions.sessions_ndb.Session",
-    )
+    def _records(self, lifetime: float | None, fresh: bool = False) -> Records:
+        config = backend_config(self.session_store)
+        max_age = self._max_age
+        if max_age is _default_value:
+            max_age = config.get("session_max_age")
+        return Records(config, lifetime, max_age, fresh)

@@ -8,7 +8,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -42,6 +42,25 @@ class Backend:
         self.keeps_types = keeps_types
         self._config = config
 
+    @property
+    def configured_keys(self) -> list[str]:
+        """The keys of the configuration that it needs."""
+        return list(self._config)
+
+    @property
+    def is_ours(self) -> bool:
+        """Whether it can destroy and renew; a backend of upstream's kind knows nothing of it."""
+        return self.keyword != "custom"
+
+    @property
+    def merges(self) -> bool:
+        """Whether changes of requests at once are merged."""
+        return self._config.get("on_conflict") == "merge"
+
+    def configured(self, **config: Any) -> Backend:
+        """Return this backend with more configuration."""
+        return Backend(self.keyword, self.keeps_types, **{**self._config, **config})
+
     def app(self, **config: Any) -> webapp2.WSGIApplication:
         """Return an application with this backend."""
         return make_app(**{**self._config, **config})
@@ -67,29 +86,71 @@ def _memcache(request: pytest.FixtureRequest) -> Backend:
 
 def _datastore(request: pytest.FixtureRequest) -> Backend:
     request.getfixturevalue("datastore")
-    return Backend("datastore", True, datastore={"project": PROJECT})
+    return Backend("datastore", True, datastore={"project": PROJECT, "timeout": PATIENCE})
 
 
 def _firestore(request: pytest.FixtureRequest) -> Backend:
     request.getfixturevalue("firestore")
-    return Backend("datastore", True, datastore={"project": PROJECT})
+    return Backend("datastore", True, datastore={"project": PROJECT, "timeout": PATIENCE})
 
 
 def _cached_datastore(request: pytest.FixtureRequest) -> Backend:
     request.getfixturevalue("datastore")
     server = request.getfixturevalue("memcached")
     settings = {"servers": [server.address], "key_prefix": f"contract{next(_numbers)}:"}
-    datastore = {"project": PROJECT, "cache": "memcache"}
+    datastore = {"project": PROJECT, "cache": "memcache", "timeout": PATIENCE}
     return Backend("datastore", True, datastore=datastore, memcache=settings)
 
 
-BACKENDS = {
+def _nodes(request: pytest.FixtureRequest) -> Backend:
+    servers = [request.getfixturevalue("memcached"), request.getfixturevalue("second_memcached")]
+    settings = {
+        "servers": [server.address for server in servers],
+        "key_prefix": f"contract{next(_numbers)}:",
+    }
+    return Backend("memcache", True, memcache=settings)
+
+
+Maker = Callable[[pytest.FixtureRequest], Backend]
+
+
+def _with(make: Maker, **config: Any) -> Maker:
+    """The backend with more configuration."""
+
+    def made(request: pytest.FixtureRequest) -> Backend:
+        return make(request).configured(**config)
+
+    return made
+
+
+_LIFETIMES = {"refresh_after": 3600, "absolute_max_age": 30 * 24 * 3600}
+
+BACKENDS: dict[str, Maker] = {
     "securecookie": _securecookie,
+    "securecookie-lifetimes": _with(_securecookie, **_LIFETIMES),
     "custom": _custom,
     "memcache": _memcache,
+    "memcache-nodes": _nodes,
+    "memcache-merge": _with(_memcache, on_conflict="merge"),
+    "memcache-json": _with(_memcache, serializer="json"),
+    "memcache-all": _with(
+        _nodes, on_conflict="merge", serializer="json", on_backend_error="degrade", **_LIFETIMES
+    ),
     "datastore": _datastore,
     "firestore": _firestore,
+    "datastore-merge": _with(_datastore, on_conflict="merge"),
+    "firestore-merge": _with(_firestore, on_conflict="merge"),
+    "datastore-json": _with(_datastore, serializer="json"),
     "cached-datastore": _cached_datastore,
+    "cached-datastore-merge": _with(_cached_datastore, on_conflict="merge"),
+    "cached-datastore-json": _with(_cached_datastore, serializer="json"),
+    "cached-datastore-all": _with(
+        _cached_datastore,
+        on_conflict="merge",
+        serializer="json",
+        on_backend_error="degrade",
+        **_LIFETIMES,
+    ),
 }
 
 
@@ -319,7 +380,7 @@ def test_id_stays_the_same(visitor: Visitor, backend: Backend) -> None:
 
 
 def test_last_writer_wins(backend: Backend) -> None:
-    """Of two requests at once on one session the later save stands (b45)."""
+    """Of two requests at once on one session the later save stands, or both do (b45)."""
     visitor = backend.visitor()
     visitor.write({"x": 1})
     stores = [SessionStore(visitor.request()) for _ in range(2)]
@@ -330,7 +391,7 @@ def test_last_writer_wins(backend: Backend) -> None:
         response = webapp2.Response()
         store.save_sessions(response)
         visitor.take(response)
-    assert visitor.read() == {"x": 1, "two": 2}
+    assert visitor.read() == {"x": 1, "two": 2} | ({"one": 1} if backend.merges else {})
 
 
 def test_large_session(visitor: Visitor, backend: Backend) -> None:
@@ -351,9 +412,7 @@ def test_store_with_a_configuration_of_its_own(visitor: Visitor, backend: Backen
             self.request = incoming
             self.sessions = {}
             upstreams = ("secret_key", "cookie_name", "session_max_age", "cookie_args", "backends")
-            sections = ("memcache", "datastore")
-            self.config = {key: checked[key] for key in upstreams}
-            self.config |= {key: checked[key] for key in sections if checked[key]}
+            self.config = {key: checked[key] for key in (*upstreams, *backend.configured_keys)}
 
     store = Store(visitor.request())
     store.get_session(backend=backend.keyword)["a"] = 1
@@ -361,6 +420,110 @@ def test_store_with_a_configuration_of_its_own(visitor: Visitor, backend: Backen
     store.save_sessions(response)
     visitor.take(response)
     assert visitor.read() == {"a": 1}
+
+
+# Destroying
+
+
+def test_destroyed_session_is_gone(visitor: Visitor, backend: Backend) -> None:
+    """The cookie is taken back, and whoever kept it finds nothing where there is a store."""
+    visitor.write({"a": 1})
+    former = dict(visitor.cookies)
+    with visitor.visit() as session:
+        session.destroy()
+        assert (session, session.new) == ({}, backend.is_ours)
+    if backend.is_ours:
+        assert visitor.cookies == {}
+    visitor.cookies = former
+    assert visitor.read() == ({"a": 1} if backend.keyword == "securecookie" else {})
+
+
+def test_cookie_is_expired_as_it_was_set(backend: Backend) -> None:
+    """Browsers take a cookie of another path, domain or kind for another cookie."""
+    arguments = {"path": "/app", "domain": "example.com", "secure": True, "samesite": "lax"}
+    visitor = backend.visitor(backend.app(cookie_args=arguments))
+    visitor.write({"a": 1})
+    with visitor.visit() as session:
+        session.destroy()
+    [header] = visitor.set_cookies
+    assert "; Domain=example.com; " in header
+    assert "; Path=/app" in header
+    assert "; secure" in header
+    assert ("; Max-Age=0; " in header) is backend.is_ours
+
+
+def test_what_is_set_after_destroying_is_a_new_session(visitor: Visitor, backend: Backend) -> None:
+    """It has a new id and nothing of the former data."""
+    sid = visitor.write({"a": 1})
+    with visitor.visit() as session:
+        session.destroy()
+        session["b"] = 2
+    assert visitor.read() == {"b": 2}
+    if backend.keyword != "securecookie" and backend.is_ours:
+        assert session.container.sid != sid
+
+
+def test_destroying_a_session_that_never_was(visitor: Visitor) -> None:
+    """A visitor without a session may sign out as well."""
+    with visitor.visit() as session:
+        session.destroy()
+    assert visitor.read() == {}
+
+
+def test_destroyed_session_stays_destroyed(backend: Backend) -> None:
+    """A request that loaded it before writes nothing and sends no cookie."""
+    visitor = backend.visitor()
+    visitor.write({"a": 1})
+    former = dict(visitor.cookies)
+    store = SessionStore(visitor.request())
+    store.get_session(backend=backend.keyword)["b"] = 2
+    with visitor.visit() as session:
+        session.destroy()
+    response = webapp2.Response()
+    store.save_sessions(response)
+    stays = backend.is_ours and backend.keyword != "securecookie"
+    assert (response.headers.getall("Set-Cookie") == []) is stays
+    visitor.cookies = former
+    if stays:
+        assert visitor.read() == {}
+
+
+# Lifetimes
+
+
+def test_active_session_does_not_expire(clock: Clock, backend: Backend) -> None:
+    """With ``refresh_after`` reading is enough to stay, and costs no cookie each time."""
+    visitor = backend.visitor(backend.app(session_max_age=100, refresh_after=40))
+    visitor.write({"a": 1})
+    found, sent = [], []
+    for _ in range(8):
+        clock.advance(30)
+        found.append(visitor.read())
+        sent.append(len(visitor.set_cookies))
+    if backend.is_ours:
+        assert (found, sent) == ([{"a": 1}] * 8, [0, 1] * 4)
+    else:
+        assert (found, sent) == ([{"a": 1}] * 3 + [{}] * 5, [0] * 8)
+
+
+def test_idle_session_expires(clock: Clock, backend: Backend) -> None:
+    """``refresh_after`` keeps nobody who does not come."""
+    visitor = backend.visitor(backend.app(session_max_age=100, refresh_after=40))
+    visitor.write({"a": 1})
+    clock.advance(101)
+    assert visitor.read() == {}
+
+
+def test_session_ends_after_its_absolute_age(clock: Clock, backend: Backend) -> None:
+    """However active its visitor was."""
+    visitor = backend.visitor(backend.app(absolute_max_age=100, refresh_after=10))
+    visitor.write({"a": 1})
+    for _ in range(10):
+        clock.advance(10)
+        assert visitor.read() == {"a": 1}
+    clock.advance(1)
+    with visitor.visit() as session:
+        assert (session, session.new) == ({}, True)
 
 
 # Threads and processes
@@ -448,9 +611,10 @@ def test_fork_amid_requests(visitor: Visitor, backend: Backend) -> None:
     def work() -> set[int]:
         mine, found = backend.visitor(visitor.app), set()
         mine.write({"a": 1})
-        while not stop.is_set():
+        while True:
             found.add(mine.read()["a"])
-        return found
+            if stop.is_set():
+                return found
 
     with ThreadPoolExecutor(4) as pool:
         others = [pool.submit(work) for _ in range(4)]

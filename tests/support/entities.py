@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from datetime import datetime
 from typing import Any
 
@@ -13,7 +13,15 @@ from google.cloud.datastore_v1.types import Entity, Key
 
 from support.servers import PROJECT
 
-__all__ = ["context", "delete", "kinds_restored", "put_raw", "raw_entity"]
+__all__ = [
+    "context",
+    "delete",
+    "kinds_restored",
+    "names_of",
+    "put_aged",
+    "put_raw",
+    "raw_entity",
+]
 
 
 @contextlib.contextmanager
@@ -66,3 +74,33 @@ def delete(name: str) -> None:
     """Remove a session entity."""
     with context():
         ndb.Key("Session", name).delete(timeout=10, retries=0)
+
+
+def put_aged(
+    times: Mapping[str, datetime] | Iterable[tuple[str, datetime]],
+    *,
+    kind: str = "Session",
+    namespace: str = "",
+    data: bytes = b"",
+) -> None:
+    """Store session entities that were last written at these times, in UTC without a zone."""
+    pairs = times.items() if isinstance(times, Mapping) else times
+    with kinds_restored(), context(namespace):
+
+        class AgedSession(ndb.Model):
+            _use_cache = False
+            updated = ndb.DateTimeProperty()
+            data = ndb.BlobProperty()
+
+            @classmethod
+            def _get_kind(cls) -> str:
+                return kind
+
+        entities = [AgedSession(id=name, updated=time, data=data) for name, time in pairs]
+        ndb.put_multi(entities, timeout=30, retries=0)
+
+
+def names_of(kind: str = "Session", namespace: str = "") -> set[str]:
+    """The key names of all entities of a kind."""
+    with context(namespace):
+        return {str(key.id()) for key in ndb.Query(kind=kind).fetch(keys_only=True, timeout=30)}

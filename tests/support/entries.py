@@ -31,6 +31,10 @@ class Entries:
         """Remove an entry, as an eviction would."""
         self._client.delete(key)
 
+    def expire(self, key: bytes, seconds: int) -> None:
+        """Let an entry live for so many seconds from now on; 0 for ever."""
+        self._client.touch(key, seconds)
+
     def seconds_left(self, key: bytes) -> int | None:
         """The seconds until an entry expires: -1 for never, None when there is no entry."""
         answer = self._client.raw_command(b"mg " + key + b" t").split()

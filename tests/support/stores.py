@@ -11,12 +11,23 @@ from typing import Any
 import webapp2
 
 from support.visits import SECRET, make_app
-from webapp2_sessions import SessionStore
+from webapp2_sessions import SessionStore, StoredSessionFactory
 
-__all__ = ["NOW", "make_request", "make_store", "saved_headers", "sign", "sign_payload"]
+__all__ = [
+    "NOW",
+    "DuckStore",
+    "make_request",
+    "make_store",
+    "saved_headers",
+    "sign",
+    "sign_payload",
+]
 
 #: A time for signing, in Unix seconds.
 NOW = 1_500_000_000
+
+#: A session id.
+SID = "0123456789abcdefghijAB"
 
 
 def make_request(
@@ -56,3 +67,48 @@ def sign_payload(
     message = b"|".join((name.encode(), payload, timestamp))
     signature = hmac.new(key, message, hashlib.sha1).hexdigest().encode()
     return b"|".join((payload, timestamp, signature)).decode("latin-1")
+
+
+class DuckStore:
+    """The least that a factory needs of a store."""
+
+    def __init__(self, cookie: Any = None) -> None:
+        self.config = {"cookie_args": {"path": "/"}}
+        self.cookie = cookie
+        self.calls: list[tuple[Any, ...]] = []
+
+    def get_secure_cookie(self, name: str, max_age: Any = "not given") -> Any:
+        self.calls.append(("get", name, max_age))
+        return self.cookie
+
+    def save_secure_cookie(self, response: Any, name: str, value: Any, **kwargs: Any) -> None:
+        self.calls.append(("save", response, name, value, kwargs))
+
+
+class DictFactory(StoredSessionFactory):
+    """Keeps sessions in a dictionary, and writes down what it was asked."""
+
+    records: dict[str, Any]
+    log: list[tuple[Any, ...]]
+
+    def _read(self, sid: str) -> Any:
+        self.log.append(("read", sid))
+        return self.records.get(sid)
+
+    def _write(self, sid: str, data: dict[Any, Any], lifetime: float | None) -> None:
+        self.log.append(("write", sid, data, lifetime))
+        self.records[sid] = data
+
+    def _delete(self, sid: str) -> None:
+        self.log.append(("delete", sid))
+        self.records.pop(sid, None)
+
+
+def sid_cookie(sid: Any = SID, name: str = "session", timestamp: int = NOW) -> str:
+    """A Cookie header with a signed session id."""
+    return f"{name}={sign(name, {'_sid': sid}, timestamp)}"
+
+
+def stored(factory: type[Any], cookie: str | None = None, **config: Any) -> SessionStore:
+    """A store whose default backend is this factory."""
+    return make_store(cookie, backends={"securecookie": factory}, **config)

@@ -58,7 +58,10 @@ class Visitor:
         """Keep the cookies that a response sets."""
         for header in response.headers.getall("Set-Cookie"):
             for name, morsel in SimpleCookie(header).items():
-                self.cookies[name] = morsel.value
+                if morsel["max-age"] == "0":
+                    self.cookies.pop(name, None)
+                else:
+                    self.cookies[name] = morsel.value
 
     def write(self, values: Mapping[Any, Any], **options: Any) -> str | None:
         """One request that updates the session; the session's id, if it has one."""

@@ -27,33 +27,47 @@ PAGE = Path(__file__).parents[2] / "docs" / "architecture.md"
 #: The floor of each module. A module imports only from floors below its own.
 FLOORS = {
     "errors": 0,
+    "json_tags": 0,
     "keys": 1,
     "session_dict": 1,
     "clients": 1,
-    "cookies": 1,
-    "config_checks": 2,
-    "datastore": 2,
-    "factories": 2,
-    "securecookie": 2,
+    "sizes": 1,
+    "merging": 1,
+    "tagged_json": 1,
+    "datastore_versions": 1,
+    "cookies": 2,
     "serializers": 2,
-    "config": 3,
-    "app_config": 4,
-    "memcached": 4,
-    "coherent_cache": 5,
-    "sessions": 5,
-    "sessions_memcache": 6,
-    "sessions_ndb": 6,
-    "dropin": 7,
-    "__init__": 8,
+    "memcached_servers": 2,
+    "config_checks": 3,
+    "datastore": 3,
+    "factories": 3,
+    "securecookie": 3,
+    "signed_values": 3,
+    "memcached_nodes": 3,
+    "config": 4,
+    "stored_sessions": 4,
+    "app_config": 5,
+    "memcached": 5,
+    "coherent_cache": 6,
+    "sessions": 6,
+    "datastore_records": 7,
+    "sessions_memcache": 7,
+    "sessions_ndb": 8,
+    "dropin": 9,
+    "purging": 9,
+    "__init__": 10,
+    "cli": 10,
+    "__main__": 11,
 }
 
 #: The only modules that may import a library other than Python's own.
 USERS_OF = {
     "webapp2": {"app_config", "sessions"},
     "webob": {"config", "cookies"},
-    "pymemcache": {"memcached"},
-    "google": {"datastore"},
+    "pymemcache": {"memcached_servers"},
+    "google": {"datastore", "datastore_versions"},
     "grpc": {"datastore"},
+    "tqdm": {"cli"},
 }
 
 EACH_MODULE = pytest.mark.parametrize("module", sorted(FLOORS))
@@ -116,7 +130,7 @@ def test_there_are_no_other_libraries() -> None:
 
 def test_the_architecture_is_documented() -> None:
     """docs/architecture.md has each module on its floor."""
-    rows = re.findall(r"^\| `(\w+)`[^|]*\| (\d) \|", PAGE.read_text("utf-8"), re.MULTILINE)
+    rows = re.findall(r"^\| `(\w+)`[^|]*\| (\d+) \|", PAGE.read_text("utf-8"), re.MULTILINE)
     assert {module: int(floor) for module, floor in rows} == FLOORS
 
 

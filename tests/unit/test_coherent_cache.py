@@ -15,7 +15,10 @@ from webapp2_sessions import memcached
 from webapp2_sessions.coherent_cache import CoherentCache
 from webapp2_sessions.errors import BackendError, BackendUnavailable
 from webapp2_sessions.memcached import SessionMemcached
-from webapp2_sessions.serializers import SignedPickles
+from webapp2_sessions.memcached_nodes import Nodes
+from webapp2_sessions.memcached_servers import Node
+from webapp2_sessions.serializers import Serializer
+from webapp2_sessions.signed_values import SignedValues
 
 DAY = 24 * 3600
 NOW = 1_700_000_000
@@ -30,24 +33,38 @@ UNSETTLED = b""
 PATIENCE = 30.0
 
 
-class FakeMemcached(SessionMemcached):
+def signed_values(key: bytes = b"k" * 32) -> SignedValues:
+    """Signs with a fixed key."""
+    return SignedValues(key, Serializer())
+
+
+class FakeServer(Node):
     """A memcached in this process that fails on request."""
 
+    address = "fake:1"
+
     def __init__(self) -> None:
-        super().__init__("fake:1", 0.5, "session:", SignedPickles(b"k" * 32))
         self.data: dict[bytes, bytes] = {}
         self.tokens: dict[bytes, int] = {}
         self.expiries: dict[bytes, int] = {}
         self.calls: list[str] = []
         #: Operations that raise.
         self.broken: dict[str, Exception] = {}
+        self._memcached = memcached_of(self)
 
-    def call(self, operation: str, *args: Any) -> Any:
+    def call(self, operation: str, *args: Any, **kwargs: Any) -> Any:
         """As the real one."""
         self.calls.append(operation)
         if operation in self.broken:
             raise self.broken[operation]
         return getattr(self, f"do_{operation}")(*args)
+
+    def tell(self, key: bytes, value: bytes, seconds: int) -> None:
+        """As the real one; a server that is silent takes it all the same."""
+        self.calls.append("tell")
+        if "tell" in self.broken:
+            raise self.broken["tell"]
+        self.do_set(key, value, seconds)
 
     def do_get(self, key: bytes) -> bytes | None:
         """The entry."""
@@ -77,7 +94,24 @@ class FakeMemcached(SessionMemcached):
     def held(self) -> Any:
         """The entry decoded; UNSETTLED for the mark, None for nothing."""
         entry = self.data.get(KEY)
-        return entry if entry == UNSETTLED else self.decode(KEY, entry)
+        return entry if entry == UNSETTLED else self._memcached.decode(KEY, entry)
+
+
+def memcached_of(server: Node) -> SessionMemcached:
+    """What the cache works on."""
+    return SessionMemcached(Nodes([server]), "session:", signed_values())
+
+
+def write(
+    cache: CoherentCache, value: Any, store: Callable[[], None], lifetime: float | None
+) -> None:
+    """Write a value whose record `store` writes."""
+
+    def store_and_return() -> Any:
+        store()
+        return value
+
+    cache.write(NAME, store_and_return, lifetime)
 
 
 class Record:
@@ -102,15 +136,15 @@ class Record:
 
 
 @pytest.fixture
-def server() -> FakeMemcached:
+def server() -> FakeServer:
     """An empty memcached."""
-    return FakeMemcached()
+    return FakeServer()
 
 
 @pytest.fixture
-def cache(server: FakeMemcached) -> CoherentCache:
+def cache(server: FakeServer) -> CoherentCache:
     """The cache in it."""
-    return CoherentCache(server)
+    return CoherentCache(memcached_of(server))
 
 
 @pytest.fixture
@@ -130,7 +164,7 @@ def test_miss_gives_the_record(cache: CoherentCache) -> None:
     assert cache.read(NAME, Record({"a": 1}).load, None) == {"a": 1}
 
 
-def test_miss_fills_the_cache(cache: CoherentCache, server: FakeMemcached) -> None:
+def test_miss_fills_the_cache(cache: CoherentCache, server: FakeServer) -> None:
     """The next read finds it."""
     cache.read(NAME, Record({"a": 1}).load, None)
     assert server.held() == {"a": 1}
@@ -143,9 +177,9 @@ def test_hit_does_not_load(cache: CoherentCache) -> None:
     assert record.loads == 1
 
 
-def test_hit_is_one_call(cache: CoherentCache, server: FakeMemcached) -> None:
+def test_hit_is_one_call(cache: CoherentCache, server: FakeServer) -> None:
     """A hit costs one round trip to memcached."""
-    cache.write(NAME, {"a": 1}, lambda: None, None)
+    write(cache, {"a": 1}, lambda: None, None)
     server.calls.clear()
     cache.read(NAME, Record().load, None)
     assert server.calls == ["get"]
@@ -159,7 +193,7 @@ def test_false_value_is_a_hit(cache: CoherentCache, value: object) -> None:
     assert record.loads == 1
 
 
-def test_missing_record_is_not_cached(cache: CoherentCache, server: FakeMemcached) -> None:
+def test_missing_record_is_not_cached(cache: CoherentCache, server: FakeServer) -> None:
     """That there is no record is asked anew each time."""
     record = Record()
     assert [cache.read(NAME, record.load, None) for _ in range(2)] == [None] * 2
@@ -176,19 +210,19 @@ def test_copies_are_handed_out(cache: CoherentCache) -> None:
 
 
 @pytest.mark.parametrize(
-    "entry", [b"garbage", b"\x01" * 100, SignedPickles(b"K" * 32).dumps(KEY, {"admin": True})]
+    "entry", [b"garbage", b"\x01" * 100, signed_values(b"K" * 32).dumps(KEY, {"admin": True})]
 )
-def test_forged_entry_is_ignored(cache: CoherentCache, server: FakeMemcached, entry: bytes) -> None:
+def test_forged_entry_is_ignored(cache: CoherentCache, server: FakeServer, entry: bytes) -> None:
     """An entry that we did not write is no hit, and is left alone."""
     server.data[KEY] = entry
     assert cache.read(NAME, Record({"a": 1}).load, None) == {"a": 1}
     assert server.data[KEY] == entry
 
 
-def test_forged_entry_is_replaced_by_a_write(cache: CoherentCache, server: FakeMemcached) -> None:
+def test_forged_entry_is_replaced_by_a_write(cache: CoherentCache, server: FakeServer) -> None:
     """A write takes the place of an entry that we did not write."""
     server.do_set(KEY, b"garbage", 0)
-    cache.write(NAME, {"a": 1}, lambda: None, None)
+    write(cache, {"a": 1}, lambda: None, None)
     assert server.held() == {"a": 1}
 
 
@@ -200,12 +234,12 @@ def test_entry_of_a_missing_class_is_ignored(
     cache: CoherentCache, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """An entry that cannot be unpickled sends the reader to the record."""
-    cache.write(NAME, {"a": Vanishing()}, lambda: None, None)
+    write(cache, {"a": Vanishing()}, lambda: None, None)
     monkeypatch.delattr(f"{__name__}.Vanishing")
     assert cache.read(NAME, Record({"a": 1}).load, None) == {"a": 1}
 
 
-def test_failing_load_is_raised(cache: CoherentCache, server: FakeMemcached) -> None:
+def test_failing_load_is_raised(cache: CoherentCache, server: FakeServer) -> None:
     """A record that cannot be read is an error, and nothing is cached."""
 
     def load() -> None:
@@ -217,7 +251,7 @@ def test_failing_load_is_raised(cache: CoherentCache, server: FakeMemcached) -> 
 
 
 def test_quick_reader_fills(
-    cache: CoherentCache, server: FakeMemcached, clock: SimpleNamespace
+    cache: CoherentCache, server: FakeServer, clock: SimpleNamespace
 ) -> None:
     """A load of less than a second fills the cache."""
     cache.read(NAME, moving(clock, 0.9, {"a": 1}), None)
@@ -225,7 +259,7 @@ def test_quick_reader_fills(
 
 
 def test_slow_reader_does_not_fill(
-    cache: CoherentCache, server: FakeMemcached, clock: SimpleNamespace
+    cache: CoherentCache, server: FakeServer, clock: SimpleNamespace
 ) -> None:
     """What was loaded long ago may be old, and the mark that would tell so may be gone."""
     assert cache.read(NAME, moving(clock, 1.0, {"a": 1}), None) == {"a": 1}
@@ -245,10 +279,10 @@ def moving(clock: SimpleNamespace, seconds: float, value: object) -> Callable[[]
 # Writing
 
 
-def test_write_stores_and_caches(cache: CoherentCache, server: FakeMemcached) -> None:
+def test_write_stores_and_caches(cache: CoherentCache, server: FakeServer) -> None:
     """A write goes to the record and to the cache."""
     record = Record()
-    cache.write(NAME, {"a": 1}, record.storing({"a": 1}), None)
+    write(cache, {"a": 1}, record.storing({"a": 1}), None)
     assert (record.value, server.held()) == ({"a": 1}, {"a": 1})
 
 
@@ -256,20 +290,20 @@ def test_write_stores_and_caches(cache: CoherentCache, server: FakeMemcached) ->
     ("written", "calls"), [(0, ["gets", "store", "add"]), (1, ["gets", "store", "cas"])]
 )
 def test_order_of_a_write(
-    cache: CoherentCache, server: FakeMemcached, written: int, calls: list[str]
+    cache: CoherentCache, server: FakeServer, written: int, calls: list[str]
 ) -> None:
     """The token is taken before the record is written, and the entry replaced after it."""
     for _ in range(written):
-        cache.write(NAME, {}, lambda: None, None)
+        write(cache, {}, lambda: None, None)
     server.calls.clear()
-    cache.write(NAME, {"a": 1}, lambda: server.calls.append("store"), None)
+    write(cache, {"a": 1}, lambda: server.calls.append("store"), None)
     assert server.calls == calls
 
 
-def test_write_settles_again(cache: CoherentCache, server: FakeMemcached) -> None:
+def test_write_settles_again(cache: CoherentCache, server: FakeServer) -> None:
     """A write that meets the mark, and nobody else, caches its value."""
     server.do_set(KEY, UNSETTLED, 3)
-    cache.write(NAME, {"a": 1}, lambda: None, None)
+    write(cache, {"a": 1}, lambda: None, None)
     assert server.held() == {"a": 1}
 
 
@@ -277,18 +311,18 @@ def test_write_settles_again(cache: CoherentCache, server: FakeMemcached) -> Non
 def test_failing_store_is_raised(cache: CoherentCache, error: BaseException) -> None:
     """The caller learns that the record may not be written."""
     with pytest.raises(type(error)):
-        cache.write(NAME, {"a": 1}, raising(error), None)
+        write(cache, {"a": 1}, raising(error), None)
 
 
 @pytest.mark.parametrize("error", [BackendError("datastore", "here", "no"), KeyboardInterrupt()])
 def test_failing_store_leaves_nothing_wrong(
-    cache: CoherentCache, server: FakeMemcached, error: BaseException
+    cache: CoherentCache, server: FakeServer, error: BaseException
 ) -> None:
     """After a write of which nobody knows whether it happened, readers see the record."""
     record = Record({"a": "old"})
     cache.read(NAME, record.load, None)
     with pytest.raises(type(error)):
-        cache.write(NAME, {"a": "new"}, raising(error), None)
+        write(cache, {"a": "new"}, raising(error), None)
     for actual in ({"a": "old"}, {"a": "new"}):
         record.value = actual
         assert cache.read(NAME, record.load, None) == actual
@@ -303,17 +337,17 @@ def raising(error: BaseException) -> Callable[[], None]:
     return store
 
 
-def test_unsettled_entry_is_not_filled(cache: CoherentCache, server: FakeMemcached) -> None:
+def test_unsettled_entry_is_not_filled(cache: CoherentCache, server: FakeServer) -> None:
     """Readers do not replace the mark; it goes by itself."""
     server.do_set(KEY, UNSETTLED, 3)
     cache.read(NAME, Record({"a": 1}).load, None)
     assert (server.held(), server.calls) == (UNSETTLED, ["get"])
 
 
-def test_mark_stays_for_seconds_only(cache: CoherentCache, server: FakeMemcached) -> None:
+def test_mark_stays_for_seconds_only(cache: CoherentCache, server: FakeServer) -> None:
     """Caching goes on soon after concurrent writes."""
     with pytest.raises(BackendError):
-        cache.write(NAME, {}, raising(BackendError("datastore", "here", "no")), None)
+        write(cache, {}, raising(BackendError("datastore", "here", "no")), None)
     assert server.expiries[KEY] == 3
 
 
@@ -333,7 +367,7 @@ LIFETIMES = [
 @pytest.mark.parametrize(("lifetime", "expected"), LIFETIMES)
 @pytest.mark.usefixtures("clock")
 def test_filled_entry_expires(
-    cache: CoherentCache, server: FakeMemcached, lifetime: float | None, expected: int
+    cache: CoherentCache, server: FakeServer, lifetime: float | None, expected: int
 ) -> None:
     """An entry that a reader made lives as long as the session, an hour at most."""
     cache.read(NAME, Record({}).load, lifetime)
@@ -344,11 +378,11 @@ def test_filled_entry_expires(
 @pytest.mark.parametrize(("lifetime", "expected"), LIFETIMES)
 @pytest.mark.usefixtures("clock")
 def test_written_entry_expires(
-    cache: CoherentCache, server: FakeMemcached, lifetime: float | None, expected: int, writes: int
+    cache: CoherentCache, server: FakeServer, lifetime: float | None, expected: int, writes: int
 ) -> None:
     """An entry that a writer made lives as long as the session, an hour at most."""
     for _ in range(writes):
-        cache.write(NAME, {}, lambda: None, lifetime)
+        write(cache, {}, lambda: None, lifetime)
     assert server.expiries[KEY] == expected
 
 
@@ -369,42 +403,120 @@ def subsets() -> Iterator[tuple[str, ...]]:
 @pytest.mark.parametrize("error", [DOWN, FULL], ids=["down", "full"])
 @pytest.mark.parametrize("broken", list(subsets()), ids="+".join)
 def test_failing_memcached_is_no_error(
-    cache: CoherentCache, server: FakeMemcached, error: Exception, broken: tuple[str, ...]
+    cache: CoherentCache, server: FakeServer, error: Exception, broken: tuple[str, ...]
 ) -> None:
     """Whatever memcached refuses, the record is written and read."""
     server.broken = dict.fromkeys(broken, error)
     record = Record()
     for turn in range(3):
-        cache.write(NAME, {"turn": turn}, record.storing({"turn": turn}), None)
+        write(cache, {"turn": turn}, record.storing({"turn": turn}), None)
         assert record.value == {"turn": turn}
     server.data.clear()
     assert cache.read(NAME, record.load, None) == {"turn": 2}
 
 
-def test_read_of_a_dead_memcached_asks_it_once(cache: CoherentCache, server: FakeMemcached) -> None:
+def test_read_of_a_dead_memcached_asks_it_once(cache: CoherentCache, server: FakeServer) -> None:
     """A frozen memcached keeps a reader waiting once, not twice."""
     server.broken = dict.fromkeys(OPERATIONS, DOWN)
     cache.read(NAME, Record({}).load, None)
     assert server.calls == ["get"]
 
 
-def test_write_of_a_dead_memcached_asks_it_twice(
-    cache: CoherentCache, server: FakeMemcached
-) -> None:
+def test_write_of_a_dead_memcached_asks_it_twice(cache: CoherentCache, server: FakeServer) -> None:
     """Before the record is written for the token, and after it to mark a value that is old."""
     server.broken = dict.fromkeys(OPERATIONS, DOWN)
-    cache.write(NAME, {}, lambda: None, None)
-    assert server.calls == ["gets", "set"]
+    write(cache, {}, lambda: None, None)
+    assert server.calls == ["gets", "set", "tell"]
+
+
+def test_silent_memcached_is_told_of_the_write(cache: CoherentCache, server: FakeServer) -> None:
+    """When it goes on it does not hand out what was there before the write."""
+    write(cache, {"a": "old"}, lambda: None, None)
+    server.broken = dict.fromkeys(OPERATIONS, DOWN)
+    write(cache, {"a": "new"}, lambda: None, None)
+    server.broken = {}
+    assert (server.held(), server.expiries[KEY]) == (UNSETTLED, 3)
+
+
+def test_memcached_that_cannot_even_be_told(cache: CoherentCache, server: FakeServer) -> None:
+    """That is no error either."""
+    server.broken = dict.fromkeys((*OPERATIONS, "tell"), DOWN)
+    record = Record()
+    write(cache, {"a": 1}, record.storing({"a": 1}), None)
+    assert record.value == {"a": 1}
+
+
+# Deleting
+
+
+def test_forgotten_record_is_gone(cache: CoherentCache, server: FakeServer) -> None:
+    """Neither record nor entry is left, and a reader that is on its way does not fill it."""
+    record = Record()
+    write(cache, {"a": 1}, record.storing({"a": 1}), None)
+    cache.delete(NAME, record.storing(None))
+    assert (record.value, server.held()) == (None, UNSETTLED)
+    assert cache.read(NAME, record.load, None) is None
+
+
+def test_record_that_cannot_be_deleted(cache: CoherentCache) -> None:
+    """The caller learns of it, and readers see the record as it is."""
+    record = Record({"a": 1})
+    write(cache, {"a": 1}, record.storing({"a": 1}), None)
+    with pytest.raises(BackendError):
+        cache.delete(NAME, raising(BackendError("datastore", "here", "no")))
+    assert (cache.read(NAME, record.load, None), record.loads) == ({"a": 1}, 1)
+
+
+def test_entry_is_decoded_anew_for_who_wants_that(cache: CoherentCache) -> None:
+    """A reader may keep what it was given in the first place."""
+    write(cache, {"list": [1]}, lambda: None, None)
+    kept: list[Callable[[], Any]] = []
+    cache.read(NAME, Record().load, None, kept.append)["list"].append(2)
+    assert [decode() for decode in kept] == [{"list": [1]}]
 
 
 def test_memcached_that_comes_back_meanwhile_is_marked(
-    cache: CoherentCache, server: FakeMemcached
+    cache: CoherentCache, server: FakeServer
 ) -> None:
     """An entry from before a write that memcached did not hear of is not believed."""
-    cache.write(NAME, {"a": "old"}, lambda: None, None)
+    write(cache, {"a": "old"}, lambda: None, None)
     server.broken = {"gets": DOWN}
-    cache.write(NAME, {"a": "new"}, lambda: None, None)
+    write(cache, {"a": "new"}, lambda: None, None)
     assert server.held() == UNSETTLED
+
+
+# Forgetting
+
+
+def test_deleted_record_is_not_read(cache: CoherentCache) -> None:
+    """After forget() readers are sent to the record, which is gone."""
+    write(cache, {"a": 1}, lambda: None, None)
+    assert cache.forget(NAME) is True
+    assert cache.read(NAME, Record().load, None) is None
+
+
+def test_reader_of_a_deleted_record_does_not_bring_it_back(cache: CoherentCache) -> None:
+    """Who read the record just before it was deleted does not fill the cache with it."""
+
+    def load() -> dict[str, int]:
+        cache.forget(NAME)
+        return {"a": 1}
+
+    cache.read(NAME, load, None)
+    assert cache.read(NAME, Record().load, None) is None
+
+
+def test_writer_of_a_deleted_record_does_not_bring_it_back(cache: CoherentCache) -> None:
+    """Who wrote the record just before it was deleted leaves no entry of it."""
+    write(cache, {"a": 1}, lambda: None, None)
+    write(cache, {"a": 2}, lambda: cache.forget(NAME) and None, None)
+    assert cache.read(NAME, Record().load, None) is None
+
+
+def test_forgetting_without_memcached(cache: CoherentCache, server: FakeServer) -> None:
+    """Where memcached fails it is no error, and the caller can tell."""
+    server.broken["set"] = DOWN
+    assert cache.forget(NAME) is False
 
 
 # Interleavings
@@ -465,34 +577,34 @@ class Turns:
             return bool(actors)
 
 
-class SteppedMemcached(FakeMemcached):
+class SteppedServer(FakeServer):
     """A memcached of which each call is a step."""
 
     turns: Turns | None = None
 
-    def call(self, operation: str, *args: Any) -> Any:
+    def call(self, operation: str, *args: Any, **kwargs: Any) -> Any:
         """Wait for the turn first."""
         if self.turns is not None:
             self.turns.step()
-        return super().call(operation, *args)
+        return super().call(operation, *args, **kwargs)
 
 
 def outcome(
     pool: ThreadPoolExecutor, turns: Turns, writers: int, readers: int, warm: bool
 ) -> tuple[Any, Any]:
     """What the cache holds in the end, and the record."""
-    server = SteppedMemcached()
-    cache, record = CoherentCache(server), Record({"writer": None})
+    server = SteppedServer()
+    cache, record = CoherentCache(memcached_of(server)), Record({"writer": None})
     if warm:
         cache.read(NAME, record.load, None)
     server.turns = turns
 
-    def write(number: int) -> None:
+    def act_as_writer(number: int) -> None:
         def store() -> None:
             turns.step()
             record.value = {"writer": number}
 
-        cache.write(NAME, {"writer": number}, store, None)
+        write(cache, {"writer": number}, store, None)
 
     def read() -> None:
         def load() -> Any:
@@ -501,7 +613,7 @@ def outcome(
 
         cache.read(NAME, load, None)
 
-    actors: list[Callable[[], object]] = [lambda n=n: write(n) for n in range(writers)]
+    actors: list[Callable[[], object]] = [lambda n=n: act_as_writer(n) for n in range(writers)]
     turns.run(pool, actors + [read] * readers)
     return server.held(), record.value
 

@@ -5,10 +5,12 @@ from __future__ import annotations
 import copy
 import datetime
 import re
+import ssl
 from collections.abc import Iterator
 from decimal import Decimal
 from fractions import Fraction
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -76,10 +78,32 @@ def refusal(**values: Any) -> ConfigError:
         ),
         ("max_cookie_size", 4093),
         ("vary", True),
-        ("memcache", {"servers": ("127.0.0.1:11211",), "key_prefix": "session:", "timeout": 1.0}),
+        ("refresh_after", None),
+        ("absolute_max_age", None),
+        ("serializer", "pickle"),
+        ("serializer_fallbacks", ()),
+        ("on_conflict", "overwrite"),
+        ("on_backend_error", "raise"),
+        (
+            "memcache",
+            {
+                "servers": ("127.0.0.1:11211",),
+                "key_prefix": "session:",
+                "timeout": 1.0,
+                "tls_context": None,
+                "client": None,
+            },
+        ),
         (
             "datastore",
-            {"project": None, "namespace": None, "database": None, "timeout": 5.0, "cache": None},
+            {
+                "project": None,
+                "namespace": None,
+                "database": None,
+                "client": None,
+                "timeout": 5.0,
+                "cache": None,
+            },
         ),
     ],
 )
@@ -127,6 +151,10 @@ ACCEPTED: dict[str, list[Any]] = {
         {},
         {"servers": ["10.0.0.1:11211"]},
         {"servers": ("unix:/run/memcached.sock",)},
+        {"servers": ["a:1", "b:1", "c:1"]},
+        {"tls_context": ssl.create_default_context()},
+        {"client": dict},
+        {"client": {}},
         {"key_prefix": ""},
         {"key_prefix": "k" * 150},
         {"timeout": 1},
@@ -139,7 +167,15 @@ ACCEPTED: dict[str, list[Any]] = {
         {"timeout": 10},
         {"cache": "memcache"},
         {"cache": None},
+        {"client": lambda: None},
+        {"client": SimpleNamespace(context=None)},
     ],
+    "refresh_after": [None, 1, 0.5, 86400],
+    "absolute_max_age": [None, 1, 0.5, 86400],
+    "serializer": ["pickle", "json"],
+    "serializer_fallbacks": [(), [], ["pickle"], ("json", "pickle")],
+    "on_conflict": ["overwrite", "merge"],
+    "on_backend_error": ["raise", "degrade"],
 }
 
 
@@ -161,7 +197,7 @@ TEXT_NAME = "must be text"
 UNSENDABLE = "cannot be sent"
 FACTORY = "must be a factory class or its dotted name"
 SIZE = "must be a positive number of bytes or None"
-SERVERS = 'must be a list of one server: ["host:port"] or ["unix:/path"]'
+SERVERS = 'must be a list of servers, each "host:port" or "unix:/path"'
 PREFIX = "must be at most 150 printable ASCII characters without spaces"
 SECONDS = "must be a positive number of seconds"
 
@@ -210,7 +246,19 @@ REFUSED: list[tuple[str, Any, str, str]] = [
     ("memcache", {"servers": []}, "memcache['servers']", f"{SERVERS}, not list []"),
     ("memcache", {"servers": [""]}, "memcache['servers']", f"{SERVERS}, not list ['']"),
     ("memcache", {"servers": [("h", 1)]}, "memcache['servers']", f"{SERVERS}, not list"),
-    ("memcache", {"servers": ["a", "b"]}, "memcache['servers']", f"{SERVERS}, not list ['a', 'b']"),
+    ("memcache", {"servers": ["a:1", "a:1"]}, "memcache['servers']", "names a server twice: ['a:"),
+    ("memcache", {"tls_context": True}, "memcache['tls_context']", "an ssl.SSLContext or None"),
+    ("memcache", {"client": "x"}, "memcache['client']", "a client of pymemcache, a function that"),
+    ("datastore", {"client": "x"}, "datastore['client']", "a client of google-cloud-ndb, a functi"),
+    ("refresh_after", 0, "refresh_after", f"{SECONDS}, not int 0"),
+    ("refresh_after", "1h", "refresh_after", f"{SECONDS}, not str '1h'"),
+    ("absolute_max_age", -1, "absolute_max_age", f"{SECONDS}, not int -1"),
+    ("serializer", "yaml", "serializer", "must be 'pickle' or 'json', not str 'yaml'"),
+    ("serializer", None, "serializer", "must be 'pickle' or 'json', not NoneType None"),
+    ("serializer_fallbacks", "pickle", "serializer_fallbacks", "a list of 'pickle' and 'json', no"),
+    ("serializer_fallbacks", ["xml"], "serializer_fallbacks", "not list ['xml']"),
+    ("on_conflict", True, "on_conflict", "must be 'overwrite' or 'merge', not bool True"),
+    ("on_backend_error", "ignore", "on_backend_error", "must be 'raise' or 'degrade', not str"),
     ("memcache", {"key_prefix": None}, "memcache['key_prefix']", "must be text, not NoneType"),
     ("memcache", {"key_prefix": b"x"}, "memcache['key_prefix']", "must be text, not bytes"),
     ("memcache", {"key_prefix": "a b"}, "memcache['key_prefix']", f"{PREFIX}, not str 'a b'"),
@@ -362,7 +410,7 @@ def test_a_subclass_of_upstreams_class_stays() -> None:
 
 def test_sections_are_completed() -> None:
     """Nested keys that are not given have their defaults."""
-    expected = {"servers": ("127.0.0.1:11211",), "key_prefix": "session:", "timeout": 9}
+    expected = {**config.MEMCACHE_DEFAULTS, "timeout": 9}
     assert expected == checked(memcache={"timeout": 9})["memcache"]
 
 

@@ -23,15 +23,18 @@ EXAMPLES: list[errors.SessionError] = [
     errors.UndecodableCookie("text"),
     errors.BackendError("memcache", "127.0.0.1:11211", "the server refused"),
     errors.BackendUnavailable("datastore", "localhost:8081", "it failed"),
-    errors.SessionTooLarge("memcache", "127.0.0.1:11211", 2_000_000, 1_048_064),
+    errors.RefusedFormat("pickle"),
+    errors.SessionConflict("datastore", "localhost:8081", "text"),
+    errors.SessionTooLarge("memcache", "127.0.0.1:11211", 2_000_000, 1_048_064, [("a", 5)]),
     errors.UnreadableSession("datastore", "localhost:8081", "no class"),
+    errors.UnstorableValue("session['price']", "Money", "store its parts"),
 ]
 EACH = pytest.mark.parametrize("error", EXAMPLES, ids=lambda error: type(error).__name__)
 
 
 def test_each_error_is_tried_here() -> None:
     """The examples of this file are all errors of the module."""
-    assert errors.__all__ == sorted(type(error).__name__ for error in EXAMPLES)
+    assert sorted(errors.__all__) == sorted(type(error).__name__ for error in EXAMPLES)
 
 
 @EACH
@@ -54,6 +57,7 @@ def test_all_errors_have_one_root(error: errors.SessionError) -> None:
         ("BackendUnavailable", errors.BackendError),
         ("SessionTooLarge", errors.BackendError),
         ("UnreadableSession", errors.BackendError),
+        ("UnstorableValue", TypeError),
     ],
 )
 def test_bases_that_applications_catch(error: str, base: type[Exception]) -> None:
@@ -80,6 +84,19 @@ def test_bases_that_applications_catch(error: str, base: type[Exception]) -> Non
             "memcache backend at 127.0.0.1:11211: the session has 2000000 bytes, and the server "
             "takes 1048064 at most",
         ),
+        (
+            errors.SessionTooLarge("datastore", "here", 9, 8, [("cart", 5), ("log", 2)]),
+            "datastore backend at here: the session has 9 bytes, and the server takes 8 at most; "
+            "largest keys: 'cart' (5 bytes), 'log' (2 bytes)",
+        ),
+        (
+            errors.RefusedFormat("pickle"),
+            "it is pickle, which 'serializer' and 'serializer_fallbacks' do not name",
+        ),
+        (
+            errors.UnstorableValue("session['price']", "Money", "store its parts"),
+            "session['price'] (Money): store its parts",
+        ),
     ],
     ids=lambda value: type(value).__name__,
 )
@@ -99,8 +116,19 @@ def test_messages(error: errors.SessionError, text: str) -> None:
             {"backend": "memcache", "address": "127.0.0.1:11211"},
         ),
         (
-            errors.SessionTooLarge("memcache", "127.0.0.1:11211", 9, 8),
-            {"backend": "memcache", "address": "127.0.0.1:11211", "size": 9, "limit": 8},
+            errors.SessionTooLarge("memcache", "127.0.0.1:11211", 9, 8, [("cart", 5)]),
+            {
+                "backend": "memcache",
+                "address": "127.0.0.1:11211",
+                "size": 9,
+                "limit": 8,
+                "largest": (("cart", 5),),
+            },
+        ),
+        (errors.RefusedFormat("pickle"), {"found": "pickle"}),
+        (
+            errors.UnstorableValue("session['price']", "Money", "text"),
+            {"path": "session['price']", "kind": "Money"},
         ),
     ],
     ids=lambda value: type(value).__name__,
@@ -130,7 +158,14 @@ def test_errors_survive_copying(error: errors.SessionError) -> None:
 
 @pytest.mark.parametrize(
     "name",
-    ["BackendError", "BackendUnavailable", "ConfigError", "SessionError", "SessionTooLarge"],
+    [
+        "BackendError",
+        "BackendUnavailable",
+        "ConfigError",
+        "SessionError",
+        "SessionTooLarge",
+        "UnstorableValue",
+    ],
 )
 def test_errors_that_handlers_catch_are_at_the_package_root(name: str) -> None:
     """An application's error handler needs one import."""

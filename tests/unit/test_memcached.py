@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import decimal
-import itertools
 import pickle
+import ssl
 import time
 from types import SimpleNamespace
 from typing import Any
@@ -12,18 +12,16 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from pymemcache.exceptions import (
-    MemcacheClientError,
-    MemcacheServerError,
-    MemcacheUnexpectedCloseError,
-    MemcacheUnknownError,
-)
+from pymemcache.client.base import PooledClient
 
 from webapp2_sessions import memcached
 from webapp2_sessions.config import SessionConfig
-from webapp2_sessions.errors import BackendError, BackendUnavailable, UnreadableSession
-from webapp2_sessions.memcached import SessionMemcached, expiry, session_memcached
-from webapp2_sessions.serializers import SignedPickles
+from webapp2_sessions.errors import BackendError, SessionTooLarge, UnreadableSession
+from webapp2_sessions.memcached import SessionMemcached, Token, expiry, session_memcached
+from webapp2_sessions.memcached_nodes import Nodes
+from webapp2_sessions.memcached_servers import Node, Server
+from webapp2_sessions.serializers import OWN_PROTOCOL, Serializer
+from webapp2_sessions.signed_values import SignedValues
 
 DAY = 24 * 3600
 NOW = 1_700_000_000
@@ -32,9 +30,6 @@ LATEST = 2**31 - 1
 
 SID = "0123456789abcdefghijkl"
 
-#: Each fake has an address of its own, since clients are kept by address.
-addresses = itertools.count()
-
 
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -42,34 +37,31 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(memcached, "time", SimpleNamespace(time=lambda: NOW + 0.75))
 
 
-class FakeClient:
-    """A client of memcached whose answers are given; an exception is raised."""
+class FakeServer(Node):
+    """A server whose answers are given; an exception is raised."""
 
-    def __init__(self, *answers: Any) -> None:
+    address = "fake:1"
+
+    def __init__(self, *answers: Any, item_size: int = 1024 * 1024) -> None:
         self.answers = list(answers)
         self.calls: list[tuple[Any, ...]] = []
+        self.item_size_max = item_size
 
-    def __getattr__(self, operation: str) -> Any:
-        def call(*args: Any) -> Any:
-            self.calls.append((operation, *args))
-            answer = self.answers.pop(0) if len(self.answers) > 1 else self.answers[0]
-            if isinstance(answer, BaseException):
-                raise answer
-            return answer
+    def call(self, operation: str, *args: Any, **kwargs: Any) -> Any:
+        """The next answer; the last one again and again."""
+        self.calls.append((operation, *args))
+        if operation == "stats":
+            return {b"item_size_max": self.item_size_max}
+        answer = self.answers.pop(0) if len(self.answers) > 1 else self.answers[0]
+        if isinstance(answer, BaseException):
+            raise answer
+        return answer
 
-        return call
 
-
-class Backend(SessionMemcached):
-    """A SessionMemcached that talks to a fake."""
-
-    def __init__(self, *answers: Any) -> None:
-        server = f"fake:{next(addresses)}"
-        super().__init__(server, 0.5, "session:", SignedPickles(b"k" * 32))
-        self.fake = FakeClient(*answers)
-
-    def _connect(self) -> Any:
-        return self.fake
+def memcached_of(server: Node, key_prefix: str = "session:") -> SessionMemcached:
+    """A SessionMemcached with one server."""
+    values = SignedValues(b"k" * 32, Serializer(protocol=OWN_PROTOCOL))
+    return SessionMemcached(Nodes([server]), key_prefix, values)
 
 
 def config(**settings: Any) -> SessionConfig:
@@ -133,7 +125,7 @@ def test_expiry_is_in_the_future_or_never(lifetime: float) -> None:
 
 def backend(key_prefix: str = "session:") -> SessionMemcached:
     """A SessionMemcached that is not connected to anything."""
-    return SessionMemcached("127.0.0.1:1", 0.5, key_prefix, SignedPickles(b"k" * 32))
+    return memcached_of(Server("127.0.0.1:1", 0.5), key_prefix)
 
 
 def test_key_is_prefix_and_name() -> None:
@@ -196,6 +188,11 @@ def test_same_settings_give_the_same_object() -> None:
         {"memcache": {"servers": ["127.0.0.1:11212"]}},
         {"memcache": {"key_prefix": "p:"}},
         {"memcache": {"timeout": 2.0}},
+        {"memcache": {"servers": ["127.0.0.1:11211", "127.0.0.1:11212"]}},
+        {"memcache": {"tls_context": ssl.create_default_context()}},
+        {"memcache": {"client": object.__new__(PooledClient)}},
+        {"serializer": "json"},
+        {"serializer_fallbacks": ["json"]},
     ],
     ids=str,
 )
@@ -251,87 +248,145 @@ def test_own_value_that_cannot_be_unpickled(monkeypatch: pytest.MonkeyPatch) -> 
         backend().decode(b"k", data)
 
 
-def test_record_that_was_stored() -> None:
-    """set() asks memcached for exactly the record, once."""
-    told = Backend(True)
-    told.set(SID, {"a": 1}, 60)
-    key = b"session:" + SID.encode()
-    assert told.fake.calls == [("set", key, told.encode(key, {"a": 1}), 61)]
+KEY = b"session:" + SID.encode()
+
+
+def test_value_that_was_stored() -> None:
+    """set() asks memcached for exactly that, once."""
+    server = FakeServer(True)
+    memcached_of(server).set(KEY, b"value", 61)
+    assert server.calls == [("set", KEY, b"value", 61)]
 
 
 @pytest.mark.parametrize("answer", [False, None])
-def test_record_that_was_not_stored(answer: object) -> None:
+def test_value_that_was_not_stored(answer: object) -> None:
     """A set that memcached did not carry out is an error."""
-    with pytest.raises(BackendError, match="did not store the session"):
-        Backend(answer).set(SID, {"a": 1}, None)
+    with pytest.raises(BackendError, match=r"backend at fake:1: .* did not store the session"):
+        memcached_of(FakeServer(answer)).set(KEY, b"value", 0)
 
 
-def test_empty_session_is_a_record() -> None:
-    """A session without values is not taken for none."""
-    stored = backend().encode(b"session:" + SID.encode(), {})
-    assert Backend(stored).get(SID) == {}
+# Tokens
 
 
-# Errors
+def test_value_comes_with_a_token() -> None:
+    """gets() gives what compare-and-set needs."""
+    server = FakeServer((b"value", b"7"), True)
+    memcached = memcached_of(server)
+    value, token = memcached.gets(KEY)
+    assert value == b"value"
+    assert token is not None
+    assert memcached.cas(KEY, b"new", token, 60) is True
+    assert server.calls == [("gets", KEY), ("cas", KEY, b"new", b"7", 60)]
 
 
-FAILURES = [
-    (ConnectionRefusedError(111, "refused"), BackendUnavailable, "refused the connection"),
-    (TimeoutError("timed out"), BackendUnavailable, r"did not answer within 0\.5 s"),
-    (OSError(113, "no route"), BackendUnavailable, r"cannot be reached \(OSError\)"),
-    (MemcacheServerError(b"out of memory"), BackendError, r"the server refused \(out of memory\)"),
-    (MemcacheClientError(b"bad"), BackendError, r"refused \(MemcacheClientError\)"),
-    (MemcacheUnknownError(b"HTTP/1.1"), BackendError, r"refused \(MemcacheUnknownError\)"),
-]
+def test_nothing_has_no_token() -> None:
+    """Where nothing is stored there is nothing to compare with."""
+    assert memcached_of(FakeServer((None, None))).gets(KEY) == (None, None)
 
 
-@pytest.mark.parametrize(("failure", "kind", "text"), FAILURES, ids=lambda value: repr(value)[:30])
-def test_failure_is_a_backend_error(
-    failure: Exception, kind: type[BackendError], text: str
-) -> None:
-    """Whatever goes wrong is a BackendError that tells what, with the cause attached."""
-    with pytest.raises(BackendError, match=text) as caught:
-        Backend(failure).get(SID)
-    assert (type(caught.value), caught.value.__cause__) == (kind, failure)
+@pytest.mark.parametrize("answer", [False, None])
+def test_changed_value_is_not_replaced(answer: object) -> None:
+    """cas() passes on whether the value was changed or is gone."""
+    assert memcached_of(FakeServer(answer)).cas(KEY, b"new", Token(b"7", 0), 60) is answer
 
 
-@pytest.mark.parametrize(("failure", "kind", "text"), FAILURES, ids=lambda value: repr(value)[:30])
-def test_failure_is_not_repeated(failure: Exception, kind: type[BackendError], text: str) -> None:
-    """A server that refuses or is silent is asked once, so that a request waits once."""
-    failing = Backend(failure)
-    with pytest.raises(kind, match=text):
-        failing.get(SID)
-    assert len(failing.fake.calls) == 1
+def test_token_from_before_a_lost_connection() -> None:
+    """The server may have been restarted, and have given the same token to another value."""
+    server = FakeServer((b"value", b"7"), True)
+    memcached = memcached_of(server)
+    _, token = memcached.gets(KEY)
+    server.lost += 1
+    assert token is not None
+    assert memcached.cas(KEY, b"new", token, 60) is False
+    assert server.calls == [("gets", KEY)]
 
 
-def test_error_names_backend_and_address() -> None:
-    """The error tells which server of which backend it is, as text and as attributes."""
-    failing = Backend(TimeoutError())
-    with pytest.raises(BackendUnavailable) as caught:
-        failing.get(SID)
-    error = caught.value
-    assert (error.backend, error.address) == ("memcache", failing.address)
-    assert str(error).startswith(f"memcache backend at {failing.address}: ")
+# Ending
 
 
-CLOSED = [MemcacheUnexpectedCloseError(), BrokenPipeError(), ConnectionResetError()]
+def test_ended_record_is_marked_and_deleted() -> None:
+    """The mark comes first, so that whoever misses the record finds it."""
+    server = FakeServer(True)
+    assert memcached_of(server).end(KEY) is True
+    assert server.calls == [("add", KEY + b":ended", b"1", 3600), ("delete", KEY)]
 
 
-@pytest.mark.parametrize("failure", CLOSED, ids=repr)
-def test_closed_connections_are_replaced(failure: Exception) -> None:
-    """Connections that a restart has closed are left behind without an error."""
-    restarted = Backend(*[failure] * 20, None)
-    assert restarted.get(SID) is None
+def test_record_is_ended_once() -> None:
+    """The second caller learns that it was not the first."""
+    assert memcached_of(FakeServer(False, True)).end(KEY) is False
 
 
-@pytest.mark.parametrize("failure", CLOSED, ids=repr)
-def test_server_that_closes_every_connection(failure: Exception) -> None:
-    """A server that hangs up each time is given up."""
-    with pytest.raises(BackendUnavailable, match="closes every connection"):
-        Backend(failure).get(SID)
+def test_replaced_record() -> None:
+    """A record that is there costs one call."""
+    server = FakeServer(True)
+    assert memcached_of(server).replace(KEY, b"value", 60) is True
+    assert server.calls == [("replace", KEY, b"value", 60)]
 
 
-def test_program_error_is_no_backend_error() -> None:
-    """An error that is no failure of the server passes as it is."""
-    with pytest.raises(ZeroDivisionError):
-        Backend(ZeroDivisionError()).get(SID)
+def test_ended_record_is_not_replaced() -> None:
+    """One that is not there, and has a mark, stays away."""
+    server = FakeServer(False, b"1")
+    assert memcached_of(server).replace(KEY, b"value", 60) is False
+    assert [call[0] for call in server.calls] == ["replace", "get"]
+
+
+def test_evicted_record_is_stored_anew() -> None:
+    """One that is not there, and has no mark, was dropped by memcached."""
+    server = FakeServer(False, None, True)
+    assert memcached_of(server).replace(KEY, b"value", 60) is True
+    assert server.calls[-1] == ("set", KEY, b"value", 60)
+
+
+@pytest.mark.parametrize("name", [SID, "x" * 90, "x" * 1000])
+def test_key_of_a_mark_is_one_that_memcached_takes(name: str) -> None:
+    """With the longest prefix too it is at most 250 bytes."""
+    server = FakeServer(True)
+    memcached = memcached_of(server, "p" * 150)
+    memcached.end(memcached.key(name))
+    assert len(server.calls[0][1]) <= 250
+
+
+# Sizes
+
+
+def test_small_value_needs_no_question() -> None:
+    """What fits into any server is not compared with its limit."""
+    server = FakeServer(True)
+    memcached_of(server).encode_checked(KEY, {"a": "x" * 300})
+    assert server.calls == []
+
+
+@pytest.mark.parametrize("excess", [0, 1])
+def test_value_at_the_limit(excess: int) -> None:
+    """A value of the server's item size, less what an item needs besides, is the largest."""
+    server = FakeServer(True)
+    memcached = memcached_of(server)
+    size = len(memcached.encode(KEY, {"a": "x" * 2000}))
+    server.item_size_max = size + 512 - excess
+    if not excess:
+        assert len(memcached.encode_checked(KEY, {"a": "x" * 2000})) == size
+        return
+    with pytest.raises(SessionTooLarge) as caught:
+        memcached.encode_checked(KEY, {"a": "x" * 2000})
+    assert (caught.value.size, caught.value.limit) == (size, size - 1)
+
+
+def test_too_large_session_names_its_largest_keys() -> None:
+    """The error tells what to store elsewhere, and shows no value."""
+    session = {"user": 5, "cart": "x" * 3000, "log": "y" * 2000}
+    with pytest.raises(
+        SessionTooLarge, match=r"largest keys: 'cart' \(.*'log' \(.*'user'"
+    ) as caught:
+        memcached_of(FakeServer(item_size=4096)).encode_checked(KEY, session)
+    assert [key for key, _ in caught.value.largest] == ["cart", "log", "user"]
+    assert "xxx" not in str(caught.value)
+
+
+def test_item_size_is_asked_once() -> None:
+    """And again after connections were lost, since another server may be there."""
+    server = FakeServer(True)
+    memcached = memcached_of(server)
+    for lost in (0, 0, 1, 1):
+        server.lost = lost
+        memcached.encode_checked(KEY, {"a": "x" * 2000})
+    assert server.calls == [("stats", "settings")] * 2

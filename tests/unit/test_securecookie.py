@@ -462,3 +462,21 @@ def test_a_subclass_may_set_the_secret_itself() -> None:
             return NOW
 
     assert sign("s", 1, secret=b"derived").encode() == Derived().serialize("s", 1)
+
+
+# When it was signed
+
+
+@pytest.mark.parametrize("as_bytes", [False, True])
+@pytest.mark.parametrize("quoted", [False, True])
+def test_time_of_a_signed_value(as_bytes: bool, quoted: bool) -> None:
+    """It stands between payload and signature; values come as text or bytes, and quoted."""
+    value = sign("session", {"a": 1})
+    value = f'"{value}"' if quoted else value
+    assert serializer().signed_at(value.encode() if as_bytes else value) == NOW
+
+
+@pytest.mark.parametrize("value", ["", "x", "x|y", "e30=|soon|abc", "e30=||abc"])
+def test_value_without_a_time(value: str) -> None:
+    """Without a limit of age a value may be accepted that has none."""
+    assert serializer().signed_at(value) is None

@@ -5,7 +5,6 @@ from __future__ import annotations
 import collections
 import datetime
 import decimal
-import hmac
 import pickle
 import pickletools
 import shutil
@@ -19,10 +18,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from support.python2_values import EXPECTED, FOLDER, PROTOCOLS, describe, pickled
 
-from webapp2_sessions.errors import BadSignature
-from webapp2_sessions.serializers import SignedPickles, dump_pickle, load_pickle
-
-NAME = b"session:0123456789abcdefghijkl"
+from webapp2_sessions.errors import RefusedFormat
+from webapp2_sessions.serializers import (
+    OWN_PROTOCOL,
+    SHARED_PROTOCOL,
+    Serializer,
+    dump_pickle,
+    load_pickle,
+)
 
 
 def without_fold(moment: Any) -> Any:
@@ -82,18 +85,6 @@ class Bomb:
 
     def __reduce__(self) -> tuple[Any, ...]:
         return Path.touch, (self.path,)
-
-
-@pytest.fixture
-def signed() -> SignedPickles:
-    """Signs with a fixed key."""
-    return SignedPickles(b"k" * 32)
-
-
-@pytest.fixture
-def crater(tmp_path: Path) -> Path:
-    """Where the bomb's file appears when its pickle is loaded."""
-    return tmp_path / "crater"
 
 
 @pytest.fixture(scope="session")
@@ -241,118 +232,63 @@ def test_python2_sees_the_same_value(python2: str, value: object, expected: str)
     assert expected == seen.stdout.decode("ascii").strip()
 
 
-# Signed pickles
+# Formats
+
+#: What a session may be in either format; the latter three are no sessions, and not refused.
+VALUES = [{}, {"a": 1}, {"a": (1, b"\xff")}, [1], (1,), "text", 1, 1.5, None, True, b"bytes"]
 
 
-@settings(deadline=None, max_examples=40)
-@given(session=sessions)
-def test_signed_session_is_read(session: dict[Any, Any]) -> None:
-    """dumps and loads undo each other."""
-    signed = SignedPickles(b"k" * 32)
-    assert describe(session) == describe(signed.loads(NAME, signed.dumps(NAME, session)))
+@pytest.mark.parametrize("value", VALUES, ids=repr)
+@pytest.mark.parametrize("writes", ["pickle", "json"])
+def test_value_is_read_back(writes: str, value: object) -> None:
+    """loads gives what dumps was given, also where both formats are read."""
+    for also_reads in ((), ("pickle", "json")):
+        serializer = Serializer(writes, also_reads)
+        assert serializer.loads(serializer.dumps(value)) == value
 
 
-def test_signed_session_is_read_by_another_process(signed: SignedPickles) -> None:
-    """Nothing but the key is needed to read it."""
-    assert SignedPickles(b"k" * 32).loads(NAME, signed.dumps(NAME, {"a": 1})) == {"a": 1}
+@pytest.mark.parametrize("value", VALUES, ids=repr)
+@pytest.mark.parametrize(("writes", "reads"), [("pickle", "json"), ("json", "pickle")])
+def test_other_format_is_refused(writes: str, reads: str, value: object) -> None:
+    """A format that is not named is not read, and the error names it."""
+    with pytest.raises(RefusedFormat, match=f"it is {writes}") as caught:
+        Serializer(reads).loads(Serializer(writes).dumps(value))
+    assert caught.value.found == writes
 
 
-def test_layout_of_a_signed_pickle(signed: SignedPickles) -> None:
-    """The format is fixed: a byte, an HMAC-SHA256 over the name, its length and the pickle."""
-    data = signed.dumps(NAME, {"a": 1})
-    pickled_part = data[33:]
-    mac = hmac.digest(b"k" * 32, b"%d:%s" % (len(NAME), NAME) + pickled_part, "sha256")
-    assert b"\x01" + mac + pickle.dumps({"a": 1}, 5) == data
+@pytest.mark.parametrize("value", VALUES, ids=repr)
+@pytest.mark.parametrize(("writes", "reads"), [("pickle", "json"), ("json", "pickle")])
+def test_other_format_is_read_where_it_is_named(writes: str, reads: str, value: object) -> None:
+    """During a migration both are read."""
+    assert Serializer(reads, (writes,)).loads(Serializer(writes).dumps(value)) == value
 
 
-def test_bomb_goes_off_where_it_is_loaded(signed: SignedPickles, crater: Path) -> None:
-    """Loading the bomb has the effect by which the following tests see that nobody did."""
-    signed.loads(NAME, signed.dumps(NAME, Bomb(crater)))
-    assert crater.exists()
+@pytest.mark.parametrize("protocol", range(pickle.HIGHEST_PROTOCOL + 1))
+@pytest.mark.parametrize("value", VALUES, ids=repr)
+def test_no_pickle_is_taken_for_json(protocol: int, value: object) -> None:
+    """Formats are told apart by their first byte, for pickles of every protocol."""
+    with pytest.raises(RefusedFormat, match="it is pickle"):
+        Serializer("json").loads(pickle.dumps(value, protocol))
 
 
-def forgeries(crater: Path) -> dict[str, bytes]:
-    """Values with the bomb in them that we did not write under NAME."""
-    ours, bomb = SignedPickles(b"k" * 32), Bomb(crater)
-    data = ours.dumps(NAME, bomb)
-    pickled_part = data[33:]
-    return {
-        "plain pickle": pickle.dumps(bomb),
-        "plain pickle of protocol 0": pickle.dumps(bomb, 0),
-        "format byte and pickle": b"\x01" + pickled_part,
-        "signature of zeros": b"\x01" + bytes(32) + pickled_part,
-        "signature of another value": ours.dumps(NAME, {})[:33] + pickled_part,
-        "other key": SignedPickles(b"K" * 32).dumps(NAME, bomb),
-        "empty key": SignedPickles(b"").dumps(NAME, bomb),
-        "other name": ours.dumps(b"session:another", bomb),
-        "no name": ours.dumps(b"", bomb),
-        "longer name": ours.dumps(NAME + b"\x80", bomb),
-        "other format": b"\x02" + data[1:],
-        "no format": data[1:],
-        "something before": b"\x00" + data,
-        "something after": data + b"\x00",
-        "last byte cut off": data[:-1],
-    }
+def test_pickle_of_an_attacker_is_not_loaded_as_json(tmp_path: Path) -> None:
+    """Where pickles are refused, none is unpickled."""
+    bomb = pickle.dumps(Bomb(tmp_path / "crater"))
+    with pytest.raises(RefusedFormat):
+        Serializer("json").loads(bomb)
+    assert not (tmp_path / "crater").exists()
 
 
-@pytest.mark.parametrize("kind", forgeries(Path()))
-def test_forged_value_is_refused(signed: SignedPickles, crater: Path, kind: str) -> None:
-    """A value that we did not write under this name raises BadSignature."""
-    with pytest.raises(BadSignature):
-        signed.loads(NAME, forgeries(crater)[kind])
+@pytest.mark.parametrize("protocol", [SHARED_PROTOCOL, OWN_PROTOCOL])
+def test_protocol_of_the_pickles(protocol: int) -> None:
+    """Entities are shared with Python 2, and memcached is not."""
+    assert Serializer(protocol=protocol).dumps({"a": 1}) == pickle.dumps({"a": 1}, protocol)
 
 
-@pytest.mark.parametrize("kind", forgeries(Path()))
-def test_forged_value_is_not_unpickled(signed: SignedPickles, crater: Path, kind: str) -> None:
-    """A value that we did not write is refused before its pickle is loaded."""
-    with pytest.raises(BadSignature):
-        signed.loads(NAME, forgeries(crater)[kind])
-    assert not crater.exists()
-
-
-@pytest.mark.parametrize("length", range(33))
-def test_cut_value_is_refused(signed: SignedPickles, length: int) -> None:
-    """What is too short for a signature raises BadSignature as well."""
-    with pytest.raises(BadSignature):
-        signed.loads(NAME, signed.dumps(NAME, {})[:length])
-
-
-@given(data=st.data())
-def test_any_changed_byte_is_noticed(data: st.DataObject) -> None:
-    """A value with one byte changed, wherever it is, raises BadSignature."""
-    signed = SignedPickles(b"k" * 32)
-    value = bytearray(signed.dumps(NAME, {"user": 1, "cart": ["a"]}))
-    position = data.draw(st.integers(0, len(value) - 1))
-    value[position] ^= data.draw(st.integers(1, 255))
-    with pytest.raises(BadSignature):
-        signed.loads(NAME, bytes(value))
-
-
-@given(garbage=st.binary(max_size=100))
-def test_garbage_is_refused(garbage: bytes) -> None:
-    """Arbitrary bytes raise BadSignature and nothing else."""
-    with pytest.raises(BadSignature):
-        SignedPickles(b"k" * 32).loads(NAME, garbage)
-
-
-def test_name_and_pickle_are_kept_apart(signed: SignedPickles) -> None:
-    """Bytes cannot be moved between the end of the name and the start of the pickle."""
-    data = signed.dumps(b"name", {})
-    moved = data[:33] + data[34:]
-    with pytest.raises(BadSignature):
-        signed.loads(b"name" + data[33:34], moved)
-
-
-def test_signed_pickle_of_a_missing_class_is_no_forgery(signed: SignedPickles) -> None:
-    """A value of ours that cannot be unpickled raises what pickle raises."""
-    data = signed.dumps(NAME, {"note": Note("hello")}).replace(b"Note", b"Gone")
-    mac = signed._mac(NAME, data[33:])
-    with pytest.raises(AttributeError, match="Gone"):
-        signed.loads(NAME, b"\x01" + mac + data[33:])
-
-
-def test_refusal_shows_nothing_of_the_value(signed: SignedPickles) -> None:
-    """The error's text holds neither value nor name."""
-    with pytest.raises(BadSignature) as caught:
-        signed.loads(NAME, b"\x01" + bytes(32) + pickle.dumps("credit card"))
-    assert str(caught.value) == "a stored value was not written by this application"
+def test_serializer_of_a_configuration() -> None:
+    """It follows the two keys; an unchecked configuration may lack them."""
+    assert Serializer.of({}, 2).dumps({"a": 1})[:1] == b"\x80"
+    migrating = Serializer.of({"serializer": "json", "serializer_fallbacks": ["pickle"]}, 2)
+    assert migrating.dumps({"a": 1}) == b'{"a":1}'
+    assert migrating.loads(pickle.dumps({"a": 1})) == {"a": 1}
+    assert Serializer.of({"serializer": "json"}, 2) is Serializer.of({"serializer": "json"}, 2)

@@ -220,7 +220,10 @@ def test_a_missing_library_is_named(
     backend: str, library: str, distribution: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The error says which extra to install, and is not wrapped."""
-    for module in ("sessions_memcache", "memcached", "sessions_ndb", "datastore"):
+    for module in list(sys.modules):
+        if module.startswith(("webapp2_sessions.memcached", "webapp2_sessions.datastore")):
+            monkeypatch.delitem(sys.modules, module)
+    for module in ("sessions_memcache", "sessions_ndb"):
         monkeypatch.delitem(sys.modules, f"webapp2_sessions.{module}", raising=False)
     monkeypatch.setitem(sys.modules, library, None)
     with pytest.raises(MissingDependency) as refused:
@@ -874,3 +877,32 @@ def test_without_an_active_request_there_is_no_store(use: Callable[[], Any]) -> 
     """The error is webapp2's."""
     with pytest.raises(AssertionError, match="Request global variable is not set"):
         use()
+
+
+# When a cookie was signed
+
+
+def test_time_of_a_cookie() -> None:
+    """It is that of the cookie which opens the session."""
+    store = make_store(f"s={sign('s', {'a': 1}, NOW)}")
+    assert store.cookie_signed_at("s") == NOW
+
+
+def test_time_of_the_cookie_that_counts() -> None:
+    """Of several the last valid one counts, for the time as for the data."""
+    first, last = sign("s", {"a": 1}, NOW), sign("s", {"a": 2}, NOW + 5)
+    store = make_store(f"s={first}; s={last}; s=forged|{NOW + 9}|abc")
+    assert (store.get_secure_cookie("s"), store.cookie_signed_at("s")) == ({"a": 2}, NOW + 5)
+
+
+@pytest.mark.parametrize("cookie", [None, "s=x", f"s={sign('other', {'a': 1}, NOW)}"])
+def test_no_valid_cookie_has_no_time(cookie: str | None) -> None:
+    """There is nothing that could have been signed."""
+    assert make_store(cookie).cookie_signed_at("s") is None
+
+
+def test_time_of_an_expired_cookie() -> None:
+    """It opens nothing any more."""
+    store = make_store(f"s={sign('s', {'a': 1}, NOW)}", session_max_age=60)
+    assert store.cookie_signed_at("s") is None
+    assert store.cookie_signed_at("s", max_age=None) == NOW

@@ -1,0 +1,258 @@
+"""Session entities as records: read and written by one configuration, with or without a cache."""
+
+from __future__ import annotations
+
+import datetime
+from collections.abc import Callable, Iterable, Mapping
+from contextvars import ContextVar
+from typing import Any, TypeVar
+
+from webapp2_sessions.app_config import active_config
+from webapp2_sessions.config import datastore_settings
+from webapp2_sessions.datastore import Datastore, UtcNowProperty, VersionConflict, ndb
+from webapp2_sessions.datastore_versions import ABSENT, ANY, EntityName, VersionedStub
+from webapp2_sessions.errors import ConfigError
+from webapp2_sessions.serializers import SHARED_PROTOCOL, Serializer
+
+__all__ = ["Records", "SessionEnded", "active_records", "forget_cached"]
+
+Result = TypeVar("Result")
+
+
+class Records:
+    """Reads and writes session entities by one configuration.
+
+    :param config: a session configuration; the cache needs its ``secret_key``.
+    :param lifetime: seconds for which a cached entry may stay, ``None`` for the longest.
+    :param max_age: seconds since an entity was written after which it counts as none, ``None``
+        for no limit. Whatever deletes old entities, a policy or a purge, may not have come to it.
+    :param fresh: read Datastore itself, whatever the cache holds.
+    """
+
+    def __init__(
+        self,
+        config: Mapping[str, Any],
+        lifetime: float | None,
+        max_age: float | None = None,
+        fresh: bool = False,
+    ) -> None:
+        settings = datastore_settings(config)
+        #: Makes and reads the data of the entities.
+        self.serializer = Serializer.of(config, SHARED_PROTOCOL)
+        #: Decodes once more what was read or written last; ``None`` if nothing was.
+        self.again: Callable[[], Any] | None = None
+        self._datastore = Datastore(settings)
+        self._cache = _cache(config) if settings["cache"] == "memcache" else None
+        self._lifetime = lifetime
+        self._max_age = max_age
+        self._fresh = fresh
+        #: Knows the version of the entity where that is asked for.
+        self._stub: VersionedStub | None = None
+        self._version: int | None = None
+        self._is_active = False
+
+    def run(self, operation: Callable[[], Result]) -> Result:
+        """Call ``operation()`` in an ndb context in which the model works on these records."""
+        if self._is_active:
+            return operation()
+        return self._datastore.run(lambda: self._activate(operation))
+
+    def run_versioned(
+        self,
+        model: type[Any],
+        sid: str,
+        operation: Callable[[], Result],
+        expected: int | None = ANY,
+    ) -> tuple[Result, int | None]:
+        """As :meth:`run`; returns the entity's version as well, ``None`` if it is not known.
+
+        :param expected: the version of the entity of that id that ``operation()`` replaces.
+        :raises VersionConflict: the entity has another version; it was not written.
+        """
+
+        def with_stub(stub: VersionedStub) -> Result:
+            self._stub = stub
+            return self._activate(operation)
+
+        self._version = None
+        try:
+            result = self._datastore.run_versioned(
+                with_stub, EntityName(model._get_kind(), sid), expected
+            )
+            if self._version is None and self._stub is not None:
+                return result, self._stub.version  # the model worked in a way of its own
+            return result, self._version
+        finally:
+            self._stub = None
+
+    def _activate(self, operation: Callable[[], Result]) -> Result:
+        token = _active.set(self)
+        self._is_active = True
+        try:
+            return operation()
+        finally:
+            self._is_active = False
+            _active.reset(token)
+
+    def load(self, model: type[Any], sid: str) -> Any:
+        """Return the data of the entity of that id, ``None`` if there is none."""
+        key = ndb.Key(model, sid)
+        if self._cache is None or self._fresh:
+            entry = self._lookup(key)
+        else:
+            name = _cache_name(key)
+            entry = self._cache.read(
+                name, lambda: self._lookup(key), self._lifetime, self._keep_entry
+            )
+        if entry is None or self._is_too_old(entry["updated"]):
+            return None
+        self._version = entry["version"]
+        return entry["data"]
+
+    def _keep_entry(self, decode: Callable[[], Any]) -> None:
+        self.again = lambda: decode()["data"]
+
+    def _lookup(self, key: Any) -> dict[str, Any] | None:
+        """Return what the cache holds of an entity: its data, and what it knows besides."""
+        entity = key.get(**self._datastore.options)
+        if entity is None:
+            return None
+        if not hasattr(type(entity), "get_by_sid"):
+            raise _kind_is_taken(type(entity))
+        return self._entry(entity, entity.data)
+
+    def _entry(self, entity: Any, data: Any) -> dict[str, Any]:
+        self._version = None if self._stub is None else self._stub.version
+        return {"data": data, "updated": entity.updated, "version": self._version}
+
+    def _is_too_old(self, updated: datetime.datetime | None) -> bool:
+        if self._max_age is None or updated is None:
+            return False
+        age = datetime.datetime.now(datetime.timezone.utc) - updated.replace(
+            tzinfo=datetime.timezone.utc
+        )
+        return age.total_seconds() > self._max_age + _SLACK
+
+    def save(self, entity: Any) -> None:
+        """Write the entity."""
+        data = entity.data  # afterwards ndb holds the bytes, and would decode them
+
+        def put() -> dict[str, Any]:
+            ndb.Model.put(entity, **self._datastore.options)
+            return self._entry(entity, data)
+
+        if self._cache is None:
+            put()
+        else:
+            self._cache.write(_cache_name(entity.key), put, self._lifetime)
+
+    def end(self, model: type[Any], sid: str) -> bool:
+        """Delete the entity of that id, and mark that it was ended; whether nobody did before.
+
+        A request that has read the entity before would write it again otherwise.
+        """
+
+        def mark() -> None:
+            SessionEnded(id=sid).put(**self._datastore.options)
+
+        try:
+            self.run_versioned(SessionEnded, sid, mark, ABSENT)
+            is_first = True
+        except VersionConflict:
+            is_first = False
+        self.run(lambda: self._delete(ndb.Key(model, sid)))
+        return is_first
+
+    def _delete(self, key: Any) -> None:
+        def delete() -> None:
+            key.delete(**self._datastore.options)
+
+        if self._cache is None:
+            delete()
+        else:
+            self._cache.delete(_cache_name(key), delete)
+
+    def is_ended(self, sid: str) -> bool:
+        """Whether an entity that is not there was ended, and not deleted in another way."""
+        return (
+            self.run(lambda: ndb.Key(SessionEnded, sid).get(**self._datastore.options)) is not None
+        )
+
+    def touch(self, model: type[Any], sid: str) -> bool:
+        """Write the entity of that id as it is, so that it is as good as new; if there is one.
+
+        Where another request writes it meanwhile, that does it.
+        """
+        entity, version = self.look_up(model, sid)
+        if entity is None:
+            return False
+        try:
+            self.run_versioned(model, sid, entity._put, version)
+        except VersionConflict:
+            return self.look_up(model, sid)[0] is not None
+        return True
+
+    def look_up(self, model: type[Any], sid: str) -> tuple[Any, int | None]:
+        """Return the entity of that id and its version, by Datastore itself."""
+        return self.run_versioned(
+            model, sid, lambda: ndb.Key(model, sid).get(**self._datastore.options)
+        )
+
+
+class SessionEnded(ndb.Model):  # type: ignore[misc] # ndb has no types
+    """Marks a session that was destroyed, by its id; of use for as long as a request may take."""
+
+    _use_cache = False
+    _use_global_cache = False
+
+    #: When that was, in UTC.
+    updated = UtcNowProperty(auto_now=True)
+
+
+#: An entity is written a moment before its cookie is signed.
+_SLACK = 60
+
+#: The records that the model works on, where a session factory called it.
+_active: ContextVar[Records | None] = ContextVar("_active", default=None)
+
+
+def active_records() -> Records:
+    """Return the records of the session factory that is at work, or the active application's.
+
+    The latter where an application uses the model by itself, for instance in a cron handler.
+    """
+    return _active.get() or Records(active_config(), None)
+
+
+def forget_cached(config: Mapping[str, Any], keys: Iterable[Any]) -> None:
+    """Remove deleted entities from the cache, if one is configured and works.
+
+    :param config: a session configuration; the cache needs its ``secret_key``.
+    """
+    if datastore_settings(config)["cache"] == "memcache":
+        cache = _cache(config)
+        for key in keys:
+            cache.forget(_cache_name(key))
+
+
+def _cache(config: Mapping[str, Any]) -> Any:
+    # Imported here, because pymemcache is needed only where the cache is configured.
+    from webapp2_sessions.coherent_cache import CoherentCache
+    from webapp2_sessions.memcached import session_memcached
+
+    return CoherentCache(session_memcached(config, "datastore"))
+
+
+def _cache_name(key: Any) -> str:
+    """A name that is different for each entity, also of other namespaces and databases."""
+    place = (key.project(), key.database() or "", key.namespace() or "", key.kind(), key.id())
+    return "/".join(map(str, place))
+
+
+def _kind_is_taken(model: type[Any]) -> ConfigError:
+    return ConfigError(
+        "session_model",
+        f"{model.__module__}.{model.__qualname__} has the kind {model._get_kind()!r} as well, and "
+        "ndb loads sessions as that class; rename one of them, or let it derive from "
+        "webapp2_sessions.sessions_ndb.Session",
+    )
