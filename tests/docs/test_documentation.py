@@ -77,6 +77,17 @@ def test_every_difference_is_shown() -> None:
     assert sorted(listed - set(re.findall(r"b\d\d", tests))) == ["b51", "b57"]
 
 
+def test_every_option_of_the_purge_is_documented(tmp_path: Path) -> None:
+    """docs/purging.md has a row for each option that `purge --help` lists."""
+    line = [sys.executable, "-m", "webapp2_sessions", "purge", "--help"]
+    done = subprocess.run(line, cwd=tmp_path, capture_output=True, text=True, check=True)
+    options = set(re.findall(r"^  (--[a-z-]+)", done.stdout, re.MULTILINE))
+    rows = re.findall(
+        r"^\| `(--[a-z-]+)", (ROOT / "docs" / "purging.md").read_text("utf-8"), re.MULTILINE
+    )
+    assert (sorted(rows), len(rows)) == (sorted(options), 8)
+
+
 def test_every_make_target_is_explained() -> None:
     """Each target that is no file tells what it does, in `make help`."""
     makefile = (ROOT / "Makefile").read_text("utf-8")

@@ -22,8 +22,15 @@ from support.python2_values import EXPECTED, PROTOCOLS, describe, pickled
 from support.servers import PROJECT, Emulator, Memcached, free_port
 from support.visits import SECRET, Visitor, make_app
 
-from webapp2_sessions import BackendError, BackendUnavailable, ConfigError, SecureCookieSerializer
-from webapp2_sessions.errors import UnreadableSession
+from webapp2_sessions import (
+    BackendError,
+    BackendUnavailable,
+    ConfigError,
+    SecureCookieSerializer,
+    sessions_ndb,
+)
+from webapp2_sessions.errors import SessionTooLarge, UnreadableSession
+from webapp2_sessions.serializers import dump_pickle
 from webapp2_sessions.sessions_ndb import DatastoreSessionFactory, Session
 
 #: Seconds after which a thread that hangs is a failure.
@@ -69,9 +76,9 @@ def cookie_for(sid: object) -> str:
     return SecureCookieSerializer(SECRET).serialize("session", {"_sid": sid}).decode("ascii")
 
 
-def visitor_with(sid: str, app: webapp2.WSGIApplication | None = None) -> Visitor:
+def visitor_with(sid: str, app: webapp2.WSGIApplication | None = None, **config: Any) -> Visitor:
     """A visitor who came with this session before."""
-    visitor = Visitor(app or make_app(), backend="datastore")
+    visitor = Visitor(app or make_app(**config), backend="datastore")
     visitor.cookies["session"] = cookie_for(sid)
     return visitor
 
@@ -449,11 +456,90 @@ def test_entity_without_a_dict_is_no_session(data: bytes | None) -> None:
     ids=["empty", "garbage", "missing class", "compressed without saying so"],
 )
 def test_entity_that_cannot_be_read_is_an_error(data: bytes) -> None:
-    """A stored session that cannot be unpickled is not replaced by an empty one."""
+    """A stored session that cannot be decoded is not replaced by an empty one."""
     sid = new_sid()
     entities.put_raw(sid, data)
-    with pytest.raises(UnreadableSession, match=r"datastore backend at .* cannot be unpickled"):
+    with pytest.raises(UnreadableSession, match=r"datastore backend at .* cannot be decoded"):
         visitor_with(sid).read()
+
+
+# Age
+
+
+@pytest.mark.parametrize(
+    ("max_age", "found"), [(None, {"a": 1}), (7200, {"a": 1}), (3600, {}), (60, {})]
+)
+@pytest.mark.parametrize("cache", [None, "memcache"])
+@pytest.mark.usefixtures("emulator")
+def test_old_entity_is_not_read(
+    memcached: Memcached, max_age: int | None, found: dict[str, Any], cache: str | None
+) -> None:
+    """An entity that nobody has deleted yet counts as none if it is older than a session may be."""
+    sid = new_sid()
+    hours_ago = datetime.datetime.now(datetime.timezone.utc) - datetime.timedelta(hours=1.1)
+    entities.put_raw(sid, dump_pickle({"a": 1}), hours_ago.replace(tzinfo=None))
+    visitor = visitor_with(
+        sid,
+        session_max_age=max_age,
+        datastore={"cache": cache},
+        memcache={"servers": [memcached.address]},
+    )
+    assert [visitor.read(), visitor.read()] == [found, found]
+
+
+def test_renewal_makes_the_entity_as_good_as_new(visitor: Visitor) -> None:
+    """Its time is that of the renewal, and its data stays as it was."""
+    sid = new_sid()
+    data = dump_pickle({"a": 1})
+    entities.put_raw(sid, data, datetime.datetime(2020, 1, 1))
+    renewing = visitor_with(sid, refresh_after=0.001)
+    assert [renewing.read(), renewing.read()] == [{"a": 1}] * 2
+    entity = entities.raw_entity(sid)
+    assert entity is not None
+    assert entity.properties["data"].blob_value == data
+    assert entity.properties["updated"].timestamp_value.year > 2020
+
+
+@pytest.mark.usefixtures("emulator")
+def test_renewal_keeps_further_properties() -> None:
+    """A model's own are written as they were."""
+    with entities.kinds_restored():
+
+        class Owned(Session):
+            owner = ndb.StringProperty()
+
+        class Factory(DatastoreSessionFactory):
+            session_model = Owned
+
+        sid = new_sid()
+        with entities.context():
+            Owned(id=sid, data={"a": 1}, owner="me").put()
+        app = make_app(backends={"datastore": Factory}, refresh_after=0.001)
+        assert visitor_with(sid, app).read() == {"a": 1}
+        entity = entities.raw_entity(sid, kind="Owned")
+    assert entity is not None
+    assert entity.properties["owner"].string_value == "me"
+
+
+@pytest.mark.parametrize("on_conflict", ["overwrite", "merge"])
+@pytest.mark.usefixtures("emulator")
+def test_entity_that_was_deleted_is_written_anew(on_conflict: str) -> None:
+    """What the application deletes itself, past the session, is there again, as with upstream."""
+    visitor = Visitor(make_app(on_conflict=on_conflict), backend="datastore")
+    sid = visitor.write({"a": 1})
+    with visitor.visit() as session:
+        session["b"] = 2
+        entities.delete(str(sid))
+    assert visitor.read() == {"a": 1, "b": 2}
+
+
+def test_destroyed_session_leaves_a_mark(visitor: Visitor) -> None:
+    """The entity is gone, and another kind has one of its id."""
+    sid = visitor.write({"a": 1})
+    with visitor.visit() as session:
+        session.destroy()
+    assert entities.raw_entity(str(sid)) is None
+    assert entities.raw_entity(str(sid), kind="SessionEnded") is not None
 
 
 # Contexts of the application
@@ -567,9 +653,20 @@ def test_large_session_is_stored(visitor: Visitor) -> None:
 
 def test_oversize_session_is_an_error(visitor: Visitor) -> None:
     """A session above Datastore's limit of 1 MB raises, and the browser gets no cookie."""
-    with pytest.raises(BackendError, match=r"datastore backend at .*\(InvalidArgument\)"):
+    with pytest.raises(SessionTooLarge, match=r"datastore backend at .*'text' \(") as caught:
         visitor.write({"text": "x" * 1_100_000})
+    assert caught.value.size > caught.value.limit
     assert visitor.set_cookies == []
+
+
+def test_session_of_the_largest_size(visitor: Visitor) -> None:
+    """What is below the limit that the error tells is stored, and nothing above it is sent."""
+    overhead = len(dump_pickle({"text": "x" * 1_000_000})) - 1_000_000
+    limit = sessions_ndb._LARGEST
+    visitor.write({"text": "x" * (limit - overhead)})
+    assert len(visitor.read()["text"]) == limit - overhead
+    with pytest.raises(SessionTooLarge):
+        visitor.write({"text": "x" * (limit - overhead + 1)})
 
 
 def test_oversize_session_leaves_the_stored_one(visitor: Visitor) -> None:

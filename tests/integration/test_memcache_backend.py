@@ -7,6 +7,7 @@ import pickle
 import re
 import socket
 import tempfile
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ from typing import Any
 import pytest
 from support.entries import Entries, entries_of
 from support.servers import Memcached
+from support.sides import Clock, stopped_clock
 from support.visits import SECRET, Visitor, make_app
 
 from webapp2_sessions import ConfigError, SecureCookieSerializer, SessionTooLarge
@@ -189,6 +191,30 @@ def test_server_with_larger_items(launch: Callable[[Memcached], Memcached]) -> N
     visitor = Visitor(make_app(memcache={"servers": [server.address]}), backend="memcache")
     visitor.write({"text": "x" * 3_000_000})
     assert visitor.read() == {"text": "x" * 3_000_000}
+
+
+def test_server_with_smaller_items(launch: Callable[[Memcached], Memcached]) -> None:
+    """A server that takes less than memcached's default is found out before it is sent more."""
+    server = launch(Memcached(item_mb=0.5))
+    visitor = Visitor(make_app(memcache={"servers": [server.address]}), backend="memcache")
+    visitor.write({"a": "x" * 500_000})
+    with pytest.raises(SessionTooLarge, match=r"largest keys: 'a' \(500"):
+        visitor.write({"b": "x" * 100_000})
+    assert visitor.read() == {"a": "x" * 500_000}
+
+
+def test_restarted_server_with_smaller_items(launch: Callable[[Memcached], Memcached]) -> None:
+    """What a server takes is asked again after connections were lost."""
+    server = launch(Memcached())
+    visitor = Visitor(make_app(memcache={"servers": [server.address]}), backend="memcache")
+    visitor.write({"a": "x" * 700_000})
+    server.kill()
+    server.item_mb = 0.5
+    server.start()
+    visitor.write({"a": "small"})  # a connection is found to be lost
+    with pytest.raises(SessionTooLarge):
+        visitor.write({"b": "x" * 700_000})
+    assert visitor.read() == {"a": "small"}
 
 
 def test_oversize_session_sets_no_cookie(visitor: Visitor) -> None:
@@ -471,6 +497,62 @@ def test_unix_socket(launch: Callable[[UnixMemcached], UnixMemcached]) -> None:
         visitor.write({"a": 1})
         assert visitor.read() == {"a": 1}
         server.stop()
+
+
+# Renewing
+
+
+def test_renewal_touches_the_record(visitor_of: Callable[..., Visitor], entries: Entries) -> None:
+    """Its life is as long as at first, and its data is not sent again."""
+    with stopped_clock(Clock(float(int(time.time())))) as clock:
+        visitor = visitor_of(session_max_age=1000, refresh_after=100)
+        sid = visitor.write({"a": 1})
+        former, written = visitor.cookies["session"], entries.counted("cmd_set")
+        entries.expire(key_of(str(sid)), 500)
+        clock.advance(100)
+        assert visitor.read() == {"a": 1}
+    assert visitor.cookies["session"] != former
+    left = entries.seconds_left(key_of(str(sid)))
+    assert left is not None
+    assert 990 < left <= 1001
+    assert entries.counted("cmd_set") == written
+
+
+def test_record_that_memcached_keeps_too_long(
+    visitor_of: Callable[..., Visitor], entries: Entries
+) -> None:
+    """Its session is over all the same."""
+    with stopped_clock(Clock(float(int(time.time())))) as clock:
+        visitor = visitor_of(session_max_age=1000)
+        sid = visitor.write({"a": 1})
+        entries.expire(key_of(str(sid)), 0)
+        clock.advance(1001)
+        assert visitor.read() == {}
+    assert entries.get(key_of(str(sid))) is not None
+
+
+def test_destroyed_session_leaves_a_mark(visitor: Visitor, entries: Entries) -> None:
+    """The record is gone, and the mark there for an hour."""
+    sid = visitor.write({"a": 1})
+    with visitor.visit() as session:
+        session.destroy()
+    left = entries.seconds_left(key_of(str(sid)) + b":ended")
+    assert entries.get(key_of(str(sid))) is None
+    assert left is not None
+    assert 3590 < left <= 3600
+
+
+@pytest.mark.parametrize("on_conflict", ["overwrite", "merge"])
+def test_record_that_vanished_is_written_anew(
+    visitor_of: Callable[..., Visitor], entries: Entries, on_conflict: str
+) -> None:
+    """What memcached drops during a request, or the application deletes, is there again."""
+    visitor = visitor_of(on_conflict=on_conflict)
+    sid = visitor.write({"a": 1})
+    with visitor.visit() as session:
+        session["b"] = 2
+        entries.drop(key_of(str(sid)))
+    assert visitor.read() == {"a": 1, "b": 2}
 
 
 # The application's own factories

@@ -8,9 +8,19 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-__all__ = ["HOST", "free_port", "group_is_stopped", "group_members", "wait_until"]
+__all__ = [
+    "HOST",
+    "free_port",
+    "group_is_stopped",
+    "group_members",
+    "has_abandoned_connections",
+    "wait_until",
+]
 
 HOST = "127.0.0.1"
+
+#: A connection's state in /proc/net/tcp: the other side has closed it, this side has not.
+_CLOSE_WAIT = "08"
 
 
 def free_port() -> int:
@@ -46,6 +56,19 @@ def group_is_stopped(group: int) -> bool:
         for thread in Path(f"/proc/{pid}/task").glob("[0-9]*")
     ]
     return all(_process_state(thread)[1] in "TXZ" for thread in threads)
+
+
+def has_abandoned_connections(port: int) -> bool:
+    """Whether a server has not yet taken notice of clients that have closed their connections.
+
+    As long as it has not, it may still do what they told it. Without /proc this is not known.
+    """
+    try:
+        lines = Path("/proc/net/tcp").read_text("ascii").splitlines()[1:]
+    except OSError:
+        return False
+    fields = [line.split() for line in lines if f":{port:04X} " in line]
+    return any(line[1].endswith(f":{port:04X}") and line[3] == _CLOSE_WAIT for line in fields)
 
 
 def _group_exists(group: int) -> bool:

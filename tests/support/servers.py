@@ -165,6 +165,7 @@ class Server:
         with (folder / "output").open("wb") as output:
             self._process = subprocess.Popen(
                 self.command(folder),
+                cwd=folder,  # not the checkout, which Python programs would import from
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=subprocess.STDOUT,
@@ -219,14 +220,14 @@ class Memcached(Server):
 
     Args:
         memory_mb: megabytes it may use for values.
-        item_mb: megabytes that one item may have.
+        item_mb: megabytes that one item may have; a fraction is kilobytes.
     """
 
     name = "memcached"
     # It has nothing to save, and an orderly end takes it a second.
     stop_signal = signal.SIGKILL
 
-    def __init__(self, memory_mb: int = 64, item_mb: int = 1) -> None:
+    def __init__(self, memory_mb: int = 64, item_mb: float = 1) -> None:
         super().__init__()
         self.memory_mb = memory_mb
         self.item_mb = item_mb
@@ -241,7 +242,7 @@ class Memcached(Server):
     def command(self, folder: Path) -> list[str]:
         """TCP on 127.0.0.1 only; root has to name the user to become."""
         user = ["-u", "nobody"] if os.geteuid() == 0 else []
-        sizes = ["-m", str(self.memory_mb), "-I", f"{self.item_mb}m"]
+        sizes = ["-m", str(self.memory_mb), "-I", f"{int(self.item_mb * 1024)}k"]
         return ["memcached", "-l", HOST, "-p", str(self.port), "-U", "0", *sizes, *user]
 
     def answers(self) -> bool:

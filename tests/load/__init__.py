@@ -1,0 +1,1 @@
+"""A webapp under load, whose servers fail meanwhile: `make load`."""

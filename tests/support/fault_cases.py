@@ -1,0 +1,127 @@
+"""The configurations and harms which the fault matrix combines."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from support.harms import DATASTORE_HARMS, MEMCACHED_HARMS, Harm
+
+__all__ = ["Case", "Configuration", "cases"]
+
+
+@dataclass(frozen=True)
+class Configuration:
+    """One way to keep sessions.
+
+    Args:
+        name: what it is called in reports.
+        backend: the backend's keyword.
+        nodes: the number of memcached servers; where the backend is Datastore they cache.
+        options: further values of the session configuration.
+        cold: whether the cache holds nothing when the request comes.
+        level: which harms are tried: "few", "all" that are quick, or those that take seconds
+            ("slow") as well.
+    """
+
+    name: str
+    backend: str = "memcache"
+    nodes: int = 1
+    options: Mapping[str, Any] = field(default_factory=dict)
+    cold: bool = False
+    level: str = "all"
+
+    @property
+    def degrades(self) -> bool:
+        """Whether a visitor gets an empty session in place of an error."""
+        return self.options.get("on_backend_error") == "degrade"
+
+    def values(self, servers: list[str], timeouts: Mapping[str, float]) -> dict[str, Any]:
+        """The session configuration.
+
+        Args:
+            servers: addresses of the memcached servers, none for Datastore without a cache.
+            timeouts: seconds for an answer of "memcache" and of "datastore".
+        """
+        values: dict[str, Any] = dict(self.options)
+        if servers:
+            values["memcache"] = {"servers": servers, "timeout": timeouts["memcache"]}
+        if self.backend == "datastore":
+            cache = "memcache" if servers else None
+            values["datastore"] = {"timeout": timeouts["datastore"], "cache": cache}
+        return values
+
+    def victims(self) -> dict[str, tuple[Harm, ...]]:
+        """The kinds of servers that it uses, and what can happen to them."""
+        victims = {"memcache": MEMCACHED_HARMS} if self.nodes else {}
+        if self.backend == "datastore":
+            victims["datastore"] = DATASTORE_HARMS
+        return victims
+
+
+_MERGE = {"on_conflict": "merge"}
+_JSON = {"serializer": "json"}
+_DEGRADE = {"on_backend_error": "degrade"}
+
+#: A new configuration is one line.
+CONFIGURATIONS = (
+    Configuration("memcache"),
+    Configuration("memcache-merge", options=_MERGE),
+    Configuration("memcache-json", options=_JSON),
+    Configuration("memcache-degrade", options=_DEGRADE),
+    Configuration("memcache-nodes", nodes=3),
+    Configuration("memcache-nodes-merge", nodes=3, options=_MERGE),
+    Configuration("datastore", "datastore", 0, level="slow"),
+    Configuration("datastore-merge", "datastore", 0, _MERGE),
+    Configuration("datastore-json", "datastore", 0, _JSON),
+    Configuration("datastore-degrade", "datastore", 0, _DEGRADE),
+    Configuration("cached", "datastore"),
+    Configuration("cached-cold", "datastore", cold=True),
+    Configuration("cached-nodes", "datastore", 3, level="few"),
+    Configuration("cached-merge", "datastore", 1, _MERGE, level="few"),
+    Configuration("cached-degrade", "datastore", 1, _DEGRADE, level="few"),
+)
+
+_LEVELS = ("few", "all", "slow")
+
+
+@dataclass(frozen=True)
+class Case:
+    """A configuration, and a harm to a server of one kind.
+
+    Args:
+        victim: the kind of the server, "memcache" or "datastore".
+    """
+
+    configuration: Configuration
+    victim: str
+    harm: Harm
+
+    def __str__(self) -> str:
+        return f"{self.configuration.name}-{self.victim}-{self.harm.name.replace(' ', '-')}"
+
+    @property
+    def is_cached(self) -> bool:
+        """Whether memcached stands in front of Datastore."""
+        return self.configuration.backend == "datastore" and self.configuration.nodes > 0
+
+    @property
+    def harms_cache(self) -> bool:
+        """Whether Datastore itself stays well."""
+        return self.victim != self.configuration.backend
+
+    def may_lose(self, whose: str) -> bool:
+        """Whether the session that is being written ("own"), or every other, may be gone."""
+        return not self.harms_cache and self.harm.loses in (whose, "all")
+
+
+def cases() -> list[Case]:
+    """All cases."""
+    return [
+        Case(configuration, victim, harm)
+        for configuration in CONFIGURATIONS
+        for victim, harms in configuration.victims().items()
+        for harm in harms
+        if _LEVELS.index(harm.level) <= _LEVELS.index(configuration.level)
+    ]

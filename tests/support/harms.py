@@ -1,0 +1,242 @@
+"""What can happen to a server in the middle of a request, and how it becomes well again."""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+import signal
+import socket
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pymemcache.client.base import Client
+from pymemcache.exceptions import MemcacheServerError
+
+from support.processes import HOST, wait_until
+from support.servers import Memcached, Server
+
+__all__ = ["DATASTORE_HARMS", "MEMCACHED_HARMS", "Harm", "OptionalMemcached", "Relay"]
+
+#: Sizes of values that share memcached's memory with sessions of 1 to 4 kB.
+_SIZES = (900, 1100, 1400, 1700, 2100, 2700, 3400, 4200)
+
+#: Seconds within which a server does what a signal or a command told it.
+_PATIENCE = 10.0
+
+
+class OptionalMemcached(Memcached):
+    """A memcached with further options of its command line.
+
+    Args:
+        options: they take precedence, and a restart applies what they are then.
+    """
+
+    def __init__(self, options: tuple[str, ...] = ()) -> None:
+        super().__init__()
+        self.options = options
+
+    def command(self, folder: Path) -> list[str]:
+        """The command line with the options."""
+        return [*super().command(folder), *self.options]
+
+
+class Relay(Server):
+    """The network in front of a server.
+
+    Args:
+        target: the server that is reached through it.
+    """
+
+    name = "relay"
+    stop_signal = signal.SIGKILL
+
+    def __init__(self, target: Server) -> None:
+        super().__init__()
+        self.target = target
+
+    @classmethod
+    def missing(cls) -> str | None:
+        """None: it needs nothing but Python."""
+        return None
+
+    def command(self, folder: Path) -> list[str]:
+        """A new interpreter; `-S` and `-E` make it start fast."""
+        program = Path(__file__).with_name("run_relay.py")
+        return [sys.executable, "-S", "-E", str(program), str(self.port), str(self.target.port)]
+
+    def answers(self) -> bool:
+        """Whether it takes connections."""
+        with contextlib.suppress(OSError), socket.create_connection((HOST, self.port), 1.0):
+            return True
+        return False
+
+    def lose_answer(self) -> None:
+        """Let the next request come through, and end the connection instead of its answer."""
+        confirmed = self.output().count("\n")
+        self._signal(signal.SIGUSR1)
+        wait_until(lambda: self.output().count("\n") > confirmed, _PATIENCE, 0.001)
+
+
+def _nothing(_: Any) -> None:
+    """A server that is well already."""
+
+
+@dataclass(frozen=True)
+class Harm:
+    """Something that happens to a server.
+
+    Args:
+        name: what it is called in reports.
+        do: does it.
+        undo: makes the server well again.
+        loses: whose records it may lose: "nothing", "own" (the one that was being written),
+            "all".
+        refuses: whether the server goes on and answers with an error.
+        passes: whether it ends when the request has loaded its session, not with the request.
+        relayed: whether it happens to a relay in front of the server.
+        level: how much of a configuration is to be tried where this is: "few", "all", "slow".
+        options: of the memcached to which it happens.
+    """
+
+    name: str
+    do: Callable[[Any], object]
+    undo: Callable[[Any], object] = _nothing
+    loses: str = "nothing"
+    refuses: bool = False
+    passes: bool = False
+    relayed: bool = False
+    level: str = "few"
+    options: tuple[str, ...] = ()
+
+
+def _evict(server: OptionalMemcached) -> None:
+    """Store other values until memcached has given up every session that it held."""
+    held = {key for key in _keys(server) if not key.startswith("filler")}
+    for batch in itertools.count():
+        _store(server, batch)
+        if not held & _keys(server):
+            return
+        assert batch < 100, "memcached evicts nothing"
+
+
+def _fill(server: OptionalMemcached) -> None:
+    """Store other values until memcached, which may not evict, refuses more."""
+    for batch in itertools.count():
+        _store(server, batch)
+        if _is_full(server):
+            return
+        assert batch < 100, "memcached is never full"
+
+
+def _store(server: OptionalMemcached, batch: int) -> None:
+    """Store 200 values of each size."""
+    with _client(server) as client:
+        for size in _SIZES:
+            values = {f"filler-{size}-{batch}-{i}": b"x" * size for i in range(200)}
+            client.set_many(values, noreply=True)
+
+
+def _is_full(server: OptionalMemcached) -> bool:
+    """Whether memcached refuses a value of each size."""
+    refused = 0
+    with _client(server) as client:
+        for size in _SIZES:
+            try:
+                client.set(f"filler-{size}-more", b"x" * size)
+            except MemcacheServerError:
+                refused += 1
+    return refused == len(_SIZES)
+
+
+def _empty(server: OptionalMemcached) -> None:
+    """Delete what `_fill` has stored."""
+    with _client(server) as client:
+        client.delete_many([key for key in _keys(server) if key.startswith("filler")], True)
+        client.version()  # all are deleted when this is answered
+
+
+def _keys(server: OptionalMemcached) -> set[str]:
+    """The keys of the larger entries; to list them does not count as using them."""
+    listed = b""
+    with socket.create_connection((HOST, server.port), _PATIENCE) as connection:
+        connection.sendall(b"lru_crawler metadump all\r\n")
+        while not listed.endswith(b"END\r\n") and (received := connection.recv(65536)):
+            listed += received
+    lines = [line.split() for line in listed.decode("ascii").splitlines() if line[:4] == "key="]
+    sizes = {line[0].removeprefix("key="): int(line[-1].removeprefix("size=")) for line in lines}
+    return {key for key, size in sizes.items() if size >= _SIZES[0]}
+
+
+def _client(server: OptionalMemcached) -> contextlib.closing[Client]:
+    return contextlib.closing(Client(server.address, timeout=_PATIENCE, default_noreply=False))
+
+
+def _shrink(server: OptionalMemcached) -> None:
+    """Restart memcached such that it takes only small values."""
+    server.options = ("-I", "1k", "-o", "slab_chunk_max=1")
+    server.restart()
+
+
+def _widen(server: OptionalMemcached) -> None:
+    """Restart memcached as it was."""
+    server.options = ()
+    server.restart()
+
+
+class _Crowd:
+    """Connections of others, as many as memcached admits."""
+
+    def __init__(self) -> None:
+        self._connections: list[socket.socket] = []
+
+    def come(self, server: OptionalMemcached) -> None:
+        """End the connections that there are, and take the place of all."""
+        server.restart()
+        while not self._is_full(server):
+            connection = socket.create_connection((HOST, server.port), _PATIENCE)
+            self._connections.append(connection)
+
+    def go(self, server: OptionalMemcached) -> None:
+        """Leave, and wait until memcached has noticed."""
+        while self._connections:
+            self._connections.pop().close()
+        wait_until(server.answers, _PATIENCE)
+
+    def _is_full(self, server: OptionalMemcached) -> bool:
+        """Whether memcached refuses further connections; one may have had a place just freed."""
+        return not any(server.answers() for _ in range(3))
+
+
+_CROWD = _Crowd()
+
+# Options of memcached: less memory, no protection of what is often used, few connections.
+_SMALL_MEMORY = ("-m", "2")
+_PLAIN_LRU = ("-o", "no_lru_maintainer")
+_FEW_PLACES = ("-c", "32")
+
+#: What can happen to memcached.
+MEMCACHED_HARMS = (
+    Harm("killed", Server.kill, Server.start, loses="all"),
+    Harm("killed shortly", Server.kill, Server.start, loses="all", passes=True),
+    Harm("restarted", Server.restart, loses="all", level="all"),
+    Harm("frozen", Server.freeze, Server.thaw),
+    Harm("evicting", _evict, loses="all", level="all", options=(*_SMALL_MEMORY, *_PLAIN_LRU)),
+    Harm("full", _fill, _empty, loses="own", refuses=True, options=(*_SMALL_MEMORY, "-M")),
+    Harm("smaller", _shrink, _widen, loses="all", refuses=True, level="all"),
+    Harm("crowded", _CROWD.come, _CROWD.go, "all", refuses=True, level="all", options=_FEW_PLACES),
+    Harm("answer lost", Relay.lose_answer, Server.restart, relayed=True),
+)
+
+#: What can happen to Datastore, of which the emulator keeps nothing when it ends.
+DATASTORE_HARMS = (
+    Harm("frozen", Server.freeze, Server.thaw),
+    Harm("cut off", Server.kill, Server.start, relayed=True),
+    Harm("cut off shortly", Server.kill, Server.start, passes=True, relayed=True),
+    Harm("reconnected", Server.restart, relayed=True, level="all"),
+    Harm("answer lost", Relay.lose_answer, Server.restart, relayed=True),
+    Harm("killed", Server.kill, Server.start, loses="all", level="slow"),
+    Harm("restarted", Server.restart, loses="all", level="slow"),
+)
