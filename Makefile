@@ -4,7 +4,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 PACKAGE := setup.py pyproject.toml README.md $(wildcard webapp2_sessions/*.py)
 
-.PHONY: help demo test lint format clean
+.PHONY: help demo test test-faults load load-purge lint format clean
 
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 12
@@ -14,6 +14,15 @@ demo: .venv/installed-examples ## serve the demo on http://127.0.0.1:8080
 
 test: lint ## run all tests against the installed package
 	$(BIN)/pytest
+
+test-faults: .venv/installed-test ## run the tests of servers that fail
+	$(BIN)/pytest tests/faults
+
+load: .venv/installed-test ## drive gunicorn with thousands of visitors while servers fail, some minutes
+	cd tests && ../$(BIN)/python -m load
+
+load-purge: .venv/installed-test ## measure a purge of 100,000 sessions on both emulators
+	$(BIN)/python tests/load/purge.py
 
 lint: .venv/installed-test ## check style and types
 	$(BIN)/ruff check .
