@@ -1,10 +1,31 @@
-"""The secret key, and the keys that are derived from it for other purposes than cookies."""
+"""Secret keys: what may be one, which are easily guessed, and what is derived from them."""
 
 from __future__ import annotations
 
 import hmac
+import re
 
-__all__ = ["derive_key", "secret_bytes"]
+from webapp2_sessions.errors import ConfigError
+
+__all__ = ["DIGESTS", "check_key_list", "derive_key", "secret_bytes", "weakness"]
+
+#: Hash functions with which cookies can be signed.
+DIGESTS = ("sha1", "sha256", "sha512")
+
+#: NIST SP 800-107 section 5.3.4 asks for 14 bytes at least; 16 are what a version 4 UUID has.
+_SHORTEST = 16
+#: A key of so few different characters is a pattern.
+_FEWEST_CHARACTERS = 5
+
+#: Keys that stand in documentation or in public programs, without anything but their letters and
+#: digits.
+_EXAMPLES = frozenset(
+    b"changeme changethis mykey mysecret mysecretkey mysupersecretkey mysupersecretsecretkey"
+    b" mysessionsecretkey putyoursecretkeyhere secret secretkey sessionkey sessionsecret"
+    b" somesecretkey somethingreallysecret somethingverysecret supersecret supersecretkey"
+    b" thisisasecretkey thisismysecretkey topsecret topsecretkey verysecretkey"
+    b" widjeesobzp5nonprhdzsp40aba7stuqc6zry yoursecretkey yoursecretkeyhere".split()
+)
 
 
 def secret_bytes(secret_key: str | bytes) -> bytes:
@@ -28,3 +49,35 @@ def derive_key(secret_key: str | bytes, purpose: str) -> bytes:
     return hmac.digest(
         secret_bytes(secret_key), b"webapp2_sessions:" + purpose.encode("utf-8") + b"\x01", "sha256"
     )
+
+
+def check_key_list(key: str, value: object) -> None:
+    """Refuse what is no list of keys; a single key would be taken for a list of its characters.
+
+    :param key: how to name the list in the error.
+    :raises ConfigError: it is no list or tuple, or a key in it is none or empty.
+    """
+    if isinstance(value, (str, bytes)):
+        raise ConfigError(
+            key, f"must be a list of keys, not {type(value).__name__}; put a single key into a list"
+        )
+    if not isinstance(value, (list, tuple)):
+        raise ConfigError(key, f"must be a list or tuple of keys, not {type(value).__name__}")
+    for index, each in enumerate(value):
+        if not isinstance(each, (str, bytes)):
+            raise ConfigError(f"{key}[{index}]", f"must be str or bytes, not {type(each).__name__}")
+        if not each:
+            # Anybody can sign with it.
+            raise ConfigError(f"{key}[{index}]", "must not be empty; take it out of the list")
+
+
+def weakness(secret_key: str | bytes) -> str | None:
+    """Return what makes a key easy to guess, without showing it; ``None`` if nothing is seen."""
+    key = secret_bytes(secret_key)
+    if re.sub(rb"[^a-z0-9]", b"", key.lower()) in _EXAMPLES:
+        return "is an example that many know"
+    if len(key) < _SHORTEST:
+        return f"has fewer than {_SHORTEST} bytes"
+    if len(set(key)) < _FEWEST_CHARACTERS:
+        return f"has fewer than {_FEWEST_CHARACTERS} different characters"
+    return None

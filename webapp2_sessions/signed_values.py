@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hmac
+from collections.abc import Sequence
 from typing import Any
 
 from webapp2_sessions.errors import BadSignature
@@ -19,6 +20,7 @@ class SignedValues:
 
     :param key: a key for this purpose only, see :func:`webapp2_sessions.keys.derive_key`.
     :param serializer: makes and reads the values.
+    :param fallbacks: older keys for this purpose, which are accepted and never sign.
     """
 
     #: First byte of each signed value; another envelope gets another byte.
@@ -26,14 +28,14 @@ class SignedValues:
 
     _DIGEST_SIZE = 32
 
-    def __init__(self, key: bytes, serializer: Serializer) -> None:
+    def __init__(self, key: bytes, serializer: Serializer, fallbacks: Sequence[bytes] = ()) -> None:
         self._hmac = hmac.new(key, digestmod="sha256")
         self._serializer = serializer
+        self._formers = [SignedValues(former, serializer) for former in fallbacks]
 
     def dumps(self, name: bytes, value: Any) -> bytes:
         """Return the signed bytes of a value."""
-        data = self._serializer.dumps(value)
-        return b"".join((self.FORMAT, self._mac(name, data), data))
+        return self._sign(name, self._serializer.dumps(value))
 
     def loads(self, name: bytes, signed: bytes) -> Any:
         """Return the value of signed bytes.
@@ -41,13 +43,36 @@ class SignedValues:
         :raises BadSignature: they were not signed by us under this name; nothing was decoded.
         :raises Exception: whatever :meth:`webapp2_sessions.serializers.Serializer.loads` raises.
         """
-        start = len(self.FORMAT) + self._DIGEST_SIZE
-        data = signed[start:]
-        if not signed.startswith(self.FORMAT) or not hmac.compare_digest(
-            signed[len(self.FORMAT) : start], self._mac(name, data)
-        ):
+        if not self._is_signed(name, signed) and self._former_of(name, signed) is None:
             raise BadSignature("a stored value was not written by this application")
-        return self._serializer.loads(data)
+        return self._serializer.loads(signed[len(self.FORMAT) + self._DIGEST_SIZE :])
+
+    @property
+    def has_fallbacks(self) -> bool:
+        """Whether there may be values that are signed with an older key."""
+        return bool(self._formers)
+
+    def signed_anew(self, name: bytes, signed: bytes) -> bytes | None:
+        """Return the bytes of a value under the present key; nothing is decoded.
+
+        :returns: ``None`` if an older key did not sign them.
+        """
+        if self._is_signed(name, signed) or self._former_of(name, signed) is None:
+            return None
+        return self._sign(name, signed[len(self.FORMAT) + self._DIGEST_SIZE :])
+
+    def _sign(self, name: bytes, data: bytes) -> bytes:
+        return b"".join((self.FORMAT, self._mac(name, data), data))
+
+    def _is_signed(self, name: bytes, signed: bytes) -> bool:
+        start = len(self.FORMAT) + self._DIGEST_SIZE
+        return signed.startswith(self.FORMAT) and hmac.compare_digest(
+            signed[len(self.FORMAT) : start], self._mac(name, signed[start:])
+        )
+
+    def _former_of(self, name: bytes, signed: bytes) -> SignedValues | None:
+        """The signer with the older key that signed a value."""
+        return next((each for each in self._formers if each._is_signed(name, signed)), None)
 
     def _mac(self, name: bytes, data: bytes) -> bytes:
         mac = self._hmac.copy()

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import hashlib
+import secrets
 from typing import Any
 
 import pytest
 
-from webapp2_sessions.keys import derive_key, secret_bytes
+from webapp2_sessions import ConfigError
+from webapp2_sessions.keys import check_key_list, derive_key, secret_bytes, weakness
 
 
 def hmac_sha256(key: bytes, message: bytes) -> bytes:
@@ -66,3 +68,79 @@ def test_each_purpose_has_its_key() -> None:
 def test_each_secret_has_its_keys() -> None:
     """Another secret derives another key for the same purpose."""
     assert derive_key("a", "x") != derive_key("b", "x")
+
+
+# Lists of older keys
+
+
+@pytest.mark.parametrize("keys", [(), [], ["a"], (b"a", "b")])
+def test_a_list_of_keys_is_accepted(keys: Any) -> None:
+    """Text and bytes, in a list or a tuple."""
+    check_key_list("older", keys)
+
+
+@pytest.mark.parametrize(
+    ("keys", "text"),
+    [
+        ("abc", "older: must be a list of keys, not str; put a single key into a list"),
+        (b"abc", "older: must be a list of keys, not bytes; put a single key into a list"),
+        ("", "older: must be a list of keys, not str; put a single key into a list"),
+        (None, "older: must be a list or tuple of keys, not NoneType"),
+        (iter(["a"]), "older: must be a list or tuple of keys, not list_iterator"),
+        (["a", 5], "older[1]: must be str or bytes, not int"),
+        ([""], "older[0]: must not be empty; take it out of the list"),
+    ],
+)
+def test_what_is_no_list_of_keys_is_refused(keys: Any, text: str) -> None:
+    """One key by itself would be a list of its characters, each of them a key."""
+    with pytest.raises(ConfigError) as refused:
+        check_key_list("older", keys)
+    assert text == str(refused.value)
+
+
+# Keys that are easily guessed
+
+
+@pytest.mark.parametrize(
+    "key",
+    [
+        "my-super-secret-key",
+        "My Super_Secret Key!",
+        b"my-super-secret-key",
+        "secret",
+        "changeme",
+        "your-secret-key-here",
+        "SUPER_SECRET_KEY",
+        "wIDjEesObzp5nonpRHDzSp40aba7STuqC6ZRY",
+    ],
+)
+def test_examples_are_known(key: str | bytes) -> None:
+    """Whoever tries keys begins with those of documentation, however they are spelt."""
+    assert weakness(key) == "is an example that many know"
+
+
+@pytest.mark.parametrize("key", ["0123456789abcde", b"\x00\x01\x02", "\N{EURO SIGN}" * 5, ""])
+def test_short_keys_are_weak(key: str | bytes) -> None:
+    """Bytes count, as they are signed with."""
+    assert weakness(key) == "has fewer than 16 bytes"
+
+
+@pytest.mark.parametrize("key", ["a" * 100, "abcd" * 10, b"\x00\x01" * 50])
+def test_patterns_are_weak(key: str | bytes) -> None:
+    """However long they are."""
+    assert weakness(key) == "has fewer than 5 different characters"
+
+
+@pytest.mark.parametrize(
+    "key",
+    [
+        "0123456789abcdef",
+        "abcde" * 4,
+        secrets.token_hex(32),
+        secrets.token_bytes(32),
+        "not my-super-secret-key",
+    ],
+)
+def test_other_keys_are_not_weak(key: str | bytes) -> None:
+    """Nothing that can be told by looking."""
+    assert weakness(key) is None

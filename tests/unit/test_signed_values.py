@@ -170,3 +170,62 @@ def test_signed_value_of_a_refused_format() -> None:
     """That we wrote it is not enough if its format is not accepted any more."""
     with pytest.raises(RefusedFormat):
         signed_values(writes="json").loads(NAME, signed_values().dumps(NAME, {"a": 1}))
+
+
+# Older keys
+
+OLD, NEW = b"k" * 32, b"n" * 32
+
+
+def rotated(key: bytes = NEW, *fallbacks: bytes) -> SignedValues:
+    """Signs with one key and accepts others."""
+    return SignedValues(key, Serializer(protocol=OWN_PROTOCOL), fallbacks)
+
+
+@pytest.mark.parametrize("fallbacks", [(OLD,), (b"x" * 32, OLD), (OLD, b"x" * 32)])
+def test_value_of_an_older_key_is_read(signed: SignedValues, fallbacks: tuple[bytes, ...]) -> None:
+    """Wherever in the list it is."""
+    assert rotated(NEW, *fallbacks).loads(NAME, signed.dumps(NAME, {"a": 1})) == {"a": 1}
+
+
+def test_older_key_does_not_sign() -> None:
+    """A value is written with the present one."""
+    assert rotated(NEW).dumps(NAME, {"a": 1}) == rotated(NEW, OLD).dumps(NAME, {"a": 1})
+
+
+@pytest.mark.parametrize("kind", forgeries(Path()))
+def test_forged_value_is_refused_with_older_keys_too(crater: Path, kind: str) -> None:
+    """More keys accept nothing that nobody signed, and nothing is unpickled."""
+    with pytest.raises(BadSignature):
+        rotated(NEW, OLD).loads(NAME, forgeries(crater)[kind])
+    assert not crater.exists()
+
+
+def test_value_is_signed_anew(signed: SignedValues) -> None:
+    """It is what the present key would have written."""
+    anew = rotated(NEW, OLD).signed_anew(NAME, signed.dumps(NAME, {"a": 1}))
+    assert rotated(NEW).dumps(NAME, {"a": 1}) == anew
+
+
+def test_value_is_signed_anew_without_reading_it(signed: SignedValues, crater: Path) -> None:
+    """Nothing is unpickled for it."""
+    assert rotated(NEW, OLD).signed_anew(NAME, signed.dumps(NAME, Bomb(crater))) is not None
+    assert not crater.exists()
+
+
+def test_value_of_the_present_key_is_not_signed_anew() -> None:
+    """There is nothing to do."""
+    data = rotated(NEW).dumps(NAME, {"a": 1})
+    assert rotated(NEW, OLD).signed_anew(NAME, data) is None
+
+
+@pytest.mark.parametrize("kind", forgeries(Path()))
+def test_forged_value_is_not_signed_anew(crater: Path, kind: str) -> None:
+    """That would make a forger's value ours."""
+    assert rotated(NEW, OLD).signed_anew(NAME, forgeries(crater)[kind]) is None
+
+
+@pytest.mark.parametrize(("fallbacks", "expected"), [((), False), ((OLD,), True)])
+def test_whether_there_are_older_keys(fallbacks: tuple[bytes, ...], expected: bool) -> None:
+    """Without any, nobody need look for values of theirs."""
+    assert expected is rotated(NEW, *fallbacks).has_fallbacks

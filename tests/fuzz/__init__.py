@@ -1,0 +1,1 @@
+"""Hostile Cookie headers by the million: `make fuzz`."""
