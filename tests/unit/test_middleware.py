@@ -1,0 +1,508 @@
+"""The middleware: which cookies it adds, when it keeps from saving, what it leaves alone."""
+
+from __future__ import annotations
+
+import copy
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+from wsgiref.validate import validator
+
+import pytest
+import webapp2
+import webob
+import webob.exc
+from support.sides import stopped_clock
+from support.stores import DictFactory, make_request
+from support.visits import SECRET, make_app
+
+from webapp2_sessions import SessionHandler, SessionMiddleware, SessionStore, get_store
+
+
+class BaseHandler(webapp2.RequestHandler):
+    """The base handler of webapp2's documentation."""
+
+    def dispatch(self) -> None:
+        self.session_store = get_store(request=self.request)
+        try:
+            webapp2.RequestHandler.dispatch(self)
+        finally:
+            self.session_store.save_sessions(self.response)
+
+    @webapp2.cached_property
+    def session(self) -> Any:
+        return self.session_store.get_session()
+
+
+def app_with(get: Callable[[Any], Any], base: Any = BaseHandler, **config: Any) -> Any:
+    """An application with one page, in the middleware."""
+    app = make_app(**config)
+    app.router.add(("/", type("Page", (base,), {"get": get})))
+    return SessionMiddleware(app)
+
+
+def respond(app: Any, headers: dict[str, str] | None = None) -> Any:
+    """The response of a WSGI application."""
+    return webapp2.Request.blank("/", headers=headers or {}).get_response(app)
+
+
+def headers_of(app: Any, path: str) -> Any:
+    """What a WSGI application calls start_response with, as it comes."""
+    calls: list[Any] = []
+    app(webapp2.Request.blank(path).environ, lambda status, headers: calls.append(headers))
+    return calls[-1]
+
+
+def cookies_of(response: Any) -> list[str]:
+    """The Set-Cookie headers of a response."""
+    return list(response.headers.getall("Set-Cookie"))
+
+
+def names_of(response: Any) -> list[str]:
+    """Names of the cookies that a response sets, in order."""
+    return [cookie.partition("=")[0] for cookie in cookies_of(response)]
+
+
+def stored_backend() -> tuple[dict[str, Any], dict[str, Any]]:
+    """A configuration whose default backend is a stored one, and its records."""
+    records: dict[str, Any] = {}
+    factory = type("Factory", (DictFactory,), {"records": records, "log": []})
+    return {"backends": {"securecookie": factory}}, records
+
+
+def abort(handler: Any) -> None:
+    """A page that changes its session and aborts."""
+    handler.session["n"] = 1
+    handler.abort(403)
+
+
+# Which cookies are added
+
+
+def test_response_that_is_complete_stays_as_it_is() -> None:
+    """Nothing is added, nothing changes its place."""
+
+    def get(handler: Any) -> None:
+        handler.response.set_cookie("first", "1")
+        handler.session["n"] = 1
+        handler.response.headers["X-Last"] = "1"
+
+    wrapped = app_with(get)
+    with stopped_clock():
+        headers = [headers_of(app, "/") for app in (wrapped.app, wrapped)]
+    assert headers[0] == headers[1]
+    assert [name for name, _ in headers[0]].count("Set-Cookie") == 2
+
+
+def test_cookies_of_the_application_are_not_carried() -> None:
+    """What the handler set itself goes with its response, as ever; the session's does not."""
+
+    def get(handler: Any) -> None:
+        handler.response.set_cookie("own", "1")
+        abort(handler)
+
+    assert names_of(respond(app_with(get))) == ["session"]
+
+
+def test_cookie_that_the_error_page_sets_itself_comes_last() -> None:
+    """It wins in the browser."""
+    wrapped = app_with(abort)
+
+    def answer(request: Any, response: Any, error: Any) -> Any:
+        own = webapp2.Response(status=403)
+        own.delete_cookie("session")
+        return own
+
+    wrapped.error_handlers[403] = answer
+    first, last = cookies_of(respond(wrapped))
+    assert "Max-Age=0" in last
+    assert "Max-Age=0" not in first
+
+
+def test_last_save_counts() -> None:
+    """A session that was saved before, and changed since, is sent once and as it is now."""
+
+    def get(handler: Any) -> None:
+        handler.session["n"] = 1
+        handler.session_store.save_sessions(handler.response)
+        handler.session["n"] = 2
+        handler.redirect("/", abort=True)  # copies the first cookie
+
+    wrapped = app_with(get)
+    [cookie] = cookies_of(respond(wrapped))
+    store = SessionStore(make_request(wrapped.app, cookie.partition(";")[0]))
+    assert store.get_session() == {"n": 2}
+
+
+def test_saved_twice_is_sent_once() -> None:
+    """Also on the handler's own response, where the same header would stand twice."""
+
+    def get(handler: Any) -> None:
+        handler.session["n"] = 1
+        handler.session_store.save_sessions(handler.response)
+
+    assert names_of(respond(app_with(get))) == ["session"]
+
+
+def test_cookies_of_one_name_and_two_paths_are_two() -> None:
+    """Stores under several keys, each with cookie arguments of its own."""
+
+    class Admin(SessionStore):
+        def __init__(self, request: Any) -> None:
+            super().__init__(request, config={"cookie_args": {"path": "/admin"}})
+
+    def get(handler: Any) -> None:
+        store = get_store(factory=Admin, key="admin", request=handler.request)
+        store.get_session()["a"] = 1
+        store.save_sessions(handler.response)
+        abort(handler)
+
+    paths = [cookie.rpartition("=")[2] for cookie in cookies_of(respond(app_with(get)))]
+    assert paths == ["/admin", "/"]
+
+
+def test_overwritten_cookie_is_sent_once() -> None:
+    """With cookie_args={"overwrite": True} WebOb writes the other cookies anew."""
+
+    def get(handler: Any) -> None:
+        handler.response.set_cookie("own", "1")
+        handler.session["n"] = 1
+        handler.session_store.save_sessions(handler.response)
+        handler.abort(403)
+
+    wrapped = app_with(get, cookie_args={"overwrite": True, "path": "/"})
+    assert names_of(respond(wrapped)).count("session") == 1
+
+
+def test_session_handler_and_middleware_add_each_cookie_once() -> None:
+    """Both at once."""
+    assert names_of(respond(app_with(abort, SessionHandler))) == ["session"]
+
+
+def test_middleware_may_be_there_twice() -> None:
+    """The inner one does it."""
+    assert names_of(respond(SessionMiddleware(app_with(abort)))) == ["session"]
+
+
+def test_page_that_only_reads_sends_no_cookie() -> None:
+    """And tells caches that it depends on one."""
+
+    def get(handler: Any) -> None:
+        handler.session.get("n")
+        handler.abort(403)
+
+    response = respond(app_with(get))
+    assert (names_of(response), response.headers["Vary"]) == ([], "Cookie")
+
+
+def test_headers_of_the_application_are_not_written_to() -> None:
+    """It may use the same list for each response."""
+    headers = [("Content-Type", "text/plain")]
+
+    def read(handler: Any) -> None:
+        handler.session.get("n")
+
+    inner = app_with(read).app
+
+    def app(environ: Any, start_response: Any) -> Any:
+        inner(environ, lambda *args: None)
+        start_response("200 OK", headers)
+        return []
+
+    assert respond(SessionMiddleware(app)).headers["Vary"] == "Cookie"
+    assert headers == [("Content-Type", "text/plain")]
+
+
+def test_vary_is_merged() -> None:
+    """With what the error page depends on."""
+
+    def get(handler: Any) -> None:
+        handler.session.get("n")
+        handler.abort(403, headers=[("Vary", "Accept")])
+
+    response = respond(app_with(get))
+    assert response.headers.getall("Vary") == ["Accept, Cookie"]
+
+
+def test_handler_that_does_not_save_is_left_alone() -> None:
+    """The middleware saves nothing by itself."""
+
+    def get(handler: Any) -> None:
+        get_store(request=handler.request).get_session()["n"] = 1
+
+    assert names_of(respond(app_with(get, webapp2.RequestHandler))) == []
+
+
+# When nothing is saved
+
+
+def test_failure_after_an_explicit_save() -> None:
+    """What was stored before the failure is reachable, what came after it is not stored."""
+    config, records = stored_backend()
+
+    def get(handler: Any) -> None:
+        handler.session["n"] = 1
+        handler.session_store.save_sessions(handler.response)
+        handler.session["n"] = 2
+        raise ValueError
+
+    response = respond(app_with(get, **config))
+    assert (response.status_int, names_of(response)) == (500, ["session"])
+    assert list(records.values()) == [{"n": 1}]
+
+
+def test_exception_that_the_handler_caught_is_over() -> None:
+    """Only what is being handled while sessions are saved counts."""
+
+    def get(handler: Any) -> None:
+        handler.session["n"] = 1
+        try:
+            raise ValueError
+        except ValueError:
+            handler.session["n"] = 2
+
+    assert names_of(respond(app_with(get))) == ["session"]
+
+
+def test_abort_while_another_exception_is_handled() -> None:
+    """The abort is how the handler ends."""
+
+    def get(handler: Any) -> None:
+        try:
+            raise KeyError
+        except KeyError:
+            abort(handler)
+
+    assert names_of(respond(app_with(get))) == ["session"]
+
+
+def test_caller_may_be_handling_an_exception() -> None:
+    """Somebody's retry runs inside of an "except", which is no failure of the handler."""
+
+    def get(handler: Any) -> None:
+        handler.session["n"] = 1
+
+    wrapped = app_with(get)
+    try:
+        raise ValueError("of the caller")
+    except ValueError:
+        assert names_of(respond(wrapped)) == ["session"]
+
+
+@pytest.mark.parametrize("save_on_error", [False, True])
+def test_what_ends_the_process_saves_nothing(save_on_error: bool) -> None:
+    """It goes on up."""
+    config, records = stored_backend()
+
+    def get(handler: Any) -> None:
+        handler.session["n"] = 1
+        raise SystemExit
+
+    wrapped = app_with(get, **config)
+    wrapped.save_on_error = save_on_error
+    with pytest.raises(SystemExit):
+        respond(wrapped)
+    assert records == {}
+
+
+def test_store_without_a_webob_request_saves() -> None:
+    """A request of a test's own has no environ."""
+    request = make_request()
+    store = SessionStore(request)
+    store.get_session()["a"] = 1
+    store.request = object()
+    response = webapp2.Response()
+    store.save_sessions(response)
+    assert len(cookies_of(response)) == 1
+
+
+def test_error_while_saving_is_an_error() -> None:
+    """As without the middleware."""
+
+    def get(handler: Any) -> None:
+        handler.session["n"] = {1}  # no JSON
+        handler.abort(404)
+
+    assert respond(app_with(get)).status_int == 500
+
+
+# Among other WSGI software
+
+
+def test_wsgi_rules_are_kept() -> None:
+    """By Python's own validator, on both sides."""
+
+    def get(handler: Any) -> None:
+        handler.session["n"] = 1
+        handler.response.text = "body"
+        handler.redirect("/", abort=True)
+
+    wrapped = app_with(get)
+    wrapped.app = validator(wrapped.app)
+    environ = webapp2.Request.blank("/?").environ
+    started: list[Any] = []
+
+    def start_response(status: str, headers: Any, exc_info: Any = None) -> Any:
+        started.append((status, headers))
+        return lambda data: None
+
+    body = validator(wrapped)(environ, start_response)
+    assert b"".join(body)
+    body.close()
+    [(status, headers)] = started
+    assert (status[:3], dict(headers)["Set-Cookie"][:8]) == ("302", "session=")
+
+
+def test_other_applications_pass_through() -> None:
+    """Headers, the body object and what start_response returns are the application's."""
+    headers = [("Content-Type", "text/plain"), ("Set-Cookie", "session=other")]
+    body = iter([b"a", b"b"])
+    written: list[bytes] = []
+
+    def app(environ: Any, start_response: Any) -> Any:
+        start_response("200 OK", headers)(b"written")
+        return body
+
+    def start_response(status: str, received: Any) -> Any:
+        assert received is headers
+        return written.append
+
+    assert SessionMiddleware(app)({}, start_response) is body
+    assert written == [b"written"]
+
+
+def test_start_response_with_an_error() -> None:
+    """An application that starts anew hands on what went wrong, and the cookies are there."""
+    config = make_app()
+
+    def app(environ: Any, start_response: Any) -> Any:
+        request = webapp2.Request(environ)
+        request.app = config
+        response = webapp2.Response()
+        store = get_store(request=request)
+        store.get_session()["n"] = 1
+        store.save_sessions(response)
+        start_response(response.status, response.headerlist)
+        try:
+            raise ValueError
+        except ValueError:
+            start_response("500 Error", [("Content-Type", "text/plain")], sys.exc_info())
+        return [b"error"]
+
+    calls: list[Any] = []
+
+    def start_response(status: str, headers: Any, exc_info: Any = None) -> None:
+        calls.append((status, [name for name, _ in headers].count("Set-Cookie"), bool(exc_info)))
+
+    SessionMiddleware(app)(webapp2.Request.blank("/").environ, start_response)
+    assert calls == [("200 OK", 1, False), ("500 Error", 1, True)]
+
+
+def test_start_response_called_by_a_body() -> None:
+    """A generator that starts the response when its first block is asked for."""
+    inner = app_with(abort).app
+
+    def lazy(environ: Any, start_response: Any) -> Iterator[bytes]:
+        yield from inner(environ, start_response)
+
+    assert names_of(respond(SessionMiddleware(lazy))) == ["session"]
+
+
+def test_middleware_around_may_answer_itself() -> None:
+    """It sees the cookies in the headers that it is given."""
+    wrapped = app_with(abort)
+
+    def outer(environ: Any, start_response: Any) -> Any:
+        response = webob.Request(environ).get_response(wrapped)
+        response.headers["X-Outer"] = str(len(cookies_of(response)))
+        return response(environ, start_response)
+
+    assert respond(outer).headers["X-Outer"] == "1"
+
+
+def test_application_may_have_a_copy_of_the_environ() -> None:
+    """As one that is mounted below a path gets it."""
+    inner = app_with(abort).app
+
+    def mount(environ: Any, start_response: Any) -> Any:
+        return inner(dict(environ), start_response)
+
+    assert names_of(respond(SessionMiddleware(mount))) == ["session"]
+
+
+def test_body_is_closed() -> None:
+    """By the server, through the middleware."""
+    closed: list[bool] = []
+
+    class Body:
+        def __iter__(self) -> Iterator[bytes]:
+            yield b"block"
+
+        def close(self) -> None:
+            closed.append(True)
+
+    def get(handler: Any) -> None:
+        handler.response.app_iter = Body()
+
+    body = app_with(get)(webapp2.Request.blank("/").environ, lambda *args: None)
+    assert list(body) == [b"block"]
+    body.close()
+    assert closed == [True]
+
+
+def test_requests_do_not_know_each_other() -> None:
+    """What one request saved is not sent with another."""
+    pages = iter([abort, lambda handler: handler.abort(404)])
+    wrapped = app_with(lambda handler: next(pages)(handler))
+    assert [names_of(respond(wrapped)) for _ in range(2)] == [["session"], []]
+
+
+# As the application
+
+
+def test_get_response_goes_through_the_middleware() -> None:
+    """As a test of the application uses it, with the arguments of Request.blank()."""
+    response = app_with(abort).get_response("/", headers={"X-Test": "1"})
+    assert (response.status_int, names_of(response)) == (403, ["session"])
+
+
+def test_attributes_are_the_applications() -> None:
+    """What webapp2's tools look for; what is missing is missing."""
+    wrapped = app_with(abort)
+    assert wrapped.router is wrapped.app.router
+    assert wrapped.config is wrapped.app.config
+    with pytest.raises(AttributeError, match="nothing"):
+        _ = wrapped.nothing
+    assert copy.copy(wrapped).app is wrapped.app
+
+
+def test_run_goes_through_the_middleware(tmp_path: Path) -> None:
+    """As a CGI program, where webapp2.WSGIApplication.run() would serve itself alone."""
+    program = (
+        "import webapp2, webapp2_sessions\n"
+        "class Page(webapp2.RequestHandler):\n"
+        "    def get(self):\n"
+        "        store = webapp2_sessions.get_store(request=self.request)\n"
+        "        store.get_session()['n'] = 1\n"
+        "        store.save_sessions(self.response)\n"
+        "        self.abort(403)\n"
+        f"config = {{'webapp2_extras.sessions': {{'secret_key': {SECRET!r}}}}}\n"
+        "app = webapp2.WSGIApplication([('/', Page)], config=config)\n"
+        "webapp2_sessions.SessionMiddleware(app).run()\n"
+    )
+    cgi = {"REQUEST_METHOD": "GET", "PATH_INFO": "/", "SERVER_NAME": "x", "SERVER_PORT": "80"}
+    line = [sys.executable, "-W", "ignore", "-c", program]
+    done = subprocess.run(
+        line,
+        cwd=tmp_path,  # not the checkout, from which Python would import
+        env={**os.environ, **cgi},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=True,
+    )
+    assert done.stdout.startswith("Status: 403 Forbidden")
+    assert done.stdout.count("Set-Cookie: session=") == 1

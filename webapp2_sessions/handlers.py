@@ -1,0 +1,120 @@
+"""The base handler that an application with sessions needs, ready to be derived from."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import webapp2
+
+from webapp2_sessions.endings import carry, set_cookies
+from webapp2_sessions.factories import _default_value
+from webapp2_sessions.session_dict import SessionDict
+from webapp2_sessions.sessions import get_store
+
+__all__ = ["SessionHandler"]
+
+
+class SessionHandler(webapp2.RequestHandler):  # type: ignore[misc] # webapp2 has no types
+    """A request handler with :attr:`session`, saved however the handler ends.
+
+    Cookies reach the response that is sent: ``self.response``, another one that the handler
+    returns, and the one that answers ``abort()``, ``redirect(abort=True)`` and every other
+    ``HTTPException``, whoever makes it. On any other exception nothing is saved; one that the
+    handler's own ``handle_exception()`` answers is dealt with, and counts as none.
+    """
+
+    #: Name of :attr:`session` and its cookie; ``None`` means ``cookie_name`` of the configuration.
+    session_name: str | None = None
+    #: Keyword of the backend, in ``config["backends"]``, of sessions for which none is given.
+    session_backend: str = "securecookie"
+    #: Whether sessions are saved, and cookies sent, when the handler fails by any exception.
+    save_on_error: bool = False
+
+    _session: SessionDict | None = None
+
+    @property
+    def session_store(self) -> Any:
+        """The session store of the request, the same for all who ask ``get_store()``."""
+        return get_store(request=self.request)
+
+    # Not webapp2.cached_property, nor functools' before Python 3.12: these hold one lock for all
+    # requests while a server is asked for the session.
+    @property
+    def session(self) -> SessionDict:
+        """The visitor's session, of :attr:`session_name` and :attr:`session_backend`."""
+        if self._session is None:
+            self._session = self.get_session()
+        return self._session
+
+    def get_session(
+        self,
+        name: str | None = None,
+        max_age: float | None = _default_value,
+        factory: Callable[..., Any] | None = None,
+        backend: str | None = None,
+    ) -> SessionDict:
+        """Return a session of the store; within a request always the same object for a name.
+
+        :param name: name of the session and its cookie; by default :attr:`session_name`.
+        :param max_age: age of the cookie in seconds above which the session counts as expired,
+            ``None`` for no limit; by default ``session_max_age``.
+        :param factory: the session factory; takes precedence over ``backend``.
+        :param backend: keyword of the backend; by default :attr:`session_backend`.
+        :raises ConfigError: the name cannot be sent as a cookie, or ``max_age`` is no number.
+        :raises BackendError: the backend's server failed.
+        """
+        session: SessionDict = self.session_store.get_session(
+            name=name or self.session_name,
+            max_age=max_age,
+            factory=factory,
+            backend=backend or self.session_backend,
+        )
+        return session
+
+    def dispatch(self) -> Any:
+        """Run the handler's method, then save the sessions that it used.
+
+        :raises BackendError: it is not certain that a session was stored.
+        """
+        response = self.response  # this one is sent, also if the method sets another one
+        try:
+            returned = super().dispatch()
+        except Exception as error:
+            is_answer = isinstance(error, webapp2.HTTPException)
+            if is_answer and self._is_sent_as_it_is(error):
+                self._save(response, error)
+                raise
+            if not (is_answer or self.save_on_error):
+                raise
+            returned = self._answer_to(error, response)
+        # Not in the "except": SessionMiddleware saves nothing while an exception is handled.
+        self._save(response, returned)
+        return returned
+
+    def _is_sent_as_it_is(self, error: Exception) -> bool:
+        """Whether webapp2 will send an HTTPException itself, and ask nobody for a response."""
+        app, code = self.request.app, getattr(error, "code", None)
+        is_webapp2s = type(app).handle_exception is webapp2.WSGIApplication.handle_exception
+        return is_webapp2s and code is not None and not app.error_handlers.get(code)
+
+    def _answer_to(self, error: Exception, response: Any) -> Any:
+        """Return the response to an exception that is being handled, ``None`` for the handler's.
+
+        As ``webapp2.WSGIApplication`` makes it when the exception comes to it. There it would be
+        too late for cookies.
+        """
+        app = self.request.app
+        try:
+            return app.handle_exception(self.request, response, error)
+        except webapp2.HTTPException as other:
+            return other
+        except Exception as other:
+            return app._internal_error(other)
+
+    def _save(self, response: Any, sent: Any) -> None:
+        """Save the sessions to the handler's response; ``sent`` goes out, unless it is ``None``."""
+        before = set_cookies(response)
+        self.session_store.save_sessions(response)
+        if sent is not response:
+            carry(before, response, sent)
