@@ -10,6 +10,8 @@ from webapp2_sessions.errors import (
     SessionTooLarge,
     UnstorableValue,
 )
+from webapp2_sessions.handlers import SessionHandler
+from webapp2_sessions.middleware import SessionMiddleware
 from webapp2_sessions.securecookie import SecureCookieSerializer
 from webapp2_sessions.sessions import (
     BaseSessionFactory,
@@ -34,6 +36,8 @@ __all__ = [
     "SessionConflict",
     "SessionDict",
     "SessionError",
+    "SessionHandler",
+    "SessionMiddleware",
     "SessionStore",
     "SessionTooLarge",
     "StoredSessionFactory",

@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping
 from typing import Any
 
 import webapp2
 
 from webapp2_sessions.config import CONFIG_KEY, SessionConfig, default_config
+from webapp2_sessions.config_checks import NEW_SECRET, weak_keys
 
 __all__ = ["active_config", "backend_config", "load_config", "response_class_of"]
+
+logger = logging.getLogger(__name__)
+
+#: Key of an application's registry, under which the warnings are that were logged already.
+_WARNED = "webapp2_sessions.warned"
 
 
 def response_class_of(app: Any) -> Any:
@@ -25,10 +32,27 @@ def load_config(app: Any, key: str, values: Mapping[str, Any] | None) -> dict[st
     """
     config = app.config.load_config(key, default_values=default_config)
     if values:
-        return SessionConfig({**config, **values}, response_class_of(app))
-    if not isinstance(config, SessionConfig):
+        config = SessionConfig({**config, **values}, response_class_of(app))
+        _warn_of_weak_keys(app, config)
+    elif not isinstance(config, SessionConfig):
         config = app.config[key] = SessionConfig(config, response_class_of(app))
+        _warn_of_weak_keys(app, config)
     return config
+
+
+def _warn_of_weak_keys(app: Any, config: Mapping[str, Any]) -> None:
+    """Log, once in an application, that keys are easily guessed; never the keys."""
+    weak = ", ".join(weak_keys(config))
+    warned: dict[str, object] = getattr(app, "registry", {}).setdefault(_WARNED, {})
+    mine = object()
+    # setdefault() lets one of several threads through.
+    if weak and warned.setdefault(weak, mine) is mine:
+        logger.warning(
+            "config['webapp2_extras.sessions']: %s; who guesses a key can sign in as anybody. Make "
+            "a good one with %s",
+            weak,
+            NEW_SECRET,
+        )
 
 
 def active_config() -> Mapping[str, Any]:

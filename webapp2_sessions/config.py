@@ -7,8 +7,9 @@ from typing import Any
 
 import webob
 
-from webapp2_sessions import cookies
+from webapp2_sessions import cookie_rules
 from webapp2_sessions.config_checks import CHECKS
+from webapp2_sessions.errors import ConfigError
 
 __all__ = [
     "CONFIG_KEY",
@@ -35,6 +36,9 @@ UPSTREAM_MODULES = {
 #: Default values. An application may change them before its configuration is first used.
 default_config: dict[str, Any] = {
     "secret_key": None,
+    "secret_key_fallbacks": (),
+    "digest": "sha1",
+    "digest_fallbacks": (),
     "cookie_name": "session",
     "session_max_age": None,
     "cookie_args": {
@@ -46,10 +50,15 @@ default_config: dict[str, Any] = {
     },
     "backends": {
         "securecookie": "webapp2_sessions.sessions.SecureCookieSessionFactory",
+        "encryptedcookie": "webapp2_sessions.encryption.EncryptedCookieSessionFactory",
         "datastore": "webapp2_sessions.sessions_ndb.DatastoreSessionFactory",
         "memcache": "webapp2_sessions.sessions_memcache.MemcacheSessionFactory",
     },
     "max_cookie_size": 4093,
+    "on_oversize": "warn",
+    "on_damaged_cookie": "ignore",
+    "change_detection": "flag",
+    "max_flashes": None,
     "vary": True,
     "refresh_after": None,
     "absolute_max_age": None,
@@ -97,10 +106,16 @@ class SessionConfig(dict[str, Any]):
         super().__init__({**default_config, **values})
         for key, check in CHECKS.items():
             check(key, self[key])
-        cookies.check_arguments(self["cookie_args"], response_class)
+        cookie_rules.check_arguments(self["cookie_args"], response_class)
+        cookie_rules.check_name(self["cookie_name"], self["cookie_args"])
         self["cookie_args"] = dict(self["cookie_args"])
         backends = {**default_config["backends"], **self["backends"]}
         self["backends"] = {keyword: _named(backend) for keyword, backend in backends.items()}
+        if self["on_oversize"] not in ("warn", "raise", *self["backends"]):
+            raise ConfigError(
+                "on_oversize",
+                f"must be 'warn', 'raise' or a keyword of 'backends', not {self['on_oversize']!r}",
+            )
         self["memcache"] = memcache_settings(self)
         self["datastore"] = datastore_settings(self)
 

@@ -10,14 +10,16 @@ import threading
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from webapp2_sessions import cookies
+from webapp2_sessions import cookie_rules
 from webapp2_sessions.errors import ConfigError
+from webapp2_sessions.keys import DIGESTS, check_key_list, weakness
 
-__all__ = ["CHECKS", "check_max_age"]
+__all__ = ["CHECKS", "NEW_SECRET", "check_max_age", "weak_keys"]
 
 Check = Callable[[str, object], object]
 
-_NEW_SECRET = "python -c 'import secrets; print(secrets.token_hex(32))'"
+#: The command that makes a good key.
+NEW_SECRET = "python -c 'import secrets; print(secrets.token_hex(32))'"
 
 
 def check_max_age(key: str, value: object) -> None:
@@ -47,8 +49,22 @@ def _check_secret(key: str, value: object) -> None:
         raise ConfigError(
             key,
             "is missing or empty in config['webapp2_extras.sessions']; make one with "
-            f"{_NEW_SECRET} and keep it out of the source code",
+            f"{NEW_SECRET} and keep it out of the source code",
         )
+
+
+def _check_older_secrets(key: str, value: object) -> None:
+    check_key_list(key, value)
+    for index, each in enumerate(value):  # type: ignore[arg-type, var-annotated] # is a list
+        _check_secret(f"{key}[{index}]", each)
+
+
+def weak_keys(config: Mapping[str, Any]) -> list[str]:
+    """Return what is wrong with each key of a checked configuration that is easily guessed."""
+    keys = {"secret_key": config["secret_key"]}
+    for index, each in enumerate(config["secret_key_fallbacks"]):
+        keys[f"secret_key_fallbacks[{index}]"] = each
+    return [f"{name} {problem}" for name, key in keys.items() if (problem := weakness(key))]
 
 
 def _is_unicode(text: str) -> bool:
@@ -58,7 +74,7 @@ def _is_unicode(text: str) -> bool:
 
 def _check_cookie_name(key: str, value: object) -> None:
     try:
-        cookies.check_name(value)
+        cookie_rules.check_name(value)
     except ConfigError as error:
         raise ConfigError(key, str(error)) from None
 
@@ -78,6 +94,11 @@ def _check_backends(key: str, value: object) -> None:
 def _check_size(key: str, value: object) -> None:
     if value is not None and (type(value) is not int or value <= 0):
         raise _wrong_value(key, value, "a positive number of bytes or None")
+
+
+def _check_count(key: str, value: object) -> None:
+    if value is not None and (type(value) is not int or value <= 0):
+        raise _wrong_value(key, value, "a positive whole number or None")
 
 
 def _check_bool(key: str, value: object) -> None:
@@ -145,10 +166,16 @@ def _one_of(*allowed: str | None) -> Check:
     return check
 
 
-def _check_formats(key: str, value: object) -> None:
-    formats = value if isinstance(value, (list, tuple)) else None
-    if formats is None or not all(each in ("pickle", "json") for each in formats):
-        raise _wrong_value(key, value, "a list of 'pickle' and 'json'")
+def _list_of(*allowed: str) -> Check:
+    """A check for a list of choices."""
+
+    def check(key: str, value: object) -> None:
+        chosen = value if isinstance(value, (list, tuple)) else None
+        if chosen is None or not all(each in allowed for each in chosen):
+            *others, last = map(repr, allowed)
+            raise _wrong_value(key, value, f"a list of {', '.join(others)} and {last}")
+
+    return check
 
 
 def _check_seconds(key: str, value: object) -> None:
@@ -172,16 +199,23 @@ def _section(checks: Mapping[str, Check]) -> Check:
 #: The check of each key; it raises a :class:`ConfigError` for a wrong value.
 CHECKS: dict[str, Check] = {
     "secret_key": _check_secret,
+    "secret_key_fallbacks": _check_older_secrets,
+    "digest": _one_of(*DIGESTS),
+    "digest_fallbacks": _list_of(*DIGESTS),
     "cookie_name": _check_cookie_name,
     "session_max_age": check_max_age,
     "cookie_args": _mapping,
     "backends": _check_backends,
     "max_cookie_size": _check_size,
+    "on_oversize": _check_text,
+    "on_damaged_cookie": _one_of("ignore", "expire"),
+    "change_detection": _one_of("flag", "content"),
+    "max_flashes": _check_count,
     "vary": _check_bool,
     "refresh_after": _check_seconds,
     "absolute_max_age": _check_seconds,
     "serializer": _one_of("pickle", "json"),
-    "serializer_fallbacks": _check_formats,
+    "serializer_fallbacks": _list_of("pickle", "json"),
     "on_conflict": _one_of("overwrite", "merge"),
     "on_backend_error": _one_of("raise", "degrade"),
     "memcache": _section(

@@ -1,26 +1,28 @@
-"""Cookies on the wire: reading a Cookie header, writing Set-Cookie, what may be sent at all."""
+"""Cookies on the wire: reading a Cookie header, writing Set-Cookie."""
 
 from __future__ import annotations
 
-import functools
 import json
 import logging
 import re
+import time
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-import webob
 from webob.cookies import RequestCookies
 from webob.headers import ResponseHeaders
 
-from webapp2_sessions.errors import ConfigError
+from webapp2_sessions.cookie_rules import is_name, set_cookie
+from webapp2_sessions.errors import ExpiredCookie
 from webapp2_sessions.sizes import as_text, largest_keys
 
 __all__ = [
-    "check_arguments",
-    "check_name",
+    "OWN_MAX_AGE",
+    "check_own_age",
     "expire",
+    "is_set",
     "read_values",
+    "size_of",
     "unquote",
     "vary_on_cookie",
     "write",
@@ -28,12 +30,8 @@ __all__ = [
 
 logger = logging.getLogger(__name__)
 
-#: RFC 6265 section 4.1.1: a cookie's name is a token.
-_TOKEN = re.compile(r"[A-Za-z0-9!#$%&'*+\-.^_`|~]+")
-#: WebOb refuses these as names, since old parsers take them for attributes.
-_ATTRIBUTES = frozenset(
-    ("comment", "domain", "expires", "httponly", "max-age", "path", "samesite", "secure")
-)
+#: Where a session's cookie holds how many seconds it lives, where that is its own affair.
+OWN_MAX_AGE = "__max_age__"
 
 # The grammar by which webob.cookies reads a Cookie header, written so that a name without "="
 # is stepped over as a whole: WebOb's own pattern tries it again from each of its characters,
@@ -46,96 +44,6 @@ _VALUE = (
 )
 _COOKIE = re.compile(rf"([{_NAME_CHAR}=][{_NAME_CHAR}]*)(?:\s*=\s*({_VALUE}))?", re.ASCII)
 _ESCAPED = re.compile(rb"\\([0-3][0-7][0-7]|.)")
-
-#: What each argument of set_cookie() may be, for error messages.
-_ALLOWED = {
-    "max_age": "a number of seconds, a timedelta or None",
-    "domain": "text or None",
-    "path": "text or None",
-    "secure": "True, False or None",
-    "httponly": "True, False or None",
-    "samesite": "'strict', 'lax', 'none' (with secure) or None",
-    "comment": "text or None",
-    "overwrite": "True or False",
-}
-
-
-def check_name(name: object) -> None:
-    """Refuse a cookie name that cannot be sent.
-
-    :raises ConfigError: it is no text or no token by RFC 6265, begins with ``$``, or is the name
-        of a cookie attribute.
-    """
-    text = name.decode("latin-1") if isinstance(name, bytes) else name
-    if not isinstance(text, str):
-        raise ConfigError("cookie name", f"must be text, not {type(name).__name__}")
-    if not _is_name(text):
-        raise ConfigError(
-            "cookie name",
-            f"{text!r} cannot be sent; allowed are ASCII letters, digits and !#$%&'*+-.^_`|~, "
-            "not beginning with $, and not the name of a cookie attribute such as 'path'",
-        )
-
-
-def _is_name(text: str) -> bool:
-    return bool(_TOKEN.fullmatch(text)) and text[0] != "$" and text.lower() not in _ATTRIBUTES
-
-
-def check_arguments(
-    args: Mapping[str, Any], response_class: Any = webob.Response, key: str = "cookie_args"
-) -> None:
-    """Refuse cookie arguments with which no cookie can be sent.
-
-    They are tried on an empty response, so that whatever its ``set_cookie()`` takes is allowed
-    and nothing else.
-
-    :param args: keyword arguments for ``set_cookie()``.
-    :param response_class: the class of the responses that will be sent.
-    :param key: how to name the arguments in the error.
-    :raises ConfigError: naming the argument, its type and what is allowed.
-    """
-    try:
-        _rehearse_cached(response_class, frozenset(args.items()))
-    except Exception:
-        # Either a value cannot be hashed, which is fine, or the arguments are wrong.
-        _explain(dict(args), response_class, key)
-
-
-@functools.lru_cache(maxsize=256)
-def _rehearse_cached(response_class: Any, items: frozenset[tuple[str, Any]]) -> None:
-    _rehearse(response_class, dict(items))
-
-
-def _rehearse(response_class: Any, args: Mapping[str, Any]) -> None:
-    set_cookie = getattr(response_class, "set_cookie", None)
-    if set_cookie is None:
-        return  # whatever it is, cookies reach it in another way
-    if set_cookie is webob.Response.set_cookie:
-        response_class = webob.Response
-    try:
-        response = response_class()
-    except Exception:
-        return  # a response of the application's own that cannot be made just like this
-    response.set_cookie("name", "value", **args)
-
-
-def _explain(args: dict[str, Any], response_class: Any, key: str) -> None:
-    """Raise a :class:`ConfigError` for the argument at fault, if there is one."""
-    try:
-        _rehearse(response_class, args)
-    except Exception as together:
-        for name, value in args.items():
-            # "secure" goes along, because samesite="none" is allowed only with it.
-            tried = {each: args[each] for each in ("secure", name) if each in args}
-            try:
-                _rehearse(response_class, tried)
-            except Exception as error:
-                allowed = _ALLOWED.get(str(name))
-                hint = f"allowed: {allowed}" if allowed else f"known are {', '.join(_ALLOWED)}"
-                raise ConfigError(
-                    f"{key}[{name!r}]", f"{type(value).__name__} is refused ({error}); {hint}"
-                ) from error
-        raise ConfigError(key, f"refused together ({together})") from together
 
 
 def read_values(request: Any, name: str | bytes) -> list[str]:
@@ -154,7 +62,7 @@ def read_values(request: Any, name: str | bytes) -> list[str]:
     if isinstance(name, bytes):
         name = name.decode("latin-1")
     header = request.environ.get("HTTP_COOKIE", "")
-    if not isinstance(name, str) or name not in header or not _is_name(name):
+    if not isinstance(name, str) or name not in header or not is_name(name):
         return []
     found = [value for value in _values(header, name) if value]
     found.reverse()
@@ -197,7 +105,7 @@ def write(
     :param args: keyword arguments for ``set_cookie()``.
     :param limit: the largest Set-Cookie header in bytes, ``None`` for no limit.
     """
-    response.set_cookie(name, value, **args)
+    set_cookie(response, name, value, args)
     if limit is None:
         return
     size = len(name) + 1 + len(value)
@@ -221,7 +129,33 @@ def expire(response: Any, name: str, args: Mapping[str, Any]) -> None:
     :param args: the arguments with which it was set; one of another path or domain is another
         cookie to a browser, and one that is not ``secure`` cannot replace one that is.
     """
-    response.set_cookie(name, "", **{**args, "max_age": 0, "expires": None, "overwrite": False})
+    kept = {argument: value for argument, value in args.items() if argument != "expires"}
+    set_cookie(response, name, b"", {**kept, "max_age": 0})
+
+
+def is_set(response: Any, name: str | bytes) -> bool:
+    """Whether a response of WebOb sets a cookie of that name, or has it expire."""
+    headers = getattr(response, "headers", None)
+    if not isinstance(headers, ResponseHeaders):
+        return False
+    text = name.decode("latin-1") if isinstance(name, bytes) else name
+    return any(header.startswith(f"{text}=") for header in headers.getall("Set-Cookie"))
+
+
+def size_of(response_class: Any, name: str, value: bytes, args: Mapping[str, Any]) -> int:
+    """Return the bytes that a Set-Cookie header will have."""
+    response = response_class()
+    set_cookie(response, name, value, args)
+    return len(response.headerlist[-1][1])
+
+
+def check_own_age(max_age: object, signed_at: int | None) -> None:
+    """Refuse a cookie that is older than it says itself, by :data:`OWN_MAX_AGE`.
+
+    :raises ExpiredCookie: it is, or what it says is no age.
+    """
+    if type(max_age) is not int or signed_at is None or signed_at + max_age < int(time.time()):
+        raise ExpiredCookie("it is older than its session may be")
 
 
 def vary_on_cookie(response: Any) -> None:

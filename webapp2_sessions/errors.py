@@ -69,14 +69,14 @@ class MissingDependency(SessionError, ImportError):
     #: The extra to install, e.g. ``"memcache"``.
     extra: str
 
-    def __init__(self, library: str, extra: str) -> None:
-        super().__init__(library, extra)
+    def __init__(self, library: str, extra: str, backend: str | None = None) -> None:
+        super().__init__(library, extra, backend or extra)
         self.extra = extra
 
     def __str__(self) -> str:
-        library, extra = self.args
+        library, extra, backend = self.args
         return (
-            f"{library} is not installed; the {extra} backend needs it: "
+            f"{library} is not installed; the {backend} backend needs it: "
             f"pip install 'webapp2_sessions[{extra}]'"
         )
 
@@ -86,11 +86,11 @@ class InvalidCookie(SessionError):
 
 
 class MalformedCookie(InvalidCookie):
-    """The value does not consist of payload, timestamp and signature."""
+    """The value is neither payload, timestamp and signature nor, for encrypted ones, a token."""
 
 
 class BadSignature(InvalidCookie):
-    """The signature does not fit name, payload and timestamp."""
+    """The signature does not fit name, payload and timestamp, by no accepted key."""
 
 
 class ExpiredCookie(InvalidCookie):

@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import re
 import string
 import time
 from typing import Any
 
-from webapp2_sessions import cookies
+from webapp2_sessions import cookie_rules, cookies
+from webapp2_sessions.changes import Snapshot
 from webapp2_sessions.session_dict import SessionDict
 
 __all__ = [
     "BaseSessionFactory",
     "CustomBackendSessionFactory",
-    "SecureCookieSessionFactory",
 ]
 
 #: Stands for "not given" where ``None`` has a meaning.
@@ -25,6 +26,8 @@ _ALPHABET = (string.digits + string.ascii_letters).encode("ascii")
 _TO_ALPHABET = bytes(_ALPHABET[byte % len(_ALPHABET)] for byte in range(256))
 #: ... after the bytes are left out that would make the first characters more likely.
 _UNEVEN = bytes(range(256 - 256 % len(_ALPHABET), 256))
+
+logger = logging.getLogger(__name__)
 
 #: Where a cookie holds the time at which its session began, in Unix seconds; only there where the
 #: configuration has an ``absolute_max_age``.
@@ -59,6 +62,12 @@ class BaseSessionFactory:
     _max_age: float | None = _default_value
     #: When the session began, in Unix seconds; ``None`` if that is not known or not asked for.
     _began: int | None = None
+    #: When the session's cookie was signed, in Unix seconds; ``None`` if that is not known.
+    _signed_at: int | None = None
+    #: Seconds for which this session lives, where ``set_max_age()`` has said so.
+    own_max_age: int | None = None
+    #: What the session held when it was loaded; ``None`` unless somebody wants to know.
+    _snapshot: Snapshot | None = None
 
     def __init__(self, name: str, session_store: Any) -> None:
         self.name = name
@@ -78,78 +87,102 @@ class BaseSessionFactory:
         """Write the session if it was modified, and set its cookie on the response."""
         raise NotImplementedError()
 
+    @property
+    def max_flashes(self) -> int | None:
+        """How many flash messages nobody has read are kept under a key; ``None`` for all."""
+        limit: int | None = self.session_store.config.get("max_flashes")
+        return limit
+
     def _open_cookie(self, max_age: float | None) -> dict[Any, Any] | None:
         """Return what the session's cookie holds, ``None`` if it opens no session any more."""
-        data = self.session_store.get_secure_cookie(self.name, max_age=max_age)
+        self._max_age = max_age
+        data, self._signed_at = self._read_cookie(max_age)
         if not isinstance(data, dict):
             return None  # also what is signed and no session: a list of the application's own
-        began = data.pop(_BEGAN, None) if _BEGAN in data else None
+        self.own_max_age = data.pop(cookies.OWN_MAX_AGE, None)
+        began = data.pop(_BEGAN, None)
         limit = self.session_store.config.get("absolute_max_age")
         if limit is not None:
-            if type(began) is not int:  # from before there was a limit
-                began = self._cookie_signed_at(max_age)
-            if time.time() - began > limit:
+            # A session from before there was a limit counts from its last signing.
+            self._began = began if type(began) is int else self._signed_at
+            if self._began is not None and time.time() - self._began > limit:
+                self._began = self.own_max_age = None
                 return None
-            self._began = began
         return data
 
     def _set_cookie(self, response: Any, data: dict[Any, Any]) -> None:
         """Set the session's cookie."""
+        data, args = self._sealed(data)
+        cookie_rules.check_prefix(self.name, args)
+        self._write_cookie(response, data, args)
+
+    def _own_serializer(self) -> Any:
+        """Return what reads and writes the cookie, ``None`` for the store's serializer."""
+        return None
+
+    def _read_cookie(self, max_age: float | None) -> tuple[Any, int | None]:
+        """Return what a valid cookie of the request holds and when it was signed, else ``None``."""
+        open_cookie = getattr(self.session_store, "open_session_cookie", None)
+        if open_cookie is None:  # a store of the application's own
+            return self.session_store.get_secure_cookie(self.name, max_age=max_age), None
+        return open_cookie(self.name, max_age)  # type: ignore[no-any-return]
+
+    def _write_cookie(self, response: Any, data: dict[Any, Any], args: dict[str, Any]) -> None:
+        self.session_store.save_secure_cookie(response, self.name, data, **args)
+
+    def _sealed(self, data: dict[Any, Any]) -> tuple[dict[Any, Any], dict[str, Any]]:
+        """Return what a cookie with this data holds, and its arguments."""
+        args = self.session_args
         if self.session_store.config.get("absolute_max_age") is not None:
             if self._began is None:
                 self._began = int(time.time())
             data = {**data, _BEGAN: self._began}
-        self.session_store.save_secure_cookie(response, self.name, data, **self.session_args)
+        if self.own_max_age is not None:
+            data = {**data, cookies.OWN_MAX_AGE: self.own_max_age}
+            args = {**args, "max_age": self.own_max_age}
+        return data, args
+
+    def forget_past(self) -> None:
+        """Forget what is known of the session that came with the request: it was destroyed."""
+        self._began = self.own_max_age = self._signed_at = self._snapshot = None
 
     def _is_to_be_renewed(self) -> bool:
         """Whether a session that was not modified is due for a new cookie."""
         refresh_after = self.session_store.config.get("refresh_after")
-        if refresh_after is None or self.session is None or self.session.new:
+        if refresh_after is None or self._signed_at is None:
             return False
-        age = time.time() - self._cookie_signed_at(self._max_age)
-        return bool(age >= refresh_after)
+        return bool(time.time() - self._signed_at >= refresh_after)
 
-    def _cookie_signed_at(self, max_age: float | None) -> int:
-        """When the session's cookie was signed; now, if a store of another kind cannot tell."""
-        cookie_signed_at = getattr(self.session_store, "cookie_signed_at", None)
-        signed_at = cookie_signed_at and cookie_signed_at(self.name, max_age)
-        return int(time.time()) if signed_at is None else signed_at
+    def _watch(self, session: SessionDict, **codec: Any) -> SessionDict:
+        """Remember what a session holds at first, if somebody wants to know at the end."""
+        store = self.session_store
+        if store.config.get("change_detection") == "content" or _is_debugged(store):
+            self._snapshot = Snapshot(session, **codec)
+        return session
+
+    def _is_to_be_written(self, session: SessionDict) -> bool:
+        """Whether a session was modified, in the way that the configuration understands it."""
+        snapshot = self._snapshot
+        if snapshot is None or session.forced:
+            return session.modified
+        if self.session_store.config.get("change_detection") == "content":
+            return snapshot.differs(session)
+        if not session.modified:
+            self._report_lost(snapshot.changed_keys(session))
+        return session.modified
+
+    def _report_lost(self, keys: list[Any]) -> None:
+        if keys:
+            logger.warning(
+                "The session %r is not saved, although it was changed inside %s: assign the value "
+                "again, call session.changed(), or configure change_detection='content'",
+                self.name,
+                ", ".join(repr(str(key)[:40]) for key in keys),
+            )
 
 
-class SecureCookieSessionFactory(BaseSessionFactory):
-    """Keeps the whole session in a signed cookie: readable by the visitor, not changeable.
-
-    Values come back as JSON holds them: tuples as lists, keys as text. Browsers drop cookies of
-    more than about 4 kB.
-    """
-
-    can_destroy = True
-
-    def get_session(self, max_age: float | None = _default_value) -> SessionDict:
-        """Return the session from the cookie, a new one if there is no valid cookie."""
-        if self.session is None:
-            self._max_age = max_age
-            data = self._open_cookie(max_age)
-            self.session = SessionDict(self, data=data, new=data is None)
-        return self.session
-
-    def save_session(self, response: Any) -> None:
-        """Set the session's cookie if the session was modified or is due for a new one.
-
-        :raises TypeError: JSON cannot represent a value.
-        """
-        session = self.session
-        if session is None:
-            return
-        if session.modified:
-            self._set_cookie(response, dict(session))
-        elif session.destroyed:
-            cookies.expire(response, self.name, self.session_args)
-        elif self._is_to_be_renewed():
-            # From the cookie, since a change inside a value is not saved.
-            data = self._open_cookie(self._max_age)
-            if data is not None:
-                self._set_cookie(response, data)
+def _is_debugged(store: Any) -> bool:
+    return bool(getattr(getattr(getattr(store, "request", None), "app", None), "debug", False))
 
 
 class CustomBackendSessionFactory(BaseSessionFactory):
@@ -168,7 +201,6 @@ class CustomBackendSessionFactory(BaseSessionFactory):
     def get_session(self, max_age: float | None = _default_value) -> SessionDict:
         """Return the session of the id in the cookie, a new one if there is none."""
         if self.session is None:
-            self._max_age = max_age
             data = self._open_cookie(max_age)
             sid = None if data is None else data.get("_sid")
             self.session = self._get_by_sid(sid if isinstance(sid, str) else None)

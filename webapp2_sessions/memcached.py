@@ -77,7 +77,7 @@ def session_memcached(config: Mapping[str, Any], purpose: str) -> SessionMemcach
         raise ConfigError("secret_key", "is missing, and values in memcached are signed with it")
     settings = memcache_settings(config)
     return _session_memcached(
-        secret_key,
+        (secret_key, *config.get("secret_key_fallbacks", ())),
         purpose,
         nodes_of(settings),
         settings["key_prefix"],
@@ -87,14 +87,14 @@ def session_memcached(config: Mapping[str, Any], purpose: str) -> SessionMemcach
 
 @functools.lru_cache(maxsize=64)
 def _session_memcached(
-    secret_key: str | bytes,
+    secret_keys: tuple[str | bytes, ...],
     purpose: str,
     nodes: Nodes,
     key_prefix: str,
     serializer: Serializer,
 ) -> SessionMemcached:
-    key = derive_key(secret_key, f"memcached:{purpose}")
-    return SessionMemcached(nodes, key_prefix, SignedValues(key, serializer))
+    key, *fallbacks = (derive_key(each, f"memcached:{purpose}") for each in secret_keys)
+    return SessionMemcached(nodes, key_prefix, SignedValues(key, serializer, fallbacks))
 
 
 class SessionMemcached:
@@ -190,6 +190,18 @@ class SessionMemcached:
         :raises BackendError: it cannot be told.
         """
         return self._nodes.node_of(key).call("get", key + _ENDED) is not None
+
+    def sign_anew(self, key: bytes, seconds: int) -> None:
+        """Replace an older key's signature of what is stored; nothing else of it changes.
+
+        :raises BackendError: the server failed.
+        """
+        if not self._values.has_fallbacks:
+            return
+        data, token = self.gets(key)
+        anew = None if data is None else self._values.signed_anew(key, data)
+        if anew is not None and token is not None:
+            self.cas(key, anew, token, seconds)  # if not, another request has just written it
 
     def tell(self, key: bytes, data: bytes, seconds: int) -> None:
         """Send ``data`` without waiting for an answer, also to a server that is silent."""

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import binascii
+import copy
 import hmac
 import json
 import logging
 import time
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from webapp2_sessions import cookies
@@ -18,7 +20,7 @@ from webapp2_sessions.errors import (
     MalformedCookie,
     UndecodableCookie,
 )
-from webapp2_sessions.keys import secret_bytes
+from webapp2_sessions.keys import DIGESTS, check_key_list, secret_bytes
 
 __all__ = ["SecureCookieSerializer"]
 
@@ -32,19 +34,45 @@ class SecureCookieSerializer:
     """Signs cookie values and checks signed ones.
 
     A value is ``payload|timestamp|signature``: base64 of ASCII JSON, integer Unix seconds, and
-    the hexadecimal HMAC-SHA1 of ``name|payload|timestamp``. The signature keeps the visitor from
+    the hexadecimal HMAC of ``name|payload|timestamp``. The signature keeps the visitor from
     changing the data or taking it to a cookie of another name; it does not hide the data.
 
     :param secret_key: the key of the HMAC; text is encoded as UTF-8.
-    :raises ConfigError: it is ``None`` or empty.
-    :raises TypeError: it is neither text nor bytes.
+    :param fallbacks: older keys, which are accepted and never sign.
+    :param digest: the hash function of the HMAC: ``"sha1"``, ``"sha256"`` or ``"sha512"``.
+    :param digest_fallbacks: older hash functions, which are accepted and never sign.
+    :raises ConfigError: a key is ``None`` or empty, or there is no such hash function.
+    :raises TypeError: ``secret_key`` is neither text nor bytes.
     """
 
-    def __init__(self, secret_key: str | bytes) -> None:
+    # Here as well, because a subclass may set no more than ``secret_key``.
+    #: Older keys, as bytes.
+    fallbacks: tuple[bytes, ...] = ()
+    #: The hash function of the HMAC.
+    digest: str = "sha1"
+    #: Older hash functions.
+    digest_fallbacks: tuple[str, ...] = ()
+
+    def __init__(
+        self,
+        secret_key: str | bytes,
+        fallbacks: Sequence[str | bytes] = (),
+        digest: str = "sha1",
+        digest_fallbacks: Sequence[str] = (),
+    ) -> None:
         if not secret_key:
             raise ConfigError("secret_key", "must not be None or empty")
         #: The key of the HMAC, as bytes.
         self.secret_key = secret_bytes(secret_key)
+        if fallbacks:
+            check_key_list("fallbacks", fallbacks)
+            self.fallbacks = tuple(map(secret_bytes, fallbacks))
+        if digest != "sha1":
+            _check_digests("digest", (digest,))
+            self.digest = digest
+        if digest_fallbacks:
+            _check_digests("digest_fallbacks", digest_fallbacks)
+            self.digest_fallbacks = tuple(digest_fallbacks)
 
     def serialize(self, name: str | bytes, value: Any) -> bytes:
         """Return the signed value, ASCII bytes, of a cookie.
@@ -53,9 +81,7 @@ class SecureCookieSerializer:
         :param value: anything that JSON can represent.
         :raises TypeError: JSON cannot represent the value.
         """
-        timestamp = str(self._get_timestamp()).encode("ascii")
-        payload = self._encode(value)
-        return b"|".join((payload, timestamp, self._get_signature(_utf8(name), payload, timestamp)))
+        return self._seal(_utf8(name), self._encode(value))
 
     def deserialize(
         self, name: str | bytes, value: str | bytes | None, max_age: float | None = None
@@ -89,13 +115,7 @@ class SecureCookieSerializer:
         :raises ExpiredCookie: it is older than ``max_age``.
         :raises UndecodableCookie: the signature fits and the contents cannot be decoded.
         """
-        parts = _unquote(_utf8(value)).split(b"|")
-        if len(parts) != 3:
-            raise MalformedCookie("it is no signed value")
-        payload, timestamp, signature = parts
-        expected = self._get_signature(_utf8(name), payload, timestamp)
-        if not hmac.compare_digest(signature, expected):
-            raise BadSignature("its signature does not fit")
+        payload, timestamp = self._open(_utf8(name), _unquote(_utf8(value)))
         if max_age is not None:
             self._check_age(timestamp, max_age)
         try:
@@ -111,11 +131,57 @@ class SecureCookieSerializer:
 
         :returns: ``None`` if the value does not tell; without a ``max_age`` it is accepted then.
         """
-        parts = _unquote(_utf8(value)).split(b"|")
         try:
-            return int(parts[1])
+            return int(self._timestamp_of(_unquote(_utf8(value))))
         except (IndexError, ValueError):
             return None
+
+    def check_age(self, value: str | bytes, max_age: float) -> None:
+        """Refuse an accepted value that is older than ``max_age`` seconds.
+
+        :raises ExpiredCookie: it is.
+        :raises UndecodableCookie: it does not tell its age.
+        """
+        try:
+            timestamp = self._timestamp_of(_unquote(_utf8(value)))
+        except (IndexError, ValueError):
+            timestamp = b""
+        self._check_age(timestamp, max_age)
+
+    def _seal(self, name: bytes, payload: bytes) -> bytes:
+        """Return the value of a cookie that holds ``payload`` from now on."""
+        timestamp = str(self._get_timestamp()).encode("ascii")
+        return b"|".join((payload, timestamp, self._get_signature(name, payload, timestamp)))
+
+    def _open(self, name: bytes, value: bytes) -> tuple[bytes, bytes]:
+        """Return payload and timestamp of a value that is ours, whatever they hold.
+
+        :raises MalformedCookie: it does not look like a value of ours.
+        :raises BadSignature: nobody with one of our keys made it.
+        """
+        parts = value.split(b"|")
+        if len(parts) != 3:
+            raise MalformedCookie("it is no signed value")
+        payload, timestamp, signature = parts
+        if not hmac.compare_digest(signature, self._get_signature(name, payload, timestamp)):
+            for former in self._formers():
+                if hmac.compare_digest(signature, former._get_signature(name, payload, timestamp)):
+                    break
+            else:
+                raise BadSignature("its signature does not fit")
+        return payload, timestamp
+
+    def _formers(self) -> Iterator[SecureCookieSerializer]:
+        """Serializers as this one, each with another of the accepted pairs of key and digest."""
+        for secret_key in (self.secret_key, *self.fallbacks):
+            for digest in (self.digest, *self.digest_fallbacks):
+                if (secret_key, digest) != (self.secret_key, self.digest):
+                    former = copy.copy(self)
+                    former.secret_key, former.digest = secret_key, digest
+                    yield former
+
+    def _timestamp_of(self, value: bytes) -> bytes:
+        return value.split(b"|")[1]
 
     def _check_age(self, timestamp: bytes, max_age: float) -> None:
         try:
@@ -137,7 +203,14 @@ class SecureCookieSerializer:
         return int(time.time())
 
     def _get_signature(self, *parts: bytes) -> bytes:
-        return hmac.digest(self.secret_key, b"|".join(parts), "sha1").hex().encode("ascii")
+        return hmac.digest(self.secret_key, b"|".join(parts), self.digest).hex().encode("ascii")
+
+
+def _check_digests(key: str, digests: object) -> None:
+    # A single name is a sequence too, of letters.
+    known = isinstance(digests, (list, tuple)) and all(each in DIGESTS for each in digests)
+    if not known:
+        raise ConfigError(key, f"known are {', '.join(map(repr, DIGESTS))}")
 
 
 def _utf8(value: str | bytes) -> bytes:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from webapp2_sessions.errors import ConfigError
+
 __all__ = ["SessionDict"]
 
 #: Where flash messages are kept unless the caller names another key.
@@ -38,6 +40,10 @@ class SessionDict(dict[Any, Any]):
     degraded = False
     #: True after :meth:`destroy`.
     destroyed = False
+    #: True after :meth:`regenerate_id`, until the session is saved.
+    regenerates = False
+    #: True after :meth:`changed`: the session is written even if its data is what was loaded.
+    forced = False
 
     #: Keys of flash messages that this request used, besides the usual one.
     flash_keys: frozenset[str] = frozenset()
@@ -115,6 +121,42 @@ class SessionDict(dict[Any, Any]):
         self._changed()
         return result
 
+    def changed(self) -> None:
+        """Have the session written, for instance after a change inside a value.
+
+        Unlike ``modified = True`` it is written with ``change_detection='content'`` as well, and
+        its cookie signed anew, whether or not its data is what was loaded.
+        """
+        self.modified = True
+        self.forced = True
+
+    def regenerate_id(self) -> None:
+        """Give the session a new id; the data stays, and the old id leads nowhere any more.
+
+        Call it when the visitor signs in or out: an id that somebody else may have planted or
+        seen before is of no use to them then (session fixation). A session that is kept in a
+        cookie alone has no id; it is only signed anew.
+        """
+        self.regenerates = True
+        self.changed()
+
+    def set_max_age(self, seconds: float | None) -> None:
+        """Let this session live longer or shorter than others, e.g. "remember me".
+
+        It is kept with the session and counts from each write: the browser keeps the cookie for
+        so long, and ``session_max_age`` and the ``max_age`` of ``get_session()`` do not apply.
+
+        :param seconds: whole seconds are kept; ``None`` makes it a session like others again.
+        :raises ConfigError: it is neither a positive number nor ``None``.
+        """
+        if seconds is not None and not _is_positive(seconds):
+            raise ConfigError(
+                "set_max_age()",
+                f"must be a positive number of seconds or None, not {type(seconds).__name__}",
+            )
+        self.container.own_max_age = None if seconds is None else max(1, int(seconds))
+        self.changed()
+
     def destroy(self) -> None:
         """Empty the session and end it: nothing of it is left where it is stored.
 
@@ -126,33 +168,63 @@ class SessionDict(dict[Any, Any]):
         is saved empty.
         """
         dict.clear(self)
-        self.modified = not getattr(self.container, "can_destroy", False)
-        self.new = not self.modified
+        can_destroy = getattr(self.container, "can_destroy", False)
+        self.modified = not can_destroy
+        self.new = can_destroy
         self.destroyed = True
+        self.regenerates = self.forced = False
+        if can_destroy:
+            self.container.forget_past()
 
-    def get_flashes(self, key: str = _FLASH) -> list[Any]:
+    def get_flashes(self, key: str = _FLASH, *, level: str | None = None) -> list[Any]:
         """Return and remove the flash messages.
 
         :param key: where they are kept in the session.
+        :param level: only the messages of this level; the others stay.
         :returns: a list of ``(value, level)``, as tuples from server-side backends and as lists
             from cookies; empty where there are none, and then nothing is modified.
         """
         self._use_flash_key(key)
-        return self.pop(key, [])  # type: ignore[no-any-return]
+        if level is None:
+            return self.pop(key, [])  # type: ignore[no-any-return]
+        found = self.peek_flashes(key, level=level)
+        if found:
+            left = [message for message in self[key] if message[1] != level]
+            if left:
+                self[key] = left
+            else:
+                del self[key]
+        return found
+
+    def peek_flashes(self, key: str = _FLASH, *, level: str | None = None) -> list[Any]:
+        """Return the flash messages and leave them where they are; arguments are as above."""
+        messages = self.get(key, ())
+        return [message for message in messages if level is None or message[1] == level]
 
     def add_flash(self, value: Any, level: str | None = None, key: str = _FLASH) -> None:
         """Add a message that is shown once, by the next :meth:`get_flashes`.
+
+        With ``max_flashes`` in the configuration the oldest messages that nobody has read go.
 
         :param value: the message; for cookie sessions anything that JSON can represent.
         :param level: a category of the application's own, e.g. ``"error"``.
         :param key: where the messages are kept in the session.
         """
         self._use_flash_key(key)
-        self.setdefault(key, []).append((value, level))
+        messages = self.setdefault(key, [])
+        messages.append((value, level))
+        limit = getattr(self.container, "max_flashes", None)
+        if limit is not None:
+            del messages[:-limit]
 
     def _use_flash_key(self, key: str) -> None:
         if key != _FLASH and key not in self.flash_keys:
             self.flash_keys = self.flash_keys | {key}
+
+
+def _is_positive(seconds: object) -> bool:
+    is_number = isinstance(seconds, (int, float)) and not isinstance(seconds, bool)
+    return is_number and 0 < seconds < 2**31  # type: ignore[operator] # what browsers take
 
 
 def _same_items(before: dict[Any, Any], after: dict[Any, Any]) -> bool:

@@ -8,17 +8,19 @@ from typing import Any
 
 import webapp2
 
-from webapp2_sessions import cookies
+from webapp2_sessions import cookie_rules, cookies
 from webapp2_sessions.app_config import load_config, response_class_of
 from webapp2_sessions.config import CONFIG_KEY, UPSTREAM_MODULES, default_config
 from webapp2_sessions.config_checks import check_max_age
+from webapp2_sessions.cookie_sessions import SecureCookieSessionFactory
+from webapp2_sessions.endings import save_through
 from webapp2_sessions.errors import MissingDependency, UnknownBackend
 from webapp2_sessions.factories import (
     BaseSessionFactory,
     CustomBackendSessionFactory,
-    SecureCookieSessionFactory,
     _default_value,
 )
+from webapp2_sessions.received_cookies import ReceivedCookies
 from webapp2_sessions.securecookie import SecureCookieSerializer
 from webapp2_sessions.session_dict import SessionDict
 from webapp2_sessions.stored_sessions import StoredSessionFactory
@@ -64,6 +66,9 @@ class SessionStore:
     #: The factories of the sessions that were opened, by session name.
     sessions: dict[str, Any]
 
+    #: The request's cookies, once one has been read.
+    _cookies: ReceivedCookies | None = None
+
     def __init__(self, request: Any, config: Mapping[str, Any] | None = None) -> None:
         self.request = request
         self.config = load_config(request.app, self.config_key, config)
@@ -72,7 +77,12 @@ class SessionStore:
     @webapp2.cached_property  # type: ignore[untyped-decorator] # webapp2 has no types
     def serializer(self) -> SecureCookieSerializer:
         """Signs and checks the cookies."""
-        return SecureCookieSerializer(self.config["secret_key"])
+        return SecureCookieSerializer(
+            self.config["secret_key"],
+            self.config.get("secret_key_fallbacks", ()),
+            self.config.get("digest", "sha1"),
+            self.config.get("digest_fallbacks", ()),
+        )
 
     def get_backend(self, name: str) -> Any:
         """Return the session factory of a backend keyword, importing it if needed.
@@ -119,7 +129,7 @@ class SessionStore:
         if name not in self.sessions:
             container = factory(name, self)
             if isinstance(container, _SET_A_COOKIE):
-                cookies.check_name(name)
+                cookie_rules.check_name(name, container.session_args)
             self.sessions[name] = container
         return self.sessions[name]
 
@@ -139,24 +149,29 @@ class SessionStore:
         :param max_age: age in seconds above which it counts as expired, ``None`` for no limit;
             by default ``session_max_age``.
         """
-        max_age = self._max_age(max_age)
-        for value in cookies.read_values(self.request, name):
-            data = self.serializer.deserialize(name, value, max_age=max_age)
-            if data is not None:
-                return data
-        return None
+        return self._received().accepted(self.serializer, name, self._max_age(max_age))[0]
 
-    def cookie_signed_at(self, name: str, max_age: float | None = _default_value) -> int | None:
-        """Return when the cookie that :meth:`get_secure_cookie` returns was signed.
+    def open_session_cookie(
+        self, name: str, max_age: float | None, serializer: Any = None
+    ) -> tuple[Any, int | None]:
+        """Return what a session's cookie holds and when it was signed, in Unix seconds.
 
-        :returns: Unix seconds; ``None`` if there is no valid cookie.
+        As :meth:`get_secure_cookie`; a session that has a lifetime of its own, by
+        ``session.set_max_age()``, goes by that.
+
+        :param serializer: checks the cookie; by default the store's.
+        :returns: ``None`` twice if there is no valid one. The time is ``None`` if it is unknown.
         """
-        max_age = self._max_age(max_age)
-        for value in cookies.read_values(self.request, name):
-            if self.serializer.deserialize(name, value, max_age=max_age) is not None:
-                signed_at: int | None = self.serializer.signed_at(value)
-                return signed_at
-        return None
+        if serializer is None:
+            if type(self).get_secure_cookie is not SessionStore.get_secure_cookie:
+                return self.get_secure_cookie(name, max_age=max_age), None
+            serializer = self.serializer
+        return self._received().accepted(serializer, name, self._max_age(max_age), own_ages=True)
+
+    def _received(self) -> ReceivedCookies:
+        if self._cookies is None:  # also in a subclass that does without our __init__
+            self._cookies = ReceivedCookies(self.request)
+        return self._cookies
 
     def set_secure_cookie(self, name: str, value: dict[Any, Any], **kwargs: Any) -> None:
         """Update the session of that name, a cookie session if it is not open yet.
@@ -175,7 +190,8 @@ class SessionStore:
         if kwargs:
             args = {**container.session_args, **kwargs}
             response_class = response_class_of(getattr(self.request, "app", None))
-            cookies.check_arguments(args, response_class, "set_secure_cookie()")
+            cookie_rules.check_arguments(args, response_class, "set_secure_cookie()")
+            cookie_rules.check_prefix(name, args)
         container.get_session().update(value)
         container.session_args.update(kwargs)
 
@@ -186,6 +202,9 @@ class SessionStore:
         :raises TypeError: JSON cannot represent a value of a cookie session.
         :raises BackendError: it is not certain that a session was stored.
         """
+        save_through(self.request, self._save_all, response)
+
+    def _save_all(self, response: Any) -> None:
         saved = 0
         while saved < len(self.sessions):  # a factory may open sessions while it saves
             for container in list(self.sessions.values())[saved:]:
@@ -193,6 +212,16 @@ class SessionStore:
                 saved += 1
         if saved and self.config.get("vary"):
             cookies.vary_on_cookie(response)
+        if self.config.get("on_damaged_cookie") == "expire":
+            self._expire_damaged(response)
+
+    def _expire_damaged(self, response: Any) -> None:
+        """Have the browser forget the cookies that were not accepted and are not replaced."""
+        for name in self._received().damaged:
+            if not cookies.is_set(response, name):
+                container = self.sessions.get(name)
+                args = self.config["cookie_args"] if container is None else container.session_args
+                cookies.expire(response, name, args)
 
     def save_secure_cookie(self, response: Any, name: str, value: Any, **kwargs: Any) -> None:
         """Set a signed cookie on the response.

@@ -40,7 +40,12 @@ class MemcacheSessionFactory(StoredSessionFactory):
 
     def _touch(self, sid: str, lifetime: float | None) -> bool:
         memcached = self._memcached()
-        return bool(memcached.call("touch", memcached.key(sid), expiry(lifetime)))
+        key = memcached.key(sid)
+        if not memcached.call("touch", key, expiry(lifetime)):
+            return False
+        # A session that is only read would be lost when the older key is taken out.
+        memcached.sign_anew(key, expiry(lifetime))
+        return True
 
     def _read_version(self, sid: str) -> Version | None:
         memcached = self._memcached()

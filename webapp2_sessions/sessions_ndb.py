@@ -143,9 +143,9 @@ class DatastoreSessionFactory(StoredSessionFactory):
         data, version = records.run_versioned(model, sid, lambda: model.get_by_sid(sid))
         if data is None:
             return None
-        return Version(version, self._snapshot(data, records, "get_by_sid"))
+        return Version(version, self._copy_of(data, records, "get_by_sid"))
 
-    def _snapshot(self, data: Any, records: Records, method: str) -> Callable[[], Any]:
+    def _copy_of(self, data: Any, records: Records, method: str) -> Callable[[], Any]:
         """Return what makes the data anew that a method of the model has read or written."""
         owner = next(cls for cls in self.session_model.__mro__ if method in vars(cls))
         if owner is Session and records.again is not None:
@@ -164,7 +164,7 @@ class DatastoreSessionFactory(StoredSessionFactory):
             )
         except VersionConflict:
             return None
-        return Version(version, self._snapshot(data, records, "_put"))
+        return Version(version, self._copy_of(data, records, "_put"))
 
     def _place(self) -> tuple[str, str]:
         return "datastore", service_address()

@@ -6,7 +6,7 @@ import logging
 import time
 from typing import Any
 
-from webapp2_sessions import cookies
+from webapp2_sessions import cookie_rules, cookies
 from webapp2_sessions.errors import (
     BackendError,
     SessionConflict,
@@ -106,9 +106,9 @@ class StoredSessionFactory(CustomBackendSessionFactory):
                 return self._degraded(error, SessionDict(self, new=True))
             if isinstance(data, dict):
                 self._is_stored = True
-                return SessionDict(self, data=data)
+                return self._watch(SessionDict(self, data=data))
         self.sid = self._get_new_sid()
-        return SessionDict(self, new=True)
+        return self._watch(SessionDict(self, new=True))
 
     def _load(self, sid: str) -> Any:
         if self._merger is None:
@@ -141,28 +141,69 @@ class StoredSessionFactory(CustomBackendSessionFactory):
         try:
             if session.degraded:
                 return
-            if session.modified:
-                self._store(response, session)
-            elif self._is_to_be_renewed():
-                self._renew(response)
+            if self._is_to_be_written(session):
+                self._save(response, session)
+            elif self._is_stored and self._is_to_be_renewed() and self.keep():
+                self._set_cookie(response, {"_sid": self.sid})
         except BackendError as error:
             self._degraded(error, session)
 
-    def _store(self, response: Any, session: SessionDict) -> None:
-        cookies.check_arguments(self.session_args, type(response), "session_args")
+    def _save(self, response: Any, session: SessionDict) -> None:
+        cookie_rules.check_arguments(self.session_args, type(response), "session_args")
+        cookie_rules.check_prefix(self.name, self.session_args)
+        if self.store(session):
+            self._set_cookie(response, {"_sid": self.sid})
+
+    def store(self, session: SessionDict) -> bool:
+        """Store a session; whether there is still one to store.
+
+        :raises BackendError: it is not certain that the session is stored.
+        """
         if self.sid is None:  # the application set self.session itself
             self.sid = self._get_new_sid()
-        if self._write_or_merge(self.sid, session) is False:
+        if session.regenerates and self._is_stored:
+            is_there = self._regenerate(session, self.sid)
+        else:
+            is_there = self._write_or_merge(self.sid, session) is not False
+        if not is_there:
             logger.info("The session %r was destroyed by another request meanwhile", self.name)
-            return
-        self._is_stored = True
-        self._set_cookie(response, {"_sid": self.sid})
+            return False
+        self._is_stored, session.regenerates = True, False
+        return True
+
+    def keep(self) -> bool:
+        """Keep the stored session as it is for another lifetime; whether there is one."""
+        return self.sid is not None and self._touch(self.sid, self._lifetime())
+
+    def discard(self) -> None:
+        """Delete the stored session, if there is one; a new one would have another id."""
+        if self._is_stored and self.sid is not None:
+            self._delete(self.sid)
+        self._is_stored = False
+        self.sid = self._get_new_sid()
+        self._merger = self._new_merger()
 
     def _write_or_merge(self, sid: str, session: SessionDict) -> bool | None:
         """Store the session; ``False`` if there is none to store any more."""
         if self._merger is None:
             return self._write(sid, dict(session), self._lifetime())
         return self._merge(self._merger, session)
+
+    def _regenerate(self, session: SessionDict, old: str) -> bool:
+        """Store the session under a new id, and end the old one; whether it was still there.
+
+        In this order nothing is lost if the server fails in between. Of several requests that
+        end one session the first one has it; the others' copies are removed again.
+        """
+        if self._merger is not None and not self._merge(self._merger, session):
+            return False
+        self._is_stored, self.sid = False, self._get_new_sid()
+        self._merger = self._new_merger()
+        self._write_or_merge(self.sid, session)
+        if self._delete(old) is False:
+            self._delete(self.sid)
+            return False
+        return True
 
     def _merge(self, merger: Merger, session: SessionDict) -> bool:
         """Store what this request changed; whether there is still a session to change."""
@@ -184,18 +225,10 @@ class StoredSessionFactory(CustomBackendSessionFactory):
         """The backend's keyword and its server's address, for errors."""
         return type(self).__name__, "its store"
 
-    def _renew(self, response: Any) -> None:
-        if self.sid is not None and self._touch(self.sid, self._lifetime()):
-            self._set_cookie(response, {"_sid": self.sid})
-
     def _end(self, response: Any, session: SessionDict) -> None:
         """Delete the stored session; what the handler has set since is a new one."""
-        if self._is_stored and self.sid is not None:
-            self._delete(self.sid)
-            self._is_stored = False
+        self.discard()
         session.destroyed = session.degraded = False
-        self.sid = self._get_new_sid()
-        self._merger = self._new_merger()
         if not session.modified:
             cookies.expire(response, self.name, self.session_args)
 
@@ -230,9 +263,11 @@ class StoredSessionFactory(CustomBackendSessionFactory):
         """
         config = self.session_store.config
         ages = [config.get("session_max_age")]
-        if self._max_age is not _default_value:
+        if self.own_max_age is not None:
+            ages = [self.own_max_age]
+        elif self._max_age is not _default_value:
             ages.append(self._max_age)
-        limits = [_seconds(self.session_args.get("max_age"))]
+        limits = [_seconds(self.session_args.get("max_age"))] if self.own_max_age is None else []
         if None not in ages:
             limits.append(max(ages))
         absolute = config.get("absolute_max_age")

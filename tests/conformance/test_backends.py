@@ -43,6 +43,16 @@ class Backend:
         self._config = config
 
     @property
+    def is_stored(self) -> bool:
+        """Whether the data is on a server, where it can be deleted."""
+        return not self.is_cookie or "on_oversize" in self._config
+
+    @property
+    def detects_content(self) -> bool:
+        """Whether it compares with what was loaded."""
+        return self._config.get("change_detection") == "content"
+
+    @property
     def configured_keys(self) -> list[str]:
         """The keys of the configuration that it needs."""
         return list(self._config)
@@ -51,6 +61,11 @@ class Backend:
     def is_ours(self) -> bool:
         """Whether it can destroy and renew; a backend of upstream's kind knows nothing of it."""
         return self.keyword != "custom"
+
+    @property
+    def is_cookie(self) -> bool:
+        """Whether the cookie holds the data itself, and no id."""
+        return self.keyword in ("securecookie", "encryptedcookie")
 
     @property
     def merges(self) -> bool:
@@ -72,6 +87,10 @@ class Backend:
 
 def _securecookie(request: pytest.FixtureRequest) -> Backend:
     return Backend("securecookie", False)
+
+
+def _encryptedcookie(request: pytest.FixtureRequest) -> Backend:
+    return Backend("encryptedcookie", False)
 
 
 def _custom(request: pytest.FixtureRequest) -> Backend:
@@ -111,6 +130,19 @@ def _nodes(request: pytest.FixtureRequest) -> Backend:
     return Backend("memcache", True, memcache=settings)
 
 
+def _spill(request: pytest.FixtureRequest, keyword: str = "securecookie") -> Backend:
+    """Sessions in cookies that are all too large."""
+    server = request.getfixturevalue("memcached")
+    settings = {"servers": [server.address], "key_prefix": f"contract{next(_numbers)}:"}
+    spill = {"on_oversize": "memcache", "max_cookie_size": 1}
+    return Backend(keyword, False, memcache=settings, **spill)
+
+
+def _encrypted_spill(request: pytest.FixtureRequest) -> Backend:
+    """The same, with an encrypted cookie."""
+    return _spill(request, "encryptedcookie")
+
+
 Maker = Callable[[pytest.FixtureRequest], Backend]
 
 
@@ -128,8 +160,14 @@ _LIFETIMES = {"refresh_after": 3600, "absolute_max_age": 30 * 24 * 3600}
 BACKENDS: dict[str, Maker] = {
     "securecookie": _securecookie,
     "securecookie-lifetimes": _with(_securecookie, **_LIFETIMES),
+    "encryptedcookie": _encryptedcookie,
+    "encryptedcookie-lifetimes": _with(_encryptedcookie, **_LIFETIMES),
     "custom": _custom,
+    "securecookie-content": _with(_securecookie, change_detection="content"),
+    "spill": _spill,
+    "encrypted-spill": _encrypted_spill,
     "memcache": _memcache,
+    "memcache-content": _with(_memcache, change_detection="content"),
     "memcache-nodes": _nodes,
     "memcache-merge": _with(_memcache, on_conflict="merge"),
     "memcache-json": _with(_memcache, serializer="json"),
@@ -200,12 +238,31 @@ def test_modified_saves_a_change_inside_a_value(visitor: Visitor) -> None:
     assert visitor.read() == {"cart": [1, 2]}
 
 
-def test_change_inside_a_value_is_not_saved_by_itself(visitor: Visitor) -> None:
-    """Nobody notices it."""
+def test_change_inside_a_value(visitor: Visitor, backend: Backend) -> None:
+    """Nobody notices it, unless the data is compared with what was loaded."""
     visitor.write({"cart": [1]})
     with visitor.visit() as session:
         session["cart"].append(2)
-    assert visitor.read() == {"cart": [1]}
+    assert visitor.read() == {"cart": [1, 2] if backend.detects_content else [1]}
+
+
+def test_changed_saves_a_change_inside_a_value(visitor: Visitor) -> None:
+    """``session.changed()`` is the way to save it everywhere."""
+    visitor.write({"cart": [1]})
+    with visitor.visit() as session:
+        session["cart"].append(2)
+        session.changed()
+    assert visitor.read() == {"cart": [1, 2]}
+
+
+def test_change_that_was_undone(visitor: Visitor, backend: Backend) -> None:
+    """It is written as upstream does, or not at all where the data is compared."""
+    visitor.write({"user": [5, 1], "x": 1})
+    with visitor.visit() as session:
+        session["user"] = session.pop("user")
+        session["x"] = 1
+    assert (visitor.set_cookies == []) is backend.detects_content
+    assert visitor.read() == {"user": [5, 1], "x": 1}
 
 
 def test_emptied_session_is_a_session(visitor: Visitor) -> None:
@@ -230,6 +287,31 @@ def test_flashes_are_shown_once(visitor: Visitor, backend: Backend) -> None:
     with visitor.visit() as session:
         assert session.get_flashes() == []
         assert session.get_flashes("_other") == [kind(("other", None))]
+
+
+def test_messages_of_a_level(visitor: Visitor, backend: Backend) -> None:
+    """They can be looked at, and taken without the others."""
+    kind = tuple if backend.keeps_types else list
+    with visitor.visit() as session:
+        for number, level in enumerate(("info", "error", "info")):
+            session.add_flash(number, level)
+    with visitor.visit() as session:
+        assert session.peek_flashes(level="error") == [kind((1, "error"))]
+    assert visitor.set_cookies == []
+    with visitor.visit() as session:
+        assert session.get_flashes(level="info") == [kind((0, "info")), kind((2, "info"))]
+    with visitor.visit() as session:
+        assert session.get_flashes() == [kind((1, "error"))]
+
+
+def test_backlog_of_messages(backend: Backend) -> None:
+    """Of messages that nobody reads the newest are kept, where that is configured."""
+    visitor = backend.visitor(backend.app(max_flashes=2))
+    for number in range(4):
+        with visitor.visit() as session:
+            session.add_flash(number)
+    with visitor.visit() as session:
+        assert [message[0] for message in session.get_flashes()] == [2, 3]
 
 
 def test_python_types_come_back_from_stores(visitor: Visitor, backend: Backend) -> None:
@@ -297,6 +379,16 @@ def test_hostile_cookie_gives_a_new_session(visitor: Visitor, value: str) -> Non
     assert visitor.read() == {"a": 1}
 
 
+def test_damaged_cookie_expires(backend: Backend) -> None:
+    """Where that is configured the browser is told to forget it."""
+    visitor = backend.visitor(backend.app(on_damaged_cookie="expire"))
+    visitor.cookies["session"] = "e30=|1|x"
+    assert visitor.read() == {}
+    assert ["Max-Age=0" in header for header in visitor.set_cookies] == [True]
+    assert visitor.read() == {}
+    assert visitor.set_cookies == []
+
+
 def test_cookie_of_another_secret_gives_a_new_session(backend: Backend) -> None:
     """Whoever does not have the key cannot make a session."""
     visitor = backend.visitor(backend.app(secret_key="another"))
@@ -307,14 +399,15 @@ def test_cookie_of_another_secret_gives_a_new_session(backend: Backend) -> None:
 
 @pytest.mark.usefixtures("clock")
 def test_saving_twice_sends_two_cookies(visitor: Visitor, backend: Backend) -> None:
-    """As upstream does; within a second they are the same."""
+    """As upstream does; within a second they are the same, unless encryption makes them differ."""
     store = SessionStore(visitor.request())
     store.get_session(backend=backend.keyword)["a"] = 1
     response = webapp2.Response()
     store.save_sessions(response)
     store.save_sessions(response)
     headers = response.headers.getall("Set-Cookie")
-    assert (len(headers), len(set(headers))) == (2, 1)
+    different = 2 if backend.keyword == "encryptedcookie" else 1
+    assert (len(headers), len(set(headers))) == (2, different)
 
 
 @pytest.fixture
@@ -367,7 +460,7 @@ def test_id_stays_the_same(visitor: Visitor, backend: Backend) -> None:
     """The stored session keeps its id from visit to visit; an unknown id is not adopted."""
     sid = visitor.write({"a": 1})
     assert visitor.write({"b": 2}) == sid
-    if backend.keyword == "securecookie":
+    if backend.is_cookie:
         assert sid is None
         return
     stranger = backend.visitor(visitor.app)
@@ -400,7 +493,7 @@ def test_large_session(visitor: Visitor, backend: Backend) -> None:
     visitor.write(data)
     assert visitor.read() == data
     header = visitor.cookies["session"]
-    assert (len(header) > 100_000) is not backend.keeps_types
+    assert (len(header) > 100_000) is not backend.is_stored
 
 
 def test_store_with_a_configuration_of_its_own(visitor: Visitor, backend: Backend) -> None:
@@ -435,7 +528,7 @@ def test_destroyed_session_is_gone(visitor: Visitor, backend: Backend) -> None:
     if backend.is_ours:
         assert visitor.cookies == {}
     visitor.cookies = former
-    assert visitor.read() == ({"a": 1} if backend.keyword == "securecookie" else {})
+    assert visitor.read() == ({} if backend.is_stored else {"a": 1})
 
 
 def test_cookie_is_expired_as_it_was_set(backend: Backend) -> None:
@@ -459,7 +552,7 @@ def test_what_is_set_after_destroying_is_a_new_session(visitor: Visitor, backend
         session.destroy()
         session["b"] = 2
     assert visitor.read() == {"b": 2}
-    if backend.keyword != "securecookie" and backend.is_ours:
+    if backend.is_ours and not backend.is_cookie:
         assert session.container.sid != sid
 
 
@@ -481,11 +574,136 @@ def test_destroyed_session_stays_destroyed(backend: Backend) -> None:
         session.destroy()
     response = webapp2.Response()
     store.save_sessions(response)
-    stays = backend.is_ours and backend.keyword != "securecookie"
+    stays = backend.is_ours and backend.is_stored
     assert (response.headers.getall("Set-Cookie") == []) is stays
     visitor.cookies = former
     if stays:
         assert visitor.read() == {}
+
+
+# A new id
+
+
+def test_new_id(visitor: Visitor, backend: Backend) -> None:
+    """The data stays, and whoever kept the old cookie finds nothing where there is a store."""
+    sid = visitor.write({"a": 1})
+    former = dict(visitor.cookies)
+    with visitor.visit() as session:
+        session.regenerate_id()
+        session["b"] = 2
+    assert visitor.read() == {"a": 1, "b": 2}
+    if not backend.is_ours:
+        return
+    assert backend.is_cookie or session.container.sid != sid
+    visitor.cookies = former
+    assert visitor.read() == ({} if backend.is_stored else {"a": 1})
+
+
+def test_new_id_of_a_new_session(visitor: Visitor) -> None:
+    """It has one anyway."""
+    with visitor.visit() as session:
+        session.regenerate_id()
+        session["a"] = 1
+    assert visitor.read() == {"a": 1}
+
+
+def test_new_id_without_a_change(visitor: Visitor) -> None:
+    """Signing in need not store anything else."""
+    visitor.write({"a": 1})
+    with visitor.visit() as session:
+        session.regenerate_id()
+    assert len(visitor.set_cookies) == 1
+    assert visitor.read() == {"a": 1}
+
+
+def test_new_id_while_another_request_saves(backend: Backend) -> None:
+    """The other one writes nothing under the old id, and sends no cookie."""
+    visitor = backend.visitor()
+    visitor.write({"a": 1})
+    former = dict(visitor.cookies)
+    store = SessionStore(visitor.request())
+    store.get_session(backend=backend.keyword)["b"] = 2
+    with visitor.visit() as session:
+        session.regenerate_id()
+    response = webapp2.Response()
+    store.save_sessions(response)
+    if backend.is_ours and backend.is_stored:
+        assert response.headers.getall("Set-Cookie") == []
+        assert visitor.read() == {"a": 1}
+        visitor.cookies = former
+        assert visitor.read() == {}
+
+
+def test_two_requests_want_a_new_id(backend: Backend) -> None:
+    """One of them has it, and nothing is left of the old id or of the other's copy."""
+    visitor = backend.visitor()
+    visitor.write({"a": 1})
+    former = dict(visitor.cookies)
+    stores = [SessionStore(visitor.request()) for _ in range(2)]
+    for store in stores:
+        store.get_session(backend=backend.keyword).regenerate_id()
+    sent = []
+    for store in stores:
+        response = webapp2.Response()
+        store.save_sessions(response)
+        sent.append(len(response.headers.getall("Set-Cookie")))
+        visitor.take(response)
+    assert visitor.read() == {"a": 1}
+    if backend.is_ours and backend.is_stored:
+        assert sent == [1, 0]
+        visitor.cookies = former
+        assert visitor.read() == {}
+
+
+# Ages of their own
+
+
+def test_age_of_its_own(clock: Clock, backend: Backend) -> None:
+    """A session that is remembered outlives others, survives later writes, and ends in time."""
+    if not backend.is_ours:
+        return
+    visitor = backend.visitor(backend.app(session_max_age=60))
+    with visitor.visit() as session:
+        session["a"] = 1
+        session.set_max_age(1000)
+    assert "; Max-Age=1000; " in visitor.set_cookies[0]
+    clock.advance(900)
+    assert visitor.read() == {"a": 1}
+    visitor.write({"b": 2})
+    assert "; Max-Age=1000; " in visitor.set_cookies[0]
+    clock.advance(1000)
+    assert visitor.read() == {"a": 1, "b": 2}
+    clock.advance(1)
+    assert visitor.read() == {}
+
+
+def test_shorter_age_of_its_own(clock: Clock, backend: Backend) -> None:
+    """A session may end sooner than others as well."""
+    if not backend.is_ours:
+        return
+    visitor = backend.visitor(backend.app(session_max_age=60))
+    with visitor.visit() as session:
+        session["a"] = 1
+        session.set_max_age(10)
+    clock.advance(10)
+    assert visitor.read(max_age=None) == {"a": 1}
+    clock.advance(1)
+    assert visitor.read(max_age=None) == {}
+
+
+def test_age_of_its_own_is_taken_back(clock: Clock, backend: Backend) -> None:
+    """From then on the session is like others."""
+    if not backend.is_ours:
+        return
+    visitor = backend.visitor(backend.app(session_max_age=60))
+    with visitor.visit() as session:
+        session["a"] = 1
+        session.set_max_age(1000)
+    with visitor.visit() as session:
+        session.set_max_age(None)
+    assert "Max-Age" not in visitor.set_cookies[0]
+    clock.advance(61)
+    assert visitor.read() == {}
 
 
 # Lifetimes
@@ -562,7 +780,8 @@ import webapp2
 import webapp2_sessions
 from webapp2_sessions import SessionStore
 
-app = webapp2.WSGIApplication(config={{"webapp2_extras.sessions": {{"secret_key": "x"}}}})
+values = {{"secret_key": "a secret that is only used by tests"}}
+app = webapp2.WSGIApplication(config={{"webapp2_extras.sessions": values}})
 at_start = threading.Barrier(8)
 opened = []
 

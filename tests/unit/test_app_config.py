@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import re
+import subprocess
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import SimpleNamespace
@@ -12,8 +15,14 @@ from support.stores import make_request, make_store
 from support.visits import make_app
 
 from webapp2_sessions import ConfigError, default_config
-from webapp2_sessions.app_config import active_config, backend_config, response_class_of
-from webapp2_sessions.config import SessionConfig
+from webapp2_sessions.app_config import (
+    active_config,
+    backend_config,
+    load_config,
+    response_class_of,
+)
+from webapp2_sessions.config import CONFIG_KEY, SessionConfig
+from webapp2_sessions.keys import weakness
 
 
 @contextmanager
@@ -75,3 +84,98 @@ def test_response_class_is_the_applications() -> None:
 def test_response_class_of_a_request_without_an_application() -> None:
     """Then it is webapp2's."""
     assert response_class_of(None) is webapp2.Response
+
+
+# Keys that are easily guessed
+
+
+def warnings_of(caplog: pytest.LogCaptureFixture) -> list[str]:
+    """What is wrong with the keys, by the warnings that were logged."""
+    assert all(record.name == "webapp2_sessions.app_config" for record in caplog.records)
+    beginning = "config['webapp2_extras.sessions']: "
+    return [
+        message.removeprefix(beginning).partition("; who guesses")[0] for message in caplog.messages
+    ]
+
+
+@pytest.mark.parametrize(
+    ("values", "text"),
+    [
+        ({"secret_key": "s"}, "secret_key has fewer than 16 bytes"),
+        ({"secret_key": b"ab" * 16}, "secret_key has fewer than 5 different characters"),
+        ({"secret_key": "my-super-secret-key"}, "secret_key is an example that many know"),
+        (
+            {"secret_key_fallbacks": ["0123456789abcdef", "changeme"]},
+            "secret_key_fallbacks[1] is an example that many know",
+        ),
+        (
+            {"secret_key": "s", "secret_key_fallbacks": ["older"]},
+            "secret_key has fewer than 16 bytes, secret_key_fallbacks[0] has fewer than 16 bytes",
+        ),
+    ],
+)
+def test_weak_keys_are_logged_once(
+    values: dict[str, object], text: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    """One warning in an application, however many requests and keys there are."""
+    app = make_app(**values)
+    for _ in range(3):
+        load_config(app, CONFIG_KEY, None)
+    assert warnings_of(caplog) == [text]
+    assert [record.levelname for record in caplog.records] == ["WARNING"]
+
+
+def test_a_good_key_is_not_logged(caplog: pytest.LogCaptureFixture) -> None:
+    """The key of the tests, for instance."""
+    load_config(make_app(secret_key_fallbacks=["0123456789abcdef"]), CONFIG_KEY, None)
+    assert caplog.messages == []
+
+
+def test_a_warning_says_how_to_make_a_good_key(caplog: pytest.LogCaptureFixture) -> None:
+    """The command can be followed as it is, and makes a key that is not warned of."""
+    load_config(make_app(secret_key="s"), CONFIG_KEY, None)
+    line = caplog.messages[0].partition("Make a good one with ")[2]
+    [program] = re.findall(r"^python -c '(.*)'$", line)
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=True
+    )
+    assert (len(done.stdout.strip()), weakness(done.stdout.strip())) == (64, None)
+
+
+def test_a_weak_key_is_never_shown(caplog: pytest.LogCaptureFixture) -> None:
+    """Short as it is, somebody signs with it."""
+    load_config(make_app(secret_key="qwzx", secret_key_fallbacks=["vkjq"]), CONFIG_KEY, None)
+    assert len(caplog.messages) == 1
+    assert [key for key in ("qwzx", "vkjq") if key in caplog.text] == []
+
+
+def test_a_store_with_values_of_its_own_is_not_warned_of_each_time(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """Its configuration is checked for each request, and the warning is one."""
+    app = make_app(secret_key="s")
+    for _ in range(3):
+        load_config(app, CONFIG_KEY, {"cookie_name": "own"})
+    assert len(caplog.messages) == 1
+
+
+def test_a_weak_key_for_one_store_is_logged(caplog: pytest.LogCaptureFixture) -> None:
+    """The application's own may be good."""
+    app = make_app()
+    for _ in range(3):
+        load_config(app, CONFIG_KEY, {"secret_key": "s"})
+    assert warnings_of(caplog) == ["secret_key has fewer than 16 bytes"]
+
+
+def test_each_application_is_warned_of(caplog: pytest.LogCaptureFixture) -> None:
+    """Two in a process have a configuration each."""
+    for _ in range(2):
+        load_config(make_app(secret_key="s"), CONFIG_KEY, None)
+    assert len(caplog.messages) == 2
+
+
+def test_a_wrong_configuration_is_not_warned_of(caplog: pytest.LogCaptureFixture) -> None:
+    """Its error comes first."""
+    with pytest.raises(ConfigError, match="vary"):
+        load_config(make_app(secret_key="s", vary="no"), CONFIG_KEY, None)
+    assert caplog.messages == []

@@ -277,7 +277,8 @@ def test_terminal_without_tqdm(purge: Purge, monkeypatch: pytest.MonkeyPatch) ->
 def command(*arguments: str, **options: Any) -> subprocess.Popen[str]:
     """A Python process in which the command runs, with pipes."""
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True, "cwd": HOME}
-    return subprocess.Popen([sys.executable, *arguments], **{**pipes, **options})
+    # Without the warnings with which Google's libraries greet some versions of Python.
+    return subprocess.Popen([sys.executable, "-W", "ignore", *arguments], **{**pipes, **options})
 
 
 PURGE = ("-m", "webapp2_sessions", *OLD)

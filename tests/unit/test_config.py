@@ -62,6 +62,9 @@ def refusal(**values: Any) -> ConfigError:
 @pytest.mark.parametrize(
     ("key", "expected"),
     [
+        ("secret_key_fallbacks", ()),
+        ("digest", "sha1"),
+        ("digest_fallbacks", ()),
         ("cookie_name", "session"),
         ("session_max_age", None),
         (
@@ -72,12 +75,17 @@ def refusal(**values: Any) -> ConfigError:
             "backends",
             {
                 "securecookie": SecureCookieSessionFactory,
+                "encryptedcookie": "webapp2_sessions.encryption.EncryptedCookieSessionFactory",
                 "datastore": "webapp2_sessions.sessions_ndb.DatastoreSessionFactory",
                 "memcache": "webapp2_sessions.sessions_memcache.MemcacheSessionFactory",
             },
         ),
         ("max_cookie_size", 4093),
         ("vary", True),
+        ("on_oversize", "warn"),
+        ("on_damaged_cookie", "ignore"),
+        ("change_detection", "flag"),
+        ("max_flashes", None),
         ("refresh_after", None),
         ("absolute_max_age", None),
         ("serializer", "pickle"),
@@ -137,7 +145,10 @@ def test_each_nested_key_has_a_check() -> None:
 
 ACCEPTED: dict[str, list[Any]] = {
     "secret_key": ["s", b"s", "clé \N{KEY}", bytes(range(256))],
-    "cookie_name": ["session", "__Host-session", "a.b", b"session"],
+    "secret_key_fallbacks": [(), [], ["s"], (b"s", "clé \N{KEY}")],
+    "digest": ["sha1", "sha256", "sha512"],
+    "digest_fallbacks": [(), ["sha1"], ("sha256", "sha1")],
+    "cookie_name": ["session", "__Hosts", "a.b", b"session"],
     "session_max_age": [None, 0, 1, -1, 3600.5, True, Decimal("1.5"), Fraction(1, 2), float("inf")],
     "cookie_args": [
         {},
@@ -170,6 +181,10 @@ ACCEPTED: dict[str, list[Any]] = {
         {"client": lambda: None},
         {"client": SimpleNamespace(context=None)},
     ],
+    "on_oversize": ["warn", "raise", "memcache", "datastore"],
+    "on_damaged_cookie": ["ignore", "expire"],
+    "change_detection": ["flag", "content"],
+    "max_flashes": [None, 1, 100],
     "refresh_after": [None, 1, 0.5, 86400],
     "absolute_max_age": [None, 1, 0.5, 86400],
     "serializer": ["pickle", "json"],
@@ -192,6 +207,8 @@ def test_accepted_values(key: str, value: Any) -> None:
 
 
 MISSING = "is missing or empty"
+OLDER = "secret_key_fallbacks"
+KEY_LIST = "must be a list of keys"
 NUMBER = "must be a number of seconds or None"
 TEXT_NAME = "must be text"
 UNSENDABLE = "cannot be sent"
@@ -208,6 +225,23 @@ REFUSED: list[tuple[str, Any, str, str]] = [
     ("secret_key", 5, "secret_key", "must be str or bytes, not int"),
     ("secret_key", ["s"], "secret_key", "must be str or bytes, not list"),
     ("secret_key", "s\udcff", "secret_key", "must be valid Unicode text or bytes, not str with"),
+    ("secret_key_fallbacks", "topsecret", OLDER, f"{KEY_LIST}, not str; put a single key into a l"),
+    ("secret_key_fallbacks", b"topsecret", OLDER, f"{KEY_LIST}, not bytes; put a single key into"),
+    ("secret_key_fallbacks", None, OLDER, "must be a list or tuple of keys, not NoneType"),
+    ("secret_key_fallbacks", {"topsecret"}, OLDER, "must be a list or tuple of keys, not set"),
+    ("secret_key_fallbacks", ["a", None], f"{OLDER}[1]", "must be str or bytes, not NoneType"),
+    (
+        "secret_key_fallbacks",
+        ["a", ""],
+        f"{OLDER}[1]",
+        "must not be empty; take it out of the list",
+    ),
+    ("secret_key_fallbacks", [b""], f"{OLDER}[0]", "must not be empty; take it out of the list"),
+    ("secret_key_fallbacks", ["s\udcff"], f"{OLDER}[0]", "must be valid Unicode text or bytes"),
+    ("digest", "md5", "digest", "must be 'sha1' or 'sha256' or 'sha512', not str 'md5'"),
+    ("digest", None, "digest", "must be 'sha1' or 'sha256' or 'sha512', not NoneType None"),
+    ("digest_fallbacks", "sha1", "digest_fallbacks", "a list of 'sha1', 'sha256' and 'sha512'"),
+    ("digest_fallbacks", ["md5"], "digest_fallbacks", "not list ['md5']"),
     ("cookie_name", None, "cookie_name", f"{TEXT_NAME}, not NoneType"),
     ("cookie_name", 5, "cookie_name", f"{TEXT_NAME}, not int"),
     ("cookie_name", "", "cookie_name", UNSENDABLE),
@@ -250,6 +284,12 @@ REFUSED: list[tuple[str, Any, str, str]] = [
     ("memcache", {"tls_context": True}, "memcache['tls_context']", "an ssl.SSLContext or None"),
     ("memcache", {"client": "x"}, "memcache['client']", "a client of pymemcache, a function that"),
     ("datastore", {"client": "x"}, "datastore['client']", "a client of google-cloud-ndb, a functi"),
+    ("on_oversize", None, "on_oversize", "must be text, not NoneType"),
+    ("on_oversize", "redis", "on_oversize", "'raise' or a keyword of 'backends', not 'redis'"),
+    ("on_damaged_cookie", "x", "on_damaged_cookie", "must be 'ignore' or 'expire', not str 'x'"),
+    ("change_detection", True, "change_detection", "must be 'flag' or 'content', not bool True"),
+    ("max_flashes", 0, "max_flashes", "must be a positive whole number or None, not int 0"),
+    ("cookie_name", "__Host-s", "cookie_args['secure']", "needs secure=True; the cookie is named"),
     ("refresh_after", 0, "refresh_after", f"{SECONDS}, not int 0"),
     ("refresh_after", "1h", "refresh_after", f"{SECONDS}, not str '1h'"),
     ("absolute_max_age", -1, "absolute_max_age", f"{SECONDS}, not int -1"),
@@ -295,6 +335,12 @@ def test_refused_values(key: str, value: Any, named: str, text: str) -> None:
 def test_each_key_has_accepted_and_refused_values() -> None:
     """No key is forgotten by the tests above."""
     assert sorted(default_config) == sorted(ACCEPTED) == sorted({case[0] for case in REFUSED})
+
+
+@pytest.mark.parametrize("older", ["topsecret", b"topsecret", {"topsecret"}, ["topsecret\udcff"]])
+def test_a_wrong_older_secret_is_not_shown(older: Any) -> None:
+    """Neither is one in a list that is none."""
+    assert "topsecret" not in str(refusal(secret_key_fallbacks=older))
 
 
 @pytest.mark.parametrize("secret", [["topsecret"], "topsecret\udcff", {"k": "topsecret"}])
@@ -376,7 +422,7 @@ def test_cookie_args_replace_the_defaults() -> None:
 def test_backends_are_added_to_the_defaults() -> None:
     """The built-in keywords stay."""
     backends = checked(backends={"mine": BaseSessionFactory})["backends"]
-    assert list(backends) == ["securecookie", "datastore", "memcache", "mine"]
+    assert list(backends) == ["securecookie", "encryptedcookie", "datastore", "memcache", "mine"]
 
 
 def test_a_built_in_backend_may_be_replaced() -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import datetime
 import logging
 from types import SimpleNamespace
 from typing import Any
@@ -11,10 +10,12 @@ import pytest
 import webapp2
 import webob
 import webob.exc
-from support.stores import make_request
+from support.sides import Clock, stopped_clock
+from support.stores import NOW, make_request
 from webapp2_extras.local import LocalProxy
 
-from webapp2_sessions import ConfigError, cookies
+from webapp2_sessions import cookies
+from webapp2_sessions.errors import ExpiredCookie
 
 
 class PickyResponse(webob.Response):
@@ -68,203 +69,6 @@ def write(response: Any, data: Any, size: int, limit: int | None, name: str = "s
     """Write a cookie whose header has `size` bytes."""
     value = b"v" * (size - len(f"{name}=; Path=/"))
     cookies.write(response, name, value, data, {}, limit)
-
-
-# Names
-
-
-@pytest.mark.parametrize("name", ["session", "s", "__Host-id", "a.b", "!#%&'*+-.^_`|~", "a$", "7"])
-def test_a_token_is_a_name(name: str) -> None:
-    """Tokens of RFC 6265 are accepted, as text and as bytes, and WebOb can send them."""
-    cookies.check_name(name)
-    cookies.check_name(name.encode())
-    webob.Response().set_cookie(name, "x")
-
-
-@pytest.mark.parametrize(
-    "name",
-    ["", " ", "a b", "a;b", "a=b", "a,b", 'a"', "a/b", "a\n", "\x00", "café", "$x", "a[1]", "(a)"],
-)
-def test_what_is_no_token_is_refused(name: str) -> None:
-    """Names with other characters, or with a leading dollar sign, are refused."""
-    with pytest.raises(ConfigError, match="cannot be sent"):
-        cookies.check_name(name)
-
-
-@pytest.mark.parametrize(
-    "name",
-    ["path", "Path", "DOMAIN", "expires", "Max-Age", "secure", "HttpOnly", "SameSite", "comment"],
-)
-def test_the_name_of_an_attribute_is_refused(name: str) -> None:
-    """Attribute names are refused in any case, since WebOb refuses to send them."""
-    with pytest.raises(ConfigError, match="cannot be sent"):
-        cookies.check_name(name)
-    with pytest.raises(AssertionError):
-        webob.Response().set_cookie(name, "x")
-
-
-@pytest.mark.parametrize("name", [None, 5, ("a",)])
-def test_a_name_that_is_no_text_is_refused(name: object) -> None:
-    """The error tells the type of what was given."""
-    with pytest.raises(ConfigError) as refused:
-        cookies.check_name(name)
-    assert refused.value.key == "cookie name"
-    assert str(refused.value) == f"cookie name: must be text, not {type(name).__name__}"
-
-
-def test_the_refusal_of_a_name_says_what_is_allowed() -> None:
-    """The message can be followed as it is."""
-    with pytest.raises(ConfigError) as refused:
-        cookies.check_name("bad name")
-    assert refused.value.key == "cookie name"
-    assert str(refused.value) == (
-        "cookie name: 'bad name' cannot be sent; allowed are ASCII letters, digits and "
-        "!#$%&'*+-.^_`|~, not beginning with $, and not the name of a cookie attribute such as "
-        "'path'"
-    )
-
-
-def test_a_name_in_bytes_is_checked() -> None:
-    """Bytes that are no token are refused as text is."""
-    with pytest.raises(ConfigError, match="cannot be sent"):
-        cookies.check_name(b"caf\xe9")
-
-
-# Arguments
-
-SAMESITE = "'strict', 'lax', 'none' (with secure) or None"
-KNOWN = "known are max_age, domain, path, secure, httponly, samesite, comment, overwrite"
-
-
-@pytest.mark.parametrize(
-    "args",
-    [
-        {},
-        {"max_age": None, "domain": None, "path": "/", "secure": None, "httponly": False},
-        {"max_age": 60},
-        {"max_age": "60"},
-        {"max_age": datetime.timedelta(days=1)},
-        {"domain": ".example.com", "path": None, "comment": "text", "overwrite": True},
-        {"samesite": "lax"},
-        {"samesite": "none", "secure": True},
-    ],
-)
-def test_arguments_that_webob_takes_are_accepted(args: dict[str, Any]) -> None:
-    """What `set_cookie()` can send is accepted."""
-    cookies.check_arguments(args)
-
-
-@pytest.mark.parametrize(
-    ("args", "name", "kind", "allowed"),
-    [
-        ({"max_age": "soon"}, "max_age", "str", "a number of seconds, a timedelta or None"),
-        ({"max_age": [1]}, "max_age", "list", "a number of seconds, a timedelta or None"),
-        ({"domain": 5}, "domain", "int", "text or None"),
-        ({"path": 5.5}, "path", "float", "text or None"),
-        ({"comment": "\N{EURO SIGN}"}, "comment", "str", "text or None"),
-        ({"samesite": "some"}, "samesite", "str", SAMESITE),
-        ({"samesite": "none"}, "samesite", "str", SAMESITE),
-        ({"samesite": True}, "samesite", "bool", SAMESITE),
-        ({"Secure": True}, "Secure", "bool", KNOWN),
-        ({"name": "x"}, "name", "str", KNOWN),
-        ({"value": b"x"}, "value", "bytes", KNOWN),
-        ({5: 6}, 5, "int", KNOWN),
-        ({"path": "/", "domain": 5, "secure": True}, "domain", "int", "text or None"),
-        ({"samesite": "none", "secure": True, "domain": 5}, "domain", "int", "text or None"),
-    ],
-)
-def test_a_refused_argument_is_named_with_its_type_and_what_is_allowed(
-    args: dict[Any, Any], name: object, kind: str, allowed: str
-) -> None:
-    """The error names the argument at fault among others, the value's type, and what may be."""
-    with pytest.raises(ConfigError) as refused:
-        cookies.check_arguments(args)
-    assert f"cookie_args[{name!r}]" == refused.value.key
-    assert str(refused.value).startswith(f"cookie_args[{name!r}]: {kind} is refused (")
-    assert str(refused.value).endswith(
-        f"; {allowed}" if allowed is KNOWN else f"; allowed: {allowed}"
-    )
-
-
-def test_the_refusal_of_an_argument_gives_the_reason() -> None:
-    """WebOb's own words are in the message."""
-    with pytest.raises(ConfigError) as refused:
-        cookies.check_arguments({"samesite": "some"})
-    assert str(refused.value) == (
-        "cookie_args['samesite']: str is refused (SameSite must be 'strict', 'lax', or 'none'); "
-        "allowed: 'strict', 'lax', 'none' (with secure) or None"
-    )
-
-
-def test_arguments_are_named_as_the_caller_wishes() -> None:
-    """The error says which arguments it is about."""
-    with pytest.raises(ConfigError) as refused:
-        cookies.check_arguments({"domain": 5}, key="session_args")
-    assert refused.value.key == "session_args['domain']"
-
-
-def test_a_refused_argument_is_refused_again() -> None:
-    """What is remembered about arguments is only that they are good."""
-    for _ in range(2):
-        with pytest.raises(ConfigError):
-            cookies.check_arguments({"max_age": "never"})
-
-
-def test_arguments_may_be_refused_together() -> None:
-    """Where each argument is good and all of them are not, the error says so."""
-
-    class OneOrTheOther(webob.Response):
-        def set_cookie(self, name: str, value: str, **kwargs: Any) -> None:
-            if {"a", "b"} <= set(kwargs):
-                raise ValueError("a excludes b")
-
-    with pytest.raises(ConfigError, match=r"cookie_args: refused together \(a excludes b\)"):
-        cookies.check_arguments({"a": 1, "b": 2}, OneOrTheOther)
-
-
-def test_a_value_that_cannot_be_hashed_may_be_good() -> None:
-    """An argument of a response class's own may be a list."""
-
-    class Tagged(webob.Response):
-        def set_cookie(self, name: str, value: str, tags: list[str] | None = None) -> None:
-            pass
-
-    cookies.check_arguments({"tags": ["x"]}, Tagged)
-
-
-def test_values_that_cannot_be_hashed_may_be_good_only_together() -> None:
-    """An argument that needs another one is not tried without it, unless all are refused."""
-
-    class Partitioned(webob.Response):
-        def set_cookie(self, name: str, value: str, **kwargs: Any) -> None:
-            if "key" in kwargs and "partitioned" not in kwargs:
-                raise ValueError("key needs partitioned")
-
-    cookies.check_arguments({"key": ["x"], "partitioned": True}, Partitioned)
-
-
-def test_arguments_of_another_response_class_are_accepted() -> None:
-    """A response class decides itself which arguments its cookies take."""
-    cookies.check_arguments({"priority": "high"}, PickyResponse)
-
-
-def test_another_response_class_may_refuse() -> None:
-    """What the application's response class refuses is refused, with its reason."""
-    with pytest.raises(ConfigError, match="priority is low or high"):
-        cookies.check_arguments({"priority": "middle"}, PickyResponse)
-
-
-@pytest.mark.parametrize("response_class", [NeedsArguments, NotNow, list])
-def test_arguments_that_cannot_be_tried_are_accepted(response_class: Any) -> None:
-    """A response that cannot be made for a trial says nothing about the arguments."""
-    cookies.check_arguments({"priority": "middle"}, response_class)
-
-
-@pytest.mark.parametrize("response_class", [webapp2.Response, webob.exc.HTTPFound, Greeting])
-def test_a_response_class_with_webobs_cookies_needs_no_instance(response_class: Any) -> None:
-    """Subclasses that set cookies as WebOb does are not made, whatever making them needs."""
-    with pytest.raises(ConfigError, match="domain"):
-        cookies.check_arguments({"domain": 5}, response_class)
 
 
 # Reading
@@ -508,3 +312,63 @@ def test_headers_that_are_not_webobs_are_left_alone(headers: Any) -> None:
 def test_a_response_without_headers_is_left_alone() -> None:
     """A stand-in for a response may have nothing but `set_cookie()`."""
     cookies.vary_on_cookie(PlainResponse())
+
+
+# Expiring
+
+
+def test_cookie_expires_with_the_arguments_it_was_set_with() -> None:
+    """Domain, path and flags decide which cookie a browser drops."""
+    response = webob.Response()
+    args = {"path": "/x", "domain": "a.b", "secure": True, "httponly": True, "max_age": 99}
+    cookies.expire(response, "s", {**args, "samesite": "lax", "partitioned": True})
+    header = response.headers["Set-Cookie"]
+    assert header.startswith("s=; Domain=a.b; Max-Age=0; Path=/x; expires=")
+    assert header.endswith("; secure; HttpOnly; SameSite=lax; Partitioned")
+
+
+def test_cookie_that_is_set_is_found() -> None:
+    """By its whole name."""
+    response = webob.Response()
+    response.set_cookie("name", "value")
+    assert [cookies.is_set(response, name) for name in ("name", "nam", "value")] == [
+        True,
+        False,
+        False,
+    ]
+
+
+def test_response_of_another_kind_sets_nothing() -> None:
+    """Nobody knows where its cookies are."""
+    assert cookies.is_set(PlainResponse(), "name") is False
+
+
+def test_size_of_a_cookie() -> None:
+    """It is that of the header that will be sent."""
+    response = webob.Response()
+    cookies.write(response, "s", b"v" * 100, {}, {"path": "/"}, None)
+    size = cookies.size_of(webob.Response, "s", b"v" * 100, {"path": "/"})
+    assert size == len(response.headers["Set-Cookie"])
+
+
+# Ages of their own
+
+
+@pytest.mark.parametrize(("age", "is_old"), [(0, False), (60, False), (61, True)])
+def test_age_that_a_cookie_says_itself(age: int, is_old: bool) -> None:
+    """It counts from when the cookie was signed."""
+    with stopped_clock(Clock(1_500_000_000 + age)):
+        if not is_old:
+            cookies.check_own_age(60, 1_500_000_000)
+            return
+        with pytest.raises(ExpiredCookie):
+            cookies.check_own_age(60, 1_500_000_000)
+
+
+@pytest.mark.parametrize(
+    ("max_age", "signed_at"), [("60", NOW), (None, NOW), (60.5, NOW), (60, None)]
+)
+def test_age_that_is_none(max_age: Any, signed_at: int | None) -> None:
+    """What is no number of seconds, or has no beginning, is over."""
+    with pytest.raises(ExpiredCookie):
+        cookies.check_own_age(max_age, signed_at)

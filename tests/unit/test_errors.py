@@ -76,6 +76,11 @@ def test_bases_that_applications_catch(error: str, base: type[Exception]) -> Non
             "pip install 'webapp2_sessions[memcache]'",
         ),
         (
+            errors.MissingDependency("cryptography", "encryption", "encryptedcookie"),
+            "cryptography is not installed; the encryptedcookie backend needs it: "
+            "pip install 'webapp2_sessions[encryption]'",
+        ),
+        (
             errors.BackendError("memcache", "127.0.0.1:11211", "the server refused"),
             "memcache backend at 127.0.0.1:11211: the server refused",
         ),

@@ -4,19 +4,14 @@ from __future__ import annotations
 
 import re
 import string
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
-import webapp2
-from support.sides import Clock, stopped_clock
 from support.stores import (
-    NOW,
     SID,
     DictFactory,
     DuckStore,
     make_store,
-    saved_headers,
     sid_cookie,
     sign,
     stored,
@@ -97,92 +92,6 @@ def test_factories_take_any_attribute() -> None:
     container: Any = SecureCookieSessionFactory("s", make_store())
     container.anything = 1
     assert container.anything == 1
-
-
-def test_a_cookie_session_needs_little_of_a_store() -> None:
-    """Any object with the configuration and the two cookie methods is a store."""
-    store = DuckStore({"a": 1})
-    container = SecureCookieSessionFactory("s", store)
-    container.get_session(max_age=5)["b"] = 2
-    container.save_session("response")
-    assert store.calls == [
-        ("get", "s", 5),
-        ("save", "response", "s", {"a": 1, "b": 2}, {"path": "/"}),
-    ]
-
-
-# Cookie sessions
-
-
-def test_a_cookie_session_holds_what_the_cookie_holds() -> None:
-    """A valid cookie is not new."""
-    session = make_store("session=" + sign("session", {"a": 1})).get_session()
-    assert (session, session.new) == ({"a": 1}, False)
-
-
-def test_an_empty_cookie_session_is_not_new() -> None:
-    """The visitor came with it."""
-    session = make_store("session=" + sign("session", {})).get_session()
-    assert (session, session.new) == ({}, False)
-
-
-@pytest.mark.parametrize("cookie", [None, "session=x", "session=" + sign("s", {"a": 1})])
-def test_no_valid_cookie_is_a_new_session(cookie: str | None) -> None:
-    """Missing, malformed and forged cookies are alike."""
-    session = make_store(cookie).get_session()
-    assert (session, session.new) == ({}, True)
-
-
-NO_OBJECTS = [[1], ["a"], [["a", 1]], 5, "text", "", 0, True, False, None, 1.5, []]
-
-
-@pytest.mark.parametrize("value", NO_OBJECTS, ids=repr)
-@pytest.mark.parametrize("stored_in", ["cookie", "backend"])
-def test_a_signed_value_that_is_no_object_is_no_session(
-    value: Any, stored_in: str, factory: type[DictFactory]
-) -> None:
-    """Another use of the same secret and name is answered by a new session."""
-    cookie = "session=" + sign("session", value)
-    made = factory if stored_in == "backend" else None
-    session = make_store(cookie).get_session(factory=made)
-    assert (session, session.new) == ({}, True)
-
-
-def test_an_unmodified_cookie_session_is_not_written() -> None:
-    """Reading sends no cookie."""
-    store = make_store("session=" + sign("session", {"a": 1}))
-    assert store.get_session()["a"] == 1
-    assert saved_headers(store) == []
-
-
-def test_a_modified_cookie_session_is_written() -> None:
-    """The whole session goes into one signed cookie, with the session's arguments."""
-    store = make_store()
-    store.serializer._get_timestamp = lambda: NOW
-    session = store.get_session()
-    session["a"] = 1
-    session.container.session_args["httponly"] = True
-    assert saved_headers(store) == [f"session={sign('session', {'a': 1})}; Path=/; HttpOnly"]
-
-
-@pytest.mark.parametrize("made", [None, DictFactory])
-def test_a_factory_that_was_not_opened_saves_nothing(made: Any) -> None:
-    """A session that was never loaded is not touched."""
-    container = (made or SecureCookieSessionFactory)("s", make_store())
-    response = webapp2.Response()
-    container.save_session(response)
-    assert response.headers.getall("Set-Cookie") == []
-
-
-def test_setting_the_session_to_none_reloads_it() -> None:
-    """The next `get_session()` reads the cookie again; the changes are dropped."""
-    store = make_store("session=" + sign("session", {"a": 1}))
-    session = store.get_session()
-    session["a"] = 2
-    session.container.session = None
-    again = store.get_session()
-    assert again is not session
-    assert (again, again.modified) == ({"a": 1}, False)
 
 
 # Custom backends
@@ -339,71 +248,3 @@ def test_an_id_is_made_of_bytes_of_the_system(monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.setattr("os.urandom", urandom)
     assert new_sid() == "0123456789abcdefghijk" + "0"
     assert asked == [44, 44, 44]
-
-
-# Renewing and ending cookie sessions
-
-
-@pytest.fixture
-def clock() -> Iterator[Clock]:
-    """A clock that is moved."""
-    with stopped_clock(Clock(NOW)) as clock:
-        yield clock
-
-
-@pytest.mark.parametrize(("age", "renewed"), [(59, False), (60, True)])
-def test_unmodified_cookie_session_is_renewed(age: int, renewed: bool, clock: Clock) -> None:
-    """The same data is signed anew, when the cookie is old enough."""
-    clock.advance(age)
-    store = make_store(f"session={sign('session', {'a': 1}, NOW)}", refresh_after=60)
-    store.get_session()
-    assert saved_headers(store) == (
-        [f"session={sign('session', {'a': 1}, NOW + age)}; Path=/"] if renewed else []
-    )
-
-
-def test_renewal_saves_no_change_inside_a_value(clock: Clock) -> None:
-    """What is not saved without renewal is not saved with it."""
-    clock.advance(60)
-    store = make_store(f"session={sign('session', {'cart': [1]}, NOW)}", refresh_after=60)
-    store.get_session()["cart"].append(2)
-    assert saved_headers(store) == [f"session={sign('session', {'cart': [1]}, NOW + 60)}; Path=/"]
-
-
-def test_beginning_of_a_cookie_session_is_in_the_cookie(clock: Clock) -> None:
-    """The application does not see it, and later writes keep it."""
-    visitor = Visitor(make_app(absolute_max_age=100))
-    visitor.write({"a": 1})
-    clock.advance(50)
-    visitor.write({"a": 2})
-    assert visitor.read() == {"a": 2}
-    expected = sign("session", {"a": 2, "__began__": NOW}, NOW + 50)
-    assert visitor.cookies["session"] == expected
-
-
-def test_beginning_is_dropped_where_it_is_not_asked_for(clock: Clock) -> None:
-    """An application that gives up the limit has its former sessions as they were."""
-    cookie = sign("session", {"a": 1, "__began__": NOW}, NOW)
-    store = make_store(f"session={cookie}")
-    assert store.get_session() == {"a": 1}
-
-
-@pytest.mark.parametrize("began", ["soon", None, 1.5, True, [NOW]])
-def test_beginning_that_is_no_time(began: Any, clock: Clock) -> None:
-    """Something else that was signed under its name counts as none."""
-    cookie = sign("session", {"a": 1, "__began__": began}, NOW)
-    clock.advance(100)
-    assert make_store(f"session={cookie}", absolute_max_age=100).get_session() == {"a": 1}
-    clock.advance(1)
-    assert make_store(f"session={cookie}", absolute_max_age=100).get_session() == {}
-
-
-def test_destroyed_cookie_session(clock: Clock) -> None:
-    """Its cookie expires with the attributes that it was set with."""
-    store = make_store(
-        f"session={sign('session', {'a': 1}, NOW)}", cookie_args={"path": "/x", "secure": True}
-    )
-    store.get_session().destroy()
-    [header] = saved_headers(store)
-    assert header.startswith("session=; Max-Age=0; Path=/x; expires=")
-    assert header.endswith("; secure")

@@ -193,6 +193,7 @@ def test_same_settings_give_the_same_object() -> None:
         {"memcache": {"client": object.__new__(PooledClient)}},
         {"serializer": "json"},
         {"serializer_fallbacks": ["json"]},
+        {"secret_key_fallbacks": ["older"]},
     ],
     ids=str,
 )
@@ -207,6 +208,20 @@ def test_text_and_bytes_of_one_secret_read_the_same() -> None:
     text = session_memcached(config(secret_key="sécret"), "memcache")
     raw = session_memcached(config(secret_key="sécret".encode()), "memcache")
     assert raw.decode(b"k", text.encode(b"k", {"a": 1})) == {"a": 1}
+
+
+def test_value_of_an_older_secret_is_read() -> None:
+    """Stored sessions outlive a rotation of the keys."""
+    rotated = config(secret_key="new", secret_key_fallbacks=["x", "secret"])
+    data = session_memcached(config(), "memcache").encode(b"k", {"a": 1})
+    assert session_memcached(rotated, "memcache").decode(b"k", data) == {"a": 1}
+
+
+def test_value_of_an_older_secret_and_another_purpose_is_none() -> None:
+    """The purposes are kept apart for each key."""
+    rotated = config(secret_key="new", secret_key_fallbacks=["secret"])
+    data = session_memcached(config(), "datastore").encode(b"k", {"a": 1})
+    assert session_memcached(rotated, "memcache").decode(b"k", data) is None
 
 
 @pytest.mark.parametrize(
@@ -390,3 +405,54 @@ def test_item_size_is_asked_once() -> None:
         server.lost = lost
         memcached.encode_checked(KEY, {"a": "x" * 2000})
     assert server.calls == [("stats", "settings")] * 2
+
+
+# Signing anew
+
+
+def rotated(server: Node) -> SessionMemcached:
+    """As `memcached_of`, with another key, and the one of that as a fallback."""
+    values = SignedValues(b"n" * 32, Serializer(protocol=OWN_PROTOCOL), [b"k" * 32])
+    return SessionMemcached(Nodes([server]), "session:", values)
+
+
+def encoded(values: SessionMemcached) -> bytes:
+    """What is stored for a session."""
+    return values.encode(KEY, {"a": 1})
+
+
+def test_record_of_an_older_key_is_signed_anew() -> None:
+    """By compare-and-set, so that what another request writes meanwhile stays."""
+    server = FakeServer((encoded(memcached_of(FakeServer(True))), b"7"), True)
+    rotated(server).sign_anew(KEY, 60)
+    assert server.calls == [
+        ("gets", KEY),
+        ("cas", KEY, encoded(rotated(FakeServer(True))), b"7", 60),
+    ]
+
+
+@pytest.mark.parametrize("answer", [False, None])
+def test_record_that_another_request_has_written_is_not_signed_anew(answer: object) -> None:
+    """It is the other's now, or gone."""
+    server = FakeServer((encoded(memcached_of(FakeServer(True))), b"7"), answer)
+    rotated(server).sign_anew(KEY, 60)
+    assert [call[0] for call in server.calls] == ["gets", "cas"]
+
+
+@pytest.mark.parametrize(
+    "stored",
+    [(None, None), (b"", b"7"), (b"something else", b"7"), (encoded(rotated(FakeServer(1))), b"7")],
+    ids=["nothing", "destroyed", "of others", "of the present key"],
+)
+def test_other_records_are_not_signed_anew(stored: tuple[Any, ...]) -> None:
+    """Only what an older key of ours has signed."""
+    server = FakeServer(stored)
+    rotated(server).sign_anew(KEY, 60)
+    assert server.calls == [("gets", KEY)]
+
+
+def test_nothing_is_asked_where_there_are_no_older_keys() -> None:
+    """A rotation that is over costs nothing."""
+    server = FakeServer(BackendError("memcache", "here", "must not be asked"))
+    memcached_of(server).sign_anew(KEY, 60)
+    assert server.calls == []

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import hmac
 import json
 import logging
 import traceback
@@ -480,3 +481,131 @@ def test_time_of_a_signed_value(as_bytes: bool, quoted: bool) -> None:
 def test_value_without_a_time(value: str) -> None:
     """Without a limit of age a value may be accepted that has none."""
     assert serializer().signed_at(value) is None
+
+
+# Older keys and other hash functions
+
+OLD, OLDER = "an older secret of the tests", "the oldest secret of the tests"
+
+
+def sign_with(digest: str, secret: str, value: Any = "v", name: str = "session") -> str:
+    """A signed value by any hash function, made without any of our code."""
+    payload = base64.b64encode(json.dumps(value).encode()).decode()
+    message = f"{name}|{payload}|{NOW}"
+    signature = hmac.new(secret.encode(), message.encode(), digest).hexdigest()
+    return f"{payload}|{NOW}|{signature}"
+
+
+@pytest.mark.parametrize("digest", ["sha1", "sha256", "sha512"])
+def test_each_hash_function_signs(digest: str) -> None:
+    """Only the signature differs."""
+    own = SecureCookieSerializer(SECRET, digest=digest)
+    own._get_timestamp = lambda: NOW
+    assert sign_with(digest, SECRET).encode() == own.serialize("session", "v")
+    assert own.deserialize("session", sign_with(digest, SECRET)) == "v"
+
+
+PAIRS = [(secret, digest) for secret in (SECRET, OLD, OLDER) for digest in ("sha1", "sha256")]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "accepted"),
+    [
+        ((), [(SECRET, "sha1")]),
+        (((), "sha256"), [(SECRET, "sha256")]),
+        (([OLD],), [(SECRET, "sha1"), (OLD, "sha1")]),
+        (((OLD, OLDER.encode()),), [(SECRET, "sha1"), (OLD, "sha1"), (OLDER, "sha1")]),
+        (((), "sha256", ["sha1"]), [(SECRET, "sha1"), (SECRET, "sha256")]),
+        (([OLD], "sha256", ("sha1",)), [pair for pair in PAIRS if pair[0] != OLDER]),
+        (([OLDER, OLD], "sha1", ["sha256"]), PAIRS),
+        (([SECRET], "sha1", ["sha1"]), [(SECRET, "sha1")]),
+    ],
+)
+def test_each_allowed_pair_is_accepted(
+    arguments: tuple[Any, ...], accepted: list[tuple[str, str]]
+) -> None:
+    """Any of the keys with any of the hash functions, and no others."""
+    own = SecureCookieSerializer(SECRET, *arguments)
+    found = [
+        (secret, digest)
+        for secret, digest in PAIRS
+        if own.deserialize("session", sign_with(digest, secret)) == "v"
+    ]
+    assert sorted(accepted) == sorted(found)
+
+
+def test_the_present_pair_signs() -> None:
+    """Whatever else is accepted."""
+    own = SecureCookieSerializer(SECRET, [OLD], "sha512", ["sha1"])
+    own._get_timestamp = lambda: NOW
+    assert sign_with("sha512", SECRET).encode() == own.serialize("session", "v")
+
+
+def test_an_older_key_does_not_open_another_name() -> None:
+    """Its values are bound to their names too."""
+    own = SecureCookieSerializer(SECRET, [OLD], "sha256", ["sha1"])
+    assert own.deserialize("other", sign_with("sha1", OLD)) is None
+
+
+def test_an_older_keys_value_ages() -> None:
+    """A fallback makes nobody younger."""
+    own = SecureCookieSerializer(SECRET, [OLD])
+    own._get_timestamp = lambda: NOW + 61
+    assert own.deserialize("session", sign_with("sha1", OLD), max_age=60) is None
+    assert own.deserialize("session", sign_with("sha1", OLD), max_age=61) == "v"
+
+
+@pytest.mark.parametrize("digest", ["sha1", "sha256", "sha512"])
+def test_a_cut_signature_of_an_older_key_is_refused(digest: str) -> None:
+    """A long one is none of a shorter kind, nor the other way round."""
+    own = SecureCookieSerializer(SECRET, [OLD], digest, ["sha1", "sha256", "sha512"])
+    value = sign_with(digest, OLD)
+    assert own.deserialize("session", value) == "v"
+    cut = [value[:end] for end in range(value.rindex("|") + 1, len(value))]
+    assert [each for each in cut if own.deserialize("session", each) is not None] == []
+
+
+def test_one_signature_is_made_where_there_are_no_fallbacks() -> None:
+    """A forged value costs no more than one, and with an older key two."""
+    made = []
+
+    class Counting(SecureCookieSerializer):
+        def _get_signature(self, *parts: bytes) -> bytes:
+            made.append(parts)
+            return super()._get_signature(*parts)
+
+    assert Counting(SECRET).deserialize("session", flipped(GOOD, 0)) is None
+    assert len(made) == 1
+    assert Counting(SECRET, [OLD]).deserialize("session", flipped(GOOD, 0)) is None
+    assert len(made) == 3
+
+
+def test_a_replaced_signature_is_used_for_older_keys_too() -> None:
+    """`_get_signature` of a subclass makes and checks all of them."""
+
+    class Reversed(SecureCookieSerializer):
+        def _get_signature(self, *parts: bytes) -> bytes:
+            return super()._get_signature(*reversed(parts))
+
+    signed = Reversed(OLD).serialize("session", {"a": 1})
+    assert Reversed(SECRET, [OLD]).deserialize("session", signed) == {"a": 1}
+    assert SecureCookieSerializer(SECRET, [OLD]).deserialize("session", signed) is None
+
+
+@pytest.mark.parametrize(
+    ("arguments", "text"),
+    [
+        (("abc",), "fallbacks: must be a list of keys, not str; put a single key into a list"),
+        (([""],), "fallbacks[0]: must not be empty; take it out of the list"),
+        (([5],), "fallbacks[0]: must be str or bytes, not int"),
+        (((), "md5"), "digest: known are 'sha1', 'sha256', 'sha512'"),
+        (((), None), "digest: known are 'sha1', 'sha256', 'sha512'"),
+        (((), "sha1", ["md5"]), "digest_fallbacks: known are 'sha1', 'sha256', 'sha512'"),
+        (((), "sha1", "sha256"), "digest_fallbacks: known are 'sha1', 'sha256', 'sha512'"),
+    ],
+)
+def test_wrong_fallbacks_are_refused(arguments: tuple[Any, ...], text: str) -> None:
+    """Where the serializer is made, and not when a visitor comes."""
+    with pytest.raises(ConfigError) as refused:
+        SecureCookieSerializer(SECRET, *arguments)
+    assert text == str(refused.value)

@@ -6,11 +6,12 @@ import copy
 import json
 import weakref
 from collections.abc import Callable, Iterator
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
-from webapp2_sessions import SessionDict
+from webapp2_sessions import ConfigError, SessionDict
 
 Change = Callable[[SessionDict], Any]
 
@@ -394,3 +395,107 @@ def test_a_subclass_may_switch_watching_off() -> None:
     unwatched["a"] = 1
     unwatched |= {"b": 2}
     assert (unwatched, unwatched.modified) == ({"a": 1, "b": 2}, False)
+
+
+# Flash messages of a level, and looking without taking
+
+
+MESSAGES = [("one", None), ("two", "info"), ("three", "error"), ("four", "info")]
+
+
+def with_messages(**options: Any) -> SessionDict:
+    """A session with messages of several levels."""
+    return SessionDict(None, data={"_flash": [*MESSAGES]}, **options)
+
+
+def test_messages_of_a_level_are_taken() -> None:
+    """The others stay, in their order."""
+    session = with_messages()
+    assert session.get_flashes(level="info") == [("two", "info"), ("four", "info")]
+    assert session["_flash"] == [("one", None), ("three", "error")]
+    assert session.modified is True
+
+
+def test_last_messages_leave_nothing() -> None:
+    """No empty list is kept."""
+    session = SessionDict(None, data={"_flash": [("two", "info")]})
+    assert session.get_flashes(level="info") == [("two", "info")]
+    assert session == {}
+
+
+def test_level_without_messages_modifies_nothing() -> None:
+    """As with no messages at all."""
+    session = with_messages()
+    assert session.get_flashes(level="debug") == []
+    assert (session.modified, session["_flash"]) == (False, MESSAGES)
+
+
+@pytest.mark.parametrize(
+    ("options", "expected"),
+    [({}, MESSAGES), ({"level": "error"}, [("three", "error")]), ({"level": "x"}, [])],
+)
+def test_peeking_takes_nothing(options: dict[str, Any], expected: list[Any]) -> None:
+    """The messages stay, and the session is not modified."""
+    session = with_messages()
+    assert session.peek_flashes(**options) == expected
+    assert (session.modified, session["_flash"]) == (False, MESSAGES)
+
+
+def test_peeking_where_there_is_nothing() -> None:
+    """Without messages the list is empty."""
+    assert SessionDict(None).peek_flashes() == []
+
+
+def test_peeked_list_is_a_copy() -> None:
+    """What the caller does with it changes nothing in the session."""
+    session = with_messages()
+    session.peek_flashes().clear()
+    assert session["_flash"] == MESSAGES
+
+
+def test_messages_from_a_cookie_have_levels_too() -> None:
+    """There they are lists."""
+    session = SessionDict(None, data={"_flash": [["two", "info"], ["one", None]]})
+    assert session.get_flashes(level="info") == [["two", "info"]]
+
+
+@pytest.mark.parametrize(("limit", "kept"), [(None, 5), (1, 1), (3, 3), (5, 5)])
+def test_backlog_of_messages(limit: int | None, kept: int) -> None:
+    """With a limit the oldest go that nobody has read."""
+    session = SessionDict(SimpleNamespace(max_flashes=limit))
+    for number in range(5):
+        session.add_flash(number)
+    assert session["_flash"] == [(number, None) for number in range(5)][-kept:]
+
+
+# Changes that are asked for
+
+
+def test_changed_marks_the_session() -> None:
+    """It is written whatever it holds."""
+    session = SessionDict(None)
+    session.changed()
+    assert (session.modified, session.forced) == (True, True)
+
+
+def test_regenerating_marks_the_session() -> None:
+    """It is written under a new id."""
+    session = SessionDict(None)
+    session.regenerate_id()
+    assert (session.modified, session.regenerates) == (True, True)
+
+
+@pytest.mark.parametrize(("seconds", "kept"), [(60, 60), (60.9, 60), (0.5, 1), (None, None)])
+def test_age_of_its_own(seconds: float | None, kept: int | None) -> None:
+    """It is kept with the session, which is written for it."""
+    container = SimpleNamespace(own_max_age=5)
+    session = SessionDict(container)
+    session.set_max_age(seconds)
+    assert (container.own_max_age, session.modified) == (kept, True)
+
+
+@pytest.mark.parametrize("seconds", [0, -1, "60", True, float("nan"), float("inf"), 2**31])
+def test_age_that_is_none(seconds: Any) -> None:
+    """The error says what is allowed."""
+    with pytest.raises(ConfigError, match=r"set_max_age\(\): must be a positive number of sec"):
+        SessionDict(SimpleNamespace()).set_max_age(seconds)

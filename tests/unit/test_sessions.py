@@ -14,7 +14,15 @@ import pytest
 import webapp2
 import webob
 import webob.exc
-from support.stores import NOW, make_request, make_store, saved_headers, sign
+from support.sides import Clock, stopped_clock
+from support.stores import (
+    NOW,
+    make_request,
+    make_store,
+    saved_headers,
+    sign,
+    sign_payload,
+)
 from support.visits import SECRET, make_app
 
 from webapp2_sessions import (
@@ -85,6 +93,22 @@ def test_the_serializer_has_the_secret() -> None:
     assert make_store(secret_key="clé").serializer.secret_key == "clé".encode()
 
 
+def test_the_serializer_has_what_is_configured() -> None:
+    """Older keys and hash functions reach it; without any they are upstream's."""
+
+    def made(**config: Any) -> tuple[Any, ...]:
+        serializer = make_store(**config).serializer
+        return serializer.fallbacks, serializer.digest, serializer.digest_fallbacks
+
+    configured = {
+        "secret_key_fallbacks": ["clé", b"k"],
+        "digest": "sha512",
+        "digest_fallbacks": ["sha1", "sha256"],
+    }
+    assert made() == ((), "sha1", ())
+    assert made(**configured) == (("clé".encode(), b"k"), "sha512", ("sha1", "sha256"))
+
+
 def test_the_serializer_is_made_once() -> None:
     """A request signs and checks with one."""
     store = make_store()
@@ -106,7 +130,7 @@ def test_the_serializer_may_be_replaced() -> None:
 @pytest.mark.parametrize(
     ("keyword", "expected"),
     [
-        ("securecookie", "webapp2_sessions.factories.SecureCookieSessionFactory"),
+        ("securecookie", "webapp2_sessions.cookie_sessions.SecureCookieSessionFactory"),
         ("memcache", "webapp2_sessions.sessions_memcache.MemcacheSessionFactory"),
         ("datastore", "webapp2_sessions.sessions_ndb.DatastoreSessionFactory"),
     ],
@@ -122,7 +146,7 @@ def test_built_in_backends(keyword: str, expected: str) -> None:
     [
         (
             "webapp2_extras.sessions.SecureCookieSessionFactory",
-            "webapp2_sessions.factories.SecureCookieSessionFactory",
+            "webapp2_sessions.cookie_sessions.SecureCookieSessionFactory",
         ),
         (
             "webapp2_extras.appengine.sessions_memcache.MemcacheSessionFactory",
@@ -176,8 +200,10 @@ def test_an_unknown_backend_is_answered_with_the_known_ones() -> None:
     """A misspelt keyword is seen at once."""
     with pytest.raises(UnknownBackend) as refused:
         make_store(backends={"mine": Recorder}).get_backend("secure")
-    expected = "'secure' is unknown; known are 'securecookie', 'datastore', 'memcache', 'mine'"
-    assert str(refused.value) == f"backend: {expected}"
+    assert str(refused.value) == (
+        "backend: 'secure' is unknown; known are 'securecookie', 'encryptedcookie', 'datastore', "
+        "'memcache', 'mine'"
+    )
 
 
 @pytest.mark.parametrize(
@@ -395,19 +421,19 @@ def test_the_configured_age_counts_by_default() -> None:
     assert fixed(make_store(cookie, session_max_age=59)).get_secure_cookie("s", max_age=60) == 1
 
 
-def test_values_never_reach_the_log(caplog: pytest.LogCaptureFixture) -> None:
+@pytest.mark.parametrize(
+    "value",
+    ["dG9wc2VjcmV0|1|0", sign("s", "topsecret", 1), sign("s", "topsecret", secret="x")],
+    ids=["broken", "expired", "forged"],
+)
+def test_values_never_reach_the_log(value: str, caplog: pytest.LogCaptureFixture) -> None:
     """Forged, expired and broken cookies are logged without their contents."""
     caplog.set_level(logging.DEBUG)
-    values = ["dG9wc2VjcmV0|1|0", sign("s", "topsecret", 1), sign("s", "topsecret", secret="x")]
-    store = make_store("; ".join(f"s={value}" for value in values))
+    store = make_store(f"s={value}")
     assert store.get_secure_cookie("s", max_age=60) is None
-    assert len(caplog.records) == 3
-    assert [
-        part
-        for value in values
-        for part in (*value.split("|"), "topsecret")
-        if len(part) > 1 and part in caplog.text
-    ] == []
+    assert len(caplog.records) == 1
+    parts = (*value.split("|"), "topsecret")
+    assert [part for part in parts if len(part) > 1 and part in caplog.text] == []
 
 
 # set_secure_cookie
@@ -879,30 +905,126 @@ def test_without_an_active_request_there_is_no_store(use: Callable[[], Any]) -> 
         use()
 
 
-# When a cookie was signed
+# What opens a session
 
 
-def test_time_of_a_cookie() -> None:
-    """It is that of the cookie which opens the session."""
-    store = make_store(f"s={sign('s', {'a': 1}, NOW)}")
-    assert store.cookie_signed_at("s") == NOW
+def opened(cookie: str | None, max_age: float | None = None, **config: Any) -> tuple[Any, Any]:
+    """What a session cookie holds, and when it was signed."""
+    with stopped_clock(Clock(NOW + 60)):
+        return make_store(cookie, **config).open_session_cookie("s", max_age)
 
 
-def test_time_of_the_cookie_that_counts() -> None:
-    """Of several the last valid one counts, for the time as for the data."""
+def test_session_cookie_comes_with_its_time() -> None:
+    """What it holds, and when it was signed."""
+    assert opened(f"s={sign('s', {'a': 1}, NOW)}") == ({"a": 1}, NOW)
+
+
+def test_last_valid_session_cookie_counts() -> None:
+    """For the time as for the data."""
     first, last = sign("s", {"a": 1}, NOW), sign("s", {"a": 2}, NOW + 5)
-    store = make_store(f"s={first}; s={last}; s=forged|{NOW + 9}|abc")
-    assert (store.get_secure_cookie("s"), store.cookie_signed_at("s")) == ({"a": 2}, NOW + 5)
+    assert opened(f"s={first}; s={last}; s=forged|{NOW + 9}|abc") == ({"a": 2}, NOW + 5)
 
 
 @pytest.mark.parametrize("cookie", [None, "s=x", f"s={sign('other', {'a': 1}, NOW)}"])
-def test_no_valid_cookie_has_no_time(cookie: str | None) -> None:
-    """There is nothing that could have been signed."""
-    assert make_store(cookie).cookie_signed_at("s") is None
+def test_no_valid_cookie_opens_nothing(cookie: str | None) -> None:
+    """There is neither data nor a time."""
+    assert opened(cookie) == (None, None)
 
 
-def test_time_of_an_expired_cookie() -> None:
-    """It opens nothing any more."""
-    store = make_store(f"s={sign('s', {'a': 1}, NOW)}", session_max_age=60)
-    assert store.cookie_signed_at("s") is None
-    assert store.cookie_signed_at("s", max_age=None) == NOW
+@pytest.mark.parametrize(("max_age", "is_open"), [(60, True), (59, False), (None, True)])
+def test_age_of_a_session_cookie(max_age: int | None, is_open: bool) -> None:
+    """One that is too old opens nothing."""
+    assert (opened(f"s={sign('s', {'a': 1}, NOW)}", max_age)[0] is not None) is is_open
+
+
+@pytest.mark.parametrize(
+    ("own", "max_age", "is_open"),
+    [(100, 10, True), (100, None, True), (59, None, False), (59, 100, False), (60, 10, True)],
+)
+def test_own_age_of_a_session_cookie(own: int, max_age: int | None, is_open: bool) -> None:
+    """A session that has one goes by that alone."""
+    cookie = f"s={sign('s', {'a': 1, '__max_age__': own}, NOW)}"
+    assert (opened(cookie, max_age)[0] is not None) is is_open
+
+
+def test_store_with_cookies_of_its_own() -> None:
+    """A subclass that reads them in another way is asked; the time is not known then."""
+
+    class Store(SessionStore):
+        def get_secure_cookie(self, name: str, max_age: Any = None) -> Any:
+            return {"name": name, "max_age": max_age}
+
+    store = Store(make_request())
+    assert store.open_session_cookie("s", 5) == ({"name": "s", "max_age": 5}, None)
+
+
+# Damaged cookies
+
+
+def damaged(cookie: str, **config: Any) -> tuple[SessionStore, list[str]]:
+    """A store that has opened a session of this cookie, and what it sets in the end."""
+    with stopped_clock(Clock(NOW + 60)):
+        store = make_store(cookie, cookie_name="s", **config)
+        store.get_session()
+        return store, saved_headers(store)
+
+
+DAMAGED = {
+    "forged": sign("s", {"a": 1}, NOW, "another secret"),
+    "expired": sign("s", {"a": 1}, NOW - 10_000),
+    "unreadable": sign_payload("s", b"!!!"),
+    "foreign": "something",
+}
+
+
+@pytest.mark.parametrize("kind", DAMAGED)
+def test_damaged_cookie_is_ignored(kind: str) -> None:
+    """By default nothing is answered, as with upstream."""
+    assert damaged(f"s={DAMAGED[kind]}", session_max_age=3600)[1] == []
+
+
+@pytest.mark.parametrize("kind", DAMAGED)
+def test_damaged_cookie_expires(kind: str) -> None:
+    """It does not come back for ever."""
+    _, headers = damaged(
+        f"s={DAMAGED[kind]}",
+        session_max_age=3600,
+        on_damaged_cookie="expire",
+        cookie_args={"path": "/x"},
+    )
+    assert [header.partition("expires")[0] for header in headers] == ["s=; Max-Age=0; Path=/x; "]
+
+
+def test_damaged_cookie_that_is_replaced_does_not_expire() -> None:
+    """The new session's cookie takes its place."""
+    store = make_store(f"s={DAMAGED['forged']}", cookie_name="s", on_damaged_cookie="expire")
+    store.get_session()["a"] = 1
+    [header] = saved_headers(store)
+    assert "Max-Age=0" not in header
+
+
+def test_damaged_cookie_beside_a_valid_one_does_not_expire() -> None:
+    """It may be of another path or domain, and expiring it would take the valid one with it."""
+    cookie = f"s={DAMAGED['forged']}; s={sign('s', {'a': 1}, NOW)}"
+    assert damaged(cookie, on_damaged_cookie="expire")[1] == []
+
+
+@pytest.mark.parametrize("kind", DAMAGED)
+def test_damaged_cookie_is_logged_once(kind: str, caplog: pytest.LogCaptureFixture) -> None:
+    """However often it is read, with its name and the cause, without its value."""
+    cookie = f"s={DAMAGED[kind]}; s={DAMAGED[kind]}"
+    store, _ = damaged(cookie, session_max_age=3600)
+    for _ in range(3):
+        store.get_secure_cookie("s")
+    [record] = caplog.records
+    assert record.levelname == "WARNING"
+    assert record.getMessage().startswith("The cookie 's' was not accepted: it")
+    assert DAMAGED[kind][:20] not in record.getMessage()
+
+
+def test_each_damaged_cookie_is_logged(caplog: pytest.LogCaptureFixture) -> None:
+    """One event for each name."""
+    store = make_store("a=x; b=y")
+    for name in ("a", "b", "a"):
+        store.get_secure_cookie(name)
+    assert len(caplog.records) == 2

@@ -1,0 +1,159 @@
+"""What may be sent as a cookie: names, arguments, and which of them go together."""
+
+from __future__ import annotations
+
+import functools
+import re
+from collections.abc import Mapping
+from typing import Any
+
+import webob
+
+from webapp2_sessions.errors import ConfigError
+
+__all__ = ["check_arguments", "check_name", "check_prefix", "is_name", "set_cookie"]
+
+#: RFC 6265 section 4.1.1: a cookie's name is a token.
+_TOKEN = re.compile(r"[A-Za-z0-9!#$%&'*+\-.^_`|~]+")
+#: WebOb refuses these as names, since old parsers take them for attributes.
+_ATTRIBUTES = frozenset(
+    ("comment", "domain", "expires", "httponly", "max-age", "path", "samesite", "secure")
+)
+
+#: What each argument of set_cookie() may be, for error messages.
+_ALLOWED = {
+    "max_age": "a number of seconds, a timedelta or None",
+    "domain": "text or None",
+    "path": "text or None",
+    "secure": "True, False or None",
+    "httponly": "True, False or None",
+    "samesite": "'strict', 'lax', 'none' (with secure) or None",
+    "partitioned": "True (with secure), False or None",
+    "comment": "text or None",
+    "overwrite": "True or False",
+}
+
+
+def check_name(name: object, args: Mapping[str, Any] | None = None) -> None:
+    """Refuse a cookie name that cannot be sent.
+
+    :param args: arguments for ``set_cookie()``, with which the name has to agree.
+    :raises ConfigError: it is no text or no token by RFC 6265, begins with ``$``, or is the name
+        of a cookie attribute; or it has a prefix with which browsers want other arguments.
+    """
+    text = name.decode("latin-1") if isinstance(name, bytes) else name
+    if not isinstance(text, str):
+        raise ConfigError("cookie name", f"must be text, not {type(name).__name__}")
+    if not is_name(text):
+        raise ConfigError(
+            "cookie name",
+            f"{text!r} cannot be sent; allowed are ASCII letters, digits and !#$%&'*+-.^_`|~, "
+            "not beginning with $, and not the name of a cookie attribute such as 'path'",
+        )
+    if args is not None:
+        check_prefix(text, args)
+
+
+def check_prefix(name: str | bytes, args: Mapping[str, Any]) -> None:
+    """Refuse arguments with which browsers drop a cookie of that name.
+
+    :raises ConfigError: naming the rule of RFC 6265bis (sections 4.1.3 and 5.4) that is broken.
+    """
+    if isinstance(name, bytes):
+        name = name.decode("latin-1")
+    lower = name.lower()  # browsers compare without case
+    if not lower.startswith(("__host-", "__secure-")):
+        return
+    prefix = "__Host-" if lower.startswith("__host-") else "__Secure-"
+    if not args.get("secure"):
+        raise _broken(name, "secure", f"a name that begins with {prefix} needs secure=True")
+    if prefix == "__Host-" and args.get("domain"):
+        raise _broken(name, "domain", "a name that begins with __Host- allows no domain")
+    if prefix == "__Host-" and args.get("path", "/") != "/":
+        raise _broken(name, "path", "a name that begins with __Host- needs path='/'")
+
+
+def _broken(name: str, argument: str, rule: str) -> ConfigError:
+    return ConfigError(f"cookie_args[{argument!r}]", f"{rule}; the cookie is named {name!r}")
+
+
+def is_name(text: str) -> bool:
+    """Whether a cookie may have that name."""
+    return bool(_TOKEN.fullmatch(text)) and text[0] != "$" and text.lower() not in _ATTRIBUTES
+
+
+def check_arguments(
+    args: Mapping[str, Any], response_class: Any = webob.Response, key: str = "cookie_args"
+) -> None:
+    """Refuse cookie arguments with which no cookie can be sent.
+
+    They are tried on an empty response, so that whatever its ``set_cookie()`` takes is allowed
+    and nothing else.
+
+    :param args: keyword arguments for ``set_cookie()``.
+    :param response_class: the class of the responses that will be sent.
+    :param key: how to name the arguments in the error.
+    :raises ConfigError: naming the argument, its type and what is allowed.
+    """
+    try:
+        _rehearse_cached(response_class, frozenset(args.items()))
+    except Exception:
+        # Either a value cannot be hashed, which is fine, or the arguments are wrong.
+        _explain(dict(args), response_class, key)
+
+
+@functools.lru_cache(maxsize=256)
+def _rehearse_cached(response_class: Any, items: frozenset[tuple[str, Any]]) -> None:
+    _rehearse(response_class, dict(items))
+
+
+def _rehearse(response_class: Any, args: Mapping[str, Any]) -> None:
+    method = getattr(response_class, "set_cookie", None)
+    if method is None:
+        return  # whatever it is, cookies reach it in another way
+    if method is webob.Response.set_cookie:
+        response_class = webob.Response
+    try:
+        response = response_class()
+    except Exception:
+        return  # a response of the application's own that cannot be made just like this
+    set_cookie(response, "name", b"value", args)
+
+
+def _explain(args: dict[str, Any], response_class: Any, key: str) -> None:
+    """Raise a :class:`ConfigError` for the argument at fault, if there is one."""
+    try:
+        _rehearse(response_class, args)
+    except Exception as together:
+        for name, value in args.items():
+            # "secure" goes along, because samesite="none" is allowed only with it.
+            tried = {each: args[each] for each in ("secure", name) if each in args}
+            try:
+                _rehearse(response_class, tried)
+            except Exception as error:
+                allowed = _ALLOWED.get(str(name))
+                hint = f"allowed: {allowed}" if allowed else f"known are {', '.join(_ALLOWED)}"
+                raise ConfigError(
+                    f"{key}[{name!r}]", f"{type(value).__name__} is refused ({error}); {hint}"
+                ) from error
+        raise ConfigError(key, f"refused together ({together})") from together
+
+
+def set_cookie(response: Any, name: str, value: bytes, args: Mapping[str, Any]) -> None:
+    """Set a cookie on a response; ``partitioned``, which WebOb does not know, included.
+
+    :raises ValueError: the arguments do not go together.
+    """
+    if "partitioned" not in args:
+        response.set_cookie(name, value, **args)
+        return
+    rest = {**args}
+    partitioned = rest.pop("partitioned")
+    if partitioned not in (True, False, None):
+        raise ValueError("it is neither True nor False")
+    if partitioned and not rest.get("secure"):
+        raise ValueError("a partitioned cookie needs secure=True")
+    response.set_cookie(name, value, **rest)
+    if partitioned:
+        key, header = response.headerlist[-1]
+        response.headerlist[-1] = (key, f"{header}; Partitioned")

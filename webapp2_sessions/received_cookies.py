@@ -1,0 +1,72 @@
+"""The signed cookies of a request: which of them are accepted, and which are damaged."""
+
+from __future__ import annotations
+
+import logging
+from typing import Any
+
+from webapp2_sessions import cookies
+from webapp2_sessions.errors import InvalidCookie
+from webapp2_sessions.securecookie import SecureCookieSerializer
+
+__all__ = ["ReceivedCookies"]
+
+logger = logging.getLogger(__name__)
+
+
+class ReceivedCookies:
+    """Reads the cookies of one request.
+
+    :param request: the request, as :func:`webapp2_sessions.cookies.read_values` takes it.
+    """
+
+    def __init__(self, request: Any) -> None:
+        self._request = request
+        #: Names of the cookies that came and were not accepted.
+        self.damaged: set[str] = set()
+
+    def accepted(
+        self, serializer: Any, name: str, max_age: float | None, own_ages: bool = False
+    ) -> tuple[Any, int | None]:
+        """Return what the last valid cookie of that name holds, and when it was signed.
+
+        One that is damaged is logged, once for each name, without its value.
+
+        :param serializer: checks the values, usually a
+            :class:`~webapp2_sessions.securecookie.SecureCookieSerializer`.
+        :param max_age: age in seconds above which a cookie counts as expired, ``None`` for no
+            limit.
+        :param own_ages: whether a cookie that has an age of its own goes by that instead.
+        :returns: Unix seconds for the time, ``None`` if it is unknown; ``None`` twice if no cookie
+            is accepted.
+        """
+        refused: InvalidCookie | None = None
+        for value in cookies.read_values(self._request, name):
+            try:
+                return _verified(serializer, name, value, max_age, own_ages)
+            except InvalidCookie as error:
+                refused = refused or error
+        if refused is not None and name not in self.damaged:
+            self.damaged.add(name)
+            logger.warning("The cookie %r was not accepted: %s", name, refused)
+        return None, None
+
+
+def _verified(
+    serializer: Any, name: str, value: str, max_age: float | None, own_ages: bool
+) -> tuple[Any, int | None]:
+    if not isinstance(serializer, SecureCookieSerializer):  # one of the application's own
+        data = serializer.deserialize(name, value, max_age=max_age)
+        if data is None:
+            raise InvalidCookie("the serializer refused it")
+        return data, None
+    if not own_ages:
+        return serializer.verify(name, value, max_age), None
+    data = serializer.verify(name, value)
+    signed_at = serializer.signed_at(value)
+    own_age = data.get(cookies.OWN_MAX_AGE) if isinstance(data, dict) else None
+    if own_age is not None:
+        cookies.check_own_age(own_age, signed_at)
+    elif max_age is not None:
+        serializer.check_age(value, max_age)
+    return data, signed_at
