@@ -4,7 +4,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 PACKAGE := setup.py pyproject.toml README.md $(wildcard webapp2_sessions/*.py)
 
-.PHONY: help demo test test-faults load load-purge lint format clean
+.PHONY: help demo test test-faults fuzz load load-purge lint format clean
 
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 12
@@ -17,6 +17,9 @@ test: lint ## run all tests against the installed package
 
 test-faults: .venv/installed-test ## run the tests of servers that fail
 	$(BIN)/pytest tests/faults
+
+fuzz: .venv/installed-test ## try two million hostile cookies on every kind of session, some minutes
+	cd tests && ../$(BIN)/python -W ignore -m fuzz
 
 load: .venv/installed-test ## drive gunicorn with thousands of visitors while servers fail, some minutes
 	cd tests && ../$(BIN)/python -m load

@@ -8,10 +8,12 @@ HERE = Path(__file__).parent
 
 MEMCACHE = ["pymemcache>=4.0"]
 DATASTORE = ["google-cloud-ndb>=2.3", "tqdm>=4.60"]
+ENCRYPTION = ["cryptography>=42"]
 EXAMPLES = ["waitress>=3.0", "jinja2>=3.1"]
 TEST = [
     *MEMCACHE,
     *DATASTORE,
+    *ENCRYPTION,
     *EXAMPLES,
     "pytest>=8.0",
     "hypothesis>=6.100",
@@ -19,6 +21,7 @@ TEST = [
     "requests>=2.31",
     "trustme>=1.1",
     "gunicorn>=23.0",
+    "selenium>=4.26",
     "ruff>=0.17.5,<0.18",  # pinned, because each release may want other code
     "mypy>=2.4,<2.5",
 ]
@@ -50,7 +53,8 @@ setup(
     extras_require={
         "memcache": MEMCACHE,
         "datastore": DATASTORE,
-        "all": [*MEMCACHE, *DATASTORE],
+        "encryption": ENCRYPTION,
+        "all": [*MEMCACHE, *DATASTORE, *ENCRYPTION],
         "examples": EXAMPLES,
         "test": TEST,
     },

@@ -13,6 +13,7 @@ from contextlib import ExitStack
 from typing import TypeVar
 
 import pytest
+from support.chromium import Chromium
 from support.servers import (
     PROJECT,
     PROXY_VARIABLES,
@@ -81,6 +82,12 @@ def datastore_emulator(pytestconfig: pytest.Config) -> Iterator[DatastoreEmulato
 def firestore_emulator(pytestconfig: pytest.Config) -> Iterator[FirestoreEmulator]:
     """A running Firestore emulator in Datastore mode, shared by the whole run."""
     yield from serve(FirestoreEmulator(), pytestconfig)
+
+
+@pytest.fixture(scope="session")
+def chromium(pytestconfig: pytest.Config) -> Iterator[Chromium]:
+    """A chromedriver, which starts browsers, shared by the whole run."""
+    yield from serve(Chromium(), pytestconfig)
 
 
 @pytest.fixture

@@ -88,6 +88,19 @@ def test_every_option_of_the_purge_is_documented(tmp_path: Path) -> None:
     assert (sorted(rows), len(rows)) == (sorted(options), 8)
 
 
+def test_every_test_that_is_named_exists() -> None:
+    """docs/security.md names tests that are there."""
+    text = (ROOT / "docs" / "security.md").read_text("utf-8")
+    named = re.findall(r"`(tests/[\w/]+\.py)(?:::(\w+))?`", text)
+    assert len(named) > 20
+    missing = [
+        (page, test)
+        for page, test in named
+        if not (ROOT / page).exists() or f"def {test}" not in (ROOT / page).read_text("utf-8")
+    ]
+    assert missing == []
+
+
 def test_every_make_target_is_explained() -> None:
     """Each target that is no file tells what it does, in `make help`."""
     makefile = (ROOT / "Makefile").read_text("utf-8")

@@ -46,7 +46,11 @@ def namespace(emulator: Emulator) -> str:
     return namespace
 
 
-PURGE = (sys.executable, "-m", "webapp2_sessions", "purge", "--older-than", "30d")
+#: Without the warnings with which Google's libraries greet some versions of Python.
+PURGE = (
+    sys.executable,
+    *["-W", "ignore", "-m", "webapp2_sessions", "purge", "--older-than", "30d"],
+)
 
 
 def run(*arguments: str) -> subprocess.CompletedProcess[str]:

@@ -267,6 +267,50 @@ class TestFlashes:
         assert "No news." in browser.post("/", data={"news": "<b>"}).text
 
 
+class TestSignIn:
+    @pytest.fixture
+    def browser(self, load: Load, browse: Open) -> Browser:
+        return browse(load("sign_in").make_app(SECRET))
+
+    def sign_in(self, browser: Browser, name: str = "ada", password: str = "engine") -> str:
+        """The page that the form leads to."""
+        return browser.post("/sign-in", data={"name": name, "password": password}).text
+
+    def test_stranger_is_asked_to_sign_in_and_comes_back(self, browser: Browser) -> None:
+        """The message and the page that was wanted go over the redirect that ends the handler."""
+        asked = browser.get("/letters")
+        assert asked.url == f"{browser.site}/sign-in"
+        assert '<li class="warning">Warning: Sign in first, please.</li>' in asked.text
+        page = self.sign_in(browser)
+        assert '<li class="success">Success: Welcome, ada!</li>' in page
+        assert "Charles: the wheels are here." in page
+
+    def test_member_stays_signed_in(self, browser: Browser) -> None:
+        """Until the button is pressed; messages are shown once."""
+        assert "Welcome" in self.sign_in(browser)
+        assert "Welcome" not in browser.get("/").text
+        assert "Mary" in browser.get("/letters").text
+        page = browser.post("/sign-out").text
+        assert "Good-bye." in page
+        assert "Sign out" not in page
+        assert browser.get("/letters").url == f"{browser.site}/sign-in"
+
+    @pytest.mark.parametrize(
+        ("name", "password"), [("ada", "wrong"), ("ada", ""), ("bob", "engine"), ("", "")]
+    )
+    def test_wrong_password_is_refused(self, browser: Browser, name: str, password: str) -> None:
+        """A name that is unknown gives the same message, and nobody is signed in."""
+        page = self.sign_in(browser, name, password)
+        assert '<li class="error">Error: That is not the password.</li>' in page
+        assert "Sign out" not in page
+
+    def test_sign_out_needs_post(self, browser: Browser) -> None:
+        """Following a link changes nothing."""
+        self.sign_in(browser)
+        assert browser.get("/sign-out").status_code == 405
+        assert "Sign out" in browser.get("/").text
+
+
 class TestBackends:
     @pytest.fixture
     def make_app(self, load: Load) -> Callable[..., Any]:

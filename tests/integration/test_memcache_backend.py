@@ -518,6 +518,28 @@ def test_renewal_touches_the_record(visitor_of: Callable[..., Visitor], entries:
     assert entries.counted("cmd_set") == written
 
 
+def test_renewal_signs_the_record_anew(
+    visitor_of: Callable[..., Visitor], entries: Entries
+) -> None:
+    """Once, with as long a life as it gets otherwise; then the older key is not needed."""
+    with stopped_clock(Clock(float(int(time.time())))) as clock:
+        visitor = visitor_of(session_max_age=1000, refresh_after=100)
+        key = key_of(str(visitor.write({"a": 1})))
+        former = entries.get(key)
+        rotating = {"secret_key": "n" * 4 + SECRET, "secret_key_fallbacks": [SECRET]}
+        visitor.app = visitor_of(session_max_age=1000, refresh_after=100, **rotating).app
+        records = []
+        for _ in range(2):
+            entries.expire(key, 500)
+            clock.advance(100)
+            assert visitor.read() == {"a": 1}
+            records.append(entries.get(key))
+            assert 990 < (entries.seconds_left(key) or 0) <= 1001
+    assert records[0] != former
+    assert records[0][33:] == former[33:]
+    assert records[0] == records[1]
+
+
 def test_record_that_memcached_keeps_too_long(
     visitor_of: Callable[..., Visitor], entries: Entries
 ) -> None:
