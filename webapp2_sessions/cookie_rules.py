@@ -61,6 +61,8 @@ def check_prefix(name: str | bytes, args: Mapping[str, Any]) -> None:
     """
     if isinstance(name, bytes):
         name = name.decode("latin-1")
+    if not name.startswith("__"):
+        return
     lower = name.lower()  # browsers compare without case
     if not lower.startswith(("__host-", "__secure-")):
         return
@@ -77,6 +79,7 @@ def _broken(name: str, argument: str, rule: str) -> ConfigError:
     return ConfigError(f"cookie_args[{argument!r}]", f"{rule}; the cookie is named {name!r}")
 
 
+@functools.lru_cache(maxsize=256)
 def is_name(text: str) -> bool:
     """Whether a cookie may have that name."""
     return bool(_TOKEN.fullmatch(text)) and text[0] != "$" and text.lower() not in _ATTRIBUTES
@@ -144,6 +147,43 @@ def set_cookie(response: Any, name: str, value: bytes, args: Mapping[str, Any]) 
 
     :raises ValueError: the arguments do not go together.
     """
+    is_webobs = getattr(type(response), "set_cookie", None) is webob.Response.set_cookie
+    if is_webobs and "set_cookie" not in vars(response) and _is_plain(value):
+        around = _around(name, args)
+        if around is not None:
+            header = f"{around[0]}{value.decode('ascii')}{around[1]}"
+            response.headerlist.append(("Set-Cookie", header))
+            return
+    _set_cookie(response, name, value, args)
+
+
+#: Values in which there is nothing to be quoted.
+_is_plain = re.compile(rb"[A-Za-z0-9+/=|_-]+\Z").match
+
+
+def _around(name: str, args: Mapping[str, Any]) -> tuple[str, str] | None:
+    """Return what stands before and behind a value in a Set-Cookie header of WebOb's.
+
+    :returns: ``None`` if it is not always the same.
+    """
+    try:
+        return _cached_around(name, tuple(args.items()))
+    except Exception:
+        return None  # something that cannot be hashed, or is refused; WebOb will tell
+
+
+@functools.lru_cache(maxsize=256)
+def _cached_around(name: str, items: tuple[tuple[str, Any], ...]) -> tuple[str, str] | None:
+    args = dict(items)
+    if args.get("max_age") is not None or args.get("expires") or args.get("overwrite"):
+        return None  # the time is in the header, or other headers change as well
+    response = webob.Response()
+    _set_cookie(response, name, b"X", args)
+    before, found, behind = response.headerlist[-1][1].partition("=X")
+    return (f"{before}=", behind) if found else None
+
+
+def _set_cookie(response: Any, name: str, value: bytes, args: Mapping[str, Any]) -> None:
     if "partitioned" not in args:
         response.set_cookie(name, value, **args)
         return

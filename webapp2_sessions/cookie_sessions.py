@@ -21,6 +21,10 @@ _SPILLED = "__spilled__"
 _ATTRIBUTES = 400
 
 
+def _dump_json(data: Any) -> bytes:
+    return json.dumps(data).encode("ascii")
+
+
 class SecureCookieSessionFactory(BaseSessionFactory):
     """Keeps the whole session in a signed cookie: readable by the visitor, not changeable.
 
@@ -33,6 +37,8 @@ class SecureCookieSessionFactory(BaseSessionFactory):
     #: How errors name this kind of session.
     keyword = "securecookie"
 
+    _codec = {"dumps": _dump_json, "loads": json.loads}  # noqa: RUF012 # read only
+
     #: Where the session is stored, if it is too large for a cookie.
     _spill: StoredSessionFactory | None = None
 
@@ -44,7 +50,7 @@ class SecureCookieSessionFactory(BaseSessionFactory):
         if self.session is None:
             self._spill = None
             session = self._load(self._open_cookie(max_age))
-            self.session = self._watch(session, dumps=_dump_json, loads=json.loads)
+            self.session = self._watch(session)
         return self.session
 
     def _load(self, data: dict[Any, Any] | None) -> SessionDict:
@@ -152,7 +158,3 @@ class SecureCookieSessionFactory(BaseSessionFactory):
     def _share_ages(self, spill: StoredSessionFactory) -> None:
         spill._max_age, spill.own_max_age = self._max_age, self.own_max_age
         spill._began = self._began
-
-
-def _dump_json(data: Any) -> bytes:
-    return json.dumps(data).encode("ascii")

@@ -11,6 +11,7 @@ from typing import Any
 
 from webob.cookies import RequestCookies
 from webob.headers import ResponseHeaders
+from webob.request import BaseRequest
 
 from webapp2_sessions.cookie_rules import is_name, set_cookie
 from webapp2_sessions.errors import ExpiredCookie
@@ -21,6 +22,7 @@ __all__ = [
     "check_own_age",
     "expire",
     "is_set",
+    "only_value",
     "read_values",
     "size_of",
     "unquote",
@@ -67,6 +69,26 @@ def read_values(request: Any, name: str | bytes) -> list[str]:
     found = [value for value in _values(header, name) if value]
     found.reverse()
     return found
+
+
+def only_value(request: Any, name: str | bytes) -> str | None:
+    """Return the value of the only cookie of that name, if that can be told at a glance.
+
+    It is that only if it is signed: what :func:`read_values` finds counts otherwise.
+    """
+    if getattr(type(request), "cookies", None) is not BaseRequest.cookies:
+        return None
+    header = request.environ.get("HTTP_COOKIE", "")
+    if not header or type(name) is not str or '"' in header or "\\" in header:
+        return None
+    start = header.find(name)
+    if start < 0 or (start and header[start - 2 : start] != "; "):
+        return None
+    value = start + len(name) + 1
+    if header[value - 1 : value] != "=" or header.find(name, value) >= 0:
+        return None
+    end = header.find(";", value)
+    return header[value : None if end < 0 else end]  # type: ignore[no-any-return]
 
 
 def _values(header: str, name: str) -> Iterator[str]:
@@ -163,6 +185,14 @@ def vary_on_cookie(response: Any) -> None:
 
     A response that is not WebOb's is left alone.
     """
+    headerlist = getattr(response, "headerlist", None)
+    if type(headerlist) is list:
+        for key, _ in headerlist:
+            if key.lower() == "vary":
+                break
+        else:
+            headerlist.append(("Vary", "Cookie"))
+            return
     headers = getattr(response, "headers", None)
     if not isinstance(headers, ResponseHeaders):
         return

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import functools
-import json
 from typing import Any
 
 from webapp2_sessions import cookies
@@ -12,6 +11,7 @@ from webapp2_sessions.app_config import backend_config
 from webapp2_sessions.cookie_sessions import SecureCookieSessionFactory
 from webapp2_sessions.errors import BadSignature, MalformedCookie, MissingDependency
 from webapp2_sessions.keys import derive_key
+from webapp2_sessions.plain_json import decode_json, encode_json
 from webapp2_sessions.received_cookies import ReceivedCookies
 from webapp2_sessions.securecookie import SecureCookieSerializer
 
@@ -60,10 +60,10 @@ class EncryptedCookieSerializer(SecureCookieSerializer):
         return b"%d" % int.from_bytes(token[_TIME], "big")
 
     def _encode(self, value: Any) -> bytes:
-        return json.dumps(value, separators=(",", ":")).encode("ascii")
+        return encode_json(value).encode("ascii")
 
     def _decode(self, payload: bytes) -> Any:
-        return json.loads(payload)
+        return decode_json(payload.decode("utf-8"))
 
     def _fernet(self, name: bytes) -> MultiFernet:
         return _multi_fernet((self.secret_key, *self.fallbacks), name)

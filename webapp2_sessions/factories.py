@@ -153,11 +153,14 @@ class BaseSessionFactory:
             return False
         return bool(time.time() - self._signed_at >= refresh_after)
 
-    def _watch(self, session: SessionDict, **codec: Any) -> SessionDict:
+    #: How a snapshot keeps the session's data.
+    _codec: dict[str, Any] = {}  # noqa: RUF012 # read only
+
+    def _watch(self, session: SessionDict) -> SessionDict:
         """Remember what a session holds at first, if somebody wants to know at the end."""
         store = self.session_store
-        if store.config.get("change_detection") == "content" or _is_debugged(store):
-            self._snapshot = Snapshot(session, **codec)
+        if store.config.get("change_detection") == "content" or getattr(store, "debug", False):
+            self._snapshot = Snapshot(session, **self._codec)
         return session
 
     def _is_to_be_written(self, session: SessionDict) -> bool:
@@ -179,10 +182,6 @@ class BaseSessionFactory:
                 self.name,
                 ", ".join(repr(str(key)[:40]) for key in keys),
             )
-
-
-def _is_debugged(store: Any) -> bool:
-    return bool(getattr(getattr(getattr(store, "request", None), "app", None), "debug", False))
 
 
 class CustomBackendSessionFactory(BaseSessionFactory):

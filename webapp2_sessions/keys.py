@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+import functools
+import hashlib
 import hmac
 import re
+from collections.abc import Callable
 
 from webapp2_sessions.errors import ConfigError
 
-__all__ = ["DIGESTS", "check_key_list", "derive_key", "secret_bytes", "weakness"]
+__all__ = ["DIGESTS", "check_key_list", "derive_key", "secret_bytes", "signer", "weakness"]
+
+#: Each byte combined with one of the two that RFC 2104 names.
+_INNER_PAD = bytes(byte ^ 0x36 for byte in range(256))
+_OUTER_PAD = bytes(byte ^ 0x5C for byte in range(256))
 
 #: Hash functions with which cookies can be signed.
 DIGESTS = ("sha1", "sha256", "sha512")
@@ -49,6 +56,30 @@ def derive_key(secret_key: str | bytes, purpose: str) -> bytes:
     return hmac.digest(
         secret_bytes(secret_key), b"webapp2_sessions:" + purpose.encode("utf-8") + b"\x01", "sha256"
     )
+
+
+@functools.lru_cache(maxsize=64)
+def signer(secret_key: bytes, digest: str) -> Callable[[bytes], bytes]:
+    """Return what gives the hexadecimal HMAC (RFC 2104) of a message, as ASCII bytes.
+
+    The key is worked in once and not for each message, which takes more than half of the time
+    of a short one.
+    """
+    block_size = hashlib.new(digest).block_size
+    if len(secret_key) > block_size:
+        secret_key = hashlib.new(digest, secret_key).digest()
+    padded = secret_key.ljust(block_size, b"\0")
+    inner = hashlib.new(digest, padded.translate(_INNER_PAD))
+    outer = hashlib.new(digest, padded.translate(_OUTER_PAD))
+
+    def sign(message: bytes) -> bytes:
+        inside = inner.copy()
+        inside.update(message)
+        outside = outer.copy()
+        outside.update(inside.digest())
+        return outside.hexdigest().encode("ascii")
+
+    return sign
 
 
 def check_key_list(key: str, value: object) -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import binascii
 import copy
 import hmac
-import json
 import logging
 import time
 from collections.abc import Iterator, Sequence
@@ -20,14 +19,12 @@ from webapp2_sessions.errors import (
     MalformedCookie,
     UndecodableCookie,
 )
-from webapp2_sessions.keys import DIGESTS, check_key_list, secret_bytes
+from webapp2_sessions.keys import DIGESTS, check_key_list, secret_bytes, signer
+from webapp2_sessions.plain_json import decode_json, encode_json
 
 __all__ = ["SecureCookieSerializer"]
 
 logger = logging.getLogger(__name__)
-
-_encode_json = json.JSONEncoder(separators=(",", ":")).encode
-_decode_json = json.JSONDecoder().decode
 
 
 class SecureCookieSerializer:
@@ -117,7 +114,18 @@ class SecureCookieSerializer:
         """
         payload, timestamp = self._open(_utf8(name), _unquote(_utf8(value)))
         if max_age is not None:
-            self._check_age(timestamp, max_age)
+            self.check_age(timestamp, max_age)
+        return self._decoded(payload)
+
+    def unseal(self, name: str | bytes, value: str | bytes) -> tuple[Any, bytes]:
+        """Return what a signed value of whatever age holds, and its timestamp as it stands there.
+
+        :raises InvalidCookie: as :meth:`verify`.
+        """
+        payload, timestamp = self._open(_utf8(name), _unquote(_utf8(value)))
+        return self._decoded(payload), timestamp
+
+    def _decoded(self, payload: bytes) -> Any:
         try:
             return self._decode(payload)
         except Exception as error:
@@ -135,18 +143,6 @@ class SecureCookieSerializer:
             return int(self._timestamp_of(_unquote(_utf8(value))))
         except (IndexError, ValueError):
             return None
-
-    def check_age(self, value: str | bytes, max_age: float) -> None:
-        """Refuse an accepted value that is older than ``max_age`` seconds.
-
-        :raises ExpiredCookie: it is.
-        :raises UndecodableCookie: it does not tell its age.
-        """
-        try:
-            timestamp = self._timestamp_of(_unquote(_utf8(value)))
-        except (IndexError, ValueError):
-            timestamp = b""
-        self._check_age(timestamp, max_age)
 
     def _seal(self, name: bytes, payload: bytes) -> bytes:
         """Return the value of a cookie that holds ``payload`` from now on."""
@@ -183,7 +179,12 @@ class SecureCookieSerializer:
     def _timestamp_of(self, value: bytes) -> bytes:
         return value.split(b"|")[1]
 
-    def _check_age(self, timestamp: bytes, max_age: float) -> None:
+    def check_age(self, timestamp: bytes, max_age: float) -> None:
+        """Refuse a timestamp that is more than ``max_age`` seconds ago.
+
+        :raises ExpiredCookie: it is.
+        :raises UndecodableCookie: it is no integer.
+        """
         try:
             created = int(timestamp)
         except ValueError:
@@ -193,17 +194,19 @@ class SecureCookieSerializer:
 
     def _encode(self, value: Any) -> bytes:
         # "</" is escaped so that the JSON can stand in a <script> element.
-        text = _encode_json(value).replace("</", "<\\/")
+        text = encode_json(value)
+        if "</" in text:
+            text = text.replace("</", "<\\/")
         return binascii.b2a_base64(text.encode("ascii"), newline=False)
 
     def _decode(self, payload: bytes) -> Any:
-        return _decode_json(binascii.a2b_base64(payload).decode("utf-8"))
+        return decode_json(binascii.a2b_base64(payload).decode("utf-8"))
 
     def _get_timestamp(self) -> int:
         return int(time.time())
 
     def _get_signature(self, *parts: bytes) -> bytes:
-        return hmac.digest(self.secret_key, b"|".join(parts), self.digest).hex().encode("ascii")
+        return signer(self.secret_key, self.digest)(b"|".join(parts))
 
 
 def _check_digests(key: str, digests: object) -> None:
@@ -214,6 +217,8 @@ def _check_digests(key: str, digests: object) -> None:
 
 
 def _utf8(value: str | bytes) -> bytes:
+    if type(value) is str and value.isascii():
+        return value.encode("ascii")
     if isinstance(value, bytes):
         return value
     if isinstance(value, str):

@@ -10,7 +10,7 @@ import webapp2
 
 from webapp2_sessions import cookie_rules, cookies
 from webapp2_sessions.app_config import load_config, response_class_of
-from webapp2_sessions.config import CONFIG_KEY, UPSTREAM_MODULES, default_config
+from webapp2_sessions.config import CONFIG_KEY, UPSTREAM_MODULES, SessionConfig, default_config
 from webapp2_sessions.config_checks import check_max_age
 from webapp2_sessions.cookie_sessions import SecureCookieSessionFactory
 from webapp2_sessions.endings import save_through
@@ -20,6 +20,7 @@ from webapp2_sessions.factories import (
     CustomBackendSessionFactory,
     _default_value,
 )
+from webapp2_sessions.lazy import made_once
 from webapp2_sessions.received_cookies import ReceivedCookies
 from webapp2_sessions.securecookie import SecureCookieSerializer
 from webapp2_sessions.session_dict import SessionDict
@@ -66,15 +67,20 @@ class SessionStore:
     #: The factories of the sessions that were opened, by session name.
     sessions: dict[str, Any]
 
+    #: Whether the application is in debug mode.
+    debug: bool = False
+
     #: The request's cookies, once one has been read.
     _cookies: ReceivedCookies | None = None
 
     def __init__(self, request: Any, config: Mapping[str, Any] | None = None) -> None:
         self.request = request
-        self.config = load_config(request.app, self.config_key, config)
+        app = request.app
+        self.config = load_config(app, self.config_key, config)
         self.sessions = {}
+        self.debug = getattr(app, "debug", False)
 
-    @webapp2.cached_property  # type: ignore[untyped-decorator] # webapp2 has no types
+    @made_once
     def serializer(self) -> SecureCookieSerializer:
         """Signs and checks the cookies."""
         return SecureCookieSerializer(
@@ -128,10 +134,14 @@ class SessionStore:
     def _get_session_container(self, name: str, factory: Callable[..., Any]) -> Any:
         if name not in self.sessions:
             container = factory(name, self)
-            if isinstance(container, _SET_A_COOKIE):
+            if isinstance(container, _SET_A_COOKIE) and not self._is_checked(name):
                 cookie_rules.check_name(name, container.session_args)
             self.sessions[name] = container
         return self.sessions[name]
+
+    def _is_checked(self, name: str) -> bool:
+        """Whether the name was checked with the configuration, which has it."""
+        return type(self.config) is SessionConfig and name == self.config["cookie_name"]
 
     def _max_age(self, max_age: Any) -> Any:
         if max_age is _default_value:
@@ -166,7 +176,9 @@ class SessionStore:
             if type(self).get_secure_cookie is not SessionStore.get_secure_cookie:
                 return self.get_secure_cookie(name, max_age=max_age), None
             serializer = self.serializer
-        return self._received().accepted(serializer, name, self._max_age(max_age), own_ages=True)
+        if max_age is _default_value:
+            max_age = self.config["session_max_age"]
+        return self._received().accepted(serializer, name, max_age, own_ages=True)
 
     def _received(self) -> ReceivedCookies:
         if self._cookies is None:  # also in a subclass that does without our __init__

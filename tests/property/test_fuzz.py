@@ -85,7 +85,7 @@ def lenient(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def ageless(monkeypatch: pytest.MonkeyPatch) -> None:
     """Nothing expires."""
-    monkeypatch.setattr(SecureCookieSerializer, "_check_age", lambda *args: None)
+    monkeypatch.setattr(SecureCookieSerializer, "check_age", lambda *args: None)
 
 
 def forgetful(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -95,15 +95,15 @@ def forgetful(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def strict(monkeypatch: pytest.MonkeyPatch) -> None:
     """An unexpected value raises."""
-    original = SecureCookieSerializer.verify
+    original = SecureCookieSerializer.unseal
 
-    def verify(self: SecureCookieSerializer, *args: Any) -> object:
+    def unseal(self: SecureCookieSerializer, *args: Any) -> object:
         try:
             return original(self, *args)
         except InvalidCookie as error:
             raise ValueError("refused") from error
 
-    monkeypatch.setattr(SecureCookieSerializer, "verify", verify)
+    monkeypatch.setattr(SecureCookieSerializer, "unseal", unseal)
 
 
 @pytest.mark.parametrize(

@@ -28,6 +28,8 @@ PAGE = Path(__file__).parents[2] / "docs" / "architecture.md"
 FLOORS = {
     "errors": 0,
     "json_tags": 0,
+    "lazy": 0,
+    "plain_json": 0,
     "keys": 1,
     "session_dict": 1,
     "clients": 1,

@@ -9,6 +9,7 @@ import pytest
 import webapp2
 import webob
 import webob.exc
+from support.sides import stopped_clock
 
 from webapp2_sessions import ConfigError, cookie_rules
 
@@ -323,3 +324,52 @@ def test_partitioned_cookie_that_browsers_drop(args: dict[str, Any]) -> None:
     """Without ``secure``, or with something that is no truth value, it is refused."""
     with pytest.raises(ConfigError, match="partitioned"):
         cookie_rules.check_arguments(args)
+
+
+# Headers that are made from a pattern
+
+ARGUMENTS = [
+    {},
+    {"path": "/"},
+    {"path": None},
+    {"path": "/a b", "domain": ".example.com", "secure": True, "httponly": True},
+    {"samesite": "lax", "secure": 1},
+    {"samesite": b"strict", "comment": "a comment; with signs"},
+    {"max_age": 60},
+    {"max_age": 0},
+    {"max_age": datetime.timedelta(days=1), "path": "/x"},
+    {"overwrite": True},
+    {"secure": True, "partitioned": True},
+]
+
+
+@pytest.mark.filterwarnings("ignore:Cookie value contains invalid bytes")
+@pytest.mark.parametrize("args", ARGUMENTS, ids=repr)
+@pytest.mark.parametrize(
+    "value", [b"", b"e30=|1500000000|abc", b"X", b"=X", b"a b", b'"', b"\xc3\xa9", b"a;b", b"a\\"]
+)
+@pytest.mark.parametrize("name", ["s", "X", "__Host-X", b"bytes"])
+def test_headers_are_webobs(args: dict[str, Any], value: bytes, name: Any) -> None:
+    """Whatever value and arguments are, and in whatever way the header is made."""
+    with stopped_clock():
+        ours, webobs = webob.Response(), webob.Response()
+        for _ in range(2):  # the second time from the pattern
+            cookie_rules.set_cookie(ours, name, value, args)
+            cookie_rules._set_cookie(webobs, name, value, args)
+    assert ours.headerlist == webobs.headerlist
+
+
+@pytest.mark.parametrize("how", ["class", "instance"])
+def test_another_way_of_setting_cookies_is_used(how: str) -> None:
+    """Where a response has its own, no header is made past it."""
+    calls: list[str] = []
+
+    class Own(webob.Response):
+        def set_cookie(self, name: str, *args: Any, **kwargs: Any) -> None:
+            calls.append(name)
+
+    response = Own() if how == "class" else webob.Response()
+    if how == "instance":
+        response.set_cookie = lambda name, *args, **kwargs: calls.append(name)
+    cookie_rules.set_cookie(response, "s", b"v", {"path": "/"})
+    assert (calls, "Set-Cookie" in response.headers) == (["s"], False)

@@ -15,6 +15,7 @@ from support.stores import (
     SID,
     DictFactory,
     DuckStore,
+    make_request,
     make_store,
     saved_headers,
     sign,
@@ -25,6 +26,7 @@ from webapp2_sessions import (
     BackendUnavailable,
     ConfigError,
     SecureCookieSessionFactory,
+    SessionStore,
     SessionTooLarge,
 )
 
@@ -207,10 +209,16 @@ def test_prefix_is_checked_again_on_saving() -> None:
 # Changes inside values
 
 
+def debugged(data: dict[str, Any]) -> SessionStore:
+    """The store of a request with this session, in an application in debug mode."""
+    app = make_app()
+    app.debug = True
+    return SessionStore(make_request(app, f"session={sign('session', data, NOW)}"))
+
+
 def test_lost_change_is_told_in_debug_mode(caplog: pytest.LogCaptureFixture) -> None:
     """Once a session, with the keys and what to do."""
-    store = make_store(f"session={sign('session', {'cart': [1], 'x': {}}, NOW)}")
-    store.request.app.debug = True
+    store = debugged({"cart": [1], "x": {}})
     session = store.get_session()
     session["cart"].append(2)
     session["x"]["y"] = 1
@@ -224,8 +232,7 @@ def test_lost_change_is_told_in_debug_mode(caplog: pytest.LogCaptureFixture) -> 
 def test_saved_change_is_not_told(caplog: pytest.LogCaptureFixture) -> None:
     """Nor is a session in which nothing was changed."""
     for change in (lambda session: session.changed(), lambda session: None):
-        store = make_store(f"session={sign('session', {'cart': [1]}, NOW)}")
-        store.request.app.debug = True
+        store = debugged({"cart": [1]})
         change(store.get_session())
         saved_headers(store)
     assert caplog.records == []

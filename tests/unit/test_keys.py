@@ -3,13 +3,21 @@
 from __future__ import annotations
 
 import hashlib
+import hmac
 import secrets
 from typing import Any
 
 import pytest
 
 from webapp2_sessions import ConfigError
-from webapp2_sessions.keys import check_key_list, derive_key, secret_bytes, weakness
+from webapp2_sessions.keys import (
+    DIGESTS,
+    check_key_list,
+    derive_key,
+    secret_bytes,
+    signer,
+    weakness,
+)
 
 
 def hmac_sha256(key: bytes, message: bytes) -> bytes:
@@ -144,3 +152,22 @@ def test_patterns_are_weak(key: str | bytes) -> None:
 def test_other_keys_are_not_weak(key: str | bytes) -> None:
     """Nothing that can be told by looking."""
     assert weakness(key) is None
+
+
+# Signing
+
+
+@pytest.mark.parametrize("digest", DIGESTS)
+@pytest.mark.parametrize("length", [1, 20, 63, 64, 65, 127, 128, 129, 500])
+def test_signature_is_an_hmac(digest: str, length: int) -> None:
+    """As the standard library's, for keys that are shorter and longer than a block."""
+    key = bytes(range(256))[:length] if length <= 256 else b"k" * length
+    for message in (b"", b"x", b"message" * 100):
+        expected = hmac.digest(key, message, digest).hex().encode("ascii")
+        assert signer(key, digest)(message) == expected
+
+
+def test_signer_can_be_used_again() -> None:
+    """One message leaves nothing behind for the next."""
+    sign = signer(b"key", "sha1")
+    assert (sign(b"a"), sign(b"b"), sign(b"a")) == (sign(b"a"), sign(b"b"), sign(b"a"))

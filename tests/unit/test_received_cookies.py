@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from typing import Any
+from unittest import mock
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from support.sides import Clock, stopped_clock
 from support.stores import NOW, make_request, sign, sign_payload
 from support.visits import SECRET
 
-from webapp2_sessions import SecureCookieSerializer
+from webapp2_sessions import SecureCookieSerializer, cookies
 from webapp2_sessions.received_cookies import ReceivedCookies
 
 
@@ -89,3 +92,48 @@ def test_serializer_of_the_applications_own() -> None:
     """It is asked with the limit, and the time is not known."""
     assert accepted("s=1", 5, True, Own()) == (({"value": "1", "max_age": 5}, None), set())
     assert accepted("s=bad", 5, True, Own()) == ((None, None), {"s"})
+
+
+# The glance at the header
+
+
+JUNK = st.text(st.sampled_from('abs=|; \t,"\\$/.%é'), max_size=12)
+
+
+@given(before=JUNK, after=JUNK, separator=st.sampled_from(["; ", ";", ", ", " ", ""]))
+def test_glance_finds_what_the_grammar_finds(before: str, after: str, separator: str) -> None:
+    """Whatever stands around a valid cookie, and however it is separated."""
+    header = f"{before}{separator}s={sign('s', {'a': 1})}{separator}{after}"
+    expected, found = [], []
+    for results, glance in ((expected, lambda *args: None), (found, cookies.only_value)):
+        with mock.patch.object(cookies, "only_value", glance):
+            results.append(accepted(header)[0])
+    assert found == expected
+
+
+@pytest.mark.parametrize(
+    "header",
+    [
+        "s=1; s=2",
+        "s=1; s =2",
+        "s=1; other=s",
+        "s",
+        "xs=1",
+        "a=1;s=1",
+        "a=1,s=1",
+        's="1"',
+        'a="x"; s=1',
+        "s=a\\054b",
+        "",
+        "other=1",
+    ],
+)
+def test_header_that_needs_a_closer_look(header: str) -> None:
+    """There may be several cookies of the name, or none, or something to be unquoted."""
+    assert cookies.only_value(make_request(cookie=header), "s") is None
+
+
+@pytest.mark.parametrize("header", ["s=1", "s=1; a=2", "a=2; s=1", "a=2; s=1; b=x"])
+def test_header_that_is_seen_through(header: str) -> None:
+    """The cookie stands there once and plainly."""
+    assert cookies.only_value(make_request(cookie=header), "s") == "1"
