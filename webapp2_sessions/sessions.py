@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import sys
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -176,9 +177,7 @@ class SessionStore:
             if type(self).get_secure_cookie is not SessionStore.get_secure_cookie:
                 return self.get_secure_cookie(name, max_age=max_age), None
             serializer = self.serializer
-        if max_age is _default_value:
-            max_age = self.config["session_max_age"]
-        return self._received().accepted(serializer, name, max_age, own_ages=True)
+        return self._received().accepted(serializer, name, self._max_age(max_age), own_ages=True)
 
     def _received(self) -> ReceivedCookies:
         if self._cookies is None:  # also in a subclass that does without our __init__
@@ -251,9 +250,13 @@ def _import_object(dotted_name: str) -> Any:
     """Return what a dotted name stands for; upstream's modules stand for ours."""
     module_name, _, name = dotted_name.rpartition(".")
     module_name = UPSTREAM_MODULES.get(module_name, module_name)
+    module = sys.modules.get(module_name)
+    # Before Python 3.11 import_module() takes the module's lock each time, and a process that is
+    # forked meanwhile would never get it. While another thread is importing it, it has to wait.
+    if getattr(getattr(module, "__spec__", None), "_initializing", True):
+        module = None
     try:
-        # Waits where another thread is importing it, which a look into sys.modules would not.
-        return getattr(importlib.import_module(module_name), name)
+        return getattr(module or importlib.import_module(module_name), name)
     except MissingDependency:
         raise
     except (ImportError, AttributeError, ValueError) as error:

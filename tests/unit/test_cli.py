@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import datetime
+import functools
 import io
 import os
 import re
@@ -328,7 +329,9 @@ def test_interrupt_from_outside(emulator_at: Callable[[str], None]) -> None:
     with socket.create_server(("127.0.0.1", 0)) as silent:
         silent.settimeout(PATIENCE)
         emulator_at(f"127.0.0.1:{silent.getsockname()[1]}")
-        with command(*PURGE, "--timeout", "600") as process:
+        # Whoever started the tests may ignore Ctrl-C, which is inherited.
+        listens = {"preexec_fn": functools.partial(signal.signal, signal.SIGINT, signal.SIG_DFL)}
+        with command(*PURGE, "--timeout", "600", **listens) as process:
             connection, _ = silent.accept()  # the command is in its first request
             process.send_signal(signal.SIGINT)
             out, err = process.communicate(timeout=PATIENCE)

@@ -260,6 +260,17 @@ def test_a_missing_library_is_named(
     )
 
 
+def test_a_backend_that_is_there_is_not_imported_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The lock of an import would stay locked in a process that is forked meanwhile."""
+    made = make_store().get_backend("memcache")
+
+    def import_module(name: str) -> Any:
+        raise AssertionError(name)
+
+    monkeypatch.setattr("importlib.import_module", import_module)
+    assert make_store().get_backend("memcache") is made
+
+
 # get_session
 
 
