@@ -4,7 +4,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 PACKAGE := setup.py pyproject.toml README.md $(wildcard webapp2_sessions/*.py)
 
-.PHONY: help demo test test-faults fuzz load load-purge lint format clean
+.PHONY: help demo test test-faults fuzz load load-purge bench bench-guard lint format clean
 
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 12
@@ -26,6 +26,12 @@ load: .venv/installed-test ## drive gunicorn with thousands of visitors while se
 
 load-purge: .venv/installed-test ## measure a purge of 100,000 sessions on both emulators
 	$(BIN)/python tests/load/purge.py
+
+bench: .venv/installed-bench ## measure beside webapp2_extras and others, some minutes; SAVE=1 puts it into docs
+	cd tests && ../$(BIN)/python -W ignore -m benchmarks $(if $(SAVE),--save)
+
+bench-guard: .venv/installed-test ## fail when the package has become slower, a minute or more
+	cd tests && ../$(BIN)/python -W ignore -m benchmarks.guard
 
 lint: .venv/installed-test ## check style and types
 	$(BIN)/ruff check .
@@ -51,4 +57,8 @@ clean: ## remove everything that the targets made
 
 .venv/installed-test: .venv/pyvenv.cfg $(PACKAGE)
 	rm -rf build && $(BIN)/pip install --quiet '.[test]'
+	touch $@
+
+.venv/installed-bench: .venv/installed-test
+	$(BIN)/pip install --quiet '.[test,bench]'
 	touch $@

@@ -25,6 +25,19 @@ TEST = [
     "ruff>=0.17.5,<0.18",  # pinned, because each release may want other code
     "mypy>=2.4,<2.5",
 ]
+# Only for `make bench`, which compares them; TEST is needed as well.
+BENCH = [
+    "Flask>=3.0",
+    "Flask-Session>=0.8",
+    "msgspec>=0.18",
+    "Django>=5.0",
+    "Beaker>=1.13",
+    "python-memcached>=1.62",
+    "pyramid>=2.0",
+    "starlette>=0.40",
+    "itsdangerous>=2.1",
+    "bottle>=0.13",
+]
 
 
 def version() -> str:
@@ -57,6 +70,7 @@ setup(
         "all": [*MEMCACHE, *DATASTORE, *ENCRYPTION],
         "examples": EXAMPLES,
         "test": TEST,
+        "bench": BENCH,
     },
     keywords="webapp2 sessions cookies memcached datastore appengine wsgi",
     classifiers=[

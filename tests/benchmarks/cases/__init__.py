@@ -1,0 +1,24 @@
+"""What is measured, by name."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from benchmarks.bench import Bench
+from benchmarks.cases import codec, collector, cookie, datastore, growth, imports, memcached
+from benchmarks.results import Table
+
+__all__ = ["CASES"]
+
+#: Each case gives one table.
+CASES: dict[str, Callable[[Bench], Table]] = {
+    "cookie": cookie.run,
+    "codec": codec.run,
+    "memcached": memcached.run,
+    "datastore": datastore.run,
+    "idle": cookie.run_idle,
+    "import": imports.run,
+    "collector": collector.run,
+    "growth": growth.run_sizes,
+    "growth-stored": growth.run_stored,
+}

@@ -1,0 +1,50 @@
+"""Flask's own sessions, and Flask-Session's in memcached."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import flask
+from flask.sessions import SecureCookieSessionInterface
+
+from benchmarks.data import SECRET
+from benchmarks.peers import Codec
+from benchmarks.peers.clients import client
+from benchmarks.sites import PATHS, Site, act
+
+__all__ = ["codecs", "cookie_sites", "memcached_sites"]
+
+
+def _with_session() -> str:
+    keys = int(flask.request.args.get("keys", 0))
+    return act(flask.session, flask.request.path, keys)
+
+
+def _app(view: Any, **config: Any) -> flask.Flask:
+    app = flask.Flask("benchmarks")
+    app.config.update(config)
+    for path in PATHS:
+        app.add_url_rule(path, path, view)
+    return app
+
+
+def cookie_sites() -> list[Site]:
+    """JSON by itsdangerous; without a secret key there are no sessions."""
+    return [Site("Flask", _app(_with_session, SECRET_KEY=SECRET), _app(lambda: "0"))]
+
+
+def memcached_sites(address: str) -> list[Site]:
+    """Flask-Session with its defaults."""
+    from flask_session import Session  # not needed by the other functions
+
+    config = {"SESSION_TYPE": "memcached", "SESSION_MEMCACHED": client(address)}
+    app = _app(_with_session, SECRET_KEY=SECRET, **config)
+    Session(app)
+    return [Site("Flask-Session", app, _app(lambda: "0"))]
+
+
+def codecs() -> list[Codec]:
+    """The serializer of its sessions, made once."""
+    app = _app(_with_session, SECRET_KEY=SECRET)
+    serializer: Any = SecureCookieSessionInterface().get_signing_serializer(app)
+    return [Codec("Flask (itsdangerous)", serializer.dumps, serializer.loads)]

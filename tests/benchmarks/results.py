@@ -1,0 +1,95 @@
+"""What a case gives: a table of figures."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from benchmarks.measure import Figure
+
+__all__ = ["Row", "Table", "from_json", "table_of", "to_json"]
+
+
+@dataclass(frozen=True)
+class Row:
+    """One contender.
+
+    Args:
+        name: of the contender.
+        figures: one for each column; None where it was not measured.
+        note: what is to be known about it.
+    """
+
+    name: str
+    figures: Sequence[Figure | None]
+    note: str = ""
+
+
+@dataclass(frozen=True)
+class Table:
+    """One case.
+
+    Args:
+        key: the name of the case.
+        title: what was measured.
+        unit: of the figures' values.
+        columns: names of the columns.
+        rows: the contenders.
+        notes: lines below the table.
+        is_growth: whether the columns are points of a curve.
+    """
+
+    key: str
+    title: str
+    unit: str
+    columns: Sequence[str]
+    rows: Sequence[Row]
+    notes: Sequence[str] = field(default_factory=tuple)
+    is_growth: bool = False
+
+
+def table_of(
+    key: str,
+    title: str,
+    columns: Mapping[str, Mapping[str, Figure]],
+    notes_of: Mapping[str, str] | None = None,
+    **more: Any,
+) -> Table:
+    """A table of what was measured for each column, by the contenders' names."""
+    names = list(dict.fromkeys(name for figures in columns.values() for name in figures))
+    rows = [
+        Row(
+            name,
+            [figures.get(name) for figures in columns.values()],
+            (notes_of or {}).get(name, ""),
+        )
+        for name in names
+    ]
+    return Table(key, title, more.pop("unit", "µs"), list(columns), rows, **more)
+
+
+def to_json(tables: Sequence[Table]) -> list[dict[str, Any]]:
+    """The tables as JSON knows them, numbers rounded to what they can tell."""
+    return [_rounded(dataclasses.asdict(table)) for table in tables]
+
+
+def from_json(values: Sequence[Mapping[str, Any]]) -> list[Table]:
+    """The tables that `to_json` was given."""
+    return [Table(**{**value, "rows": [_row(row) for row in value["rows"]]}) for value in values]
+
+
+def _row(row: Mapping[str, Any]) -> Row:
+    figures = [None if figure is None else Figure(**figure) for figure in row["figures"]]
+    return Row(row["name"], figures, row["note"])
+
+
+def _rounded(value: Any) -> Any:
+    if isinstance(value, float):
+        return round(value, 3)
+    if isinstance(value, dict):
+        return {key: _rounded(each) for key, each in value.items()}
+    if isinstance(value, list | tuple):
+        return [_rounded(each) for each in value]
+    return value

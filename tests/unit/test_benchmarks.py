@@ -1,0 +1,284 @@
+"""The benchmarks: that they run, what they say about results."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import subprocess
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+from xml.etree import ElementTree
+
+import pytest
+from benchmarks import __main__ as command
+from benchmarks import measure, peers, report, results, saving
+from benchmarks.bench import KEYS, Bench
+from benchmarks.cases import CASES, growth
+from benchmarks.cases.memcached import commands
+from benchmarks.measure import Contender, Figure
+from benchmarks.peers import BASELINE, CONTROL, OURS
+from benchmarks.peers.webapp2_peer import our_site
+from benchmarks.pictures import LONGEST, picture
+from benchmarks.results import Row, Table
+from benchmarks.sites import Site, WrongAnswer
+from support.entries import entries_of
+from support.servers import Memcached
+
+TESTS = Path(__file__).parents[1]
+
+
+def run(*arguments: str) -> subprocess.CompletedProcess[str]:
+    """The command, as `make bench` runs it."""
+    return subprocess.run(
+        [sys.executable, "-W", "ignore", "-m", *arguments],
+        cwd=TESTS,
+        env={**os.environ, "PYTHONPATH": ""},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+TABLE = Table(
+    "cookie",
+    "A request",
+    "µs",
+    ["read + modify", "read only"],
+    [
+        Row(BASELINE, [Figure(50.0, 1.0, 1.0, 1.0), Figure(32.04, 1.0, 1.0, 1.0)]),
+        Row(CONTROL, [Figure(51.0, 1.02, 0.99, 1.04), Figure(31.0, 0.97, 0.95, 1.0)]),
+        Row(OURS, [Figure(20.0, 0.4, 0.38, 0.43), Figure(12.0, 0.375, 0.37, 0.38)]),
+        Row("A <peer> & more", [Figure(75.0, 1.5, 1.4, 1.6), None], "sets it on reads"),
+    ],
+    ["A line below."],
+)
+
+GROWTH = Table(
+    "growth",
+    "By size",
+    "µs",
+    ["1 key", "400 keys"],
+    [Row(BASELINE, [Figure(10.0), Figure(90.0)]), Row(OURS, [Figure(5.0), Figure(80.0)])],
+    is_growth=True,
+)
+
+
+# The command
+
+
+def test_the_command_prints_its_tables() -> None:
+    """A short run of two cases, with all libraries that are installed."""
+    done = run("benchmarks", "--seconds", "0", "--case", "cookie", "--case", "codec")
+    assert (done.returncode, done.stderr) == (0, "")
+    tables = [line.partition(":")[0] for line in done.stdout.splitlines() if "(µs: ratio)" in line]
+    rows = [line.partition("  ")[0] for line in done.stdout.splitlines()]
+    assert tables == ["cookie", "codec"]
+    assert [rows.count(name) for name in (BASELINE, CONTROL, OURS)] == [2, 2, 2]
+    assert "Noise: " in done.stdout
+
+
+@pytest.mark.parametrize("option", [["--case", "idle"], ["--alone"]])
+def test_parts_are_not_saved(
+    option: list[str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The documentation has all cases and all libraries from one run."""
+    monkeypatch.setattr(command, "save", lambda *_: pytest.fail("saved"))
+    monkeypatch.setattr(command, "_run", lambda *_: ([], []))
+    monkeypatch.setattr(command, "stop_servers_when_ended", lambda: None)
+    with pytest.raises(SystemExit):
+        command.main(["--save", *option])
+    assert "--save needs all cases and all libraries" in capsys.readouterr().err
+
+
+def test_nothing_is_saved_when_something_was_left_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    """And the exit code tells."""
+    saved: list[object] = []
+    monkeypatch.setattr(command, "save", lambda *_: saved.append(_))
+    monkeypatch.setattr(command, "stop_servers_when_ended", lambda: None)
+    monkeypatch.setattr(peers, "MODULES", (peers.WEBAPP2,))
+    monkeypatch.setattr(command, "_run", lambda *_: ([TABLE], ["left out: one"]))
+    assert (command.main(["--save"]), saved) == (1, [])
+    monkeypatch.setattr(command, "_run", lambda *_: ([TABLE], []))
+    assert (command.main(["--save"]), len(saved)) == (0, 1)
+
+
+def test_what_is_not_installed_is_left_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    """With a line that says so; the others are measured."""
+    monkeypatch.setattr(peers, "MODULES", (peers.WEBAPP2, "absent_peer"))
+    found = peers.Peers()
+    assert [site.name for site in found.cookie_sites()] == [BASELINE, CONTROL, OURS]
+    [line] = found.missing
+    assert line.startswith("left out: absent (")
+
+
+@pytest.mark.parametrize("case", ["idle", "import", "collector"])
+def test_a_case_measures_both(case: str) -> None:
+    """Those that need no server, and no other library."""
+    with Bench(0, everybody=False) as bench:
+        table = CASES[case](bench)
+    assert table.key == case
+    assert {BASELINE, OURS} <= {row.name for row in table.rows}
+    if case != "collector":
+        assert table.notes == [f"{OURS} has imported no library of a backend."]
+
+
+# What is measured
+
+
+def test_a_site_that_forgets_is_found_out() -> None:
+    """Otherwise it would be the fastest."""
+    [site] = [site for site in peers.Peers(everybody=False).cookie_sites() if site.name == OURS]
+    with pytest.raises(WrongAnswer, match="no cookie was set"):
+        Site("forgetful", site.bare, site.bare).checked(KEYS)
+    with pytest.raises(WrongAnswer, match="without sessions it does not answer 0"):
+        Site("same", site.app, site.app).checked(KEYS)
+    with pytest.raises(WrongAnswer, match="/modify answered b'1', not '2'"):
+        Site("stuck", stuck, site.bare).checked(KEYS)
+
+
+def stuck(environ: dict[str, Any], start_response: Callable[..., Any]) -> list[bytes]:
+    """A webapp that sets a cookie and keeps nothing."""
+    start_response("200 OK", [("Set-Cookie", "session=1")])
+    return [b"1"]
+
+
+def test_a_request_asks_memcached_no_more_than_it_must(memcached: Memcached) -> None:
+    """One get, and one set where the session was modified."""
+    site = our_site("memcache", memcache={"servers": [memcached.address]})
+    with entries_of(memcached) as entries:
+        assert commands(site, entries) == "1 get + 1 set / 1 get"
+
+
+def test_the_bare_call_is_taken_off(monkeypatch: pytest.MonkeyPatch) -> None:
+    """By a clock that calls move on: 5 for the whole, of which 3 are for the bare one."""
+    clock = Clock(monkeypatch)
+    contenders = [
+        Contender("plain", clock.taking(4)),
+        Contender("less", clock.taking(5), clock.taking(3)),
+    ]
+    samples = measure.measure(contenders, 0, random.Random(1))
+    assert {name: set(own) for name, own in samples.items()} == {"plain": {4.0}, "less": {2.0}}
+
+
+class Clock:
+    """Stands in for the process's CPU time; calls take microseconds of it."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.now = 0
+        monkeypatch.setattr(measure.time, "process_time_ns", lambda: self.now)
+
+    def taking(self, microseconds: int) -> Callable[[], object]:
+        """A call that takes so long."""
+
+        def call() -> None:
+            self.now += 1000 * microseconds
+
+        return call
+
+
+def test_figures_are_medians_and_ratios_of_medians() -> None:
+    """With the least and the greatest ratio of five parts of the run."""
+    samples = {
+        "base": [10.0] * 10,
+        "other": [5.0, 5.0, 4.0, 4.0, 5.0, 5.0, 5.0, 5.0, 8.0, 8.0],
+    }
+    assert measure.compare(samples, "base") == {
+        "base": Figure(10.0, 1.0, 1.0, 1.0),
+        "other": Figure(5.0, 0.5, 0.4, 0.8),
+    }
+
+
+def test_nothing_is_compared_with_noise() -> None:
+    """A baseline that is not above zero gives no ratios."""
+    samples = {"base": [-1.0, 0.0, 1.0], "other": [5.0, 5.0, 5.0]}
+    assert measure.compare(samples, "base")["other"] == Figure(5.0)
+
+
+@pytest.mark.parametrize(
+    ("values", "expected"), [([10, 20, 30], 0.0), ([10, 30, 30], 0.5), ([10, 10, 30], 0.5)]
+)
+def test_a_curve_is_compared_with_a_straight_line(values: Sequence[int], expected: float) -> None:
+    """The largest distance from it, as a share."""
+    assert growth.bend([1, 2, 3], values) == expected
+
+
+# The report
+
+
+def test_the_terminal_gets_ratios_and_their_spread() -> None:
+    """One line for each contender."""
+    title, header, *lines = report.text(TABLE)
+    assert title == "cookie: A request (µs: ratio)"
+    assert header.split() == ["read", "+", "modify", "read", "only"]
+    assert lines[2].split() == [
+        OURS,
+        "20.0:",
+        "0.40",
+        "(0.38-0.43)",
+        "12.0:",
+        "0.38",
+        "(0.37-0.38)",
+    ]
+    assert lines[3].endswith("-  sets it on reads")
+    assert lines[-1] == "A line below."
+
+
+def test_the_documentation_gets_ratios_first() -> None:
+    """A row for each contender, below the picture."""
+    lines = report.markdown(TABLE)
+    assert "![A request](benchmarks/cookie.svg)" in lines
+    assert f"| {OURS} | **0.40** (20.0 µs) | **0.38** (12.0 µs) |  |" in lines
+    assert "| A <peer> & more | **1.50** (75.0 µs) |  | sets it on reads |" in lines
+
+
+def test_the_noise_is_that_of_the_control() -> None:
+    """The largest distance from 1, in any column."""
+    assert report.noise([TABLE]) == pytest.approx(0.03)
+    assert report.noise_line([TABLE]).endswith("was 3% off at most.")
+    assert report.noise([GROWTH]) is None
+
+
+def test_results_come_back_from_json() -> None:
+    """Rounded to a thousandth."""
+    text = json.dumps(results.to_json([TABLE, GROWTH]))
+    assert results.to_json(results.from_json(json.loads(text))) == json.loads(text)
+    assert [report.text(table) for table in results.from_json(json.loads(text))] == [
+        report.text(TABLE),
+        report.text(GROWTH),
+    ]
+
+
+@pytest.mark.parametrize("table", [TABLE, GROWTH], ids=lambda table: table.key)
+def test_a_picture_names_everybody(table: Table) -> None:
+    """It is well-formed, and has colours for dark pages."""
+    tree = ElementTree.fromstring(picture(table))
+    texts = [element.text for element in tree.iter() if element.text]
+    assert {row.name for row in table.rows} | set(table.columns) <= set(texts)
+    assert any("prefers-color-scheme: dark" in text for text in texts)
+
+
+def test_the_bars_of_a_picture_have_the_lengths_of_the_figures() -> None:
+    """In each column the longest is as long as may be."""
+    tree = ElementTree.fromstring(picture(TABLE))
+    widths = [float(rect.attrib["width"]) for rect in tree.iter("{http://www.w3.org/2000/svg}rect")]
+    assert widths == pytest.approx(
+        [LONGEST * value / 75 for value in (50, 51, 20, 75)]
+        + [LONGEST * value / 32.04 for value in (32.04, 31, 12)],
+        abs=0.1,
+    )
+
+
+# What is saved
+
+
+def test_the_page_has_the_saved_results() -> None:
+    """docs/performance.md and the pictures are made of docs/benchmarks/results.json."""
+    page = saving.PAGE.read_text("utf-8")
+    tables, _ = saving.load()
+    assert page == saving.page_text(page)
+    assert [table.key for table in tables] == list(CASES)
+    for table in tables:
+        assert (saving.FOLDER / f"{table.key}.svg").read_text("utf-8") == picture(table)
