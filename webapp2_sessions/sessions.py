@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
-import sys
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -11,16 +9,17 @@ import webapp2
 
 from webapp2_sessions import cookie_rules, cookies
 from webapp2_sessions.app_config import load_config, response_class_of
-from webapp2_sessions.config import CONFIG_KEY, UPSTREAM_MODULES, SessionConfig, default_config
+from webapp2_sessions.config import CONFIG_KEY, SessionConfig, default_config
 from webapp2_sessions.config_checks import check_max_age
 from webapp2_sessions.cookie_sessions import SecureCookieSessionFactory
 from webapp2_sessions.endings import save_through
-from webapp2_sessions.errors import MissingDependency, UnknownBackend
+from webapp2_sessions.errors import UnknownBackend
 from webapp2_sessions.factories import (
     BaseSessionFactory,
     CustomBackendSessionFactory,
     _default_value,
 )
+from webapp2_sessions.imports import import_object
 from webapp2_sessions.lazy import made_once
 from webapp2_sessions.received_cookies import ReceivedCookies
 from webapp2_sessions.securecookie import SecureCookieSerializer
@@ -103,7 +102,7 @@ class SessionStore:
         except KeyError:
             known = ", ".join(map(repr, backends))
             raise UnknownBackend("backend", f"{name!r} is unknown; known are {known}") from None
-        return _import_object(backend) if isinstance(backend, str) else backend
+        return import_object(backend) if isinstance(backend, str) else backend
 
     def get_session(
         self,
@@ -244,23 +243,6 @@ class SessionStore:
         signed = self.serializer.serialize(name, value)
         limit = self.config.get("max_cookie_size")
         cookies.write(response, name, signed, value, kwargs, limit)
-
-
-def _import_object(dotted_name: str) -> Any:
-    """Return what a dotted name stands for; upstream's modules stand for ours."""
-    module_name, _, name = dotted_name.rpartition(".")
-    module_name = UPSTREAM_MODULES.get(module_name, module_name)
-    module = sys.modules.get(module_name)
-    # Before Python 3.11 import_module() takes the module's lock each time, and a process that is
-    # forked meanwhile would never get it. While another thread is importing it, it has to wait.
-    if getattr(getattr(module, "__spec__", None), "_initializing", True):
-        module = None
-    try:
-        return getattr(module or importlib.import_module(module_name), name)
-    except MissingDependency:
-        raise
-    except (ImportError, AttributeError, ValueError) as error:
-        raise webapp2.ImportStringError(dotted_name, error) from error
 
 
 def get_store(

@@ -53,6 +53,7 @@ FLOORS = {
     "received_cookies": 4,
     "stored_sessions": 4,
     "app_config": 5,
+    "imports": 5,
     "cookie_sessions": 5,
     "memcached": 5,
     "coherent_cache": 6,
@@ -72,7 +73,7 @@ FLOORS = {
 
 #: The only modules that may import a library other than Python's own.
 USERS_OF = {
-    "webapp2": {"app_config", "handlers", "sessions"},
+    "webapp2": {"app_config", "handlers", "imports", "sessions"},
     "webob": {"config", "cookie_rules", "cookies", "endings", "middleware"},
     "pymemcache": {"memcached_servers"},
     "cryptography": {"encryption"},

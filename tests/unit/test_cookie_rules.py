@@ -46,16 +46,6 @@ class NotNow(PickyResponse):
         raise RuntimeError("there is no request")
 
 
-class PlainResponse:
-    """A response that is not WebOb's, and has only what a session store calls."""
-
-    def __init__(self) -> None:
-        self.cookies: list[tuple[Any, ...]] = []
-
-    def set_cookie(self, name: str, value: bytes, **kwargs: Any) -> None:
-        self.cookies.append((name, value, kwargs))
-
-
 # Names
 
 

@@ -12,7 +12,6 @@ import webapp2
 from support.sides import OURS, Clock, records_factory, stopped_clock
 from support.stores import (
     NOW,
-    SID,
     DictFactory,
     DuckStore,
     make_request,
@@ -29,17 +28,6 @@ from webapp2_sessions import (
     SessionStore,
     SessionTooLarge,
 )
-
-
-@pytest.fixture
-def factory() -> type[DictFactory]:
-    """A backend of the test's own, with the session SID in it."""
-
-    class Factory(DictFactory):
-        records = {SID: {"a": 1}}  # noqa: RUF012
-        log = []  # noqa: RUF012
-
-    return Factory
 
 
 def test_a_cookie_session_needs_little_of_a_store() -> None:

@@ -1,4 +1,4 @@
-"""Cookies on the wire: names, arguments, reading, writing, and the Vary header."""
+"""Cookies on the wire: reading, writing, expiring, and the Vary header."""
 
 from __future__ import annotations
 
@@ -9,45 +9,12 @@ from typing import Any
 import pytest
 import webapp2
 import webob
-import webob.exc
 from support.sides import Clock, stopped_clock
 from support.stores import NOW, make_request
 from webapp2_extras.local import LocalProxy
 
 from webapp2_sessions import cookies
 from webapp2_sessions.errors import ExpiredCookie
-
-
-class PickyResponse(webob.Response):
-    """A response whose cookies take one more argument, and not the one called comment."""
-
-    def set_cookie(
-        self, name: str, value: bytes = b"", priority: str | None = None, **kwargs: Any
-    ) -> None:
-        if priority not in (None, "low", "high"):
-            raise ValueError("priority is low or high")
-        super().set_cookie(name, value, **kwargs)
-
-
-class NeedsArguments(PickyResponse):
-    """A response that cannot be made without an argument."""
-
-    def __init__(self, text: str) -> None:
-        super().__init__(text)
-
-
-class Greeting(webob.Response):
-    """A response that cannot be made without an argument, with WebOb's cookies."""
-
-    def __init__(self, name: str) -> None:
-        super().__init__(f"Hello, {name}")
-
-
-class NotNow(PickyResponse):
-    """A response that cannot be made at this moment."""
-
-    def __init__(self) -> None:
-        raise RuntimeError("there is no request")
 
 
 class PlainResponse:

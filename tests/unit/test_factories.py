@@ -9,7 +9,6 @@ from typing import Any
 import pytest
 from support.stores import (
     SID,
-    DictFactory,
     DuckStore,
     make_store,
     sid_cookie,
@@ -25,18 +24,6 @@ from webapp2_sessions import (
     SessionDict,
     factories,
 )
-
-
-@pytest.fixture
-def factory() -> type[DictFactory]:
-    """A backend of the test's own, with the session SID in it."""
-
-    class Factory(DictFactory):
-        records = {SID: {"a": 1}}  # noqa: RUF012
-        log = []  # noqa: RUF012
-
-    return Factory
-
 
 # The base
 

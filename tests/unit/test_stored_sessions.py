@@ -39,17 +39,6 @@ from webapp2_sessions.errors import SessionConflict, SessionTooLarge, Unreadable
 from webapp2_sessions.merging import NEW, Version
 
 
-@pytest.fixture
-def factory() -> type[DictFactory]:
-    """A backend of the test's own, with the session SID in it."""
-
-    class Factory(DictFactory):
-        records = {SID: {"a": 1}}  # noqa: RUF012
-        log = []  # noqa: RUF012
-
-    return Factory
-
-
 @pytest.mark.parametrize(
     ("method", "arguments"),
     [
