@@ -174,4 +174,6 @@ class DatastoreSessionFactory(StoredSessionFactory):
         max_age = self._max_age
         if max_age is _default_value:
             max_age = config.get("session_max_age")
+        if self.own_max_age is not None:  # what set_max_age was told goes before the others
+            max_age = self.own_max_age
         return Records(config, lifetime, max_age, fresh)

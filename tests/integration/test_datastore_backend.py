@@ -487,6 +487,22 @@ def test_old_entity_is_not_read(
     assert [visitor.read(), visitor.read()] == [found, found]
 
 
+@pytest.mark.parametrize(("configured", "own", "found"), [(3600, 7200, {"a": 1}), (7200, 60, {})])
+@pytest.mark.usefixtures("emulator")
+def test_max_age_of_the_session_goes_before_the_configured_one(
+    configured: int, own: int, found: dict[str, Any]
+) -> None:
+    """An entity is as old as ``set_max_age`` lets the session become, shorter or longer."""
+    sid = new_sid()
+    hours_ago = datetime.datetime.now(datetime.timezone.utc) - datetime.timedelta(hours=1.1)
+    entities.put_raw(sid, dump_pickle({"a": 1}), hours_ago.replace(tzinfo=None))
+    visitor = visitor_with(sid, session_max_age=configured)
+    content = {"_sid": sid, "__max_age__": own}
+    cookie = SecureCookieSerializer(SECRET).serialize("session", content)
+    visitor.cookies["session"] = cookie.decode("ascii")
+    assert visitor.read() == found
+
+
 def test_renewal_makes_the_entity_as_good_as_new(visitor: Visitor) -> None:
     """Its time is that of the renewal, and its data stays as it was."""
     sid = new_sid()
