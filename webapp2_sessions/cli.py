@@ -25,8 +25,8 @@ _DURATION = re.compile(r"([0-9]{1,9}(?:\.[0-9]{1,6})?)([smhdw]?)")
 _PURGE_HELP = """\
 Delete the Datastore entities of sessions that were last written longer ago than a given time.
 
-Let that be the application's session_max_age and a day. What counts is the last change: a session
-that is read and never changed is old as well.
+Let that be the application's session_max_age, or the most that set_max_age() is given, and a day.
+What counts is the last change: a session that is read and never changed is old as well.
 """
 
 _PURGE_EXAMPLES = """\

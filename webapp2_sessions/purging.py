@@ -48,9 +48,10 @@ def purge_sessions(
 ) -> int:
     """Delete the sessions that were last written longer ago than ``older_than``.
 
-    Let ``older_than`` be the configured ``session_max_age`` and a day: no cookie leads to such a
-    session any more, so nobody can be renewing it between the query that finds it and its
-    deletion. A run that was interrupted or failed is continued by calling it again.
+    Let ``older_than`` be the configured ``session_max_age``, or the longest age that is given to
+    ``session.set_max_age()`` if that is more, and a day: no cookie leads to such a session any
+    more, so nobody can be renewing it between the query that finds it and its deletion. A run that
+    was interrupted or failed is continued by calling it again.
 
     :param older_than: seconds, or a :class:`datetime.timedelta`; not negative.
     :param model: the model of the entities, with an indexed ``updated``.
