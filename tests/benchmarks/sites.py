@@ -31,6 +31,9 @@ class WrongAnswer(Exception):
 class Site:
     """A webapp with sessions, and the same without.
 
+    Beyond the session both do the same: even a framework's way of telling the request's path can
+    take as long as a session, so that it comes from the environ in all.
+
     Args:
         name: how reports call it.
         app: the WSGI application that does at each of PATHS what it stands for.

@@ -14,7 +14,7 @@ __all__ = ["cookie_sites"]
 
 
 def _with_session() -> str:
-    path = bottle.request.path
+    path = bottle.request.environ["PATH_INFO"]
     value = bottle.request.get_cookie(NAME, secret=SECRET)
     session = json.loads(value) if value else {}
     keys = int(bottle.request.query["keys"]) if path == "/fill" else 0

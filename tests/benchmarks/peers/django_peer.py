@@ -27,7 +27,9 @@ def _view(request: HttpRequest) -> HttpResponse:
     session = getattr(request, "session", None)
     if session is None:
         return HttpResponse("0")
-    return HttpResponse(act(session, request.path, int(request.GET.get("keys", 0))))
+    path = request.META["PATH_INFO"]
+    keys = int(request.GET["keys"]) if path == "/fill" else 0
+    return HttpResponse(act(session, path, keys))
 
 
 urlpatterns = [url(path[1:], _view) for path in PATHS]

@@ -16,8 +16,9 @@ __all__ = ["codecs", "cookie_sites", "memcached_sites"]
 
 
 def _with_session() -> str:
-    keys = int(flask.request.args.get("keys", 0))
-    return act(flask.session, flask.request.path, keys)
+    path = flask.request.environ["PATH_INFO"]
+    keys = int(flask.request.args["keys"]) if path == "/fill" else 0
+    return act(flask.session, path, keys)
 
 
 def _app(view: Any, **config: Any) -> flask.Flask:

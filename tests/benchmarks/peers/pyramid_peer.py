@@ -15,7 +15,9 @@ __all__ = ["cookie_sites"]
 
 
 def _with_session(request: Any) -> Any:
-    return Response(act(request.session, request.path, int(request.GET.get("keys", 0))))
+    path = request.environ["PATH_INFO"]
+    keys = int(request.GET["keys"]) if path == "/fill" else 0
+    return Response(act(request.session, path, keys))
 
 
 def _bare(request: Any) -> Any:

@@ -47,7 +47,7 @@ def _handler(sessions: ModuleType, **options: Any) -> type[webapp2.RequestHandle
             return self.session_store.get_session(**options)
 
         def get(self) -> None:
-            path = self.request.path
+            path = self.request.environ["PATH_INFO"]
             if path == "/idle":
                 self.response.write("0")
                 return

@@ -22,7 +22,7 @@ class Handler(webapp2.RequestHandler):
 
     def get(self) -> None:
         """Do what the path stands for."""
-        path = self.request.path
+        path = self.request.environ["PATH_INFO"]
         profile = _PROFILE.bind(self.request)
         session = profile.get_value() or {}
         keys = int(self.request.get("keys")) if path == "/fill" else 0
