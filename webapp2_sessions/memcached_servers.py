@@ -10,9 +10,9 @@ from typing import Any
 
 from webapp2_sessions.clients import ClientRegistry
 from webapp2_sessions.errors import BackendError, BackendUnavailable, MissingDependency
+from webapp2_sessions.memcached_connections import MOST_IDLE, Connections
 
 try:
-    from pymemcache.client.base import Client, PooledClient
     from pymemcache.exceptions import (
         MemcacheError,
         MemcacheServerError,
@@ -26,8 +26,8 @@ __all__ = ["Node", "OwnClient", "Server"]
 #: Seconds for which a server that was silent is not asked again.
 _PAUSE = 1.0
 
-#: Connections that a restarted server may have left in the pool; each fails once.
-_STALE_CONNECTIONS = 100
+#: A restarted server may leave all connections that are kept; each fails once.
+_ATTEMPTS = range(MOST_IDLE + 1)
 
 #: Seconds for reaching a server that is told something without waiting for its answer.
 _TELL_TIMEOUT = 0.05
@@ -104,8 +104,8 @@ class Server(Node):
         self, address: str, timeout: float, tls_context: ssl.SSLContext | None = None
     ) -> None:
         self.address = address
-        self._options: dict[str, Any] = {"no_delay": True, "tls_context": tls_context}
         self._timeout = timeout
+        self._tls_context = tls_context
         #: When it may be asked again, 0 if it answers.
         self._asked_again = 0.0
 
@@ -117,9 +117,9 @@ class Server(Node):
         """
         if self._asked_again:
             self._wait_for_turn()
-        client = _clients.get(self, self._connect)
+        client = _clients.built.get(self) or _clients.get(self, self._connect)
         method = getattr(client, operation)
-        for _ in range(_STALE_CONNECTIONS):
+        for _ in _ATTEMPTS:
             try:
                 result = method(*args, **kwargs)
             except (ConnectionRefusedError, ConnectionError, MemcacheUnexpectedCloseError) as error:
@@ -159,28 +159,14 @@ class Server(Node):
 
     def tell(self, key: bytes, value: bytes, seconds: int) -> None:
         """Send a value by a connection of its own, without waiting for an answer."""
-        client = Client(
-            self.address,
-            connect_timeout=min(_TELL_TIMEOUT, self._timeout),
-            timeout=min(_TELL_TIMEOUT, self._timeout),
-            **self._options,
-        )
+        client = _clients.get(self, self._connect)
         try:
-            client.set(key, value, seconds, noreply=True)
+            client.tell(key, value, seconds, min(_TELL_TIMEOUT, self._timeout))
         except (OSError, MemcacheError) as error:
             raise self.unavailable("the server cannot be reached") from error
-        finally:
-            client.close()
 
-    def _connect(self) -> PooledClient:
-        return PooledClient(
-            self.address,
-            connect_timeout=self._timeout,
-            timeout=self._timeout,
-            # With noreply, pymemcache's default, a write that did not happen counts as done.
-            default_noreply=False,
-            **self._options,
-        )
+    def _connect(self) -> Connections:
+        return Connections(self.address, self._timeout, self._tls_context)
 
     def _now(self) -> float:
         return time.monotonic()

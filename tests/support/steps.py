@@ -1,12 +1,13 @@
 """Counting what an application asks its servers, to do something right before one question.
 
-The operations are counted where the libraries send them: in pymemcache's `Client`, which stands
-below its pools and its clients of several servers, and in gRPC's calls, which stand below all
-of Google's clients.
+The operations are counted where they are sent: in our connections to memcached, in pymemcache's
+`Client`, which stands below its pools and its clients of several servers, and in gRPC's calls,
+which stand below all of Google's clients.
 """
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -14,6 +15,8 @@ from typing import Any
 import grpc._channel
 import pytest
 from pymemcache.client.base import Client
+
+from webapp2_sessions.memcached_connections import Connections
 
 __all__ = ["Steps"]
 
@@ -23,6 +26,9 @@ _MEMCACHED = (
     *("append", "prepend", "cas", "touch", "incr", "decr", "delete", "delete_many", "stats"),
     "raw_command",
 )
+
+#: Every method of our connections that does not leave it to pymemcache's client.
+_OURS = ("get", "gets", "set", "add", "replace", "cas", "delete", "touch")
 
 #: Every way in which gRPC sends a request that has one answer.
 _GRPC = ("__call__", "with_call", "future")
@@ -41,10 +47,10 @@ class Steps:
         #: The address of the first memcached that was asked.
         self.first_memcached: str | None = None
         self._before: Callable[[int], object] | None = None
-        for name in _MEMCACHED:
-            if hasattr(Client, name):
-                counted = self._counted(getattr(Client, name), self._ask_memcached, name)
-                monkeypatch.setattr(Client, name, counted)
+        for kind, names in ((Client, _MEMCACHED), (Connections, _OURS)):
+            for name in filter(functools.partial(hasattr, kind), names):
+                counted = self._counted(getattr(kind, name), self._ask_memcached, name)
+                monkeypatch.setattr(kind, name, counted)
         calls = grpc._channel._UnaryUnaryMultiCallable
         for name in _GRPC:
             counted = self._counted(getattr(calls, name), self._ask_google, name)
