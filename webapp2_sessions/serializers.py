@@ -18,7 +18,10 @@ SHARED_PROTOCOL = 2
 
 #: The newest protocol that all supported versions of Python write alike.
 OWN_PROTOCOL = 5
-
+#: How a pickle begins that only Python 3 writes.
+_OWN_PICKLE_BEGINS = frozenset(
+    pickle.PROTO + bytes([protocol]) for protocol in range(SHARED_PROTOCOL + 1, OWN_PROTOCOL + 1)
+)
 
 #: How JSON begins here. A pickle of any protocol begins with an opcode, and these are none.
 _JSON_BEGINS = b"{[ "
@@ -39,9 +42,10 @@ class Serializer:
         protocol: int = SHARED_PROTOCOL,
     ) -> None:
         self._reads = frozenset({writes, *also_reads})
+        self._reads_pickles = "pickle" in self._reads
         #: Return a value as bytes; raises whatever a value that does not fit raises.
         self.dumps: Callable[[Any], bytes] = (
-            _dump_json if writes == "json" else functools.partial(dump_pickle, protocol=protocol)
+            _dump_json if writes == "json" else functools.partial(pickle.dumps, protocol=protocol)
         )
 
     @staticmethod
@@ -56,6 +60,8 @@ class Serializer:
         :raises RefusedFormat: it has a format that is not accepted; nothing was decoded.
         :raises Exception: whatever a broken value, or a pickle of a missing class, raises.
         """
+        if self._reads_pickles and data[:2] in _OWN_PICKLE_BEGINS:
+            return pickle.loads(data)
         is_json = data[:1] in _JSON_BEGINS and data != b""
         found = "json" if is_json else "pickle"
         if found not in self._reads:

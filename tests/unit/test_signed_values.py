@@ -73,6 +73,15 @@ def test_layout_of_a_signed_pickle(signed: SignedValues) -> None:
     assert b"\x01" + mac + pickle.dumps({"a": 1}, 5) == data
 
 
+@pytest.mark.parametrize("length", [0, 1, 32, 63, 64, 65, 200])
+def test_key_of_any_length(length: int) -> None:
+    """The signature is the HMAC of RFC 2104, which hashes a key of more than 64 bytes."""
+    key = bytes(range(length))
+    data = signed_values(key).dumps(NAME, {})
+    mac = hmac.digest(key, b"%d:%s" % (len(NAME), NAME) + data[33:], "sha256")
+    assert data[1:33] == mac
+
+
 def test_bomb_goes_off_where_it_is_loaded(signed: SignedValues, crater: Path) -> None:
     """Loading the bomb has the effect by which the following tests see that nobody did."""
     signed.loads(NAME, signed.dumps(NAME, Bomb(crater)))
@@ -154,9 +163,9 @@ def test_name_and_pickle_are_kept_apart(signed: SignedValues) -> None:
 def test_signed_pickle_of_a_missing_class_is_no_forgery(signed: SignedValues) -> None:
     """A value of ours that cannot be unpickled raises what pickle raises."""
     data = signed.dumps(NAME, {"note": Note("hello")}).replace(b"Note", b"Gone")
-    mac = signed._mac(NAME, data[33:])
+    signature = signed._signature(NAME, data[33:])
     with pytest.raises(AttributeError, match="Gone"):
-        signed.loads(NAME, b"\x01" + mac + data[33:])
+        signed.loads(NAME, signature + data[33:])
 
 
 def test_refusal_shows_nothing_of_the_value(signed: SignedValues) -> None:
