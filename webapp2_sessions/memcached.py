@@ -41,6 +41,10 @@ _ITEM_OVERHEAD = 512
 _ENDED = b":ended"
 _ENDED_SECONDS = 3600
 
+#: By purpose the configuration that was asked for at last, its parts that matter here, and what
+#: was found. Most processes have one application, whose configuration does not change.
+_recent: dict[str, tuple[Mapping[str, Any], tuple[Any, ...], dict[str, Any], SessionMemcached]] = {}
+
 _SAFE_NAME = re.compile(r"[!-~]{1,90}\Z")
 
 
@@ -58,8 +62,10 @@ def expiry(lifetime: float | None) -> int:
     One second is added, because memcached's clock ticks in whole seconds and an entry must not
     go before its session.
     """
+    if lifetime is None:
+        return 0
     now = int(time.time())
-    if lifetime is None or lifetime >= _LATEST_EXPIRY - now:
+    if lifetime >= _LATEST_EXPIRY - now:
         return 0
     seconds = math.ceil(max(1, lifetime)) + 1
     return now + seconds if seconds > _LONGEST_RELATIVE_EXPIRY else seconds
@@ -72,17 +78,33 @@ def session_memcached(config: Mapping[str, Any], purpose: str) -> SessionMemcach
     :param purpose: e.g. ``"memcache"``; values of one purpose are no values of another.
     :raises ConfigError: it has no ``secret_key``.
     """
+    keys_and_formats = (
+        config.get("secret_key"),
+        tuple(config.get("secret_key_fallbacks", ())),
+        config.get("serializer"),
+        tuple(config.get("serializer_fallbacks") or ()),
+    )
+    recent = _recent.get(purpose)
+    if (
+        recent is not None
+        and recent[0] is config
+        and recent[1] == keys_and_formats
+        and recent[2] == config.get("memcache")
+    ):
+        return recent[3]
     secret_key = config.get("secret_key")
     if not secret_key:
         raise ConfigError("secret_key", "is missing, and values in memcached are signed with it")
     settings = memcache_settings(config)
-    return _session_memcached(
+    found = _session_memcached(
         (secret_key, *config.get("secret_key_fallbacks", ())),
         purpose,
         nodes_of(settings),
         settings["key_prefix"],
         Serializer.of(config, OWN_PROTOCOL),
     )
+    _recent[purpose] = config, keys_and_formats, settings, found
+    return found
 
 
 @functools.lru_cache(maxsize=64)
@@ -107,6 +129,7 @@ class SessionMemcached:
 
     def __init__(self, nodes: Nodes, key_prefix: str, values: SignedValues) -> None:
         self._nodes = nodes
+        self._only = nodes.only
         self._key_prefix = key_prefix.encode("ascii")
         self._values = values
 
@@ -123,6 +146,16 @@ class SessionMemcached:
         :raises BackendError: the server answered with an error.
         """
         return self._nodes.node_of(key).call(operation, key, *args)
+
+    def read(self, name: str) -> Any:
+        """Return the value of a record, ``None`` if there is none of ours.
+
+        :raises UnreadableSession: we wrote it, and it cannot be decoded here.
+        :raises BackendError: the server failed.
+        """
+        key = self.key(name)
+        node = self._only or self._nodes.node_of(key)
+        return self.decode(key, node.call("get", key))
 
     def address(self, key: bytes) -> str:
         """Return where the server of that key is."""
@@ -165,7 +198,8 @@ class SessionMemcached:
 
         :raises BackendError: it is not certain that it is stored.
         """
-        if not self._nodes.node_of(key).call("replace", key, data, seconds):
+        node = self._only or self._nodes.node_of(key)
+        if not node.call("replace", key, data, seconds):
             if self.is_ended(key):
                 return False
             self.set(key, data, seconds)

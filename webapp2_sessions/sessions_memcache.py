@@ -19,10 +19,11 @@ class MemcacheSessionFactory(StoredSessionFactory):
     long when its memory is full: the visitor then has a new session.
     """
 
+    #: The servers, once they are needed.
+    _found: SessionMemcached | None = None
+
     def _read(self, sid: str) -> dict[Any, Any] | None:
-        memcached = self._memcached()
-        key = memcached.key(sid)
-        data: dict[Any, Any] | None = memcached.decode(key, memcached.call("get", key))
+        data: dict[Any, Any] | None = self._memcached().read(sid)
         return data
 
     def _write(self, sid: str, data: dict[Any, Any], lifetime: float | None) -> bool:
@@ -74,4 +75,8 @@ class MemcacheSessionFactory(StoredSessionFactory):
         return "memcache", memcached.address(memcached.key(str(self.sid)))
 
     def _memcached(self) -> SessionMemcached:
-        return session_memcached(backend_config(self.session_store), "memcache")
+        found = self._found
+        if found is None:
+            found = session_memcached(backend_config(self.session_store), "memcache")
+            self._found = found
+        return found

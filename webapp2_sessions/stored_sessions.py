@@ -28,6 +28,9 @@ class StoredSessionFactory(CustomBackendSessionFactory):
     A backend supplies :meth:`_read`, :meth:`_write` and :meth:`_delete`; :meth:`_touch` if a
     session can be renewed for less than writing it, and :meth:`_read_version` with
     :meth:`_write_version` if it can compare and set, for ``on_conflict='merge'``.
+
+    :meth:`get_session` raises a :class:`~webapp2_sessions.errors.BackendError` if the server
+    fails; a new session would take the stored one's place.
     """
 
     can_destroy = True
@@ -87,20 +90,13 @@ class StoredSessionFactory(CustomBackendSessionFactory):
         """
         raise NotImplementedError()
 
-    def get_session(self, max_age: float | None = _default_value) -> SessionDict:
-        """Return the session of the id in the cookie, a new one if there is none.
-
-        :raises BackendError: the server failed; a new session would take the stored one's place.
-        """
-        return super().get_session(max_age=max_age)
-
     def _get_by_sid(self, sid: str | None) -> SessionDict:
         self._is_stored = False
         self._merger = self._new_merger()
         if sid is not None and self._is_valid_sid(sid):
             self.sid = sid
             try:
-                data = self._load(sid)
+                data = self._read(sid) if self._merger is None else self._load(sid, self._merger)
             except BackendError as error:
                 self._is_stored = True  # for all that is known
                 return self._degraded(error, SessionDict(self, new=True))
@@ -110,15 +106,13 @@ class StoredSessionFactory(CustomBackendSessionFactory):
         self.sid = self._get_new_sid()
         return self._watch(SessionDict(self, new=True))
 
-    def _load(self, sid: str) -> Any:
-        if self._merger is None:
-            return self._read(sid)
+    def _load(self, sid: str, merger: Merger) -> Any:
         version = self._first_version(sid)
         if version is None or version.token is NEW:
             return None
         data = version.data()
         if isinstance(data, dict):  # otherwise there will be a new session, of another id
-            self._merger.known = version
+            merger.known = version
         return data
 
     def _first_version(self, sid: str) -> Version | None:
@@ -262,19 +256,18 @@ class StoredSessionFactory(CustomBackendSessionFactory):
         the session ends.
         """
         config = self.session_store.config
-        ages = [config.get("session_max_age")]
-        if self.own_max_age is not None:
-            ages = [self.own_max_age]
-        elif self._max_age is not _default_value:
-            ages.append(self._max_age)
-        limits = [_seconds(self.session_args.get("max_age"))] if self.own_max_age is None else []
-        if None not in ages:
-            limits.append(max(ages))
+        limits: list[float | None] = [self.own_max_age]
+        if self.own_max_age is None:
+            age = config.get("session_max_age")
+            if age is not None and self._max_age is not _default_value:
+                age = None if self._max_age is None else max(age, self._max_age)
+            limits = [age, _seconds(self.session_args.get("max_age"))]
         absolute = config.get("absolute_max_age")
         if absolute is not None:
             now = time.time()
             limits.append((now if self._began is None else self._began) + absolute - now)
-        return min((limit for limit in limits if limit is not None), default=None)
+        known = [limit for limit in limits if limit is not None]
+        return min(known) if known else None
 
 
 def _seconds(max_age: Any) -> float | None:

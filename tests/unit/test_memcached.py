@@ -182,6 +182,38 @@ def test_same_settings_give_the_same_object() -> None:
 
 
 @pytest.mark.parametrize(
+    "change",
+    [
+        {"secret_key": "another"},
+        {"secret_key_fallbacks": ["older"]},
+        {"serializer": "json"},
+        {"serializer_fallbacks": ["json"]},
+        {"memcache": {"key_prefix": "p:"}},
+        {"memcache": {}},
+    ],
+    ids=str,
+)
+def test_change_of_a_configuration_is_noticed(change: dict[str, Any]) -> None:
+    """Also where it is the one that was asked for at last."""
+    changed = config(memcache={"key_prefix": "former:"})
+    first = session_memcached(changed, "memcache")
+    assert session_memcached(changed, "memcache") is first
+    changed.update(change)
+    assert session_memcached(changed, "memcache") is not first
+    unchecked = {"secret_key": "secret", **changed}
+    assert session_memcached(unchecked, "memcache") is session_memcached(changed, "memcache")
+
+
+def test_list_of_keys_that_was_added_to() -> None:
+    """A change inside a value is noticed as well."""
+    older: list[str] = []
+    changed = config(secret_key_fallbacks=older)
+    first = session_memcached(changed, "memcache")
+    older.append("older")
+    assert session_memcached(changed, "memcache") is not first
+
+
+@pytest.mark.parametrize(
     "other",
     [
         {"secret_key": "another"},
