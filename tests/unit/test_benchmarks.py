@@ -162,6 +162,12 @@ def test_requests_a_second_are_counted(monkeypatch: pytest.MonkeyPatch) -> None:
             assert all(rate > 0 for rate in rates)
 
 
+def test_of_five_turns_the_best_counts() -> None:
+    """And of what is left at the end."""
+    rates = [1.0, 5.0, 2.0, 3.0, 4.0, 6.0, 7.0]
+    assert throughput.best({"site": rates}) == {"site": [5.0, 7.0]}
+
+
 def test_a_lost_update_is_found_out() -> None:
     """A visitor knows what the counter has to be."""
     server = throughput.OneWorker({"bare": {"backend": BARE, "config": {}}}, workers=1, threads=1)

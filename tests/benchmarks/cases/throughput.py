@@ -19,7 +19,7 @@ from benchmarks.results import Table, table_of
 from benchmarks.serving import BARE
 from benchmarks.visiting import Visitor, stay_off_the_last_cpu, visit
 
-__all__ = ["COOKIE_SITES", "VISITORS", "Served", "measure", "run"]
+__all__ = ["COOKIE_SITES", "VISITORS", "Served", "best", "measure", "run"]
 
 #: Visitors of a site at once, so that the server never waits for one.
 VISITORS = 4
@@ -27,6 +27,9 @@ VISITORS = 4
 #: Seconds for which a site is visited until it is another one's turn; short, because what else
 #: the machine does comes and goes.
 _ROUND = 0.1
+
+#: Of so many turns the best counts: other work on the machine can only take from it.
+_TURNS = 5
 
 _COLUMNS = {"read only": "/read", "read + modify": "/modify"}
 
@@ -97,9 +100,17 @@ class OneWorker(Gunicorn):
 def run(bench: Bench) -> Table:
     """Requests that read the session, and that read and modify it."""
     samples = measure(bench, SITES)
-    columns = {column: compare(samples[column], WITHOUT) for column in _COLUMNS}
+    columns = {column: compare(best(samples[column]), WITHOUT) for column in _COLUMNS}
     title = f"Requests a second of one gunicorn worker, with a session of {KEYS} keys"
     return table_of("throughput", title, columns, unit="requests/s", more_is_better=True)
+
+
+def best(samples: Mapping[str, Samples]) -> dict[str, Samples]:
+    """The best of each five turns that a site has had one after the other."""
+    return {
+        name: [max(own[first : first + _TURNS]) for first in range(0, len(own), _TURNS)]
+        for name, own in samples.items()
+    }
 
 
 def measure(
