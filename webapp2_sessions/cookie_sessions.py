@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import json
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from webapp2_sessions import cookies
 from webapp2_sessions.errors import BackendError, ConfigError, SessionTooLarge
 from webapp2_sessions.factories import BaseSessionFactory, _default_value
 from webapp2_sessions.session_dict import SessionDict
 from webapp2_sessions.sizes import largest_keys
-from webapp2_sessions.stored_sessions import StoredSessionFactory
+
+if TYPE_CHECKING:
+    from webapp2_sessions.stored_sessions import StoredSessionFactory
 
 __all__ = ["SecureCookieSessionFactory"]
 
@@ -149,6 +151,8 @@ class SecureCookieSessionFactory(BaseSessionFactory):
         return None if keyword in (None, "warn", "raise") else keyword
 
     def _new_spill(self) -> StoredSessionFactory:
+        from webapp2_sessions.stored_sessions import StoredSessionFactory  # only with on_oversize
+
         keyword = self._spill_keyword()
         made = self.session_store.get_backend(keyword)(self.name, self.session_store)
         if not isinstance(made, StoredSessionFactory):

@@ -44,7 +44,7 @@ _VALUE = (
     r"|\w{3},\s[\w-]{9,11}\s[\d:]{8}\sGMT"
     rf"|[{_NAME_CHAR}=]*(?:\\(?:[0-3][0-7][0-7]|.)[{_NAME_CHAR}=]*)*"
 )
-_COOKIE = re.compile(rf"([{_NAME_CHAR}=][{_NAME_CHAR}]*)(?:\s*=\s*({_VALUE}))?", re.ASCII)
+_COOKIE = rf"([{_NAME_CHAR}=][{_NAME_CHAR}]*)(?:\s*=\s*({_VALUE}))?"
 _ESCAPED = re.compile(rb"\\([0-3][0-7][0-7]|.)")
 
 
@@ -95,7 +95,8 @@ def only_value(request: Any, name: str | bytes) -> str | None:
 
 
 def _values(header: str, name: str) -> Iterator[str]:
-    for match in _COOKIE.finditer(header):
+    # Compiled on first use, and kept by re: few headers need it.
+    for match in re.finditer(_COOKIE, header, re.ASCII):
         value = match[2]
         if match[1] != name or value is None:
             continue

@@ -8,12 +8,14 @@ import re
 import string
 import time
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from webapp2_sessions import cookie_rules, cookies
-from webapp2_sessions.changes import Snapshot
 from webapp2_sessions.received_cookies import ReceivedCookies
 from webapp2_sessions.session_dict import SessionDict
+
+if TYPE_CHECKING:
+    from webapp2_sessions.changes import Snapshot
 
 __all__ = [
     "BaseSessionFactory",
@@ -184,6 +186,8 @@ class BaseSessionFactory:
         """Remember what a session holds at first, if somebody wants to know at the end."""
         store = self.session_store
         if store.config.get("change_detection") == "content" or getattr(store, "debug", False):
+            from webapp2_sessions.changes import Snapshot  # loads pickle, which others do without
+
             self._snapshot = Snapshot(session, **self._codec)
         return session
 

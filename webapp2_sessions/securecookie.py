@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import hmac
 import logging
 import time
@@ -182,7 +181,8 @@ class SecureCookieSerializer:
         for secret_key in (self.secret_key, *self.fallbacks):
             for digest in (self.digest, *self.digest_fallbacks):
                 if (secret_key, digest) != (self.secret_key, self.digest):
-                    former = copy.copy(self)
+                    former = type(self).__new__(type(self))
+                    former.__dict__.update(self.__dict__)
                     former.secret_key, former.digest = secret_key, digest
                     yield former
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import webapp2
 
@@ -20,11 +20,16 @@ from webapp2_sessions.factories import (
     _default_value,
 )
 from webapp2_sessions.imports import import_object
+from webapp2_sessions.lazy import imported_once
 from webapp2_sessions.received_cookies import ReceivedCookies
 from webapp2_sessions.securecookie import SecureCookieSerializer
 from webapp2_sessions.session_dict import SessionDict
 from webapp2_sessions.signed_codec import SignedCodec, codec_of
-from webapp2_sessions.stored_sessions import StoredSessionFactory
+
+if TYPE_CHECKING:
+    from webapp2_sessions.stored_sessions import StoredSessionFactory
+else:  # of no use to sessions in cookies
+    __getattr__, __dir__ = imported_once(globals(), StoredSessionFactory="stored_sessions")
 
 __all__ = [
     "BaseSessionFactory",
