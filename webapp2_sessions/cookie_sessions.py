@@ -86,7 +86,7 @@ class SecureCookieSessionFactory(BaseSessionFactory):
             self._write(response, session)
         elif session.destroyed:
             cookies.expire(response, self.name, self.session_args)
-        elif self._is_to_be_renewed():
+        elif self.session_store.config.get("refresh_after") and self._is_to_be_renewed():
             self._renew(response)
 
     def _renew(self, response: Any) -> None:

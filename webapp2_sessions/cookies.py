@@ -81,17 +81,20 @@ def only_value(request: Any, name: str | bytes) -> str | None:
     header = request.environ.get("HTTP_COOKIE")
     if not header or type(name) is not str or '"' in header or "\\" in header:
         return None
+    if ";" not in header:  # the only cookie of any name
+        before, found, value = header.partition("=")
+        return value if found and before == name else None
     start = 0 if header.startswith(name) else header.find(name)
     if start < 0 or (start and header[start - 2 : start] != "; "):
         return None
-    value = start + len(name) + 1
-    if header[value - 1 : value] != "=":
+    begin = start + len(name) + 1
+    if header[begin - 1 : begin] != "=":
         return None
-    end = header.find(";", value)
+    end = header.find(";", begin)
     if end < 0:
-        return header[value:]  # type: ignore[no-any-return]
+        return header[begin:]  # type: ignore[no-any-return]
     # Anywhere behind it the name may be that of another cookie.
-    return None if header.find(name, end) >= 0 else header[value:end]
+    return None if header.find(name, end) >= 0 else header[begin:end]
 
 
 def _values(header: str, name: str) -> Iterator[str]:

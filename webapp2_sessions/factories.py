@@ -112,13 +112,16 @@ class BaseSessionFactory:
         self.own_max_age = data.pop(cookies.OWN_MAX_AGE, None)
         began = data.pop(_BEGAN, None)
         limit = store.config.get("absolute_max_age")
-        if limit is not None:
-            # A session from before there was a limit counts from its last signing.
-            self._began = began if type(began) is int else self._signed_at
-            if self._began is not None and time.time() - self._began > limit:
-                self._began = self.own_max_age = None
-                return None
-        return data
+        return data if limit is None or self._is_young(began, limit) else None
+
+    def _is_young(self, began: Any, limit: float) -> bool:
+        """Whether a session that began then is not older than it may ever be."""
+        # A session from before there was a limit counts from its last signing.
+        self._began = began if type(began) is int else self._signed_at
+        if self._began is None or time.time() - self._began <= limit:
+            return True
+        self._began = self.own_max_age = None
+        return False
 
     def _set_cookie(self, response: Any, data: dict[Any, Any]) -> None:
         """Set the session's cookie."""

@@ -152,14 +152,15 @@ class SessionStore:
         return container.get_session(max_age=max_age)  # type: ignore[no-any-return]
 
     def _get_session_container(self, name: str, factory: Callable[..., Any]) -> Any:
-        if name not in self.sessions:
-            container, config = factory(name, self), self.config
-            # The configuration's own name was checked with it.
-            is_checked = type(config) is SessionConfig and name == config["cookie_name"]
-            if not is_checked and isinstance(container, _SET_A_COOKIE):
-                cookie_rules.check_name(name, container.session_args)
-            self.sessions[name] = container
-        return self.sessions[name]
+        if name in self.sessions:
+            return self.sessions[name]
+        container, config = factory(name, self), self.config
+        # The configuration's own name was checked with it.
+        is_checked = type(config) is SessionConfig and name == config["cookie_name"]
+        if not is_checked and isinstance(container, _SET_A_COOKIE):
+            cookie_rules.check_name(name, container.session_args)
+        self.sessions[name] = container
+        return container
 
     def get_secure_cookie(self, name: str, max_age: float | None = _default_value) -> Any:
         """Return what a signed cookie of the request holds, ``None`` if there is no valid one.
