@@ -18,6 +18,7 @@ try:
     from google.cloud import ndb  # type: ignore[attr-defined] # a namespace without types
     from google.cloud.datastore_v1.services.datastore.transports import DatastoreGrpcTransport
 
+    from webapp2_sessions.datastore_calls import waiting
     from webapp2_sessions.datastore_versions import EntityName, VersionedStub, versioned_client
 except ImportError as error:
     raise MissingDependency("google-cloud-ndb", "datastore") from error
@@ -205,6 +206,7 @@ class Datastore:
         if channel is not None:
             client.stub.close()
             client.stub = DatastoreGrpcTransport(host=client.host, channel=channel)
+        client.stub = waiting(client.stub)
         return client
 
     def _unavailable(self, problem: str) -> BackendUnavailable:

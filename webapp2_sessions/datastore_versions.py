@@ -14,6 +14,8 @@ from typing import Any, NamedTuple
 
 from google.cloud.datastore_v1.types import CommitRequest, LookupRequest, Mutation
 
+from webapp2_sessions.datastore_calls import waiting
+
 __all__ = ["ABSENT", "ANY", "PRESENT", "EntityName", "VersionedStub", "versioned_client"]
 
 #: Write whatever is stored.
@@ -118,7 +120,7 @@ def versioned_client(
     client: Any, entity: EntityName, expected: int | None
 ) -> tuple[Any, VersionedStub]:
     """Return a client for one operation, and its stub; they share the connection of ``client``."""
-    stub = VersionedStub(client.stub, entity, expected)
+    stub = VersionedStub(waiting(client.stub), entity, expected)
     versioned = object.__new__(type(client))  # a client refuses to be copied
     vars(versioned).update(vars(client), stub=stub)
     return versioned, stub
