@@ -62,6 +62,10 @@ _REFUSED_FOR_NOW = (api_errors.Aborted, api_errors.TooManyRequests)
 _OTHER_VERSION = (api_errors.FailedPrecondition, api_errors.AlreadyExists, api_errors.NotFound)
 
 
+#: ndb's own method of clients; its contexts have the client's namespace.
+_open_context = ndb.Client.context
+
+
 class UtcNowProperty(ndb.DateTimeProperty):  # type: ignore[misc] # ndb has no types
     """A time in UTC, without a zone, as ndb keeps it."""
 
@@ -123,6 +127,25 @@ class Datastore:
         :raises BackendError: Datastore refused.
         """
         return self._with_our_errors(lambda: self._run_in_context(operation))
+
+    def place(self) -> tuple[str, str | None, str | None]:
+        """Return project, database and namespace of the keys that :meth:`run` would work on.
+
+        Finding them takes less than entering a context and making a key.
+
+        :raises BackendUnavailable: there are no credentials.
+        """
+        context = ndb.get_context(raise_context_error=False)
+        if context is None:
+            client = self._with_our_errors(self._client)
+            if getattr(client.context, "__func__", None) is not _open_context:
+                # An application's own method may choose a namespace for each context.
+                return self.run(self.place)
+            namespace = client.namespace
+        else:
+            client, namespace = context.client, context.get_namespace()
+        # ndb takes what follows App Engine's "s~" for the project.
+        return client.project.split("~", 1)[-1], client.database, namespace
 
     def run_versioned(
         self,

@@ -95,14 +95,16 @@ class Records:
             _active.reset(token)
 
     def load(self, model: type[Any], sid: str) -> Any:
-        """Return the data of the entity of that id, ``None`` if there is none."""
-        key = ndb.Key(model, sid)
+        """Return the data of the entity of that id, ``None`` if there is none.
+
+        An ndb context is entered only if Datastore is asked: that takes longer than the cache.
+        """
         if self._cache is None or self._fresh:
-            entry = self._lookup(key)
+            entry = self._lookup(model, sid)
         else:
-            name = _cache_name(key)
+            name = _name(*self._datastore.place(), model._get_kind(), sid)
             entry = self._cache.read(
-                name, lambda: self._lookup(key), self._lifetime, self._keep_entry
+                name, lambda: self._lookup(model, sid), self._lifetime, self._keep_entry
             )
         if entry is None or self._is_too_old(entry["updated"]):
             return None
@@ -112,14 +114,18 @@ class Records:
     def _keep_entry(self, decode: Callable[[], Any]) -> None:
         self.again = lambda: decode()["data"]
 
-    def _lookup(self, key: Any) -> dict[str, Any] | None:
+    def _lookup(self, model: type[Any], sid: str) -> dict[str, Any] | None:
         """Return what the cache holds of an entity: its data, and what it knows besides."""
-        entity = key.get(**self._datastore.options)
-        if entity is None:
-            return None
-        if not hasattr(type(entity), "get_by_sid"):
-            raise _kind_is_taken(type(entity))
-        return self._entry(entity, entity.data)
+
+        def look_up() -> dict[str, Any] | None:
+            entity = ndb.Key(model, sid).get(**self._datastore.options)
+            if entity is None:
+                return None
+            if not hasattr(type(entity), "get_by_sid"):
+                raise _kind_is_taken(type(entity))
+            return self._entry(entity, entity.data)
+
+        return self.run(look_up)
 
     def _entry(self, entity: Any, data: Any) -> dict[str, Any]:
         self._version = None if self._stub is None else self._stub.version
@@ -244,9 +250,14 @@ def _cache(config: Mapping[str, Any]) -> Any:
 
 
 def _cache_name(key: Any) -> str:
-    """A name that is different for each entity, also of other namespaces and databases."""
-    place = (key.project(), key.database() or "", key.namespace() or "", key.kind(), key.id())
-    return "/".join(map(str, place))
+    return _name(key.project(), key.database(), key.namespace(), *key.flat()[-2:])
+
+
+def _name(
+    project: str, database: str | None, namespace: str | None, kind: str, key_name: object
+) -> str:
+    """A name in the cache, different for each entity, also of other namespaces and databases."""
+    return f"{project}/{database or ''}/{namespace or ''}/{kind}/{key_name}"
 
 
 def _kind_is_taken(model: type[Any]) -> ConfigError:
