@@ -106,10 +106,7 @@ class Datastore:
     """
 
     def __init__(self, settings: Mapping[str, Any]) -> None:
-        self._client_settings = tuple(
-            settings.get(key) for key in ("project", "namespace", "database")
-        )
-        self._own_client = settings.get("client")
+        self._settings = settings
         self._timeout: float = settings["timeout"]
 
     @property
@@ -208,14 +205,14 @@ class Datastore:
         )
 
     def _client(self) -> Any:
-        if self._own_client is not None:
-            if not callable(self._own_client):
-                return self._own_client
-            return _clients.get(self._own_client, self._own_client)
-        return _clients.get((service_address(), self._client_settings), self._connect)
+        settings = self._settings
+        client = settings.get("client")
+        if client is not None:
+            return _clients.get(client, client) if callable(client) else client
+        place = (settings.get("project"), settings.get("namespace"), settings.get("database"))
+        return _clients.get((service_address(), place), lambda: self._connect(*place))
 
-    def _connect(self) -> Any:
-        project, namespace, database = self._client_settings
+    def _connect(self, project: str | None, namespace: str | None, database: str | None) -> Any:
         try:
             client = ndb.Client(project=project, namespace=namespace, database=database)
         except (OSError, GoogleAuthError) as error:

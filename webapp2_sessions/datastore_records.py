@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+import functools
 from collections.abc import Callable, Iterable, Mapping
 from contextvars import ContextVar
 from typing import Any, TypeVar
@@ -37,8 +38,7 @@ class Records:
         fresh: bool = False,
     ) -> None:
         settings = datastore_settings(config)
-        #: Makes and reads the data of the entities.
-        self.serializer = Serializer.of(config, SHARED_PROTOCOL)
+        self._config = config
         #: Decodes once more what was read or written last; ``None`` if nothing was.
         self.again: Callable[[], Any] | None = None
         self._datastore = Datastore(settings)
@@ -50,6 +50,11 @@ class Records:
         self._stub: VersionedStub | None = None
         self._version: int | None = None
         self._is_active = False
+
+    @property
+    def serializer(self) -> Serializer:
+        """Makes and reads the data of the entities."""
+        return Serializer.of(self._config, SHARED_PROTOCOL)
 
     def run(self, operation: Callable[[], Result]) -> Result:
         """Call ``operation()`` in an ndb context in which the model works on these records."""
@@ -129,15 +134,16 @@ class Records:
 
     def _entry(self, entity: Any, data: Any) -> dict[str, Any]:
         self._version = None if self._stub is None else self._stub.version
-        return {"data": data, "updated": entity.updated, "version": self._version}
+        updated = entity.updated
+        if isinstance(updated, datetime.datetime):  # as a number, which takes less to decode
+            updated = updated.replace(tzinfo=datetime.timezone.utc).timestamp()
+        return {"data": data, "updated": updated, "version": self._version}
 
-    def _is_too_old(self, updated: datetime.datetime | None) -> bool:
+    def _is_too_old(self, updated: float | None) -> bool:
         if self._max_age is None or updated is None:
             return False
-        age = datetime.datetime.now(datetime.timezone.utc) - updated.replace(
-            tzinfo=datetime.timezone.utc
-        )
-        return age.total_seconds() > self._max_age + _SLACK
+        now = datetime.datetime.now(datetime.timezone.utc).timestamp()
+        return now - updated > self._max_age + _SLACK
 
     def save(self, entity: Any) -> None:
         """Write the entity."""
@@ -242,11 +248,17 @@ def forget_cached(config: Mapping[str, Any], keys: Iterable[Any]) -> None:
 
 
 def _cache(config: Mapping[str, Any]) -> Any:
+    coherent_cache, session_memcached = _modules_of_the_cache()
+    return coherent_cache(session_memcached(config, "datastore"))
+
+
+@functools.lru_cache(maxsize=1)  # asking for a module at each use takes longer than the rest
+def _modules_of_the_cache() -> tuple[Callable[..., Any], Callable[..., Any]]:
     # Imported here, because pymemcache is needed only where the cache is configured.
     from webapp2_sessions.coherent_cache import CoherentCache
     from webapp2_sessions.memcached import session_memcached
 
-    return CoherentCache(session_memcached(config, "datastore"))
+    return CoherentCache, session_memcached
 
 
 def _cache_name(key: Any) -> str:
