@@ -128,12 +128,15 @@ class Records:
                 return None
             if not hasattr(type(entity), "get_by_sid"):
                 raise _kind_is_taken(type(entity))
+            self._note_version()
             return self._entry(entity, entity.data)
 
         return self.run(look_up)
 
-    def _entry(self, entity: Any, data: Any) -> dict[str, Any]:
+    def _note_version(self) -> None:
         self._version = None if self._stub is None else self._stub.version
+
+    def _entry(self, entity: Any, data: Any) -> dict[str, Any]:
         updated = entity.updated
         if isinstance(updated, datetime.datetime):  # as a number, which takes less to decode
             updated = updated.replace(tzinfo=datetime.timezone.utc).timestamp()
@@ -149,14 +152,18 @@ class Records:
         """Write the entity."""
         data = entity.data  # afterwards ndb holds the bytes, and would decode them
 
-        def put() -> dict[str, Any]:
+        def put() -> None:
             ndb.Model.put(entity, **self._datastore.options)
+            self._note_version()
+
+        def put_for_cache() -> dict[str, Any]:
+            put()
             return self._entry(entity, data)
 
         if self._cache is None:
             put()
         else:
-            self._cache.write(_cache_name(entity.key), put, self._lifetime)
+            self._cache.write(_cache_name(entity.key), put_for_cache, self._lifetime)
 
     def end(self, model: type[Any], sid: str) -> bool:
         """Delete the entity of that id, and mark that it was ended; whether nobody did before.
