@@ -4,10 +4,10 @@ PYTHON ?= python3
 BIN := .venv/bin
 PACKAGE := setup.py pyproject.toml README.md $(wildcard webapp2_sessions/*.py)
 
-.PHONY: help demo test test-faults fuzz load load-purge bench bench-guard lint format clean
+.PHONY: help demo test test-faults fuzz load load-purge bench bench-throughput bench-guard lint format clean
 
 help: ## list the targets
-	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 12
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 18
 
 demo: .venv/installed-examples ## serve the demo on http://127.0.0.1:8080
 	$(BIN)/python examples/demo/app.py
@@ -29,6 +29,9 @@ load-purge: .venv/installed-test ## measure a purge of 100,000 sessions on both 
 
 bench: .venv/installed-bench ## measure beside webapp2_extras and others, some minutes; SAVE=1 puts it into docs
 	cd tests && ../$(BIN)/python -W ignore -m benchmarks $(if $(SAVE),--save)
+
+bench-throughput: .venv/installed-test ## count requests a second of gunicorn, some minutes; SAVE=1 puts it into docs
+	cd tests && ../$(BIN)/python -W ignore -m benchmarks --case throughput --seconds 90 $(if $(SAVE),--save)
 
 bench-guard: .venv/installed-test ## fail when the package has become slower, a minute or more
 	cd tests && ../$(BIN)/python -W ignore -m benchmarks.guard

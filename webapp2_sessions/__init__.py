@@ -1,6 +1,7 @@
 """Sessions for webapp2 on Python 3: ``webapp2_extras.sessions``, reimplemented and continued."""
 
-from webapp2_sessions.dropin import install_as_webapp2_extras
+from typing import TYPE_CHECKING
+
 from webapp2_sessions.errors import (
     BackendError,
     BackendUnavailable,
@@ -10,8 +11,7 @@ from webapp2_sessions.errors import (
     SessionTooLarge,
     UnstorableValue,
 )
-from webapp2_sessions.handlers import SessionHandler
-from webapp2_sessions.middleware import SessionMiddleware
+from webapp2_sessions.lazy import imported_once
 from webapp2_sessions.securecookie import SecureCookieSerializer
 from webapp2_sessions.sessions import (
     BaseSessionFactory,
@@ -19,11 +19,24 @@ from webapp2_sessions.sessions import (
     SecureCookieSessionFactory,
     SessionDict,
     SessionStore,
-    StoredSessionFactory,
     default_config,
     get_store,
     set_store,
 )
+
+if TYPE_CHECKING:
+    from webapp2_sessions.dropin import install_as_webapp2_extras
+    from webapp2_sessions.handlers import SessionHandler
+    from webapp2_sessions.middleware import SessionMiddleware
+    from webapp2_sessions.stored_sessions import StoredSessionFactory
+else:  # no application uses all of them
+    __getattr__, __dir__ = imported_once(
+        globals(),
+        SessionHandler="handlers",
+        SessionMiddleware="middleware",
+        StoredSessionFactory="stored_sessions",
+        install_as_webapp2_extras="dropin",
+    )
 
 __all__ = [
     "BackendError",

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import numbers
 import re
 import reprlib
-import ssl
 import threading
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -27,8 +25,16 @@ def check_max_age(key: str, value: object) -> None:
     if value is None or type(value) is int:
         return
     # What is no number differs from itself.
-    if not isinstance(value, numbers.Number) or isinstance(value, complex) or value != value:
+    if not _is_real(value) or value != value:
         raise _wrong(key, value, "a number of seconds or None")
+
+
+def _is_real(value: object) -> bool:
+    if isinstance(value, (int, float)):
+        return True
+    import numbers  # imported already by the modules of all other kinds of numbers
+
+    return isinstance(value, numbers.Number) and not isinstance(value, complex)
 
 
 def _wrong(key: str, value: object, allowed: str) -> ConfigError:
@@ -134,7 +140,11 @@ def _check_servers(key: str, value: object) -> None:
 
 
 def _check_tls_context(key: str, value: object) -> None:
-    if value is not None and not isinstance(value, ssl.SSLContext):
+    if value is None:
+        return
+    import ssl  # imported already by whoever has made a context
+
+    if not isinstance(value, ssl.SSLContext):
         raise _wrong(key, value, "an ssl.SSLContext or None")
 
 

@@ -142,39 +142,54 @@ def _explain(args: dict[str, Any], response_class: Any, key: str) -> None:
         raise ConfigError(key, f"refused together ({together})") from together
 
 
-def set_cookie(response: Any, name: str, value: bytes, args: Mapping[str, Any]) -> None:
+def set_cookie(
+    response: Any, name: str, value: bytes, args: Mapping[str, Any], is_plain: bool = False
+) -> int | None:
     """Set a cookie on a response; ``partitioned``, which WebOb does not know, included.
 
+    :param is_plain: whether the value is known to need no quotes.
+    :returns: bytes of the header, ``None`` if that is not known.
     :raises ValueError: the arguments do not go together.
     """
-    is_webobs = getattr(type(response), "set_cookie", None) is webob.Response.set_cookie
-    if is_webobs and "set_cookie" not in vars(response) and _is_plain(value):
-        around = _around(name, args)
+    method = getattr(getattr(response, "set_cookie", None), "__func__", None)
+    if method is webob.Response.set_cookie and (is_plain or _is_plain(value)):
+        known = _known.get(name)
+        around = known[1] if known is not None and known[0] == args else _around(name, args)
         if around is not None:
             header = f"{around[0]}{value.decode('ascii')}{around[1]}"
             response.headerlist.append(("Set-Cookie", header))
-            return
+            return len(header)
     _set_cookie(response, name, value, args)
+    headers = getattr(response, "headerlist", None)
+    if isinstance(headers, list) and headers:  # of WebOb: the header that was just added
+        return len(headers[-1][1])
+    return None
 
 
 #: Values in which there is nothing to be quoted.
 _is_plain = re.compile(rb"[A-Za-z0-9+/=|_-]+\Z").match
 
+#: What :func:`_around` has returned last for each name, behind the arguments.
+_known: dict[str, tuple[dict[str, Any], tuple[str, str] | None]] = {}
+_MOST_KNOWN = 256
+
 
 def _around(name: str, args: Mapping[str, Any]) -> tuple[str, str] | None:
     """Return what stands before and behind a value in a Set-Cookie header of WebOb's.
 
-    :returns: ``None`` if it is not always the same.
+    :returns: ``None`` if it is not always the same, or is refused.
     """
     try:
-        return _cached_around(name, tuple(args.items()))
+        around = _rehearsed_around(name, args)
     except Exception:
-        return None  # something that cannot be hashed, or is refused; WebOb will tell
+        return None  # WebOb will tell
+    if len(_known) >= _MOST_KNOWN:
+        _known.clear()
+    _known[name] = (dict(args), around)
+    return around
 
 
-@functools.lru_cache(maxsize=256)
-def _cached_around(name: str, items: tuple[tuple[str, Any], ...]) -> tuple[str, str] | None:
-    args = dict(items)
+def _rehearsed_around(name: str, args: Mapping[str, Any]) -> tuple[str, str] | None:
     if args.get("max_age") is not None or args.get("expires") or args.get("overwrite"):
         return None  # the time is in the header, or other headers change as well
     response = webob.Response()

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import json
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from webapp2_sessions import cookies
 from webapp2_sessions.errors import BackendError, ConfigError, SessionTooLarge
 from webapp2_sessions.factories import BaseSessionFactory, _default_value
 from webapp2_sessions.session_dict import SessionDict
 from webapp2_sessions.sizes import largest_keys
-from webapp2_sessions.stored_sessions import StoredSessionFactory
+
+if TYPE_CHECKING:
+    from webapp2_sessions.stored_sessions import StoredSessionFactory
 
 __all__ = ["SecureCookieSessionFactory"]
 
@@ -48,14 +50,17 @@ class SecureCookieSessionFactory(BaseSessionFactory):
         :raises BackendError: the session was too large for a cookie, and its server failed.
         """
         if self.session is None:
-            self._spill = None
-            session = self._load(self._open_cookie(max_age))
-            self.session = self._watch(session)
+            data = self._open_cookie(max_age)
+            if data is not None and _SPILLED in data and self._spill_keyword() is not None:
+                session = self._load_spilled(data)
+            else:
+                self._spill = None
+                session = SessionDict(self, data, data is None)
+            self._watch(session)
+            self.session = session
         return self.session
 
-    def _load(self, data: dict[Any, Any] | None) -> SessionDict:
-        if data is None or _SPILLED not in data or self._spill_keyword() is None:
-            return SessionDict(self, data=data, new=data is None)
+    def _load_spilled(self, data: dict[Any, Any]) -> SessionDict:
         self._spill = self._new_spill()
         stored = self._spill.session = self._spill._get_by_sid(data[_SPILLED])
         session = SessionDict(self, data=stored, new=stored.new)
@@ -77,11 +82,11 @@ class SecureCookieSessionFactory(BaseSessionFactory):
             self._spill = None
         if session.degraded:
             return
-        if self._is_to_be_written(session):
+        if session.modified if self._snapshot is None else self._is_to_be_written(session):
             self._write(response, session)
         elif session.destroyed:
             cookies.expire(response, self.name, self.session_args)
-        elif self._is_to_be_renewed():
+        elif self.session_store.config.get("refresh_after") and self._is_to_be_renewed():
             self._renew(response)
 
     def _renew(self, response: Any) -> None:
@@ -94,13 +99,14 @@ class SecureCookieSessionFactory(BaseSessionFactory):
 
     def _write(self, response: Any, session: SessionDict) -> None:
         on_oversize = self.session_store.config.get("on_oversize")
-        size = 0 if on_oversize in (None, "warn") else self._size_of(session, type(response))
-        limit = self.session_store.config.get("max_cookie_size")
-        if limit is not None and size > limit:
-            held = self._refuse_or_spill(session, size, limit)
-            if held is not None:
-                self._set_cookie(response, held)
-            return
+        if on_oversize is not None and on_oversize != "warn":
+            size = self._size_of(session, type(response))
+            limit = self.session_store.config.get("max_cookie_size")
+            if limit is not None and size > limit:
+                held = self._refuse_or_spill(session, size, limit)
+                if held is not None:
+                    self._set_cookie(response, held)
+                return
         self._set_cookie(response, dict(session))
         if self._spill is not None:  # small again
             self._spill.discard()
@@ -109,7 +115,8 @@ class SecureCookieSessionFactory(BaseSessionFactory):
     def _size_of(self, session: SessionDict, response_class: Any) -> int:
         """The bytes of the session's Set-Cookie header, or 0 if they are few enough."""
         data, args = self._sealed(dict(session))
-        serializer = self._own_serializer() or self.session_store.serializer
+        serializer = self._own_serializer and self._own_serializer()
+        serializer = serializer or self.session_store.serializer
         value = serializer.serialize(self.name, data)
         limit = self.session_store.config.get("max_cookie_size")
         if limit is None or len(self.name) + len(value) + _ATTRIBUTES < limit:
@@ -144,6 +151,8 @@ class SecureCookieSessionFactory(BaseSessionFactory):
         return None if keyword in (None, "warn", "raise") else keyword
 
     def _new_spill(self) -> StoredSessionFactory:
+        from webapp2_sessions.stored_sessions import StoredSessionFactory  # only with on_oversize
+
         keyword = self._spill_keyword()
         made = self.session_store.get_backend(keyword)(self.name, self.session_store)
         if not isinstance(made, StoredSessionFactory):

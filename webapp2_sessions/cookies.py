@@ -44,7 +44,7 @@ _VALUE = (
     r"|\w{3},\s[\w-]{9,11}\s[\d:]{8}\sGMT"
     rf"|[{_NAME_CHAR}=]*(?:\\(?:[0-3][0-7][0-7]|.)[{_NAME_CHAR}=]*)*"
 )
-_COOKIE = re.compile(rf"([{_NAME_CHAR}=][{_NAME_CHAR}]*)(?:\s*=\s*({_VALUE}))?", re.ASCII)
+_COOKIE = rf"([{_NAME_CHAR}=][{_NAME_CHAR}]*)(?:\s*=\s*({_VALUE}))?"
 _ESCAPED = re.compile(rb"\\([0-3][0-7][0-7]|.)")
 
 
@@ -78,21 +78,28 @@ def only_value(request: Any, name: str | bytes) -> str | None:
     """
     if getattr(type(request), "cookies", None) is not BaseRequest.cookies:
         return None
-    header = request.environ.get("HTTP_COOKIE", "")
+    header = request.environ.get("HTTP_COOKIE")
     if not header or type(name) is not str or '"' in header or "\\" in header:
         return None
-    start = header.find(name)
+    if ";" not in header:  # the only cookie of any name
+        before, found, value = header.partition("=")
+        return value if found and before == name else None
+    start = 0 if header.startswith(name) else header.find(name)
     if start < 0 or (start and header[start - 2 : start] != "; "):
         return None
-    value = start + len(name) + 1
-    if header[value - 1 : value] != "=" or header.find(name, value) >= 0:
+    begin = start + len(name) + 1
+    if header[begin - 1 : begin] != "=":
         return None
-    end = header.find(";", value)
-    return header[value : None if end < 0 else end]  # type: ignore[no-any-return]
+    end = header.find(";", begin)
+    if end < 0:
+        return header[begin:]  # type: ignore[no-any-return]
+    # Anywhere behind it the name may be that of another cookie.
+    return None if header.find(name, end) >= 0 else header[begin:end]
 
 
 def _values(header: str, name: str) -> Iterator[str]:
-    for match in _COOKIE.finditer(header):
+    # Compiled on first use, and kept by re: few headers need it.
+    for match in re.finditer(_COOKIE, header, re.ASCII):
         value = match[2]
         if match[1] != name or value is None:
             continue
@@ -117,7 +124,13 @@ def _unescape(match: re.Match[bytes]) -> bytes:
 
 
 def write(
-    response: Any, name: str, value: bytes, data: Any, args: Mapping[str, Any], limit: int | None
+    response: Any,
+    name: str,
+    value: bytes,
+    data: Any,
+    args: Mapping[str, Any],
+    limit: int | None,
+    is_plain: bool = False,
 ) -> None:
     """Set a cookie, and log a warning if browsers will not take it.
 
@@ -126,14 +139,13 @@ def write(
     :param data: what the cookie holds; only its keys and their sizes are ever logged.
     :param args: keyword arguments for ``set_cookie()``.
     :param limit: the largest Set-Cookie header in bytes, ``None`` for no limit.
+    :param is_plain: whether the value is known to need no quotes.
     """
-    set_cookie(response, name, value, args)
+    size = set_cookie(response, name, value, args, is_plain)
     if limit is None:
         return
-    size = len(name) + 1 + len(value)
-    headers = getattr(response, "headerlist", None)
-    if isinstance(headers, list) and headers:  # of WebOb: the header that was just added
-        size = len(headers[-1][1])
+    if size is None:
+        size = len(name) + 1 + len(value)
     if size > limit:
         logger.warning(
             "The cookie %r has %d bytes and browsers drop it above %d: the visitor keeps the "
@@ -188,7 +200,7 @@ def vary_on_cookie(response: Any) -> None:
     headerlist = getattr(response, "headerlist", None)
     if type(headerlist) is list:
         for key, _ in headerlist:
-            if key.lower() == "vary":
+            if len(key) == 4 and key.lower() == "vary":
                 break
         else:
             headerlist.append(("Vary", "Cookie"))

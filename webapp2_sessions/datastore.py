@@ -18,6 +18,7 @@ try:
     from google.cloud import ndb  # type: ignore[attr-defined] # a namespace without types
     from google.cloud.datastore_v1.services.datastore.transports import DatastoreGrpcTransport
 
+    from webapp2_sessions.datastore_calls import waiting
     from webapp2_sessions.datastore_versions import EntityName, VersionedStub, versioned_client
 except ImportError as error:
     raise MissingDependency("google-cloud-ndb", "datastore") from error
@@ -61,6 +62,10 @@ _REFUSED_FOR_NOW = (api_errors.Aborted, api_errors.TooManyRequests)
 _OTHER_VERSION = (api_errors.FailedPrecondition, api_errors.AlreadyExists, api_errors.NotFound)
 
 
+#: ndb's own method of clients; its contexts have the client's namespace.
+_open_context = ndb.Client.context
+
+
 class UtcNowProperty(ndb.DateTimeProperty):  # type: ignore[misc] # ndb has no types
     """A time in UTC, without a zone, as ndb keeps it."""
 
@@ -101,10 +106,7 @@ class Datastore:
     """
 
     def __init__(self, settings: Mapping[str, Any]) -> None:
-        self._client_settings = tuple(
-            settings.get(key) for key in ("project", "namespace", "database")
-        )
-        self._own_client = settings.get("client")
+        self._settings = settings
         self._timeout: float = settings["timeout"]
 
     @property
@@ -122,6 +124,25 @@ class Datastore:
         :raises BackendError: Datastore refused.
         """
         return self._with_our_errors(lambda: self._run_in_context(operation))
+
+    def place(self) -> tuple[str, str | None, str | None]:
+        """Return project, database and namespace of the keys that :meth:`run` would work on.
+
+        Finding them takes less than entering a context and making a key.
+
+        :raises BackendUnavailable: there are no credentials.
+        """
+        context = ndb.get_context(raise_context_error=False)
+        if context is None:
+            client = self._with_our_errors(self._client)
+            if getattr(client.context, "__func__", None) is not _open_context:
+                # An application's own method may choose a namespace for each context.
+                return self.run(self.place)
+            namespace = client.namespace
+        else:
+            client, namespace = context.client, context.get_namespace()
+        # ndb takes what follows App Engine's "s~" for the project.
+        return client.project.split("~", 1)[-1], client.database, namespace
 
     def run_versioned(
         self,
@@ -184,14 +205,14 @@ class Datastore:
         )
 
     def _client(self) -> Any:
-        if self._own_client is not None:
-            if not callable(self._own_client):
-                return self._own_client
-            return _clients.get(self._own_client, self._own_client)
-        return _clients.get((service_address(), self._client_settings), self._connect)
+        settings = self._settings
+        client = settings.get("client")
+        if client is not None:
+            return _clients.get(client, client) if callable(client) else client
+        place = (settings.get("project"), settings.get("namespace"), settings.get("database"))
+        return _clients.get((service_address(), place), lambda: self._connect(*place))
 
-    def _connect(self) -> Any:
-        project, namespace, database = self._client_settings
+    def _connect(self, project: str | None, namespace: str | None, database: str | None) -> Any:
         try:
             client = ndb.Client(project=project, namespace=namespace, database=database)
         except (OSError, GoogleAuthError) as error:
@@ -205,6 +226,7 @@ class Datastore:
         if channel is not None:
             client.stub.close()
             client.stub = DatastoreGrpcTransport(host=client.host, channel=channel)
+        client.stub = waiting(client.stub)
         return client
 
     def _unavailable(self, problem: str) -> BackendUnavailable:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+import functools
 from collections.abc import Callable, Iterable, Mapping
 from contextvars import ContextVar
 from typing import Any, TypeVar
@@ -37,8 +38,7 @@ class Records:
         fresh: bool = False,
     ) -> None:
         settings = datastore_settings(config)
-        #: Makes and reads the data of the entities.
-        self.serializer = Serializer.of(config, SHARED_PROTOCOL)
+        self._config = config
         #: Decodes once more what was read or written last; ``None`` if nothing was.
         self.again: Callable[[], Any] | None = None
         self._datastore = Datastore(settings)
@@ -50,6 +50,11 @@ class Records:
         self._stub: VersionedStub | None = None
         self._version: int | None = None
         self._is_active = False
+
+    @property
+    def serializer(self) -> Serializer:
+        """Makes and reads the data of the entities."""
+        return Serializer.of(self._config, SHARED_PROTOCOL)
 
     def run(self, operation: Callable[[], Result]) -> Result:
         """Call ``operation()`` in an ndb context in which the model works on these records."""
@@ -95,14 +100,16 @@ class Records:
             _active.reset(token)
 
     def load(self, model: type[Any], sid: str) -> Any:
-        """Return the data of the entity of that id, ``None`` if there is none."""
-        key = ndb.Key(model, sid)
+        """Return the data of the entity of that id, ``None`` if there is none.
+
+        An ndb context is entered only if Datastore is asked: that takes longer than the cache.
+        """
         if self._cache is None or self._fresh:
-            entry = self._lookup(key)
+            entry = self._lookup(model, sid)
         else:
-            name = _cache_name(key)
+            name = _name(*self._datastore.place(), model._get_kind(), sid)
             entry = self._cache.read(
-                name, lambda: self._lookup(key), self._lifetime, self._keep_entry
+                name, lambda: self._lookup(model, sid), self._lifetime, self._keep_entry
             )
         if entry is None or self._is_too_old(entry["updated"]):
             return None
@@ -112,39 +119,51 @@ class Records:
     def _keep_entry(self, decode: Callable[[], Any]) -> None:
         self.again = lambda: decode()["data"]
 
-    def _lookup(self, key: Any) -> dict[str, Any] | None:
+    def _lookup(self, model: type[Any], sid: str) -> dict[str, Any] | None:
         """Return what the cache holds of an entity: its data, and what it knows besides."""
-        entity = key.get(**self._datastore.options)
-        if entity is None:
-            return None
-        if not hasattr(type(entity), "get_by_sid"):
-            raise _kind_is_taken(type(entity))
-        return self._entry(entity, entity.data)
+
+        def look_up() -> dict[str, Any] | None:
+            entity = ndb.Key(model, sid).get(**self._datastore.options)
+            if entity is None:
+                return None
+            if not hasattr(type(entity), "get_by_sid"):
+                raise _kind_is_taken(type(entity))
+            self._note_version()
+            return self._entry(entity, entity.data)
+
+        return self.run(look_up)
+
+    def _note_version(self) -> None:
+        self._version = None if self._stub is None else self._stub.version
 
     def _entry(self, entity: Any, data: Any) -> dict[str, Any]:
-        self._version = None if self._stub is None else self._stub.version
-        return {"data": data, "updated": entity.updated, "version": self._version}
+        updated = entity.updated
+        if isinstance(updated, datetime.datetime):  # as a number, which takes less to decode
+            updated = updated.replace(tzinfo=datetime.timezone.utc).timestamp()
+        return {"data": data, "updated": updated, "version": self._version}
 
-    def _is_too_old(self, updated: datetime.datetime | None) -> bool:
+    def _is_too_old(self, updated: float | None) -> bool:
         if self._max_age is None or updated is None:
             return False
-        age = datetime.datetime.now(datetime.timezone.utc) - updated.replace(
-            tzinfo=datetime.timezone.utc
-        )
-        return age.total_seconds() > self._max_age + _SLACK
+        now = datetime.datetime.now(datetime.timezone.utc).timestamp()
+        return now - updated > self._max_age + _SLACK
 
     def save(self, entity: Any) -> None:
         """Write the entity."""
         data = entity.data  # afterwards ndb holds the bytes, and would decode them
 
-        def put() -> dict[str, Any]:
+        def put() -> None:
             ndb.Model.put(entity, **self._datastore.options)
+            self._note_version()
+
+        def put_for_cache() -> dict[str, Any]:
+            put()
             return self._entry(entity, data)
 
         if self._cache is None:
             put()
         else:
-            self._cache.write(_cache_name(entity.key), put, self._lifetime)
+            self._cache.write(_cache_name(entity.key), put_for_cache, self._lifetime)
 
     def end(self, model: type[Any], sid: str) -> bool:
         """Delete the entity of that id, and mark that it was ended; whether nobody did before.
@@ -236,17 +255,28 @@ def forget_cached(config: Mapping[str, Any], keys: Iterable[Any]) -> None:
 
 
 def _cache(config: Mapping[str, Any]) -> Any:
+    coherent_cache, session_memcached = _modules_of_the_cache()
+    return coherent_cache(session_memcached(config, "datastore"))
+
+
+@functools.lru_cache(maxsize=1)  # asking for a module at each use takes longer than the rest
+def _modules_of_the_cache() -> tuple[Callable[..., Any], Callable[..., Any]]:
     # Imported here, because pymemcache is needed only where the cache is configured.
     from webapp2_sessions.coherent_cache import CoherentCache
     from webapp2_sessions.memcached import session_memcached
 
-    return CoherentCache(session_memcached(config, "datastore"))
+    return CoherentCache, session_memcached
 
 
 def _cache_name(key: Any) -> str:
-    """A name that is different for each entity, also of other namespaces and databases."""
-    place = (key.project(), key.database() or "", key.namespace() or "", key.kind(), key.id())
-    return "/".join(map(str, place))
+    return _name(key.project(), key.database(), key.namespace(), *key.flat()[-2:])
+
+
+def _name(
+    project: str, database: str | None, namespace: str | None, kind: str, key_name: object
+) -> str:
+    """A name in the cache, different for each entity, also of other namespaces and databases."""
+    return f"{project}/{database or ''}/{namespace or ''}/{kind}/{key_name}"
 
 
 def _kind_is_taken(model: type[Any]) -> ConfigError:

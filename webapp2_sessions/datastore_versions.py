@@ -12,7 +12,15 @@ import itertools
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
-from google.cloud.datastore_v1.types import CommitRequest, LookupRequest, Mutation
+from google.cloud.datastore_v1.types import (
+    CommitRequest,
+    CommitResponse,
+    LookupRequest,
+    LookupResponse,
+    Mutation,
+)
+
+from webapp2_sessions.datastore_calls import waiting
 
 __all__ = ["ABSENT", "ANY", "PRESENT", "EntityName", "VersionedStub", "versioned_client"]
 
@@ -75,8 +83,9 @@ class VersionedStub:
         call = self._stub.lookup.future(request, **options)
 
         def version() -> int | None:
-            ours = (each for each in call.result().found if self._entity.is_of(each.entity.key))
-            return next((each.version for each in ours), None)
+            found = LookupResponse.pb(call.result()).found
+            ours = (each.version for each in found if self._entity.is_of(each.entity.key))
+            return next(ours, None)
 
         if any(map(self._entity.is_of, LookupRequest.pb(request).keys)):
             self._version = version
@@ -90,7 +99,12 @@ class VersionedStub:
                 _expect(mutation, self._expected)
         call = self._stub.commit.future(request, **options)
         if any(ours):
-            self._version = lambda: call.result().mutation_results[ours.index(True)].version
+
+            def version() -> int:
+                results = CommitResponse.pb(call.result()).mutation_results
+                return int(results[ours.index(True)].version)
+
+            self._version = version
         return call
 
 
@@ -118,7 +132,7 @@ def versioned_client(
     client: Any, entity: EntityName, expected: int | None
 ) -> tuple[Any, VersionedStub]:
     """Return a client for one operation, and its stub; they share the connection of ``client``."""
-    stub = VersionedStub(client.stub, entity, expected)
+    stub = VersionedStub(waiting(client.stub), entity, expected)
     versioned = object.__new__(type(client))  # a client refuses to be copied
     vars(versioned).update(vars(client), stub=stub)
     return versioned, stub

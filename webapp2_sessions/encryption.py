@@ -6,13 +6,11 @@ import base64
 import functools
 from typing import Any
 
-from webapp2_sessions import cookies
 from webapp2_sessions.app_config import backend_config
 from webapp2_sessions.cookie_sessions import SecureCookieSessionFactory
 from webapp2_sessions.errors import BadSignature, MalformedCookie, MissingDependency
 from webapp2_sessions.keys import derive_key
 from webapp2_sessions.plain_json import decode_json, encode_json
-from webapp2_sessions.received_cookies import ReceivedCookies
 from webapp2_sessions.securecookie import SecureCookieSerializer
 
 try:
@@ -91,16 +89,3 @@ class EncryptedCookieSessionFactory(SecureCookieSessionFactory):
         config = backend_config(self.session_store)
         fallbacks = config.get("secret_key_fallbacks", ())
         return EncryptedCookieSerializer(config["secret_key"], fallbacks)
-
-    def _read_cookie(self, max_age: float | None) -> tuple[Any, int | None]:
-        serializer = self._own_serializer()
-        open_cookie = getattr(self.session_store, "open_session_cookie", None)
-        if open_cookie is None:  # a store of the application's own
-            received = ReceivedCookies(self.session_store.request)
-            return received.accepted(serializer, self.name, max_age, own_ages=True)
-        return open_cookie(self.name, max_age, serializer)  # type: ignore[no-any-return]
-
-    def _write_cookie(self, response: Any, data: dict[Any, Any], args: dict[str, Any]) -> None:
-        encrypted = self._own_serializer().serialize(self.name, data)
-        limit = self.session_store.config.get("max_cookie_size")
-        cookies.write(response, self.name, encrypted, data, args, limit)

@@ -10,24 +10,20 @@ from webob.headers import ResponseHeaders
 
 from webapp2_sessions.cookies import vary_on_cookie
 
-__all__ = ["SAVER_KEY", "added_cookies", "carry", "save_through", "set_cookies", "varies_on_cookie"]
+__all__ = ["SAVER_KEY", "added_cookies", "carry", "saver_of", "set_cookies", "varies_on_cookie"]
 
 #: Where SessionMiddleware leaves in a request's environ what saves in its stead.
 SAVER_KEY = "webapp2_sessions.saver"
 
 
-def save_through(request: Any, save: Callable[[Any], None], response: Any) -> None:
-    """Save a request's sessions as the middleware around the application wants it.
+def saver_of(request: Any) -> Callable[[Callable[[Any], None], Any], None] | None:
+    """Return what saves a request's sessions as the middleware around the application wants it.
 
     :param request: the request; an object without an environ has no middleware.
-    :param save: saves to the response that it is called with.
+    :returns: called with what saves to a response, and the response; ``None`` without middleware.
     """
     environ = getattr(request, "environ", None)
-    saver = environ.get(SAVER_KEY) if isinstance(environ, dict) else None
-    if saver is None:
-        save(response)
-    else:
-        saver(save, response)
+    return environ.get(SAVER_KEY) if isinstance(environ, dict) else None
 
 
 def set_cookies(response: Any) -> list[str]:

@@ -7,11 +7,15 @@ import os
 import re
 import string
 import time
-from typing import Any
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
 
 from webapp2_sessions import cookie_rules, cookies
-from webapp2_sessions.changes import Snapshot
+from webapp2_sessions.received_cookies import ReceivedCookies
 from webapp2_sessions.session_dict import SessionDict
+
+if TYPE_CHECKING:
+    from webapp2_sessions.changes import Snapshot
 
 __all__ = [
     "BaseSessionFactory",
@@ -96,39 +100,64 @@ class BaseSessionFactory:
     def _open_cookie(self, max_age: float | None) -> dict[Any, Any] | None:
         """Return what the session's cookie holds, ``None`` if it opens no session any more."""
         self._max_age = max_age
-        data, self._signed_at = self._read_cookie(max_age)
+        store = self.session_store
+        open_cookie = getattr(store, "open_session_cookie", None)
+        if open_cookie is None:
+            data, self._signed_at = self._read_from_another_store(max_age)
+        else:
+            serializer = self._own_serializer and self._own_serializer()
+            data, self._signed_at = open_cookie(self.name, max_age, serializer)
         if not isinstance(data, dict):
             return None  # also what is signed and no session: a list of the application's own
         self.own_max_age = data.pop(cookies.OWN_MAX_AGE, None)
         began = data.pop(_BEGAN, None)
-        limit = self.session_store.config.get("absolute_max_age")
-        if limit is not None:
-            # A session from before there was a limit counts from its last signing.
-            self._began = began if type(began) is int else self._signed_at
-            if self._began is not None and time.time() - self._began > limit:
-                self._began = self.own_max_age = None
-                return None
-        return data
+        limit = store.config.get("absolute_max_age")
+        return data if limit is None or self._is_young(began, limit) else None
+
+    def _is_young(self, began: Any, limit: float) -> bool:
+        """Whether a session that began then is not older than it may ever be."""
+        # A session from before there was a limit counts from its last signing.
+        self._began = began if type(began) is int else self._signed_at
+        if self._began is None or time.time() - self._began <= limit:
+            return True
+        self._began = self.own_max_age = None
+        return False
 
     def _set_cookie(self, response: Any, data: dict[Any, Any]) -> None:
         """Set the session's cookie."""
-        data, args = self._sealed(data)
-        cookie_rules.check_prefix(self.name, args)
-        self._write_cookie(response, data, args)
+        store, args = self.session_store, self.session_args
+        if self.own_max_age is not None or store.config.get("absolute_max_age") is not None:
+            data, args = self._sealed(data)
+        if type(self.name) is not str or self.name.startswith("__"):
+            cookie_rules.check_prefix(self.name, args)
+        save_cookie = getattr(store, "save_session_cookie", None)
+        if save_cookie is None:
+            self._write_to_another_store(response, data, args)
+        else:
+            serializer = self._own_serializer and self._own_serializer()
+            save_cookie(response, self.name, data, args, serializer)
 
-    def _own_serializer(self) -> Any:
-        """Return what reads and writes the cookie, ``None`` for the store's serializer."""
-        return None
+    #: Returns what reads and writes the cookie; ``None`` if the store's serializer does.
+    _own_serializer: Callable[[], Any] | None = None
 
-    def _read_cookie(self, max_age: float | None) -> tuple[Any, int | None]:
-        """Return what a valid cookie of the request holds and when it was signed, else ``None``."""
-        open_cookie = getattr(self.session_store, "open_session_cookie", None)
-        if open_cookie is None:  # a store of the application's own
+    def _read_from_another_store(self, max_age: float | None) -> tuple[Any, int | None]:
+        """Return what the cookie holds, by a store of the application's own, and its time."""
+        serializer = self._own_serializer and self._own_serializer()
+        if serializer is None:
             return self.session_store.get_secure_cookie(self.name, max_age=max_age), None
-        return open_cookie(self.name, max_age)  # type: ignore[no-any-return]
+        received = ReceivedCookies(self.session_store.request)
+        return received.accepted(serializer, self.name, max_age, own_ages=True)
 
-    def _write_cookie(self, response: Any, data: dict[Any, Any], args: dict[str, Any]) -> None:
-        self.session_store.save_secure_cookie(response, self.name, data, **args)
+    def _write_to_another_store(
+        self, response: Any, data: dict[Any, Any], args: dict[str, Any]
+    ) -> None:
+        serializer = self._own_serializer and self._own_serializer()
+        if serializer is None:
+            self.session_store.save_secure_cookie(response, self.name, data, **args)
+        else:
+            limit = self.session_store.config.get("max_cookie_size")
+            value = serializer.serialize(self.name, data)
+            cookies.write(response, self.name, value, data, args, limit)
 
     def _sealed(self, data: dict[Any, Any]) -> tuple[dict[Any, Any], dict[str, Any]]:
         """Return what a cookie with this data holds, and its arguments."""
@@ -160,6 +189,8 @@ class BaseSessionFactory:
         """Remember what a session holds at first, if somebody wants to know at the end."""
         store = self.session_store
         if store.config.get("change_detection") == "content" or getattr(store, "debug", False):
+            from webapp2_sessions.changes import Snapshot  # loads pickle, which others do without
+
             self._snapshot = Snapshot(session, **self._codec)
         return session
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import binascii
-import copy
 import hmac
 import logging
 import time
@@ -20,7 +18,7 @@ from webapp2_sessions.errors import (
     UndecodableCookie,
 )
 from webapp2_sessions.keys import DIGESTS, check_key_list, secret_bytes, signer
-from webapp2_sessions.plain_json import decode_json, encode_json
+from webapp2_sessions.plain_json import decode_payload, encode_payload
 
 __all__ = ["SecureCookieSerializer"]
 
@@ -112,7 +110,7 @@ class SecureCookieSerializer:
         :raises ExpiredCookie: it is older than ``max_age``.
         :raises UndecodableCookie: the signature fits and the contents cannot be decoded.
         """
-        payload, timestamp = self._open(_utf8(name), _unquote(_utf8(value)))
+        payload, timestamp = self._opened(name, value)
         if max_age is not None:
             self.check_age(timestamp, max_age)
         return self._decoded(payload)
@@ -122,8 +120,19 @@ class SecureCookieSerializer:
 
         :raises InvalidCookie: as :meth:`verify`.
         """
-        payload, timestamp = self._open(_utf8(name), _unquote(_utf8(value)))
+        payload, timestamp = self._opened(name, value)
         return self._decoded(payload), timestamp
+
+    def _opened(self, name: str | bytes, value: str | bytes) -> tuple[bytes, bytes]:
+        """As :meth:`_open`, in whatever form name and value are."""
+        if type(self) is SecureCookieSerializer and type(value) is str and value.isascii():
+            # What almost all values are, in one go.
+            signed, _, signature = value.encode("ascii").rpartition(b"|")
+            payload, bar, timestamp = signed.partition(b"|")
+            expected = signer(self.secret_key, self.digest, _utf8(name) + b"|")(signed)
+            if bar and b"|" not in timestamp and hmac.compare_digest(signature, expected):
+                return payload, timestamp
+        return self._open(_utf8(name), _unquote(_utf8(value)))
 
     def _decoded(self, payload: bytes) -> Any:
         try:
@@ -172,7 +181,8 @@ class SecureCookieSerializer:
         for secret_key in (self.secret_key, *self.fallbacks):
             for digest in (self.digest, *self.digest_fallbacks):
                 if (secret_key, digest) != (self.secret_key, self.digest):
-                    former = copy.copy(self)
+                    former = type(self).__new__(type(self))
+                    former.__dict__.update(self.__dict__)
                     former.secret_key, former.digest = secret_key, digest
                     yield former
 
@@ -193,20 +203,16 @@ class SecureCookieSerializer:
             raise ExpiredCookie(f"it is older than {max_age} seconds")
 
     def _encode(self, value: Any) -> bytes:
-        # "</" is escaped so that the JSON can stand in a <script> element.
-        text = encode_json(value)
-        if "</" in text:
-            text = text.replace("</", "<\\/")
-        return binascii.b2a_base64(text.encode("ascii"), newline=False)
+        return encode_payload(value)
 
     def _decode(self, payload: bytes) -> Any:
-        return decode_json(binascii.a2b_base64(payload).decode("utf-8"))
+        return decode_payload(payload)
 
     def _get_timestamp(self) -> int:
         return int(time.time())
 
     def _get_signature(self, *parts: bytes) -> bytes:
-        return signer(self.secret_key, self.digest)(b"|".join(parts))
+        return signer(self.secret_key, self.digest, parts[0] + b"|")(b"|".join(parts[1:]))
 
 
 def _check_digests(key: str, digests: object) -> None:

@@ -64,7 +64,8 @@ class SessionDict(dict[Any, Any]):
 
     def __setitem__(self, key: Any, value: Any) -> None:
         dict.__setitem__(self, key, value)
-        self._changed()
+        if self.on_update is not None:
+            self.on_update()
 
     def __delitem__(self, key: Any) -> None:
         dict.__delitem__(self, key)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import webapp2
 
@@ -12,7 +12,7 @@ from webapp2_sessions.app_config import load_config, response_class_of
 from webapp2_sessions.config import CONFIG_KEY, SessionConfig, default_config
 from webapp2_sessions.config_checks import check_max_age
 from webapp2_sessions.cookie_sessions import SecureCookieSessionFactory
-from webapp2_sessions.endings import save_through
+from webapp2_sessions.endings import saver_of
 from webapp2_sessions.errors import UnknownBackend
 from webapp2_sessions.factories import (
     BaseSessionFactory,
@@ -20,11 +20,16 @@ from webapp2_sessions.factories import (
     _default_value,
 )
 from webapp2_sessions.imports import import_object
-from webapp2_sessions.lazy import made_once
+from webapp2_sessions.lazy import imported_once
 from webapp2_sessions.received_cookies import ReceivedCookies
 from webapp2_sessions.securecookie import SecureCookieSerializer
 from webapp2_sessions.session_dict import SessionDict
-from webapp2_sessions.stored_sessions import StoredSessionFactory
+from webapp2_sessions.signed_codec import SignedCodec, codec_of
+
+if TYPE_CHECKING:
+    from webapp2_sessions.stored_sessions import StoredSessionFactory
+else:  # of no use to sessions in cookies
+    __getattr__, __dir__ = imported_once(globals(), StoredSessionFactory="stored_sessions")
 
 __all__ = [
     "BaseSessionFactory",
@@ -70,25 +75,39 @@ class SessionStore:
     #: Whether the application is in debug mode.
     debug: bool = False
 
-    #: The request's cookies, once one has been read.
+    # Defaults also for a subclass that does without our __init__.
+    #: The request's cookies, once one was not read at a glance.
     _cookies: ReceivedCookies | None = None
+    #: The serializer, once it was asked for or set.
+    _serializer: Any = None
+    #: What has done its work last.
+    _last_codec: SignedCodec | None = None
 
     def __init__(self, request: Any, config: Mapping[str, Any] | None = None) -> None:
         self.request = request
         app = request.app
-        self.config = load_config(app, self.config_key, config)
+        checked = None if config else app.config.get(self.config_key)
+        if type(checked) is not SessionConfig:
+            checked = load_config(app, self.config_key, config)
+        self.config = checked
         self.sessions = {}
         self.debug = getattr(app, "debug", False)
 
-    @made_once
-    def serializer(self) -> SecureCookieSerializer:
-        """Signs and checks the cookies."""
-        return SecureCookieSerializer(
-            self.config["secret_key"],
-            self.config.get("secret_key_fallbacks", ()),
-            self.config.get("digest", "sha1"),
-            self.config.get("digest_fallbacks", ()),
-        )
+    @property
+    def serializer(self) -> Any:
+        """Signs and checks the cookies: a :class:`SecureCookieSerializer`, unless one was set."""
+        if self._serializer is None:
+            self._serializer = SecureCookieSerializer(
+                self.config["secret_key"],
+                self.config.get("secret_key_fallbacks", ()),
+                self.config.get("digest", "sha1"),
+                self.config.get("digest_fallbacks", ()),
+            )
+        return self._serializer
+
+    @serializer.setter
+    def serializer(self, serializer: Any) -> None:
+        self._serializer = serializer
 
     def get_backend(self, name: str) -> Any:
         """Return the session factory of a backend keyword, importing it if needed.
@@ -125,29 +144,23 @@ class SessionStore:
         """
         factory = factory or self.get_backend(backend)
         name = name or self.config["cookie_name"]
-        max_age = self._max_age(max_age)
-        session: SessionDict = self._get_session_container(name, factory).get_session(
-            max_age=max_age
-        )
-        return session
+        if max_age is _default_value:
+            max_age = self.config["session_max_age"]
+        else:
+            check_max_age("max_age", max_age)
+        container = self._get_session_container(name, factory)
+        return container.get_session(max_age=max_age)  # type: ignore[no-any-return]
 
     def _get_session_container(self, name: str, factory: Callable[..., Any]) -> Any:
-        if name not in self.sessions:
-            container = factory(name, self)
-            if isinstance(container, _SET_A_COOKIE) and not self._is_checked(name):
-                cookie_rules.check_name(name, container.session_args)
-            self.sessions[name] = container
-        return self.sessions[name]
-
-    def _is_checked(self, name: str) -> bool:
-        """Whether the name was checked with the configuration, which has it."""
-        return type(self.config) is SessionConfig and name == self.config["cookie_name"]
-
-    def _max_age(self, max_age: Any) -> Any:
-        if max_age is _default_value:
-            return self.config["session_max_age"]
-        check_max_age("max_age", max_age)
-        return max_age
+        if name in self.sessions:
+            return self.sessions[name]
+        container, config = factory(name, self), self.config
+        # The configuration's own name was checked with it.
+        is_checked = type(config) is SessionConfig and name == config["cookie_name"]
+        if not is_checked and isinstance(container, _SET_A_COOKIE):
+            cookie_rules.check_name(name, container.session_args)
+        self.sessions[name] = container
+        return container
 
     def get_secure_cookie(self, name: str, max_age: float | None = _default_value) -> Any:
         """Return what a signed cookie of the request holds, ``None`` if there is no valid one.
@@ -159,7 +172,11 @@ class SessionStore:
         :param max_age: age in seconds above which it counts as expired, ``None`` for no limit;
             by default ``session_max_age``.
         """
-        return self._received().accepted(self.serializer, name, self._max_age(max_age))[0]
+        if max_age is _default_value:
+            max_age = self.config["session_max_age"]
+        else:
+            check_max_age("max_age", max_age)
+        return self._received().accepted(self.serializer, name, max_age)[0]
 
     def open_session_cookie(
         self, name: str, max_age: float | None, serializer: Any = None
@@ -172,11 +189,31 @@ class SessionStore:
         :param serializer: checks the cookie; by default the store's.
         :returns: ``None`` twice if there is no valid one. The time is ``None`` if it is unknown.
         """
+        if max_age is _default_value:
+            max_age = self.config["session_max_age"]
+        elif max_age is not None:
+            check_max_age("max_age", max_age)
         if serializer is None:
-            if type(self).get_secure_cookie is not SessionStore.get_secure_cookie:
+            if getattr(self.get_secure_cookie, "__func__", None) is not _GET:
                 return self.get_secure_cookie(name, max_age=max_age), None
+            codec = self._codec(name)
+            found = None if codec is None else codec.open(self.request, max_age)
+            if found is not None:
+                return found
             serializer = self.serializer
-        return self._received().accepted(serializer, name, self._max_age(max_age), own_ages=True)
+        return self._received().accepted(serializer, name, max_age, own_ages=True)
+
+    def _codec(self, name: str) -> SignedCodec | None:
+        """What does the serializer's work for cookies of a name; ``None`` if it has to do it."""
+        config = self.config
+        if self._serializer is not None or type(self).serializer is not _SERIALIZER:
+            return None
+        if type(config) is not SessionConfig or type(name) is not str:
+            return None
+        codec = self._last_codec
+        if codec is None or codec.name != name:
+            codec = self._last_codec = codec_of(config["secret_key"], config["digest"], name)
+        return codec
 
     def _received(self) -> ReceivedCookies:
         if self._cookies is None:  # also in a subclass that does without our __init__
@@ -212,17 +249,23 @@ class SessionStore:
         :raises TypeError: JSON cannot represent a value of a cookie session.
         :raises BackendError: it is not certain that a session was stored.
         """
-        save_through(self.request, self._save_all, response)
+        saver = saver_of(self.request)
+        if saver is None:
+            self._save_all(response)
+        else:
+            saver(self._save_all, response)
 
     def _save_all(self, response: Any) -> None:
-        saved = 0
-        while saved < len(self.sessions):  # a factory may open sessions while it saves
-            for container in list(self.sessions.values())[saved:]:
+        sessions, config = self.sessions, self.config
+        if sessions:
+            containers = list(sessions.values())
+            for container in containers:
                 container.save_session(response)
-                saved += 1
-        if saved and self.config.get("vary"):
-            cookies.vary_on_cookie(response)
-        if self.config.get("on_damaged_cookie") == "expire":
+                if len(sessions) > len(containers):  # it has opened sessions itself
+                    containers += list(sessions.values())[len(containers) :]
+            if config.get("vary"):
+                cookies.vary_on_cookie(response)
+        if config.get("on_damaged_cookie") == "expire":
             self._expire_damaged(response)
 
     def _expire_damaged(self, response: Any) -> None:
@@ -243,6 +286,37 @@ class SessionStore:
         signed = self.serializer.serialize(name, value)
         limit = self.config.get("max_cookie_size")
         cookies.write(response, name, signed, value, kwargs, limit)
+
+    def save_session_cookie(
+        self,
+        response: Any,
+        name: str,
+        data: dict[Any, Any],
+        args: dict[str, Any],
+        serializer: Any = None,
+    ) -> None:
+        """Set a session's cookie on the response, as :meth:`save_secure_cookie`.
+
+        :param args: arguments of WebOb's ``Response.set_cookie()``.
+        :param serializer: makes the cookie's value; by default the store's.
+        """
+        limit = self.config.get("max_cookie_size")
+        if serializer is not None:
+            cookies.write(response, name, serializer.serialize(name, data), data, args, limit)
+            return
+        codec = self._codec(name)
+        is_ours = getattr(self.save_secure_cookie, "__func__", None) is _SAVE
+        if codec is not None and is_ours:
+            cookies.write(response, name, codec.seal(data), data, args, limit, is_plain=True)
+        else:
+            self.save_secure_cookie(response, name, data, **args)
+
+
+#: Where these are still in their places, their work is done in less time; a subclass, or an
+#: application in another way, may have put others there.
+_GET = SessionStore.get_secure_cookie
+_SAVE = SessionStore.save_secure_cookie
+_SERIALIZER = SessionStore.serializer
 
 
 def get_store(

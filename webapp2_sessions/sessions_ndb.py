@@ -75,8 +75,7 @@ class Session(ndb.Model):  # type: ignore[misc] # ndb has no types
 
         :raises BackendError: Datastore failed.
         """
-        records = active_records()
-        data: dict[Any, Any] | None = records.run(lambda: records.load(cls, sid))
+        data: dict[Any, Any] | None = active_records().load(cls, sid)
         return data
 
     def _put(self) -> None:
@@ -86,6 +85,10 @@ class Session(ndb.Model):  # type: ignore[misc] # ndb has no types
         """
         records = active_records()
         records.run(lambda: records.save(self))
+
+
+#: Session's own; it enters an ndb context itself where it needs one.
+_get_by_sid = vars(Session)["get_by_sid"].__func__
 
 
 class DatastoreSessionFactory(StoredSessionFactory):
@@ -98,8 +101,12 @@ class DatastoreSessionFactory(StoredSessionFactory):
     session_model: Any = Session
 
     def _read(self, sid: str) -> dict[Any, Any] | None:
-        records = self._records(None)
-        data: dict[Any, Any] | None = records.run(lambda: self.session_model.get_by_sid(sid))
+        records, model = self._records(None), self.session_model
+        data: dict[Any, Any] | None
+        if getattr(model.get_by_sid, "__func__", None) is _get_by_sid:
+            data = records.load(model, sid)
+        else:  # the model's own, which may do whatever ndb can
+            data = records.run(lambda: model.get_by_sid(sid))
         return data
 
     def _write(self, sid: str, data: dict[Any, Any], lifetime: float | None) -> bool:

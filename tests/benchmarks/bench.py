@@ -18,7 +18,7 @@ from benchmarks.measure import Contender, Figure, Samples, compare, measure
 from benchmarks.peers import BASELINE, Peers
 from benchmarks.sites import Site
 
-__all__ = ["KEYS", "Bench", "Missing", "stop_servers_when_ended"]
+__all__ = ["KEYS", "Bench", "Missing", "on_one_cpu", "stop_servers_when_ended"]
 
 #: The keys of a session where its size is not what matters.
 KEYS = 10
@@ -105,7 +105,7 @@ class Bench:
         """A memcached of the case's own, on the CPU on which measuring is done."""
         server = OneThread()
         with on_one_cpu():
-            self._start(server)
+            self.start(server)
         return server
 
     @cached_property
@@ -117,14 +117,19 @@ class Bench:
     def emulator(self) -> DatastoreEmulator:
         """The Datastore emulator; clients that are made from here on use it."""
         server = DatastoreEmulator()
-        self._start(server)
+        self.start(server)
         values = {"DATASTORE_EMULATOR_HOST": server.address, "GOOGLE_CLOUD_PROJECT": PROJECT}
         self._at_end.enter_context(mock.patch.dict(os.environ, values))
         for variable in PROXY_VARIABLES:
             os.environ.pop(variable, None)
         return server
 
-    def _start(self, server: Server) -> None:
+    def start(self, server: Server) -> None:
+        """Start a server, which is stopped at the end of the run.
+
+        Raises:
+            Missing: it is not installed.
+        """
         if reason := server.missing():
             raise Missing(reason)
         self._at_end.callback(server.stop)

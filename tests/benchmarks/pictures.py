@@ -59,12 +59,13 @@ def picture(table: Table) -> str:
 
 
 def _svg(table: Table, height: int, body: Sequence[str]) -> str:
+    better = "more" if table.more_is_better else "less"
     return "\n".join(
         [
             f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {height}" role="img">',
             f"<title>{escape(table.title)}</title>",
             f"<style>{_STYLE}</style>",
-            _text(0, 16, f"{table.title} ({table.unit}, less is better)", "title"),
+            _text(0, 16, f"{table.title} ({table.unit}, {better} is better)", "title"),
             *body,
             "</svg>",
             "",

@@ -10,22 +10,26 @@ from importlib.metadata import PackageNotFoundError, version
 from benchmarks.measure import Figure
 from benchmarks.results import Table
 
-__all__ = ["machine", "markdown", "noise", "noise_line", "text"]
+__all__ = ["LIBRARIES", "SERVED", "machine", "markdown", "noise", "noise_line", "text"]
 
-#: Distributions whose versions are told.
-_LIBRARIES = (
+#: Distributions whose versions are told: of all libraries that are compared, and of a real server.
+LIBRARIES = (
     *("webapp2_sessions", "webapp2", "WebOb", "Flask", "Flask-Session", "Django", "Beaker"),
     *("pyramid", "starlette", "bottle", "pymemcache", "python-memcached", "google-cloud-ndb"),
 )
+SERVED = (
+    *("webapp2_sessions", "webapp2", "WebOb", "gunicorn"),
+    *("cryptography", "pymemcache", "google-cloud-ndb"),
+)
 
 
-def machine() -> dict[str, str]:
+def machine(libraries: Sequence[str] = LIBRARIES) -> dict[str, str]:
     """What the numbers depend on, in general terms, and the versions that were measured."""
     facts = {
         "python": f"{platform.python_implementation()} {platform.python_version()}",
         "machine": f"{os.cpu_count()} cores, {platform.machine()}, {platform.system()}",
     }
-    for name in _LIBRARIES:
+    for name in libraries:
         try:
             facts[name] = version(name)
         except PackageNotFoundError:

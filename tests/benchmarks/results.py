@@ -39,6 +39,7 @@ class Table:
         rows: the contenders.
         notes: lines below the table.
         is_growth: whether the columns are points of a curve.
+        more_is_better: whether the figures are wanted to be large.
     """
 
     key: str
@@ -48,6 +49,7 @@ class Table:
     rows: Sequence[Row]
     notes: Sequence[str] = field(default_factory=tuple)
     is_growth: bool = False
+    more_is_better: bool = False
 
 
 def table_of(

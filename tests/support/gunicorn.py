@@ -1,4 +1,4 @@
-"""gunicorn as a server of the tests, which serves `load.app` with threads in several workers."""
+"""gunicorn as a server of the tests, which serves `load.app` or another module of theirs."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import signal
 import sys
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from support.processes import HOST, group_members, wait_until
 from support.servers import Server, ServerError
@@ -37,6 +37,9 @@ class Gunicorn(Server):
 
     name = "gunicorn"
     startup_seconds = 60.0
+    #: Where the WSGI application is. It makes the applications that the environment names, and
+    #: answers `/` with facts in JSON.
+    application: ClassVar[str] = "load.app:app"
 
     def __init__(
         self,
@@ -67,7 +70,7 @@ class Gunicorn(Server):
         limits = ["--keep-alive", "75", "--graceful-timeout", "5", "--log-level", "warning"]
         preload = ["--preload"] if self.preload else []
         where = ["--bind", self.address, "--chdir", str(TESTS)]
-        return [str(SCRIPT), *counts, *limits, *preload, *where, "load.app:app"]
+        return [str(SCRIPT), *counts, *limits, *preload, *where, self.application]
 
     def environment(self, folder: Path) -> dict[str, str]:
         """gunicorn's control socket belongs into the server's folder."""

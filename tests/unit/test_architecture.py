@@ -5,7 +5,6 @@ from __future__ import annotations
 import ast
 import importlib
 import inspect
-import json
 import re
 import subprocess
 import sys
@@ -26,6 +25,7 @@ PAGE = Path(__file__).parents[2] / "docs" / "architecture.md"
 
 #: The floor of each module. A module imports only from floors below its own.
 FLOORS = {
+    "datastore_calls": 0,
     "errors": 0,
     "json_tags": 0,
     "lazy": 0,
@@ -46,26 +46,27 @@ FLOORS = {
     "config_checks": 3,
     "datastore": 3,
     "endings": 3,
-    "factories": 3,
     "securecookie": 3,
     "signed_values": 3,
     "memcached_servers": 3,
+    "signed_codec": 3,
     "config": 4,
     "memcached_nodes": 4,
     "received_cookies": 4,
-    "stored_sessions": 4,
+    "factories": 5,
     "app_config": 5,
     "imports": 5,
-    "cookie_sessions": 5,
     "memcached": 5,
+    "stored_sessions": 6,
     "coherent_cache": 6,
-    "encryption": 6,
-    "sessions": 6,
+    "cookie_sessions": 7,
     "datastore_records": 7,
-    "handlers": 7,
-    "middleware": 7,
     "sessions_memcache": 7,
+    "encryption": 8,
+    "sessions": 8,
     "sessions_ndb": 8,
+    "handlers": 9,
+    "middleware": 9,
     "dropin": 9,
     "purging": 9,
     "__init__": 10,
@@ -80,7 +81,7 @@ USERS_OF = {
     "pymemcache": {"memcached_connections", "memcached_servers"},
     "cryptography": {"encryption"},
     "google": {"datastore", "datastore_versions"},
-    "grpc": {"datastore"},
+    "grpc": {"datastore", "datastore_calls"},
     "tqdm": {"cli"},
 }
 
@@ -159,18 +160,59 @@ def test_libraries_are_loaded_when_they_are_needed(
     statement: str, unwanted: tuple[str, ...]
 ) -> None:
     """Importing the package loads no backend, and a backend not the other's library."""
-    program = f"{statement}\nimport json, sys\nprint(json.dumps(sorted(sys.modules)))"
+    modules = modules_after(statement)
+    assert "webapp2_sessions.sessions" in modules
+    assert [name for name in modules if name.startswith(unwanted)] == []
+
+
+def modules_after(statement: str) -> set[str]:
+    """The modules of a new process that has run a statement."""
+    program = f"import sys\n{statement}\nprint(*sys.modules)"
     finished = subprocess.run(
-        [sys.executable, "-c", program],
+        [sys.executable, "-W", "ignore", "-c", program],
         cwd=PACKAGE.parent,
         capture_output=True,
         text=True,
         check=True,
         timeout=60,
     )
-    modules = json.loads(finished.stdout)
-    assert "webapp2_sessions.sessions" in modules
-    assert [name for name in modules if name.startswith(unwanted)] == []
+    return set(finished.stdout.split())
+
+
+#: What `import webapp2_sessions` loads: what an application with sessions in cookies needs.
+LOADED_AT_ONCE = {
+    *("app_config", "config", "config_checks", "cookie_rules", "cookie_sessions", "cookies"),
+    *("endings", "errors", "factories", "imports", "keys", "lazy", "plain_json"),
+    *("received_cookies", "securecookie", "session_dict", "sessions", "signed_codec", "sizes"),
+}
+
+
+def test_the_import_loads_no_more_than_it_must() -> None:
+    """Of Python's modules none beyond those of webapp2: not pickle, nor importlib.resources."""
+    loaded_by_it = modules_after("import webapp2, webapp2_sessions") - modules_after(
+        "import webapp2"
+    )
+    ours = {f"webapp2_sessions.{module}" for module in LOADED_AT_ONCE}
+    assert loaded_by_it == {"webapp2_sessions", *ours}
+
+
+@pytest.mark.parametrize(
+    ("module", "name", "home"),
+    [
+        ("webapp2_sessions", "SessionHandler", "handlers"),
+        ("webapp2_sessions", "SessionMiddleware", "middleware"),
+        ("webapp2_sessions", "StoredSessionFactory", "stored_sessions"),
+        ("webapp2_sessions", "install_as_webapp2_extras", "dropin"),
+        ("webapp2_sessions.sessions", "StoredSessionFactory", "stored_sessions"),
+    ],
+)
+def test_other_names_are_loaded_when_they_are_used(module: str, name: str, home: str) -> None:
+    """However an application asks for them."""
+    home = f"webapp2_sessions.{home}"
+    assert home not in modules_after(f"import {module}")
+    uses = [f"from {module} import {name}", f"from {module} import *; {name}"]
+    for use in [*uses, f"import {module}; assert '{name}' in dir({module}); {module}.{name}"]:
+        assert home in modules_after(use)
 
 
 # Public names

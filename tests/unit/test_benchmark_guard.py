@@ -92,7 +92,11 @@ def test_the_guard_goes_on_without_memcached() -> None:
 
 def test_each_target_is_of_a_case() -> None:
     """And the columns are those that the case has."""
-    columns = {"cookie": ["read + modify", "read only"], "codec": [column(n) for n in SIZES]}
+    columns = {
+        "cookie": ["read + modify", "read only"],
+        "codec": [column(n) for n in SIZES],
+        "import": ["import"],
+    }
     assert {case for case, _ in guard.TARGETS} <= set(CASES)
     for case, names in columns.items():
         assert [name for key, name in guard.TARGETS if key == case] == names

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import os
 import random
@@ -16,14 +17,16 @@ import pytest
 from benchmarks import __main__ as command
 from benchmarks import measure, peers, report, results, saving
 from benchmarks.bench import KEYS, Bench
-from benchmarks.cases import CASES, growth
+from benchmarks.cases import CASES, SEPARATE_CASES, growth, throughput
 from benchmarks.cases.memcached import commands
 from benchmarks.measure import Contender, Figure
 from benchmarks.peers import BASELINE, CONTROL, OURS
 from benchmarks.peers.webapp2_peer import our_site
 from benchmarks.pictures import LONGEST, picture
 from benchmarks.results import Row, Table
+from benchmarks.serving import BARE
 from benchmarks.sites import Site, WrongAnswer
+from benchmarks.visiting import Visitor, visit
 from support.entries import entries_of
 from support.servers import Memcached
 
@@ -125,7 +128,57 @@ def test_a_case_measures_both(case: str) -> None:
         assert table.notes == [f"{OURS} has imported no library of a backend."]
 
 
+def test_requests_a_second_are_saved_apart(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The documentation has them from a run of their own, which needs no other libraries."""
+    saved: list[Any] = []
+    monkeypatch.setattr(command, "save", lambda *values: saved.append(values))
+    monkeypatch.setattr(command, "stop_servers_when_ended", lambda: None)
+    monkeypatch.setattr(peers, "MODULES", (peers.WEBAPP2, "absent_peer"))
+    monkeypatch.setattr(command, "_run", lambda *_: ([TABLE], []))
+    assert command.main(["--save", "--case", "throughput"]) == 0
+    [(tables, facts, section)] = saved
+    assert (tables, section) == ([TABLE], saving.THROUGHPUT)
+    assert {"gunicorn", "cryptography"} <= set(facts)
+
+
 # What is measured
+
+
+def test_requests_a_second_are_counted(monkeypatch: pytest.MonkeyPatch) -> None:
+    """In short rounds, on a real server; a site whose server is missing is left out."""
+    monkeypatch.setattr(Memcached, "missing", classmethod(lambda cls: "it is not installed"))
+    absent = throughput.Served("stored", "memcache", cache=True)
+    with Bench(0, everybody=False) as bench:
+        samples = throughput.measure(bench, [*throughput.COOKIE_SITES, absent], 0.01)
+        assert bench.peers.missing == ["left out: stored (it is not installed)"]
+    names = [site.name for site in throughput.COOKIE_SITES]
+    assert {column: list(own) for column, own in samples.items()} == {
+        "read only": names,
+        "read + modify": names,
+    }
+    for own in samples.values():
+        for rates in own.values():
+            assert len(rates) == measure.PARTS
+            assert all(rate > 0 for rate in rates)
+
+
+def test_of_five_turns_the_best_counts() -> None:
+    """And of what is left at the end."""
+    rates = [1.0, 5.0, 2.0, 3.0, 4.0, 6.0, 7.0]
+    assert throughput.best({"site": rates}) == {"site": [5.0, 7.0]}
+
+
+def test_a_lost_update_is_found_out() -> None:
+    """A visitor knows what the counter has to be."""
+    server = throughput.OneWorker({"bare": {"backend": BARE, "config": {}}}, workers=1, threads=1)
+    with Bench(0, everybody=False) as bench:
+        bench.start(server)
+        [visitor], answers, _ = visit(server.port, "/modify", [Visitor("bare", counts=False)], 0)
+        assert (answers, visitor.count) == (1, 0)
+        with pytest.raises(WrongAnswer, match="/modify answered b'0', not 1"):
+            visit(server.port, "/modify", [Visitor("bare", counts=True)], 0)
+        with pytest.raises(WrongAnswer, match=r"/other answered b'HTTP/1\.1 404"):
+            visit(server.port, "/other", [Visitor("bare", counts=False)], 0)
 
 
 def test_a_site_that_forgets_is_found_out() -> None:
@@ -271,14 +324,48 @@ def test_the_bars_of_a_picture_have_the_lengths_of_the_figures() -> None:
     )
 
 
+def test_a_picture_tells_what_is_better() -> None:
+    """Of times less, of requests a second more."""
+    assert "(µs, less is better)" in picture(TABLE)
+    rates = dataclasses.replace(TABLE, unit="requests/s", more_is_better=True)
+    assert "(requests/s, more is better)" in picture(rates)
+
+
 # What is saved
 
 
-def test_the_page_has_the_saved_results() -> None:
-    """docs/performance.md and the pictures are made of docs/benchmarks/results.json."""
+def test_each_run_has_a_place_in_the_page(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """And does not touch the other's."""
+    monkeypatch.setattr(saving, "FOLDER", tmp_path / "benchmarks")
+    monkeypatch.setattr(saving, "PAGE", tmp_path / "page.md")
+    sections = {saving.MAIN: "A request", saving.THROUGHPUT: "Requests a second"}
+    saving.PAGE.write_text("\n".join(mark for each in sections for mark in each.marks), "utf-8")
+    for section, title in sections.items():
+        table = dataclasses.replace(TABLE, key=section.name, title=title)
+        saving.save([table], report.machine(), section)
     page = saving.PAGE.read_text("utf-8")
-    tables, _ = saving.load()
-    assert page == saving.page_text(page)
-    assert [table.key for table in tables] == list(CASES)
+    for section, title in sections.items():
+        begin, end = section.marks
+        assert page.count(begin) == page.count(end) == page.count(f"### {title}\n") == 1
+        assert page.index(begin) < page.index(f"### {title}\n") < page.index(end)
+        assert saving.page_text(page, section) == page
+        assert [table.title for table in saving.load(section)[0]] == [title]
+
+
+#: The runs and their cases; what was never saved has no results.
+SAVED = [
+    pytest.param(section, list(cases), id=section.name)
+    for section, cases in ((saving.MAIN, CASES), (saving.THROUGHPUT, SEPARATE_CASES))
+    if section.file.exists()
+]
+
+
+@pytest.mark.parametrize(("section", "keys"), SAVED)
+def test_the_page_has_the_saved_results(section: saving.Section, keys: list[str]) -> None:
+    """docs/performance.md and the pictures are made of the JSON files in docs/benchmarks."""
+    page = saving.PAGE.read_text("utf-8")
+    tables, _ = saving.load(section)
+    assert page == saving.page_text(page, section)
+    assert [table.key for table in tables] == keys
     for table in tables:
         assert (saving.FOLDER / f"{table.key}.svg").read_text("utf-8") == picture(table)

@@ -316,11 +316,11 @@ def test_client_that_does_not_show_its_credentials(
         def __init__(self, **options: Any) -> None:
             super().__init__(**options)
             del self._credentials
-            made.append(self.stub)
+            made.append(self.stub.grpc_channel)
 
     monkeypatch.setattr(ndb, "Client", Hiding)
     (client,) = clients_of(store())
-    assert [client.stub] == made
+    assert [client.stub.grpc_channel] == made
     assert channel_to_google == {}
 
 

@@ -62,9 +62,13 @@ class Stub:
 
     def future(self, request: Any, **options: Any) -> Call:
         """Send a request."""
+        return Call(self(request, **options))
+
+    def __call__(self, request: Any, **options: Any) -> Any:
+        """Send a request and wait."""
         self.sent.append(copy.deepcopy(request))
         self.options.append(options)
-        return Call(self.answer)
+        return self.answer
 
 
 def found(**versions: int) -> types.LookupResponse:
@@ -261,3 +265,13 @@ def test_versioned_client() -> None:
     assert vars(versioned) == {"stub": stub, "namespace": "a namespace"}
     assert (type(versioned), vars(client)) == (Client, before)
     assert stub.run_query is client.stub.run_query
+
+
+def test_versioned_client_waits(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An operation on one entity is one request, and whoever asks waits for the answer."""
+    client = Client()
+    client.stub = Stub(found(a_name=7))
+    monkeypatch.setattr(Stub, "future", None)
+    _, stub = versioned_client(client, OURS, 7)
+    stub.lookup.future(lookup_of(key()))
+    assert stub.version == 7

@@ -5,10 +5,19 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from benchmarks.bench import Bench
-from benchmarks.cases import codec, collector, cookie, datastore, growth, imports, memcached
+from benchmarks.cases import (
+    codec,
+    collector,
+    cookie,
+    datastore,
+    growth,
+    imports,
+    memcached,
+    throughput,
+)
 from benchmarks.results import Table
 
-__all__ = ["CASES"]
+__all__ = ["CASES", "SEPARATE_CASES"]
 
 #: Each case gives one table.
 CASES: dict[str, Callable[[Bench], Table]] = {
@@ -22,3 +31,6 @@ CASES: dict[str, Callable[[Bench], Table]] = {
     "growth": growth.run_sizes,
     "growth-stored": growth.run_stored,
 }
+
+#: Those that take longer, and are run by themselves.
+SEPARATE_CASES: dict[str, Callable[[Bench], Table]] = {"throughput": throughput.run}

@@ -1,0 +1,204 @@
+"""Cookies that are read and signed in one go: as step by step, or not at all."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import webapp2
+from hypothesis import example, given
+from hypothesis import strategies as st
+from support.sides import Clock, stopped_clock
+from support.stores import NOW, make_request, make_store, sign, sign_payload
+from support.visits import SECRET
+
+from webapp2_sessions import SecureCookieSerializer, SessionStore, sessions
+from webapp2_sessions.cookies import OWN_MAX_AGE
+from webapp2_sessions.received_cookies import ReceivedCookies
+from webapp2_sessions.signed_codec import codec_of
+
+#: Values of cookies: ours, and what is nearly ours.
+VALUES = [
+    sign("s", {"a": 1}),
+    sign("s", {"a": 2}),
+    sign("s", {}),
+    sign("s", [1]),
+    sign("s", {"a": 1}, NOW + 120),
+    sign("s", {"a": "\N{EURO SIGN}</script>"}),
+    sign("s", {OWN_MAX_AGE: 60}),
+    sign("s", {OWN_MAX_AGE: 59}),
+    sign("s", {OWN_MAX_AGE: "60"}),
+    sign("s", {"a": 1}, secret="another"),
+    sign("t", {"a": 1}),
+    sign_payload("s", b"no base64!"),
+    sign_payload("s", b"bm8ganNvbg=="),
+    f'"{sign("s", {"a": 1})}"',
+    sign("s", {"a": 1}).replace("=", "\\075"),
+    sign("s", {"a": 1})[:-1],
+    *["", "x", "|", "||", "a|b|c", "a|b|c|d", "\xe9", '"', "\\", "s="],
+]
+PAIRS = st.tuples(st.sampled_from(["s", "t", "ss", "s ", " s", "S", "x"]), st.sampled_from(VALUES))
+HEADERS = st.lists(PAIRS.map("=".join) | st.sampled_from(["s", "", "=", '"']), max_size=3).flatmap(
+    lambda parts: st.sampled_from(["; ", ";", ", "]).map(lambda between: between.join(parts))
+)
+
+
+def at_once(header: str, max_age: Any = None, digest: str = "sha1") -> Any:
+    """What the codec makes of a header, a minute after NOW."""
+    with stopped_clock(Clock(NOW + 60)):
+        return codec_of(SECRET, digest, "s").open(make_request(cookie=header), max_age)
+
+
+def step_by_step(header: str, max_age: Any = None) -> Any:
+    """What is accepted of it in the general way."""
+    received = ReceivedCookies(make_request(cookie=header))
+    with stopped_clock(Clock(NOW + 60)):
+        return received.accepted(SecureCookieSerializer(SECRET), "s", max_age, own_ages=True)
+
+
+@given(HEADERS, st.sampled_from([None, 0, 59, 60, 60.5, 10**6]))
+@example(f"s={VALUES[0]}", None)
+@example(f"x=1; s={VALUES[0]}; y=2", 60)
+@example(f"s={VALUES[0]}; s={VALUES[1]}", None)
+def test_what_is_read_at_once_is_what_is_read_step_by_step(header: str, max_age: Any) -> None:
+    """Or nothing, which sends the caller to the latter."""
+    found = at_once(header, max_age)
+    assert found is None or found == step_by_step(header, max_age)
+
+
+@pytest.mark.parametrize("around", ["{}", "x=1; {}", "{}; x=1", "x=1; {}; y=2"])
+def test_what_is_usual_is_read_at_once(around: str) -> None:
+    """The only cookie of its name, wherever it stands."""
+    assert at_once(around.format(f"s={VALUES[0]}")) == ({"a": 1}, NOW)
+
+
+@pytest.mark.parametrize("around", ["x=s; {}", "ss=1; {}", "{}; s=1", "{};s=1", '{}; x="', "x,{}"])
+def test_what_takes_a_closer_look_is_left(around: str) -> None:
+    """The name in another place, quotes, and other separators."""
+    assert at_once(around.format(f"s={VALUES[0]}")) is None
+
+
+@pytest.mark.parametrize(
+    ("max_age", "own", "is_read"),
+    [(60, None, True), (59, None, False), (None, 60, True), (None, 59, False), (1, 60, True)],
+)
+def test_ages(max_age: int | None, own: int | None, is_read: bool) -> None:
+    """A session's own age goes before that of the others."""
+    data = {"a": 1} if own is None else {OWN_MAX_AGE: own}
+    assert (at_once(f"s={sign('s', data)}", max_age) is not None) is is_read
+
+
+@given(
+    st.dictionaries(
+        st.text(max_size=3),
+        st.none() | st.booleans() | st.integers() | st.text() | st.lists(st.text()),
+        max_size=4,
+    ),
+    st.sampled_from(["sha1", "sha256", "sha512"]),
+)
+@example({"a": "</script>"}, "sha1")
+def test_what_is_signed_at_once_is_what_the_serializer_signs(data: Any, digest: str) -> None:
+    """Byte for byte."""
+    with stopped_clock(Clock(NOW)):
+        sealed = codec_of(SECRET, digest, "s").seal(data)
+        assert sealed == SecureCookieSerializer(SECRET, digest=digest).serialize("s", data)
+    assert at_once(f"s={sealed.decode()}", digest=digest) == (data, NOW)
+
+
+def test_what_json_cannot_represent_is_an_error() -> None:
+    """The same as the serializer's."""
+    with pytest.raises(TypeError, match="set is not JSON serializable"):
+        codec_of(SECRET, "sha1", "s").seal({"a": {1}})
+
+
+def test_a_request_class_may_read_cookies_in_its_own_way() -> None:
+    """Then the header is not looked at."""
+
+    class Request(webapp2.Request):
+        cookies = {"s": "from elsewhere"}  # noqa: RUF012
+
+    request = Request({"HTTP_COOKIE": f"s={VALUES[0]}", "REQUEST_METHOD": "GET"})
+    assert codec_of(SECRET, "sha1", "s").open(request, None) is None
+
+
+# The store, which may have been given something else to work with.
+
+
+class Shouting(SecureCookieSerializer):
+    """Notes what it is asked to do."""
+
+    calls: list[str]
+
+    def serialize(self, name: Any, value: Any) -> bytes:
+        """Sign, and note it."""
+        self.calls.append("serialize")
+        return super().serialize(name, value)
+
+    def unseal(self, name: Any, value: Any) -> Any:
+        """Read, and note it."""
+        self.calls.append("unseal")
+        return super().unseal(name, value)
+
+
+def shouting() -> Shouting:
+    """One that has not been asked yet."""
+    made = Shouting(SECRET)
+    made.calls = []
+    return made
+
+
+def visit(store: SessionStore) -> webapp2.Response:
+    """Modify the session and save it."""
+    store.get_session("s")["b"] = 2
+    response = webapp2.Response()
+    store.save_sessions(response)
+    return response
+
+
+def test_a_serializer_that_was_set_does_the_work() -> None:
+    """On the store, or by a subclass."""
+    made = shouting()
+
+    class Store(SessionStore):
+        serializer = made
+
+    first, second = (make_store(cookie=f"s={VALUES[0]}") for _ in range(2))
+    first.serializer = made
+    visit(first)
+    second.__class__ = Store
+    visit(second)
+    assert made.calls == ["unseal", "serialize"] * 2
+
+
+@pytest.mark.parametrize("name", ["get_secure_cookie", "save_secure_cookie"])
+@pytest.mark.parametrize("where", ["class", "instance", "module"])
+def test_a_method_that_was_replaced_is_called(
+    name: str, where: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By a subclass, on the store itself, or in the class for all."""
+    calls: list[str] = []
+    original = getattr(SessionStore, name)
+
+    def replacement(self: Any, *args: Any, **kwargs: Any) -> Any:
+        calls.append(name)
+        return original(self, *args, **kwargs)
+
+    store = make_store(cookie=f"s={VALUES[0]}")
+    if where == "class":
+        store.__class__ = type("Store", (SessionStore,), {name: replacement})
+    elif where == "instance":
+        monkeypatch.setattr(store, name, lambda *args, **kw: replacement(store, *args, **kw))
+    else:
+        monkeypatch.setattr(sessions.SessionStore, name, replacement)
+    visit(store)
+    assert calls == [name]
+
+
+def test_the_serializer_is_made_once_and_can_be_set() -> None:
+    """Each store has its own."""
+    store = make_store()
+    assert store.serializer is store.serializer
+    assert store.serializer is not make_store().serializer
+    mine = object()
+    store.serializer = mine
+    assert store.serializer is mine
