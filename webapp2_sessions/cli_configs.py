@@ -23,7 +23,7 @@ def run_check(options: argparse.Namespace) -> int:
     target = load_target(options.config)
     debug = target.is_app and bool(getattr(target.app, "debug", False))
     with importing_from_here():
-        found = advice_on(target.given, getattr(target.app, "response_class", None), debug)
+        found = advice_on(target.given, target.response_class, debug)
         if not options.offline:
             found = [*_of_servers(target, options.backend), *found]
     if options.json:

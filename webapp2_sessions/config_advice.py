@@ -6,8 +6,6 @@ import difflib
 from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
-import webob
-
 from webapp2_sessions.config import (
     DATASTORE_DEFAULTS,
     MEMCACHE_DEFAULTS,
@@ -47,9 +45,7 @@ class Advice(NamedTuple):
     text: str
 
 
-def advice_on(
-    given: Mapping[str, Any], response_class: Any = webob.Response, debug: bool = False
-) -> list[Advice]:
+def advice_on(given: Mapping[str, Any], response_class: Any, debug: bool = False) -> list[Advice]:
     """Return the advice on a session configuration, the gravest first.
 
     No server is asked.
@@ -98,11 +94,11 @@ def _errors(sound: dict[str, Any], response_class: Any) -> Iterator[Advice]:
             SessionConfig(sound, response_class)
         except ConfigError as error:
             yield _error(error)
-            key = error.key.partition("[")[0]
-            if key not in sound:  # two that do not go together, of which it is the default's
-                sound.clear()
-                sound["secret_key"] = new_key(32)
-            sound.pop(key, None)
+            # The name goes as well, which may be what does not go together with arguments.
+            wrong = {error.key.partition("[")[0], "cookie_name"} & sound.keys()
+            for key in wrong or set(sound):
+                del sound[key]
+            sound.setdefault("secret_key", new_key(32))
         else:
             return
 

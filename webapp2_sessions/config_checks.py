@@ -16,7 +16,7 @@ __all__ = ["CHECKS", "NEW_SECRET", "check_max_age", "weak_keys"]
 
 Check = Callable[[str, object], object]
 
-#: The command that makes a good key.
+#: The command that makes a good key, in quotes.
 NEW_SECRET = "'webapp2-sessions keygen'"
 
 

@@ -34,12 +34,17 @@ class Target(NamedTuple):
     #: Whether the name is that of an application, whose other settings count as well.
     is_app: bool
 
+    @property
+    def response_class(self) -> Any:
+        """The class of the application's responses."""
+        return getattr(self.app, "response_class", webapp2.Response)
+
     def checked(self) -> SessionConfig:
         """Return the configuration, checked and complete with defaults.
 
         :raises ConfigError: a value is wrong.
         """
-        return SessionConfig(self.given, getattr(self.app, "response_class", webapp2.Response))
+        return SessionConfig(self.given, self.response_class)
 
 
 @contextlib.contextmanager
@@ -140,11 +145,13 @@ def _section(name: str, config: Mapping[str, Any]) -> Mapping[str, Any]:
     # A session configuration has keys without dots, and a whole one hardly any.
     is_whole = isinstance(config, webapp2.Config) or any("." in str(key) for key in config)
     if is_whole or not config:
-        raise ConfigError(name, f"has no {CONFIG_KEY!r}{_meant(CONFIG_KEY, map(str, config))}")
+        raise ConfigError(
+            name, f"has no {CONFIG_KEY!r}{_meant(CONFIG_KEY, map(str, config), 0.85)}"
+        )
     return config
 
 
-def _meant(wanted: str, known: Iterable[str]) -> str:
+def _meant(wanted: str, known: Iterable[str], likeness: float = 0.6) -> str:
     names = {each.lower(): each for each in known if each != wanted}
-    found = difflib.get_close_matches(wanted.lower(), names, 1)
+    found = difflib.get_close_matches(wanted.lower(), names, 1, likeness)
     return f"; did you mean {names[found[0]]!r}?" if found else ""

@@ -137,7 +137,8 @@ def _nothing_of_ours(value: str) -> Inspection:
     if not value:
         return Inspection("unknown", "it is empty")
     parts = value.count("|") + 1
-    problem = f"it is no encrypted token, and has {parts} of the 3 parts of a signed value"
+    count = "1 part" if parts == 1 else f"{parts} parts"
+    problem = f"it is no encrypted token, and has {count} where a signed value has 3"
     return Inspection("unknown", problem)
 
 
