@@ -72,9 +72,14 @@ def _not_found(session: StoredSession) -> int:
 
 
 def _described(session: StoredSession, found: Found) -> str:
-    keys = "that cannot be decoded" if found.data is None else f"of {len(found.data)} keys"
-    text = f"the session {keys} in {session.keyword}"
+    text = f"the session {_keys(found.data)} in {session.keyword}"
     return text if found.updated is None else f"{text}, last written {_ago(found.updated)}"
+
+
+def _keys(data: dict[Any, Any] | None) -> str:
+    if data is None:
+        return "that cannot be decoded"
+    return "of 1 key" if len(data) == 1 else f"of {len(data)} keys"
 
 
 def _ago(moment: datetime.datetime) -> str:

@@ -200,23 +200,26 @@ def _datastore_facts(factory: Any, sid: str) -> dict[str, Any]:
         return facts
 
 
-def as_json(value: Any, depth: int = 0) -> Any:
+def as_json(value: Any, inside: frozenset[int] = frozenset()) -> Any:
     """Return a value as JSON has it, with the names of types that JSON lacks.
 
     What :mod:`webapp2_sessions.tagged_json` knows is written as there, e.g.
     ``{"!tuple": [1]}``; anything else as ``{"!module.Type": "its repr()"}``.
+
+    :param inside: the containers in which the value is, by their ``id()``.
     """
     try:
         return json.loads(dumps(value))
     except UnstorableValue:
         kind = type(value)
-    if depth < MAX_DEPTH:
+    if len(inside) < MAX_DEPTH and id(value) not in inside:
+        inside |= {id(value)}
         if kind is dict and all(type(key) is str for key in value):
-            return {key: as_json(item, depth + 1) for key, item in value.items()}
+            return {key: as_json(item, inside) for key, item in value.items()}
         if kind is list:
-            return [as_json(item, depth + 1) for item in value]
+            return [as_json(item, inside) for item in value]
         if kind in (tuple, set, frozenset):
-            return {f"!{kind.__name__}": [as_json(item, depth + 1) for item in value]}
+            return {f"!{kind.__name__}": [as_json(item, inside) for item in value]}
     try:
         shown = repr(value)
     except Exception as error:  # of the application's own class
