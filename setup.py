@@ -63,6 +63,7 @@ setup(
     # Plain "webapp2" would install 2.5.2, which is Python 2 only; naming a
     # pre-release lets pip take 3.0.0b1.
     install_requires=["webapp2>=3.0.0b1", "WebOb>=1.8.7", "WebOb>=1.8.9; python_version>='3.13'"],
+    entry_points={"console_scripts": ["webapp2-sessions=webapp2_sessions.cli:main"]},
     extras_require={
         "memcache": MEMCACHE,
         "datastore": DATASTORE,

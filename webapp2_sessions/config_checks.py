@@ -16,8 +16,8 @@ __all__ = ["CHECKS", "NEW_SECRET", "check_max_age", "weak_keys"]
 
 Check = Callable[[str, object], object]
 
-#: The command that makes a good key.
-NEW_SECRET = "python -c 'import secrets; print(secrets.token_hex(32))'"
+#: The command that makes a good key, in quotes.
+NEW_SECRET = "'webapp2-sessions keygen'"
 
 
 def check_max_age(key: str, value: object) -> None:

@@ -5,12 +5,21 @@ from __future__ import annotations
 import functools
 import hashlib
 import hmac
+import os
 import re
 from collections.abc import Callable
 
 from webapp2_sessions.errors import ConfigError
 
-__all__ = ["DIGESTS", "check_key_list", "derive_key", "secret_bytes", "signer", "weakness"]
+__all__ = [
+    "DIGESTS",
+    "check_key_list",
+    "derive_key",
+    "new_key",
+    "secret_bytes",
+    "signer",
+    "weakness",
+]
 
 #: Each byte combined with one of the two that RFC 2104 names.
 _INNER_PAD = bytes(byte ^ 0x36 for byte in range(256))
@@ -33,6 +42,11 @@ _EXAMPLES = frozenset(
     b" thisisasecretkey thisismysecretkey topsecret topsecretkey verysecretkey"
     b" widjeesobzp5nonprhdzsp40aba7stuqc6zry yoursecretkey yoursecretkeyhere".split()
 )
+
+
+def new_key(size: int) -> str:
+    """Return a new random key: the hexadecimal form of ``size`` bytes of the system's."""
+    return os.urandom(size).hex()
 
 
 def secret_bytes(secret_key: str | bytes) -> bytes:

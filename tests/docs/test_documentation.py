@@ -39,6 +39,7 @@ def test_examples_run(page: Path, tmp_path: Path) -> None:
     program.write_text(examples_of(page), "utf-8")
     done = subprocess.run(
         [sys.executable, "-W", "ignore::DeprecationWarning", str(program)],
+        cwd=tmp_path,  # where a page may write files
         capture_output=True,
         text=True,
         check=False,
@@ -107,3 +108,23 @@ def test_every_make_target_is_explained() -> None:
     [phony] = re.findall(r"^\.PHONY: (.*)$", makefile, re.MULTILINE)
     explained = re.findall(r"^([a-z-]+):.*## \S", makefile, re.MULTILINE)
     assert sorted(explained) == sorted(phony.split())
+
+
+def help_of(folder: Path, *command: str) -> str:
+    """What `--help` of the command line prints."""
+    line = [sys.executable, "-m", "webapp2_sessions", *command, "--help"]
+    done = subprocess.run(line, cwd=folder, capture_output=True, text=True, check=True)
+    return done.stdout
+
+
+def test_every_command_is_documented(tmp_path: Path) -> None:
+    """docs/command-line.md has a section for each command, with a row for each argument."""
+    commands = re.findall(r"^    ([a-z]+) ", help_of(tmp_path), re.MULTILINE)
+    assert commands == ["keygen", "decode", "check", "show", "delete", "purge"]
+    page = (ROOT / "docs" / "command-line.md").read_text("utf-8")
+    sections = dict(re.findall(r"^## (\w+)\n(.*?)(?=^## |\Z)", page, re.MULTILINE | re.DOTALL))
+    for command in commands[:-1]:  # the last one has a page of its own, and a test above
+        shown = re.findall(r"^  (--[a-z-]+|[A-Z:]+)", help_of(tmp_path, command), re.MULTILINE)
+        rows = re.findall(r"^\| `(--[a-z-]+|[A-Z:]+)", sections[command], re.MULTILINE)
+        assert sorted(rows) == sorted(shown), command
+    assert "purge" in sections

@@ -7,6 +7,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
@@ -14,6 +15,7 @@ import webapp2
 from support.stores import make_request, make_store
 from support.visits import make_app
 
+import webapp2_sessions
 from webapp2_sessions import ConfigError, default_config
 from webapp2_sessions.app_config import (
     active_config,
@@ -135,9 +137,13 @@ def test_a_warning_says_how_to_make_a_good_key(caplog: pytest.LogCaptureFixture)
     """The command can be followed as it is, and makes a key that is not warned of."""
     load_config(make_app(secret_key="s"), CONFIG_KEY, None)
     line = caplog.messages[0].partition("Make a good one with ")[2]
-    [program] = re.findall(r"^python -c '(.*)'$", line)
+    [command] = re.findall(r"^'webapp2-sessions (.*)'$", line)
     done = subprocess.run(
-        [sys.executable, "-c", program], capture_output=True, text=True, check=True
+        [sys.executable, "-m", "webapp2_sessions", command],
+        cwd=Path(webapp2_sessions.__file__).parents[1],
+        capture_output=True,
+        text=True,
+        check=True,
     )
     assert (len(done.stdout.strip()), weakness(done.stdout.strip())) == (64, None)
 

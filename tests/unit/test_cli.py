@@ -21,7 +21,7 @@ from support import entities
 from support.servers import PROJECT, PROXY_VARIABLES
 
 import webapp2_sessions
-from webapp2_sessions import cli, purging
+from webapp2_sessions import cli_purge, purging
 from webapp2_sessions.cli import main
 from webapp2_sessions.errors import BackendUnavailable, ConfigError
 
@@ -108,7 +108,7 @@ def test_missing_argument(purge: Purge, capsys: Output, arguments: list[str]) ->
     with pytest.raises(SystemExit) as caught:
         main(arguments)
     assert (caught.value.code, purge.calls) == (2, [])
-    assert "usage: python -m webapp2_sessions" in capsys.readouterr().err
+    assert "usage: webapp2-sessions" in capsys.readouterr().err
 
 
 def test_defaults_are_the_environments(purge: Purge) -> None:
@@ -147,14 +147,14 @@ def test_help(capsys: Output, arguments: list[str]) -> None:
     with pytest.raises(SystemExit) as caught:
         main(arguments)
     assert caught.value.code == 0
-    assert "python -m webapp2_sessions " in capsys.readouterr().out
+    assert "webapp2-sessions " in capsys.readouterr().out
 
 
 def test_examples_of_the_help(purge: Purge, capsys: Output) -> None:
     """The examples are commands that work."""
     with pytest.raises(SystemExit):
         main(["purge", "--help"])
-    lines = re.findall(r"^  python -m webapp2_sessions (.*)", capsys.readouterr().out, re.MULTILINE)
+    lines = re.findall(r"^  webapp2-sessions (.*)", capsys.readouterr().out, re.MULTILINE)
     assert [main(command.split()) for command in lines] == [0, 0, 0]
 
 
@@ -220,7 +220,7 @@ def test_lines_come_every_few_seconds(
 ) -> None:
     """Without a terminal the first page and then one page in five seconds has a line."""
     times = iter([100.0, 100.0, 103.0, 105.0, 105.0, 109.0, 110.5, 110.5])
-    monkeypatch.setattr(cli, "_monotonic", lambda: next(times))
+    monkeypatch.setattr(cli_purge, "_monotonic", lambda: next(times))
     purge.counts = [1, 2, 3, 4, 5]
     main(OLD)
     assert capsys.readouterr().err.splitlines() == [

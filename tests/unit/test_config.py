@@ -361,8 +361,7 @@ def test_a_missing_secret_says_how_to_make_one() -> None:
     """The message can be followed as it is."""
     assert str(refusal(secret_key=None)) == (
         "secret_key: is missing or empty in config['webapp2_extras.sessions']; make one with "
-        "python -c 'import secrets; print(secrets.token_hex(32))' and keep it out of the source "
-        "code"
+        "'webapp2-sessions keygen' and keep it out of the source code"
     )
 
 

@@ -1,0 +1,227 @@
+"""One stored session: found by its id or its cookie, shown, and ended."""
+
+from __future__ import annotations
+
+import datetime
+import json
+import sys
+import time
+from typing import Any, NamedTuple
+
+import webapp2
+
+from webapp2_sessions.config_advice import server_backends
+from webapp2_sessions.config_targets import Target
+from webapp2_sessions.cookie_inspection import Inspection, inspect_cookie
+from webapp2_sessions.cookie_texts import read_cookies
+from webapp2_sessions.errors import BackendError, ConfigError, UnreadableSession, UnstorableValue
+from webapp2_sessions.sessions import SessionStore
+from webapp2_sessions.stored_sessions import StoredSessionFactory
+from webapp2_sessions.tagged_json import MAX_DEPTH, dumps
+
+__all__ = ["Found", "StoredSession", "as_json", "stored_session"]
+
+
+class Found(NamedTuple):
+    """What is stored of a session, and what the backend knows about it."""
+
+    #: The data; ``None`` if it could not be decoded.
+    data: dict[Any, Any] | None
+    #: Why it could not be decoded.
+    problem: str | None = None
+    #: Bytes as they are stored; ``None`` if that is not known.
+    size: int | None = None
+    #: When it was last written, in UTC; ``None`` if that is not known.
+    updated: datetime.datetime | None = None
+    #: Seconds since it was last asked for; ``None`` if that is not known.
+    idle: int | None = None
+    #: Seconds until the server drops it, -1 for never; ``None`` if that is not known.
+    expires_in: int | None = None
+
+
+class StoredSession:
+    """A session of a backend, which may be there or not.
+
+    :param factory: the backend's factory, for a request of nobody's.
+    :param keyword: the backend's keyword.
+    :param sid: the session's id.
+    """
+
+    def __init__(self, factory: StoredSessionFactory, keyword: str, sid: str) -> None:
+        #: The backend's keyword.
+        self.keyword = keyword
+        self._factory = factory
+        self._sid = sid
+
+    def look_up(self) -> Found | None:
+        """Return what is stored, ``None`` if nothing is.
+
+        :raises BackendError: the server failed.
+        """
+        facts = self._facts()
+        try:
+            data = self._factory._read(self._sid)
+        except UnreadableSession as error:
+            return Found(None, error.args[2], **facts)
+        return None if data is None else Found(data, None, **facts)
+
+    def is_ended(self) -> bool:
+        """Whether the session is known to have been ended by the application or :meth:`end`.
+
+        :raises BackendError: the server failed.
+        """
+        if _is_a(self._factory, "sessions_memcache", "MemcacheSessionFactory"):
+            memcached = self._factory._memcached()  # type: ignore[attr-defined]
+            return bool(memcached.is_ended(memcached.key(self._sid)))
+        if _is_a(self._factory, "sessions_ndb", "DatastoreSessionFactory"):
+            return bool(self._factory._records(None).is_ended(self._sid))  # type: ignore[attr-defined]
+        return False
+
+    def end(self) -> None:
+        """Delete the session as ``session.destroy()`` does: no running request brings it back.
+
+        :raises BackendError: it is not certain that it is gone.
+        """
+        self._factory._is_stored, self._factory.sid = True, self._sid
+        self._factory.discard()
+
+    def _facts(self) -> dict[str, Any]:
+        if _is_a(self._factory, "sessions_memcache", "MemcacheSessionFactory"):
+            return _memcached_facts(self._factory, self._sid)
+        if _is_a(self._factory, "sessions_ndb", "DatastoreSessionFactory"):
+            return _datastore_facts(self._factory, self._sid)
+        return {}
+
+
+def stored_session(target: Target, text: str, backend: str | None = None) -> StoredSession:
+    """Return the session of an id, or of a cookie that leads to it.
+
+    :param target: the application's configuration, whose keys must have signed the cookie.
+    :param text: the id, or a cookie as :func:`~webapp2_sessions.cookie_texts.read_cookies` takes
+        it.
+    :param backend: the backend's keyword; ``None`` where the configuration leaves no choice.
+    :raises ConfigError: an argument is wrong, or the configuration.
+    :raises MissingDependency: the library that the backend needs is not installed.
+    """
+    config = target.checked()
+    seen = _leading_to_a_session(text, target)
+    if backend is None:
+        spilled = seen is not None and (seen.kind == "spilled" or "__spilled__" in seen.data)
+        backend = config["on_oversize"] if spilled else _only_backend(target)
+    factory = _factory_of(target, backend)
+    sid = text.strip() if seen is None else str(seen.session_id)
+    if not factory._is_valid_sid(sid):
+        raise ConfigError("SID", "is neither a session id nor a cookie that leads to one")
+    return StoredSession(factory, backend, sid)
+
+
+def _leading_to_a_session(text: str, target: Target) -> Inspection | None:
+    """What was seen of the cookie in a text; ``None`` if the text is an id.
+
+    A cookie that is too old will do: its session may be stored all the same.
+    """
+    config = target.checked()
+    refused = None
+    for cookie in read_cookies(text):
+        seen = inspect_cookie(cookie, config, time.time())
+        if seen.kind in ("id", "unknown") and cookie.name is None:
+            return None
+        if seen.session_id is None and seen.key is not None:
+            refused = "holds the whole session itself; use the command decode"
+        elif seen.session_id is not None and seen.key is None:
+            refused = f"is a cookie, and {seen.refused}"
+        elif seen.session_id is not None:
+            return seen
+    raise ConfigError("SID", refused or "is neither a session id nor a cookie that leads to one")
+
+
+def _only_backend(target: Target) -> str:
+    configured = server_backends(target.given)
+    # Datastore with a cache says something about memcached too.
+    if len(configured) == 1 or ("datastore" in configured and _is_cached(target)):
+        return configured[-1]
+    raise ConfigError("--backend", "is needed: the configuration does not tell where sessions are")
+
+
+def _is_cached(target: Target) -> bool:
+    return (target.given.get("datastore") or {}).get("cache") is not None
+
+
+def _factory_of(target: Target, backend: str) -> StoredSessionFactory:
+    request = webapp2.Request.blank("/")
+    request.app = target.app
+    store = SessionStore(request)
+    made = store.get_backend(backend)(store.config["cookie_name"], store)
+    if not isinstance(made, StoredSessionFactory):
+        raise ConfigError("--backend", f"{backend!r} keeps no sessions on a server of its own")
+    made._max_age = None  # whatever is stored is shown
+    return made
+
+
+def _is_a(factory: StoredSessionFactory, module: str, name: str) -> bool:
+    # Not imported: it needs a library, and whose factory this is has imported it.
+    loaded = sys.modules.get(f"webapp2_sessions.{module}")
+    return loaded is not None and isinstance(factory, getattr(loaded, name))
+
+
+def _memcached_facts(factory: Any, sid: str) -> dict[str, Any]:
+    memcached = factory._memcached()
+    key = memcached.key(sid)
+    times = _times(memcached, key)  # first, because asking for it is a use
+    stored = memcached.call("get", key)
+    return {"size": None if stored is None else len(stored), **times}
+
+
+def _times(memcached: Any, key: bytes) -> dict[str, int]:
+    """What memcached from 1.6 on, through pymemcache's own clients, tells about an entry."""
+    try:
+        node = memcached._nodes.node_of(key)
+        answer = node.call("raw_command", b"mg " + key + b" t l").split()
+        if answer[:1] == [b"HD"]:
+            flags = {each[:1]: int(each[1:]) for each in answer[1:]}
+            return {"expires_in": flags[b"t"], "idle": flags[b"l"]}
+    except (AttributeError, BackendError, KeyError, TypeError, ValueError):
+        pass
+    return {}
+
+
+def _datastore_facts(factory: Any, sid: str) -> dict[str, Any]:
+    records = factory._records(None)
+    entity, _ = records.look_up(factory.session_model, sid)
+    if entity is None:
+        return {}
+    updated = entity.updated
+    facts = {} if updated is None else {"updated": updated.replace(tzinfo=datetime.timezone.utc)}
+    try:
+        # Before it is decoded, which happens when it is used.
+        [stored] = type(entity).data._get_base_value_unwrapped_as_list(entity)
+        return {"size": len(stored), **facts}
+    except (AttributeError, TypeError, ValueError):  # a model that keeps it in a way of its own
+        return facts
+
+
+def as_json(value: Any, inside: frozenset[int] = frozenset()) -> Any:
+    """Return a value as JSON has it, with the names of types that JSON lacks.
+
+    What :mod:`webapp2_sessions.tagged_json` knows is written as there, e.g.
+    ``{"!tuple": [1]}``; anything else as ``{"!module.Type": "its repr()"}``.
+
+    :param inside: the containers in which the value is, by their ``id()``.
+    """
+    try:
+        return json.loads(dumps(value))
+    except UnstorableValue:
+        kind = type(value)
+    if len(inside) < MAX_DEPTH and id(value) not in inside:
+        inside |= {id(value)}
+        if kind is dict and all(type(key) is str for key in value):
+            return {key: as_json(item, inside) for key, item in value.items()}
+        if kind is list:
+            return [as_json(item, inside) for item in value]
+        if kind in (tuple, set, frozenset):
+            return {f"!{kind.__name__}": [as_json(item, inside) for item in value]}
+    try:
+        shown = repr(value)
+    except Exception as error:  # of the application's own class
+        shown = f"repr() failed ({type(error).__name__})"
+    return {f"!{kind.__module__}.{kind.__qualname__}": shown}
