@@ -11,6 +11,7 @@ import socket
 import ssl
 import time
 from collections.abc import Mapping
+from contextlib import closing
 from typing import Any
 
 from webapp2_sessions.errors import MissingDependency
@@ -117,22 +118,22 @@ class Connections:
 
     def stats(self, *arguments: str) -> Any:
         """Return what the server tells of itself."""
-        client = self._client(self._timeout)
-        try:
+        with closing(self._client(self._timeout)) as client:
             return client.stats(*arguments)
-        finally:
-            client.close()
+
+    def raw_command(self, command: bytes) -> bytes:
+        """Return the line that answers any other command."""
+        with closing(self._client(self._timeout)) as client:
+            line: bytes = client.raw_command(command)
+            return line
 
     def tell(self, key: bytes, value: bytes, seconds: int, timeout: float) -> None:
         """Store a value by a connection of its own, without waiting for an answer.
 
         :param timeout: seconds for connecting and for sending.
         """
-        client = self._client(timeout)
-        try:
+        with closing(self._client(timeout)) as client:
             client.set(key, value, seconds, noreply=True)
-        finally:
-            client.close()
 
     def close(self) -> None:
         """Close the connections that are not in use."""
