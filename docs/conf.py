@@ -38,4 +38,5 @@ def leave_out_missing_pages(app, docname, source):
 
 
 def setup(app):
+    """Connect what is above; Sphinx calls it."""
     app.connect("source-read", leave_out_missing_pages)

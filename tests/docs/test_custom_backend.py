@@ -32,7 +32,9 @@ def folder(tmp_path: Path) -> Path:
     parts = [
         block
         for block in blocks("python")
-        if re.search(r"^(class \w*SQLite|SCHEMA =|@contextlib|def delete_expired)", block, re.M)
+        if re.search(
+            r"^(class \w*SQLite|SCHEMA =|@contextlib|def delete_expired)", block, re.MULTILINE
+        )
     ]
     # The examples that use a definition stand below it, after two empty lines.
     backend = [part.partition("\n\n\nwith ")[0] for part in parts]
