@@ -11,6 +11,7 @@ exclude_patterns = ["_build"]
 # The pages are read in the repository as well: Markdown with plain links, to headings too.
 source_suffix = {".md": "markdown"}
 myst_heading_anchors = 4
+myst_enable_extensions = ["tasklist"]
 
 html_theme = "furo"
 html_title = f"webapp2_sessions {version}"
