@@ -8,12 +8,12 @@ import inspect
 import re
 import subprocess
 import sys
+import zlib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-from sphinx.util.inventory import InventoryFile
 
 import webapp2_sessions
 
@@ -79,7 +79,8 @@ def listed() -> list[str]:
     index = (DOCS / "index.md").read_text("utf-8")
     trees = re.findall(r"^```\{toctree\}\n(.*?)^```$", index, re.MULTILINE | re.DOTALL)
     lines = [line.strip() for tree in trees for line in tree.splitlines()]
-    return [line for line in lines if line and not line.startswith(":")]
+    names = [line for line in lines if line and not line.startswith(":")]
+    return [re.sub(r".*<(.*)>", r"\1", name) for name in names]
 
 
 def optional() -> list[str]:
@@ -111,13 +112,10 @@ def test_readme_names_the_pages() -> None:
 @pytest.fixture(scope="module")
 def documented(site: Path) -> dict[str, Any]:
     """What the API reference has, by dotted name: the object itself, where it can be had."""
-    inventory = InventoryFile.loads((site / "objects.inv").read_bytes(), uri="")
-    return {
-        name: resolved(name)
-        for kind, entries in inventory.data.items()
-        if kind.startswith("py:")
-        for name in entries
-    }
+    # Four lines of text, and then one for each name, compressed.
+    packed = (site / "objects.inv").read_bytes().split(b"\n", 4)[4]
+    entries = [line.split() for line in zlib.decompress(packed).decode().splitlines()]
+    return {entry[0]: resolved(entry[0]) for entry in entries if entry[1].startswith("py:")}
 
 
 def resolved(dotted_name: str) -> Any:
@@ -155,7 +153,6 @@ def test_public_methods_are_in_the_reference(documented: dict[str, Any]) -> None
         for cls in classes
         for name, member in own_members(cls)
         if not any(dotted.endswith(f".{cls.__name__}.{name}") for dotted in documented)
-        and member is not None
     ]
     assert len(classes) > 20
     assert sorted(missing) == []
