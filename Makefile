@@ -4,7 +4,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 PACKAGE := setup.py pyproject.toml README.md $(wildcard webapp2_sessions/*.py)
 
-.PHONY: help demo test test-faults fuzz load load-purge bench bench-throughput bench-guard lint format clean
+.PHONY: help demo test test-faults fuzz load load-purge bench bench-throughput bench-guard docs lint format clean
 
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 18
@@ -36,6 +36,9 @@ bench-throughput: .venv/installed-test ## count requests a second of gunicorn, s
 bench-guard: .venv/installed-test ## fail when the package has become slower, a minute or more
 	cd tests && ../$(BIN)/python -W ignore -m benchmarks.guard
 
+docs: .venv/installed-docs ## build the documentation, docs/_build/html/index.html
+	$(BIN)/sphinx-build -q -W --keep-going -n -b html -d docs/_build/doctrees docs docs/_build/html
+
 lint: .venv/installed-test ## check style and types
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -46,7 +49,7 @@ format: .venv/installed-test ## rewrite the sources in the house style
 	$(BIN)/ruff format .
 
 clean: ## remove everything that the targets made
-	rm -rf .venv .cache .hypothesis .mypy_cache .pytest_cache .ruff_cache build dist *.egg-info
+	rm -rf .venv .cache .hypothesis .mypy_cache .pytest_cache .ruff_cache build dist docs/_build *.egg-info
 
 .venv/pyvenv.cfg:
 	$(PYTHON) -c 'import sys; sys.exit("Python 3.10 or newer is needed: make PYTHON=python3.12 ..." if sys.version_info < (3, 10) else 0)'
@@ -60,6 +63,10 @@ clean: ## remove everything that the targets made
 
 .venv/installed-test: .venv/pyvenv.cfg $(PACKAGE)
 	rm -rf build && $(BIN)/pip install --quiet '.[test]'
+	touch $@
+
+.venv/installed-docs: .venv/pyvenv.cfg $(PACKAGE)
+	rm -rf build && $(BIN)/pip install --quiet '.[docs]'
 	touch $@
 
 .venv/installed-bench: .venv/installed-test

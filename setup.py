@@ -10,11 +10,14 @@ MEMCACHE = ["pymemcache>=4.0"]
 DATASTORE = ["google-cloud-ndb>=2.3", "tqdm>=4.60"]
 ENCRYPTION = ["cryptography>=42"]
 EXAMPLES = ["waitress>=3.0", "jinja2>=3.1"]
+# Autodoc imports the backends too, so that these come with what they need.
+DOCS = ["sphinx>=7.4", "myst-parser>=4.0", "furo>=2024.8.6"]
 TEST = [
     *MEMCACHE,
     *DATASTORE,
     *ENCRYPTION,
     *EXAMPLES,
+    *DOCS,
     "pytest>=8.0",
     "hypothesis>=6.100",
     "WebTest>=3.0",
@@ -70,6 +73,7 @@ setup(
         "encryption": ENCRYPTION,
         "all": [*MEMCACHE, *DATASTORE, *ENCRYPTION],
         "examples": EXAMPLES,
+        "docs": [*MEMCACHE, *DATASTORE, *ENCRYPTION, *DOCS],
         "test": TEST,
         "bench": BENCH,
     },

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import datetime
+import importlib
 import itertools
+import os
 import subprocess
 import sys
 import threading
@@ -190,6 +192,21 @@ BACKENDS: dict[str, Maker] = {
         **_LIFETIMES,
     ),
 }
+
+
+def _own(request: pytest.FixtureRequest) -> Backend:
+    """A backend that is not of the package, as the function that CONTRACT names configures it."""
+    module, _, name = os.environ["CONTRACT"].partition(":")
+    return Backend("own", True, **getattr(importlib.import_module(module), name)())
+
+
+if "CONTRACT" in os.environ:  # docs/custom-backend.md tells of it
+    BACKENDS = {
+        "own": _own,
+        "own-lifetimes": _with(_own, **_LIFETIMES),
+        "own-content": _with(_own, change_detection="content"),
+        "own-merge": _with(_own, on_conflict="merge"),
+    }
 
 
 @pytest.fixture(params=BACKENDS)

@@ -10,10 +10,18 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
-PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/*.md"), *ROOT.glob("examples/*.md")])
+PAGES = sorted(
+    [
+        *ROOT.glob("*.md"),
+        *(page for page in ROOT.glob("docs/**/*.md") if "_build" not in page.parts),
+        *ROOT.glob("examples/*.md"),
+    ]
+)
 
 _EXAMPLE = re.compile(r"^```python\n(.*?)^```$", re.MULTILINE | re.DOTALL)
-_LINK = re.compile(r"\]\(([^)#:]+)(?:#[^)]*)?\)")
+_CODE = re.compile(r"^( *)```.*?^\1```$", re.MULTILINE | re.DOTALL)
+_LINK = re.compile(r"\]\(([^)#:\s]*)(?:#([^)\s]*))?\)")
+_HEADING = re.compile(r"^#+ (.*)$", re.MULTILINE)
 
 
 def page_id(page: Path) -> str:
@@ -47,11 +55,32 @@ def test_examples_run(page: Path, tmp_path: Path) -> None:
     assert (done.returncode, done.stderr) == (0, "")
 
 
+def links_of(page: Path) -> list[tuple[Path, str]]:
+    """Files that a page links to, each with the anchor, which may be empty."""
+    links = _LINK.findall(_CODE.sub("", page.read_text("utf-8")))
+    return [(page.parent / target if target else page, anchor) for target, anchor in links]
+
+
+def anchors_of(page: Path) -> set[str]:
+    """The anchors that the repository's web view and the site give the headings of a page."""
+    headings = _HEADING.findall(_CODE.sub("", page.read_text("utf-8")))
+    texts = [re.sub(r"\[([^]]*)\]\([^)]*\)", r"\1", heading).lower() for heading in headings]
+    return {re.sub(r"[^\w\- ]", "", text).replace(" ", "-") for text in texts}
+
+
 @pytest.mark.parametrize("page", PAGES, ids=page_id)
 def test_links_lead_somewhere(page: Path) -> None:
     """Files that a page links to are there."""
-    targets = _LINK.findall(page.read_text("utf-8"))
-    assert [target for target in targets if not (page.parent / target).exists()] == []
+    assert [str(target) for target, _ in links_of(page) if not target.exists()] == []
+
+
+@pytest.mark.parametrize("page", PAGES, ids=page_id)
+def test_anchors_lead_somewhere(page: Path) -> None:
+    """Headings that a page links to are there."""
+    links = [(target, anchor) for target, anchor in links_of(page) if anchor]
+    assert [
+        (target.name, anchor) for target, anchor in links if anchor not in anchors_of(target)
+    ] == []
 
 
 def test_readme_begins_with_the_two_commands() -> None:
