@@ -1,0 +1,99 @@
+"""The pictures of the demo in the documentation: made when they are asked for, by SCREENSHOTS=1.
+
+Without it they are made all the same, and only not written.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from support.demo import EXAMPLES, DemoBrowser
+from support.servers import DatastoreEmulator, Memcached, free_port
+
+PICTURES = EXAMPLES.parent / "docs" / "screenshots"
+
+#: Bytes of a picture at most.
+LIMIT = 200_000
+
+#: Pixels; what comes below is not in the picture.
+LONGEST = 1500
+
+DESKTOP, PHONE = (1280, 800), (390, 844)
+
+
+def shop(demo: DemoBrowser) -> None:
+    """Somebody has just come back to her cart."""
+    for tea in ("Assam", "Sencha", "Assam"):
+        demo.open("/")
+        demo.press(f"Add {tea} to the cart")
+    demo.sign_in()
+
+
+def backends(demo: DemoBrowser) -> None:
+    """Sessions in three places, and a server that is missing."""
+    demo.open("/backends")
+    for title in ("Signed cookie", "Encrypted cookie", "Encrypted cookie", "memcached"):
+        demo.press(f"Count up in {title}")
+
+
+def inspector(demo: DemoBrowser) -> None:
+    """A stored session, and one in a cookie."""
+    demo.open("/backends")
+    demo.press("Count up in Encrypted cookie")
+    demo.press("Use memcached for the shop")
+    demo.open("/")
+    demo.press("Add Oolong to the cart")
+    demo.sign_in(remember=True)
+    demo.open("/inspector")
+    demo.open("/inspector")
+
+
+def sign_in(demo: DemoBrowser) -> None:
+    """The form, filled in."""
+    demo.open("/sign-in")
+    demo.fill("Name", "Ada")
+    demo.fill("Password", "demo")
+    demo.fill("Remember me for 30 days", "yes")
+
+
+@pytest.mark.parametrize(
+    ("name", "story", "size", "scheme"),
+    [
+        ("shop", shop, DESKTOP, "light"),
+        ("shop-phone", shop, PHONE, "light"),
+        ("shop-dark", shop, DESKTOP, "dark"),
+        ("sign-in", sign_in, DESKTOP, "light"),
+        ("backends", backends, DESKTOP, "light"),
+        ("inspector", inspector, DESKTOP, "light"),
+        ("inspector-dark", inspector, DESKTOP, "dark"),
+        ("inspector-phone-dark", inspector, PHONE, "dark"),
+    ],
+)
+def test_screenshot(
+    open_demo: Callable[..., DemoBrowser],
+    memcached: Memcached,
+    datastore_emulator: DatastoreEmulator,
+    monkeypatch: pytest.MonkeyPatch,
+    name: str,
+    story: Callable[[DemoBrowser], None],
+    size: tuple[int, int],
+    scheme: str,
+) -> None:
+    """The page is there, nothing of it is cut off, and its picture is small enough."""
+    if story is not backends:
+        monkeypatch.setenv("DATASTORE_EMULATOR_HOST", datastore_emulator.address)
+    else:
+        monkeypatch.setenv("DATASTORE_EMULATOR_HOST", f"127.0.0.1:{free_port()}")
+    demo = open_demo(memcached=memcached.address)
+    demo.emulate(*size, scheme=scheme)
+    story(demo)
+    assert demo.size()[0] == size[0]
+    picture = demo.picture(LONGEST)
+    print(name, len(picture), demo.size())
+    Path(f"/tmp/w/pic-{name}.png").write_bytes(picture)
+    if os.environ.get("SCREENSHOTS") == "1":
+        PICTURES.mkdir(exist_ok=True)
+        Path(PICTURES / f"{name}.png").write_bytes(picture)
