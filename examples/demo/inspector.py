@@ -20,6 +20,7 @@ from webapp2_sessions.errors import BackendError
 #: What a cookie is good for, by what became of it.
 VERDICTS = {
     "opens": "It opens your session.",
+    "settings": "It holds the chosen place, the messages, and the token of the forms.",
     "ended": "It was signed here, and opens nothing: the session of its id has ended.",
     "refused": "It is not accepted: it is too old, or another key has signed it.",
     "unknown": "The server that holds its session does not answer.",
@@ -99,7 +100,7 @@ class InspectorHandler(BaseHandler):
         return Sight(
             cookie,
             title,
-            "opens",
+            "opens" if place else "settings",
             place,
             flags=tuple(flags_of(session)),
             data=cookie_view.as_json(cookie_view.without_secrets(dict(session))),

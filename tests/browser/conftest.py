@@ -9,7 +9,8 @@ from typing import Any
 
 import pytest
 from support.chromium import Chromium
-from support.demo import DemoBrowser, loaded_example
+from support.demo import DemoBrowser
+from support.examples import loaded_example
 from support.servers import PROXY_VARIABLES, free_port
 from support.visits import SECRET
 from support.wsgi import served
@@ -31,13 +32,10 @@ def open_demo(
                 served(example.make_app(SECRET, probe_seconds=0, **options))
             )
             profile = tmp_path / f"profile{site.rpartition(':')[2]}"
+            # Pictures are the same on every machine then, but for its fonts.
+            switches = ("--hide-scrollbars", "--force-color-profile=srgb")
             driver = at_end.enter_context(
-                chromium.browser(
-                    profile,
-                    "--hide-scrollbars",
-                    "--force-color-profile=srgb",
-                    logs=("browser", "performance"),
-                )
+                chromium.browser(profile, *switches, logs=("browser", "performance"))
             )
             return DemoBrowser(driver, site)
 

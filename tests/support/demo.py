@@ -3,45 +3,17 @@
 from __future__ import annotations
 
 import base64
-import importlib.util
 import json
-import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
-from pathlib import Path
-from types import ModuleType
 from typing import Any
 from urllib.parse import urlsplit
 
+from selenium.webdriver.common.keys import Keys
 from selenium.webdriver.support.wait import WebDriverWait
 
-__all__ = ["EXAMPLES", "DemoBrowser", "loaded_example"]
-
-EXAMPLES = Path(__file__).parents[2] / "examples"
+__all__ = ["DemoBrowser"]
 
 #: Seconds that a page may take.
 TIMEOUT = 20
-
-
-@contextmanager
-def loaded_example(name: str) -> Iterator[ModuleType]:
-    """An example's app.py, loaded from its file; its sibling modules go with it."""
-    path = EXAMPLES / name / "app.py"
-    before = set(sys.modules)
-    sys.path.insert(0, str(path.parent))
-    try:
-        spec = importlib.util.spec_from_file_location(f"example_{name}", path)
-        assert spec
-        assert spec.loader
-        module = importlib.util.module_from_spec(spec)
-        spec.loader.exec_module(module)
-        yield module
-    finally:
-        sys.path.remove(str(path.parent))
-        for each in set(sys.modules) - before:
-            origin = getattr(sys.modules[each], "__file__", None)
-            if origin and EXAMPLES in Path(origin).parents:
-                del sys.modules[each]
 
 
 class DemoBrowser:
@@ -105,10 +77,12 @@ class DemoBrowser:
         """
         if name.endswith(" button"):
             selector, name = "button", name.removesuffix(" button")
-        found = self.driver.find_elements("css selector", selector)
-        names = [each.accessible_name for each in found]
-        assert name in names, names
-        return found[names.index(name)]
+        names = []
+        for element in self.driver.find_elements("css selector", selector):
+            names.append(element.accessible_name)
+            if names[-1] == name:
+                return element
+        raise AssertionError(f"{name!r} is none of {names}")
 
     def texts(self, selector: str) -> list[str]:
         """What the elements show."""
@@ -143,19 +117,43 @@ class DemoBrowser:
         size = self._command("Page.getLayoutMetrics")["cssContentSize"]
         return int(size["width"]), int(size["height"])
 
+    def too_wide(self) -> list[str]:
+        """Elements that stick out of the screen, but for what is hidden from the eye."""
+        return self._ask(_TOO_WIDE)
+
+    def faint(self) -> list[str]:
+        """Texts with less contrast than 4.5:1 (WCAG 2.2, 1.4.3)."""
+        return self._ask(_FAINT)
+
+    def without_focus_ring(self) -> list[str]:
+        """What the Tab key reaches without a visible sign of it."""
+        found = []
+        for _ in self.driver.find_elements("css selector", _FOCUSABLE):
+            active = self.driver.switch_to.active_element
+            active.send_keys(Keys.TAB)
+            found += self._ask(_NO_RING)
+        return found
+
+    def _ask(self, script: str) -> list[str]:
+        found: list[str] = self.driver.execute_script(script)
+        return found
+
     def console(self) -> list[str]:
         """What has been complained of in the console since this was asked."""
         return [entry["message"] for entry in self._log("browser")]
 
     def hosts(self) -> set[str]:
-        """The hosts that have been asked for something since this was asked."""
+        """The hosts that have been asked for something since this was asked.
+
+        The browser's own pages, such as that of a new tab, are asked for by other schemes.
+        """
         events = [json.loads(entry["message"])["message"] for entry in self._log("performance")]
         urls = [
             event["params"]["request"]["url"]
             for event in events
             if event["method"] == "Network.requestWillBeSent"
         ]
-        return {urlsplit(url).netloc for url in urls}
+        return {urlsplit(url).netloc for url in urls if url.startswith(("http", "ws"))}
 
     def picture(self, longest: int) -> bytes:
         """A PNG of the page, of the first `longest` pixels if it is longer."""
@@ -172,3 +170,46 @@ class DemoBrowser:
     def _log(self, kind: str) -> list[dict[str, Any]]:
         found: list[dict[str, Any]] = self.driver.execute("getLog", {"type": kind})["value"]
         return found
+
+
+_FOCUSABLE = "a[href], button:enabled, input:not([type=hidden]), [tabindex]"
+
+_NO_RING = """
+const style = getComputedStyle(document.activeElement);
+const isSeen = style.outlineStyle != "none" && parseFloat(style.outlineWidth) >= 2;
+return isSeen || document.activeElement == document.body ? [] : [document.activeElement.outerHTML];
+"""
+
+_TOO_WIDE = """
+return [...document.querySelectorAll("main *, header *, footer *")]
+    .filter(each => each.getBoundingClientRect().right > innerWidth + 1
+                 && !each.closest("pre"))
+    .map(each => each.outerHTML.slice(0, 200));
+"""
+
+#: Backgrounds are opaque or fully transparent; of disabled controls nothing is asked.
+_FAINT = """
+function light(color) {
+    const parts = color.match(/[\\d.]+/g).slice(0, 3).map(part => {
+        const value = part / 255;
+        return value <= 0.04045 ? value / 12.92 : ((value + 0.055) / 1.055) ** 2.4;
+    });
+    return 0.2126 * parts[0] + 0.7152 * parts[1] + 0.0722 * parts[2];
+}
+function behind(element) {
+    for (let each = element; each; each = each.parentElement) {
+        const color = getComputedStyle(each).backgroundColor;
+        if (color != "rgba(0, 0, 0, 0)") return color;
+    }
+    return "rgb(255, 255, 255)";
+}
+const texts = document.createTreeWalker(document.body, NodeFilter.SHOW_TEXT), found = [];
+while (texts.nextNode()) {
+    const element = texts.currentNode.parentElement;
+    if (!texts.currentNode.data.trim() || element.closest(":disabled")) continue;
+    const pair = [getComputedStyle(element).color, behind(element)].map(light);
+    const ratio = (Math.max(...pair) + 0.05) / (Math.min(...pair) + 0.05);
+    if (ratio < 4.5) found.push(`${ratio.toFixed(2)} ${element.outerHTML.slice(0, 200)}`);
+}
+return found;
+"""
