@@ -160,7 +160,7 @@ def test_back_button_shows_no_former_page(demo: DemoBrowser) -> None:
     demo.open("/inspector")
     demo.press("Sign out")
     demo.driver.back()
-    demo.driver.refresh()
+    assert demo.driver.current_url == f"{demo.site}/inspector"
     assert "Ada" not in demo.text
 
 
