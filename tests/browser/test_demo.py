@@ -251,9 +251,10 @@ def test_missing_servers_are_shown(
     demo.open("/backends")
     states = ["used by the shop", "ready", "not available", "not available"]
     assert demo.texts(".shelf .badge") == states
-    [memcached, datastore] = demo.texts(".commands pre")
+    [memcached, datastore, again] = demo.texts(".commands pre")
     assert re.fullmatch(r"memcached -l 127\.0\.0\.1 -p \d+", memcached)
     assert datastore.startswith("gcloud beta emulators datastore start")
+    assert again.endswith(" make demo")
     demo.sign_in()
     assert all(demo.open(page) for page in PAGES)
     check_manners(demo)

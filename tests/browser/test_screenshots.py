@@ -6,6 +6,7 @@ Without it they are made all the same, and only not written.
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Callable
 
 import pytest
@@ -55,19 +56,20 @@ def sign_in(demo: DemoBrowser) -> None:
     demo.fill("Remember me for 30 days", "yes")
 
 
-@pytest.mark.parametrize(
-    ("name", "story", "size", "scheme", "longest"),  # what is below so many pixels is left out
-    [
-        ("shop", shop, DESKTOP, "light", 800),
-        ("shop-phone", shop, PHONE, "light", 1300),
-        ("shop-dark", shop, DESKTOP, "dark", 800),
-        ("sign-in", sign_in, DESKTOP, "light", 800),
-        ("backends", backends, DESKTOP, "light", 1000),
-        ("inspector", inspector, DESKTOP, "light", 805),
-        ("inspector-dark", inspector, DESKTOP, "dark", 1275),
-        ("inspector-phone-dark", inspector, PHONE, "dark", 1490),
-    ],
-)
+#: Name, story, screen, what its owner likes, and how many pixels of the page are shown.
+SHOTS = [
+    ("shop", shop, DESKTOP, "light", 800),
+    ("shop-phone", shop, PHONE, "light", 1300),
+    ("shop-dark", shop, DESKTOP, "dark", 800),
+    ("sign-in", sign_in, DESKTOP, "light", 800),
+    ("backends", backends, DESKTOP, "light", 1000),
+    ("inspector", inspector, DESKTOP, "light", 805),
+    ("inspector-dark", inspector, DESKTOP, "dark", 1275),
+    ("inspector-phone-dark", inspector, PHONE, "dark", 1490),
+]
+
+
+@pytest.mark.parametrize(("name", "story", "size", "scheme", "longest"), SHOTS)
 def test_screenshot(
     open_demo: Callable[..., DemoBrowser],
     memcached: Memcached,
@@ -88,3 +90,12 @@ def test_screenshot(
     if os.environ.get("SCREENSHOTS") == "1":
         PICTURES.mkdir(parents=True, exist_ok=True)
         (PICTURES / f"{name}.png").write_bytes(picture)
+
+
+def test_every_picture_is_shown() -> None:
+    """docs/demo.md has those that are made, each of them is there, and none is too large."""
+    page = (PICTURES.parent / "demo.md").read_text("utf-8")
+    files = {path.stem: path.stat().st_size for path in PICTURES.iterdir()}
+    shown = set(re.findall(r"\(screenshots/([\w-]+)\.png\)", page))
+    assert {name for name, *_ in SHOTS} == set(files) == shown
+    assert max(files.values()) < LIMIT
