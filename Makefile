@@ -4,13 +4,16 @@ PYTHON ?= python3
 BIN := .venv/bin
 PACKAGE := setup.py pyproject.toml README.md $(wildcard webapp2_sessions/*.py)
 
-.PHONY: help demo test test-faults fuzz load load-purge bench bench-throughput bench-guard docs lint format clean
+.PHONY: help demo screenshots test test-faults fuzz load load-purge bench bench-throughput bench-guard docs lint format clean
 
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 18
 
 demo: .venv/installed-examples ## serve the demo on http://127.0.0.1:8080
 	$(BIN)/python examples/demo/app.py
+
+screenshots: .venv/installed-test ## make the pictures of the demo in docs/screenshots anew
+	SCREENSHOTS=1 $(BIN)/pytest tests/browser/test_screenshots.py
 
 test: lint ## run all tests against the installed package
 	$(BIN)/pytest

@@ -1,83 +1,106 @@
-"""What a signed cookie holds, taken apart for people to look at.
+"""What a cookie holds, taken apart for people to look at.
 
-The value is ``payload|timestamp|signature``: base64 of JSON, unix seconds, and the hexadecimal
-HMAC over the cookie's name and the first two. So everybody who has the cookie can read it, as
-this module does without any key, and only the holder of the key can make one.
+A signed one is ``payload|timestamp|signature``: base64 of JSON, Unix seconds, and the hexadecimal
+HMAC over the cookie's name and the first two. Everybody who has the cookie can read it, as this
+module does without any key, and only the holder of the key can make one. Of an encrypted one,
+a token of Fernet, nothing can be seen but the time.
+
+This module checks nothing; sessions do. It hides what opens a session or sends a form.
 """
 
 from __future__ import annotations
 
 import base64
 import json
-import time
 from dataclasses import dataclass
 from typing import Any
+
+import forms
+from words import hide_middle
 
 #: Bytes of name, ``=`` and value that browsers are sure to keep.
 LIMIT = 4096
 
+#: What is worth as much as the session itself, wherever it stands in the data.
+SECRETS = ("_sid", forms.FIELD)
+
+#: The first byte of a Fernet token, and where its time stands.
+FERNET = 0x80
+FERNET_TIME = slice(1, 9)
+
 
 @dataclass(frozen=True)
 class CookieView:
-    """The parts of one cookie; ids and signatures are cut short, since pages get shown around."""
+    """A cookie as it came with a request."""
 
     name: str
+    #: Bytes of name, ``=`` and value.
     size: int
-    payload: str
-    signed: str
-    age: str
-    raw_payload: str
-    raw_timestamp: str
-    raw_signature: str
+    #: ``signed``, ``encrypted`` or ``unknown``.
+    form: str
+    #: The value in its parts, each with its name.
+    parts: list[tuple[str, str]]
+    #: When it was signed, in Unix seconds.
+    signed_at: int | None = None
+    #: What a signed cookie holds, as JSON.
+    payload: str | None = None
     limit: int = LIMIT
 
 
-def view(name: str, value: str) -> CookieView | None:
-    """Take the cookie apart; None if it has another form.
+def received(header: str) -> list[tuple[str, str]]:
+    """The names and raw values in a Cookie header, whatever it holds."""
+    pairs = (pair.strip().partition("=") for pair in header.split(";"))
+    return [(name, value) for name, equals, value in pairs if equals]
 
-    This does not check the signature: ``SessionStore.get_secure_cookie()`` does.
-    """
-    try:
-        encoded, timestamp, signature = value.split("|")
-        payload = json.loads(base64.b64decode(encoded, validate=True))
-        signed = int(timestamp)
-    except ValueError:
-        return None
-    return CookieView(
-        name=name,
-        size=len(name) + 1 + len(value),
-        payload=json.dumps(shorten_id(payload), indent=2, ensure_ascii=False),
-        signed=time.strftime("%Y-%m-%d %H:%M:%S UTC", time.gmtime(signed)),
-        age=ago(int(time.time()) - signed),
-        # The first 12 characters of an id's base64 are '{"_sid":"', none of the id.
-        raw_payload=abbreviate(encoded, 12),
-        raw_timestamp=timestamp,
-        raw_signature=abbreviate(signature, 8),
+
+def view(name: str, value: str) -> CookieView:
+    """Take a cookie apart."""
+    size = len(name) + 1 + len(value)
+    return (
+        _signed(name, value.strip('"'), size)
+        or _encrypted(name, value.strip('"'), size)
+        or CookieView(name, size, "unknown", [("value", hide_middle(value))])
     )
 
 
-def shorten_id(payload: Any) -> Any:
-    """The payload, without most of the session id: who knows it all has the session."""
-    if isinstance(payload, dict) and isinstance(payload.get("_sid"), str):
-        return {**payload, "_sid": abbreviate(payload["_sid"], 4)}
-    return payload
+def _signed(name: str, value: str, size: int) -> CookieView | None:
+    try:
+        encoded, timestamp, signature = value.split("|")
+        payload = json.loads(base64.b64decode(encoded, validate=True))
+        signed_at = int(timestamp)
+    except ValueError:
+        return None
+    shown = without_secrets(payload)
+    parts = [
+        # The first 12 characters of an id's base64 are '{"_sid":"', none of the id.
+        ("payload", encoded if shown == payload else hide_middle(encoded, 12)),
+        ("time", timestamp),
+        ("signature", hide_middle(signature, 6)),
+    ]
+    return CookieView(name, size, "signed", parts, signed_at, as_json(shown))
 
 
-def abbreviate(text: str, length: int) -> str:
-    """The beginning of `text`."""
-    return text if len(text) <= length else text[:length] + "…"
+def _encrypted(name: str, value: str, size: int) -> CookieView | None:
+    try:
+        token = base64.urlsafe_b64decode(value)
+    except ValueError:
+        return None
+    if len(token) <= FERNET_TIME.stop or token[0] != FERNET:
+        return None
+    # 12 characters of base64 are the first byte and the time.
+    parts = [("time", value[:12]), ("payload", hide_middle(value[12:], 12))]
+    return CookieView(name, size, "encrypted", parts, int.from_bytes(token[FERNET_TIME], "big"))
 
 
-def ago(seconds: int) -> str:
-    """A time span in the largest unit that fits."""
-    if seconds < 1:
-        return "just now"
-    for unit, length in (("day", 86400), ("hour", 3600), ("minute", 60)):
-        if seconds >= length:
-            return plural(seconds // length, unit)
-    return plural(seconds, "second")
+def without_secrets(data: Any) -> Any:
+    """The data with its secrets hidden."""
+    if not isinstance(data, dict):
+        return data
+    return {
+        key: hide_middle(str(value)) if key in SECRETS else value for key, value in data.items()
+    }
 
 
-def plural(count: int, unit: str) -> str:
-    """``1 second ago``, ``2 seconds ago``."""
-    return f"{count} {unit}{'' if count == 1 else 's'} ago"
+def as_json(data: Any) -> str:
+    """The data for people to read; what JSON does not know is shown as Python shows it."""
+    return json.dumps(data, indent=2, ensure_ascii=False, default=repr)

@@ -1,5 +1,7 @@
 """Which backends can be used now: is the library there, is a server named, does it answer?
 
+If not, the answer has the commands that change that.
+
 Nothing here writes anything, and each question gives up after a short time: a page waits for
 the answers.
 """
@@ -20,6 +22,10 @@ PATIENCE = 0.5
 #: Where Datastore is when no emulator is named.
 DATASTORE = "datastore.googleapis.com:443"
 
+#: Where the commands that we show start an emulator, and the demo that uses it.
+EMULATOR = "127.0.0.1:8081"
+DEMO_WITH_EMULATOR = f"DATASTORE_EMULATOR_HOST={EMULATOR} make demo"
+
 
 @dataclass(frozen=True)
 class Answer:
@@ -27,23 +33,32 @@ class Answer:
 
     usable: bool
     reason: str
+    #: What to type so that it can be used.
+    commands: tuple[str, ...] = ()
 
 
 def securecookie() -> Answer:
     """Always usable: there is no server."""
-    return Answer(True, "The data travels in the cookie itself, signed.")
+    return Answer(True, "It needs no server and no library.")
+
+
+def encryptedcookie() -> Answer:
+    """Usable where the library is: there is no server."""
+    if not installed("cryptography"):
+        return lacks("cryptography", "encryption")
+    return Answer(True, "It needs no server. The library cryptography is installed.")
 
 
 def memcached(address: str) -> Answer:
     """Ask the memcached at `address` (``host:port``) for its version."""
     if not installed("pymemcache"):
-        return Answer(False, "The library pymemcache is not installed.")
+        return lacks("pymemcache", "memcache")
     try:
         with connection(address) as server:
             server.sendall(b"version\r\n")
             reply = server.recv(100)
     except (OSError, ValueError):
-        return Answer(False, f"No memcached answers at {address}.")
+        return Answer(False, f"No memcached answers at {address}.", start_memcached(address))
     if not reply.startswith(b"VERSION "):
         return Answer(False, f"What answers at {address} is no memcached.")
     version = reply.removeprefix(b"VERSION ").decode("ascii", "replace").strip()
@@ -53,20 +68,41 @@ def memcached(address: str) -> Answer:
 def datastore(project: str | None) -> Answer:
     """Look for the Datastore emulator that the environment names, else for the service."""
     if not installed("google.cloud.ndb"):
-        return Answer(False, "The library google-cloud-ndb is not installed.")
+        return lacks("google-cloud-ndb", "datastore")
     emulator = os.environ.get("DATASTORE_EMULATOR_HOST")
     if not emulator and not project:
-        return Answer(False, "Neither DATASTORE_EMULATOR_HOST nor GOOGLE_CLOUD_PROJECT is set.")
+        reason = "Neither DATASTORE_EMULATOR_HOST nor GOOGLE_CLOUD_PROJECT is set."
+        return Answer(False, reason, (*start_emulator(EMULATOR), DEMO_WITH_EMULATOR))
     try:
         with connection(emulator or DATASTORE) as server:
             # The emulator greets; the service speaks TLS, so being there has to do.
             if emulator and not greets(server):
                 return Answer(False, f"What answers at {emulator} is no Datastore emulator.")
     except (OSError, ValueError):
-        return Answer(False, f"No Datastore answers at {emulator or DATASTORE}.")
+        commands = start_emulator(emulator) if emulator else ()
+        return Answer(False, f"No Datastore answers at {emulator or DATASTORE}.", commands)
     if emulator:
         return Answer(True, f"The Datastore emulator answers at {emulator}.")
     return Answer(True, f"Datastore can be reached, for the project {project}.")
+
+
+def lacks(library: str, extra: str) -> Answer:
+    """The answer where a library is missing."""
+    reason = f"The library {library} is not installed."
+    return Answer(False, reason, (f"pip install 'webapp2_sessions[{extra}]'",))
+
+
+def start_memcached(address: str) -> tuple[str, ...]:
+    """The command that starts a memcached at that address, if it is one of this machine."""
+    host, _, port = address.rpartition(":")
+    if host not in ("127.0.0.1", "localhost") or not port.isdecimal():
+        return ()
+    return (f"memcached -l {host} -p {port}",)
+
+
+def start_emulator(address: str) -> tuple[str, ...]:
+    """The command that starts a Datastore emulator at that address."""
+    return (f"gcloud beta emulators datastore start \\\n    --host-port={address}",)
 
 
 def installed(module: str) -> bool:

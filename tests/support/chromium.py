@@ -6,7 +6,7 @@ import http.client
 import json
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -55,8 +55,13 @@ class Chromium(Server):
         return bool(status["ready"])
 
     @contextmanager
-    def browser(self, profile: Path, *switches: str) -> Iterator[webdriver.Remote]:
-        """A browser with that folder as its profile; every host name leads to 127.0.0.1."""
+    def browser(
+        self, profile: Path, *switches: str, logs: Sequence[str] = ()
+    ) -> Iterator[webdriver.Remote]:
+        """A browser with that folder as its profile; every host name leads to 127.0.0.1.
+
+        It keeps the logs that are named: ``browser`` (the console), ``performance`` (requests).
+        """
         options = webdriver.ChromeOptions()
         options.binary_location = str(shutil.which("chromium"))
         options.accept_insecure_certs = True
@@ -74,6 +79,8 @@ class Chromium(Server):
             *switches,
         ):
             options.add_argument(switch)
+        if logs:
+            options.set_capability("goog:loggingPrefs", dict.fromkeys(logs, "ALL"))
         address = f"http://{self.address}"
         direct = ClientConfig(address, proxy=Proxy({"proxyType": ProxyType.DIRECT}))
         driver = webdriver.Remote(address, options=options, client_config=direct)
