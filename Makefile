@@ -2,7 +2,7 @@
 
 PYTHON ?= python3
 BIN := .venv/bin
-PACKAGE := setup.py pyproject.toml README.md $(wildcard webapp2_sessions/*.py)
+PACKAGE := setup.py pyproject.toml README.md $(wildcard *webapp2_sessions*.py webapp2_sessions/*.py)
 
 .PHONY: help demo screenshots test test-faults fuzz load load-purge bench bench-throughput bench-guard docs lint format clean
 

@@ -25,19 +25,3 @@ autodoc_default_options = {"members": True, "show-inheritance": True}
 
 # Names of other projects, whose documentation would have to be fetched to link them.
 nitpick_ignore_regex = [("py:.*", r"(?!webapp2_sessions\b).*")]
-
-# Pages that the table of contents names, and that need not be there.
-OPTIONAL_PAGES = ("command-line", "demo", "testing")
-
-
-def leave_out_missing_pages(app, docname, source):
-    """Take the optional pages that are not there out of the table of contents."""
-    if docname == "index":
-        missing = [page for page in OPTIONAL_PAGES if page not in app.project.docnames]
-        lines = source[0].splitlines(keepends=True)
-        source[0] = "".join(line for line in lines if line.strip() not in missing)
-
-
-def setup(app):
-    """Connect what is above; Sphinx calls it."""
-    app.connect("source-read", leave_out_missing_pages)

@@ -24,6 +24,7 @@ from support.visits import Visitor, make_app
 
 import webapp2_sessions
 from webapp2_sessions import SessionStore
+from webapp2_sessions.testing import MemorySessionFactory
 
 #: Seconds after which a thread that hangs is a failure.
 PATIENCE = 60.0
@@ -99,6 +100,10 @@ def _custom(request: pytest.FixtureRequest) -> Backend:
     return Backend("custom", True, backends={"custom": records_factory(OURS, {})})
 
 
+def _memory(request: pytest.FixtureRequest) -> Backend:
+    return Backend("memory", True, backends={"memory": MemorySessionFactory})
+
+
 def _memcache(request: pytest.FixtureRequest) -> Backend:
     server = request.getfixturevalue("memcached")
     settings = {"servers": [server.address], "key_prefix": f"contract{next(_numbers)}:"}
@@ -160,6 +165,11 @@ def _with(make: Maker, **config: Any) -> Maker:
 _LIFETIMES = {"refresh_after": 3600, "absolute_max_age": 30 * 24 * 3600}
 
 BACKENDS: dict[str, Maker] = {
+    "memory": _memory,
+    "memory-content": _with(_memory, change_detection="content"),
+    "memory-all": _with(
+        _memory, on_conflict="merge", serializer="json", on_backend_error="degrade", **_LIFETIMES
+    ),
     "securecookie": _securecookie,
     "securecookie-lifetimes": _with(_securecookie, **_LIFETIMES),
     "encryptedcookie": _encryptedcookie,

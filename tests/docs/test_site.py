@@ -37,6 +37,7 @@ MODULES = [
     "purging",
     "encryption",
     "errors",
+    "testing",
 ]
 PUBLIC = [
     (module, name)
@@ -83,29 +84,17 @@ def listed() -> list[str]:
     return [re.sub(r".*<(.*)>", r"\1", name) for name in names]
 
 
-def optional() -> list[str]:
-    """Pages that the tables may name and that may not be there."""
-    tree = ast.parse((DOCS / "conf.py").read_text("utf-8"))
-    [value] = [
-        node.value
-        for node in tree.body
-        if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "OPTIONAL_PAGES"
-    ]
-    return list(ast.literal_eval(value))
-
-
 def test_each_page_is_in_the_table_of_contents() -> None:
     """Once, and no page is named that is not there."""
     assert len(listed()) == len(set(listed()))
-    assert set(NAMES) - set(listed()) == set()
-    assert set(listed()) - set(NAMES) <= set(optional())
+    assert set(NAMES) == set(listed())
 
 
 def test_readme_names_the_pages() -> None:
     """The README's list leads to each page, or to the page of its folder."""
     readme = (ROOT / "README.md").read_text("utf-8")
     unnamed = [name for name in NAMES if f"(docs/{name}.md)" not in readme]
-    known = {"changelog", *optional(), *(name for name in NAMES if "/" in name)}
+    known = {"changelog", *(name for name in NAMES if "/" in name)}
     assert set(unnamed) - known == set()
 
 

@@ -82,6 +82,37 @@ class TestHello:
         assert answer.text == "Hello! This is your visit number 1.\n"
 
 
+class TestTesting:
+    """The guest book on a real memcached; tests/unit/test_pytest_plugin.py runs its own tests."""
+
+    def test_guests_write(
+        self,
+        load: Load,
+        browse: Open,
+        memcached: Memcached,
+        launch: Callable[[Server], Server],
+    ) -> None:
+        """Whoever has signed in; while memcached is down the book is closed."""
+        app = load("testing").make_app(SECRET)
+        settings = app.config["webapp2_extras.sessions"].setdefault("memcache", {})
+        settings["servers"] = [memcached.address]
+        browser = browse(app)
+        assert "Who are you?" in browser.get("/").text
+        assert browser.post("/", data={"entry": "Buy!"}).status_code == 403
+        assert "Hello, Ada!" in browser.post("/", data={"name": "Ada"}).text
+        assert "<li>Ada: &lt;b&gt;</li>" in browser.post("/", data={"entry": "<b>"}).text
+        assert "Who are you?" in browse(app).get("/").text
+
+        server = launch(Memcached())
+        app = load("testing").make_app(SECRET)
+        app.config["webapp2_extras.sessions"]["memcache"] = {"servers": [server.address]}
+        browser = browse(app)
+        browser.post("/", data={"name": "Ada"})
+        server.kill()
+        answer = browser.get("/")
+        assert (answer.status_code, "closed for a moment" in answer.text) == (503, True)
+
+
 class TestForm:
     @pytest.fixture
     def browser(self, load: Load, browse: Open) -> Browser:

@@ -1,0 +1,615 @@
+"""testing: cookies made and read, clients, and the sessions behind their cookies."""
+
+from __future__ import annotations
+
+import datetime
+import http.cookiejar
+import threading
+from collections.abc import Callable
+from typing import Any
+from urllib.parse import parse_qsl
+
+import pytest
+import requests
+import webapp2
+import webtest
+from support.servers import PROJECT
+from support.sides import OURS, UPSTREAM, records_factory
+from support.visits import SECRET, Visitor, make_app
+from support.wsgi import served
+
+import webapp2_sessions.testing
+from webapp2_sessions import (
+    BackendUnavailable,
+    ConfigError,
+    SessionHandler,
+    SessionMiddleware,
+    SessionStore,
+)
+from webapp2_sessions.errors import BadSignature, MalformedCookie
+from webapp2_sessions.testing import (
+    Client,
+    MemorySessionFactory,
+    make_cookie,
+    memory_of,
+    memory_sessions,
+    moved_clock,
+    read_cookie,
+    session_transaction,
+)
+
+CONFIG = {"secret_key": SECRET}
+START = 1_900_000_000
+
+
+class Page(SessionHandler):
+    """Shows the session of the backend and name that are asked for; a POST updates it."""
+
+    def session_asked_for(self) -> Any:
+        get = self.request.GET.get
+        return self.get_session(get("name"), backend=get("backend", "securecookie"))
+
+    def get(self) -> None:
+        session = self.session_asked_for()
+        self.response.write(sorted(session.items()))
+
+    def post(self) -> None:
+        # Not by request.POST, which leaves a file open where WebTest is strict about the body.
+        body = self.request.environ["wsgi.input"].read(self.request.content_length or 0)
+        self.session_asked_for().update(parse_qsl(body.decode()))
+
+
+def pages(**config: Any) -> webapp2.WSGIApplication:
+    """An application with a page, below any path."""
+    app = make_app(**{"backends": {"memory": MemorySessionFactory}, **config})
+    app.router.add((r"/.*", Page))
+    return app
+
+
+# Cookies that are made
+
+
+@pytest.mark.parametrize(
+    "config",
+    [
+        {},
+        {"cookie_name": "other"},
+        {"digest": "sha256"},
+        {"digest": "sha512", "secret_key": b"another key of the tests"},
+        {"absolute_max_age": 60},
+        {"secret_key_fallbacks": ["an older key of the tests"]},
+    ],
+)
+@pytest.mark.parametrize("backend", ["securecookie", "encryptedcookie"])
+@pytest.mark.parametrize("by_app", [False, True])
+def test_cookie_is_that_of_the_application(config: Any, backend: str, by_app: bool) -> None:
+    """An application of this configuration accepts it, and would have made the same."""
+    app = make_app(**config)
+    data = {"a": [1, "ü"]}
+    with moved_clock(START):
+        cookie = make_cookie(app if by_app else {**CONFIG, **config}, data, backend=backend)
+        visitor = Visitor(app, backend=backend)
+        name, _, value = cookie.partition("=")
+        visitor.cookies[name] = value
+        assert visitor.read() == data
+        assert name == config.get("cookie_name", "session")
+        visitor.write({"b": 2})
+        sent = read_cookie(app, cookie, backend=backend)
+    assert sent is not None
+    assert (sent.data, sent.signed_at) == (data, START)
+    assert sent.began == (START if "absolute_max_age" in config else None)
+
+
+def test_cookie_is_upstreams_as_well() -> None:
+    """Byte for byte, where upstream has the same."""
+    upstream = UPSTREAM.securecookie.SecureCookieSerializer(SECRET)
+    cookie = make_cookie(CONFIG, {"a": 1}, "upstream")
+    assert upstream.deserialize("upstream", cookie.partition("=")[2]) == {"a": 1}
+
+
+def test_cookie_with_an_age_of_its_own() -> None:
+    """As ``session.set_max_age()`` makes one."""
+    app = make_app(session_max_age=10)
+    with moved_clock() as clock:
+        cookie = make_cookie(app, {"a": 1}, max_age=100)
+        visitor = Visitor(app)
+        visitor.cookies["session"] = cookie.partition("=")[2]
+        clock.advance(100)
+        assert visitor.read() == {"a": 1}
+        clock.advance(1)
+        assert visitor.read() == {}
+    sent = read_cookie(app, cookie)
+    assert sent is not None
+    assert (sent.data, sent.own_max_age) == ({"a": 1}, 100)
+
+
+def test_cookie_of_a_stored_session() -> None:
+    """It holds an id; one that is made up opens nothing."""
+    app = pages()
+    visitor = Visitor(app, backend="memory")
+    sid = visitor.write({"a": 1})
+    other = Client(app)
+    for each, text in ((sid, "[('a', 1)]"), ("x" * 22, "[]")):
+        cookie = make_cookie(app, {"_sid": each})
+        assert other.get("/?backend=memory", headers={"Cookie": cookie}).text == text
+
+
+def test_data_stays_as_it_is() -> None:
+    """What was given, and what was read."""
+    data = {"a": [1]}
+    cookie = make_cookie({**CONFIG, "absolute_max_age": 60}, data, max_age=5)
+    assert data == {"a": [1]}
+    assert read_cookie(CONFIG, cookie) == read_cookie(CONFIG, cookie)
+
+
+def test_wrong_arguments_are_refused() -> None:
+    """As the application itself refuses them."""
+    with pytest.raises(ConfigError, match="secret_key"):
+        make_cookie({}, {"a": 1})
+    with pytest.raises(ConfigError, match="must be 'securecookie' or 'encryptedcookie'"):
+        make_cookie(CONFIG, {"a": 1}, backend="memcache")
+    with pytest.raises(ConfigError, match="cannot be sent"):
+        make_cookie(CONFIG, {"a": 1}, "a name")
+    with pytest.raises(TypeError, match="JSON"):
+        make_cookie(CONFIG, {"a": {1}})
+    with pytest.raises(TypeError, match=r"webapp2\.WSGIApplication"):
+        make_cookie(5, {"a": 1})
+
+
+# Cookies that are read
+
+
+def test_what_a_response_sets() -> None:
+    """Data, time and attributes; of another name or none there is nothing."""
+    arguments = {"max_age": 60, "path": "/", "httponly": True, "samesite": "Lax"}
+    client = Client(app := pages(cookie_args=arguments))
+    with moved_clock(START):
+        response = client.post("/", {"a": "1"})
+    sent = read_cookie(app, response)
+    assert sent is not None
+    assert (sent.name, sent.data, sent.expired, sent.signed_at) == (
+        "session",
+        {"a": "1"},
+        False,
+        START,
+    )
+    expires = sent.attributes.pop("expires")
+    assert expires == "Sun, 17-Mar-2030 17:47:40 GMT"
+    assert sent.attributes == {
+        "max-age": "60",
+        "path": "/",
+        "httponly": True,
+        "samesite": "Lax",
+    }
+    assert read_cookie(app, response, "other") is None
+    assert read_cookie(app, client.get("/")) is None
+
+
+@pytest.mark.parametrize("backend", ["securecookie", "encryptedcookie", "memory"])
+def test_what_a_response_takes_back(backend: str) -> None:
+    """After ``destroy()`` the browser is told to forget the cookie."""
+    app = pages()
+    visitor = Visitor(app, backend=backend)
+    visitor.write({"a": 1})
+    with visitor.visit() as session:
+        session.destroy()
+    kind = "encryptedcookie" if backend == "encryptedcookie" else "securecookie"
+    sent = read_cookie(app, visitor.response, backend=kind)
+    assert sent is not None
+    assert (sent.expired, sent.data, sent.signed_at) == (True, None, None)
+    assert sent.attributes["path"] == "/"
+
+
+def test_whatever_has_the_header() -> None:
+    """Responses of WebTest, one header, several of them: the last of a name counts."""
+    app = pages()
+    sent = read_cookie(app, webtest.TestApp(app).post("/", {"a": "1"}))
+    assert sent is not None
+    assert sent.data == {"a": "1"}
+    headers = [make_cookie(app, {"n": number}, name) for number, name in enumerate("aba")]
+    found = [read_cookie(app, headers, name) for name in "ab"]
+    assert [each and each.data for each in found] == [{"n": 2}, {"n": 1}]
+
+
+def test_older_keys_are_accepted_on_reading() -> None:
+    """And so are older digests, as the configuration says."""
+    older = {"secret_key": "an older key of the tests"}
+    cookie = make_cookie({**older, "digest": "sha512"}, {"a": 1})
+    newer = {"secret_key_fallbacks": [older["secret_key"]], "digest_fallbacks": ["sha512"]}
+    sent = read_cookie({**CONFIG, **newer}, cookie)
+    assert sent is not None
+    assert sent.data == {"a": 1}
+    for config in (CONFIG, older, {**CONFIG, "secret_key_fallbacks": [older["secret_key"]]}):
+        with pytest.raises(BadSignature):
+            read_cookie(config, cookie)
+
+
+def test_what_the_application_has_not_made_is_an_error() -> None:
+    """A test should hear of it."""
+    with pytest.raises(MalformedCookie):
+        read_cookie(CONFIG, "session=x")
+    encrypted = make_cookie(CONFIG, {"a": 1}, backend="encryptedcookie")
+    with pytest.raises(MalformedCookie):
+        read_cookie(CONFIG, encrypted)
+    renamed = make_cookie(CONFIG, {"a": 1}).replace("session=", "other=")
+    with pytest.raises(BadSignature):
+        read_cookie(CONFIG, renamed, "other")
+
+
+# The client
+
+
+def test_client_keeps_cookies() -> None:
+    """From one request to the next, and no other client's."""
+    client = Client(app := pages())
+    client.post("/", {"a": "1"})
+    assert client.get("/").text == "[('a', '1')]"
+    assert list(client.cookies) == ["session"]
+    assert Client(app).get("/").text == "[]"
+
+
+def test_client_goes_by_path_domain_and_age() -> None:
+    """As a browser does, which sends secure cookies to localhost, too."""
+    client = Client(pages(cookie_args={"path": "/shop", "secure": True, "max_age": 60}))
+    with moved_clock() as clock:
+        client.post("/shop/", {"a": "1"})
+        assert [client.get(path).text for path in ("/shop/x", "/")] == ["[('a', '1')]", "[]"]
+        clock.advance(60)
+        assert client.get("/shop/x").text == "[]"
+        assert client.cookies == {}
+    client = Client(pages(cookie_args={"domain": "example.com", "path": "/"}))
+    client.post("/", {"a": "1"})
+    assert client.cookies == {}
+    client.base_url = "https://www.example.com"
+    client.post("/", {"a": "1"})
+    assert client.get("https://example.com/").text == "[('a', '1')]"
+    assert client.get("https://example.org/").text == "[]"
+
+
+def test_client_forgets_what_is_taken_back() -> None:
+    """A cookie that expires at once."""
+    client = Client(pages())
+    client.post("/", {"a": "1"})
+    with session_transaction(client) as session:
+        session.destroy()
+    assert client.cookies == {}
+
+
+def test_client_takes_arguments_of_requests() -> None:
+    """Headers, a Cookie among them, and other methods."""
+    client = Client(app := pages())
+    client.post("/", {"a": "1"})
+    other = {"Cookie": make_cookie(app, {"b": 2})}
+    assert client.get("/", headers=other).text == "[('b', 2)]"
+    assert client.get("/").text == "[('a', '1')]"
+    assert client.get_response("/", method="PUT").status_int == 405
+    assert client.post("/?name=empty").status_int == 200
+
+
+# Transactions
+
+MakeClient = Callable[[Any], Any]
+
+CLIENTS: dict[str, MakeClient] = {
+    "WebTest": webtest.TestApp,
+    "WebTest without lint": lambda app: webtest.TestApp(app, lint=False),
+    "WebTest of another host": lambda app: webtest.TestApp(app, {"HTTP_HOST": "example.com:8080"}),
+    "Client": Client,
+    "Client of another host": lambda app: Client(app, "https://example.com:8080"),
+    "WebTest and middleware": lambda app: webtest.TestApp(SessionMiddleware(app)),
+    "Client and middleware": lambda app: Client(SessionMiddleware(app)),
+}
+
+
+@pytest.fixture(params=CLIENTS)
+def make_client(request: pytest.FixtureRequest) -> MakeClient:
+    """Each kind of client."""
+    return CLIENTS[request.param]
+
+
+def set_key(client: Any, **options: Any) -> None:
+    """A transaction with a change."""
+    with session_transaction(client, **options) as session:
+        session["a"] = 1
+
+
+BACKENDS = ("securecookie", "encryptedcookie", "memory", "custom", "memcache", "datastore")
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize("name", [None, "other"])
+def test_session_before_and_after_requests(
+    backend: str, name: str | None, make_client: MakeClient, request: pytest.FixtureRequest
+) -> None:
+    """What a test puts into it the handler finds; what the handler writes the test reads."""
+    config: dict[str, Any] = {}
+    if backend == "memcache":
+        config["memcache"] = {"servers": [request.getfixturevalue("memcached").address]}
+    if backend == "datastore":
+        request.getfixturevalue("datastore")
+        config["datastore"] = {"project": PROJECT, "timeout": 60.0}
+    custom = records_factory(OURS, {})
+    app = pages(backends={"memory": MemorySessionFactory, "custom": custom}, **config)
+    client, path = make_client(app), f"/?backend={backend}" + (f"&name={name}" if name else "")
+    with session_transaction(client, name, backend=backend) as session:
+        assert (session, session.new) == ({}, True)
+        session["a"] = 1
+    assert list(client.cookies) == [name or "session"]
+    assert client.get(path).text == "[('a', 1)]"
+    client.post(path, {"b": "2"})
+    with session_transaction(client, name, backend=backend) as session:
+        assert (session, session.new) == ({"a": 1, "b": "2"}, False)
+        session.clear()
+    assert client.get(path).text == "[]"
+
+
+def test_looking_at_a_session_changes_nothing(make_client: MakeClient) -> None:
+    """No cookie is set, not even one that is due; nothing is written."""
+    client = make_client(app := pages(refresh_after=1))
+    with moved_clock() as clock:
+        client.post("/?backend=memory", {"a": "1"})
+        before = client.cookies
+        clock.advance(100)
+        with memory_of(app).unavailable(reads=False):
+            for backend in ("memory", "securecookie"):
+                with session_transaction(client, backend=backend) as session:
+                    assert session.modified is False
+    assert client.cookies == before
+    client = make_client(app)
+    with session_transaction(client) as session:
+        assert session.new is True
+    assert client.cookies == {}
+
+
+@pytest.mark.parametrize("backend", ["securecookie", "memory"])
+def test_change_inside_a_value_is_saved(make_client: MakeClient, backend: str) -> None:
+    """Which a test need not mark."""
+    client = make_client(pages())
+    for number in range(2):
+        with session_transaction(client, backend=backend) as session:
+            session.setdefault("cart", []) if number == 0 else session["cart"].append(number)
+    assert client.get(f"/?backend={backend}").text == "[('cart', [1])]"
+
+
+@pytest.mark.parametrize("backend", ["securecookie", "memory", "custom"])
+def test_session_that_is_destroyed(make_client: MakeClient, backend: str) -> None:
+    """It is gone where it is kept, and so is its cookie, where the backend can do that."""
+    custom = records_factory(OURS, {})
+    client = make_client(app := pages(backends={"memory": MemorySessionFactory, "custom": custom}))
+    with session_transaction(client, backend=backend) as session:
+        session["a"] = 1
+    with session_transaction(client, backend=backend) as session:
+        session.destroy()
+    assert client.get(f"/?backend={backend}").text == "[]"
+    assert (client.cookies == {}) is (backend != "custom")
+    assert len(memory_of(app)) == 0
+
+
+def test_session_with_another_id_or_age(make_client: MakeClient) -> None:
+    """What a handler can do with a session a test can do."""
+    client = make_client(app := pages(session_max_age=10))
+    client.post("/?backend=memory", {"a": "1"})
+    before = client.cookies
+    with session_transaction(client, backend="memory") as session:
+        session.regenerate_id()
+    assert client.cookies != before
+    assert client.get("/?backend=memory").text == "[('a', '1')]"
+    with moved_clock() as clock:
+        with session_transaction(client, backend="memory") as session:
+            session.set_max_age(1000)
+        clock.advance(999)
+        assert client.get("/?backend=memory").text == "[('a', '1')]"
+        assert len(memory_of(app)) == 1
+
+
+@pytest.mark.parametrize("backend", ["securecookie", "memory"])
+def test_exception_leaves_everything_as_it_was(make_client: MakeClient, backend: str) -> None:
+    """The session, the cookies, and whatever application was active."""
+    client = make_client(app := pages())
+    client.post(f"/?backend={backend}", {"a": "1"})
+    before = client.cookies
+
+    def fail() -> None:
+        with session_transaction(client, backend=backend) as session:
+            session["b"] = 2
+            session.destroy()
+            raise LookupError
+
+    with pytest.raises(LookupError):
+        fail()
+    assert client.cookies == before
+    assert client.get(f"/?backend={backend}").text == "[('a', '1')]"
+    assert len(memory_of(app)) == (backend == "memory")
+
+
+def test_session_that_cannot_be_saved(make_client: MakeClient) -> None:
+    """The test hears of it, and the client's cookies stay."""
+    client = make_client(app := pages())
+    client.post("/", {"a": "1"})
+    before = client.cookies
+    with pytest.raises(TypeError, match="JSON"), session_transaction(client) as session:
+        session["b"] = object()
+    with memory_of(app).unavailable(), pytest.raises(BackendUnavailable):
+        set_key(client, backend="memory")
+    assert client.cookies == before
+
+
+def test_several_sessions_at_once(make_client: MakeClient) -> None:
+    """Others can be opened by the store, and are saved with the first."""
+    client = make_client(pages())
+    with session_transaction(client) as session:
+        store = session.container.session_store
+        store.get_session("shop", backend="memory")["b"] = 2
+    assert client.get("/").text == "[]"
+    assert client.get("/?backend=memory&name=shop").text == "[('b', 2)]"
+
+
+def test_requests_during_a_transaction(make_client: MakeClient) -> None:
+    """They see what was there before; an active request of the test's own stays active."""
+    client = make_client(app := pages())
+    request = webapp2.Request.blank("/mine")
+    app.set_globals(app=app, request=request)
+    try:
+        with session_transaction(client) as session:
+            assert webapp2.get_request().path == "/mine"
+            session["a"] = 1
+        assert webapp2.get_request().path == "/mine"
+        assert webapp2.get_app().config is app.config
+    finally:
+        app.clear_globals()
+    with session_transaction(client) as session:
+        assert client.get("/").text == "[('a', 1)]"
+        session["a"] = 2
+    assert client.get("/").text == "[('a', 2)]"
+    with pytest.raises(AssertionError):
+        webapp2.get_request()
+
+
+def test_cookie_below_a_path(make_client: MakeClient) -> None:
+    """The session is that of the pages below the path of its cookie."""
+    client = make_client(pages(cookie_args={"path": "/shop"}))
+    with session_transaction(client) as session:
+        session["a"] = 1
+    assert [client.get(path).text for path in ("/shop/x", "/")] == ["[('a', 1)]", "[]"]
+    with session_transaction(client, url="/") as session:
+        assert session == {}
+
+
+def test_cookie_that_the_client_refuses(make_client: MakeClient) -> None:
+    """Of another domain: a test would look for the session in vain."""
+    client = make_client(pages(cookie_args={"domain": "example.org", "path": "/"}))
+    with pytest.raises(ConfigError, match="domain or path"):
+        set_key(client)
+    url = "https://www.example.org/"
+    set_key(client, url=url)
+    with session_transaction(client, url=url) as session:
+        assert session == {"a": 1}
+
+
+def test_secure_cookies() -> None:
+    """A transaction has them; whether a request has them is up to the client."""
+    app = pages(cookie_args={"secure": True, "path": "/"})
+    client = webtest.TestApp(app)
+    with session_transaction(client) as session:
+        session["a"] = 1
+    with session_transaction(client) as session:
+        assert session == {"a": 1}
+    assert client.get("/").text == "[]"
+    assert client.get("https://localhost/").text == "[('a', 1)]"
+
+
+def test_cookie_of_the_test_itself() -> None:
+    """One that was put into WebTest's jar is that session's."""
+    client = webtest.TestApp(app := pages())
+    client.set_cookie("session", make_cookie(app, {"a": 1}).partition("=")[2])
+    with session_transaction(client) as session:
+        assert session == {"a": 1}
+        session["b"] = 2
+    assert client.get("/").text == "[('a', 1), ('b', 2)]"
+
+
+def test_store_of_the_applications_own() -> None:
+    """By ``store``, ``factory`` and ``max_age``, as in its handlers."""
+
+    class Store(SessionStore):
+        made: list[Any] = []  # noqa: RUF012
+
+        def __init__(self, request: Any) -> None:
+            super().__init__(request, {"cookie_name": "mine"})
+            self.made.append(request.app)
+
+    client = Client(app := pages(session_max_age=10))
+    options = {"store": Store, "factory": MemorySessionFactory, "max_age": None}
+    with moved_clock() as clock:
+        with session_transaction(client, **options) as session:
+            session["a"] = 1
+        clock.advance(11)
+        with session_transaction(client, **options) as session:
+            assert session == {"a": 1}
+        with session_transaction(client, store=Store, factory=MemorySessionFactory) as session:
+            assert session == {}
+    assert list(client.cookies) == ["mine"]
+    assert Store.made == [app] * 3
+
+
+def test_jar_of_another_client() -> None:
+    """A real browser's part, played by requests on a real connection."""
+    app = pages()
+    with served(app) as site, requests.Session() as browser:
+        browser.trust_env = False
+        where = {"app": app, "url": site}
+        with session_transaction(browser.cookies, **where, backend="memory") as session:
+            session["a"] = 1
+        assert browser.get(f"{site}/?backend=memory", timeout=60).text == "[('a', 1)]"
+        browser.post(f"{site}/?backend=memory", {"b": "2"}, timeout=60)
+        with session_transaction(browser.cookies, **where, backend="memory") as session:
+            assert session == {"a": 1, "b": "2"}
+
+
+def test_application_behind_other_middleware() -> None:
+    """It is found in usual places; otherwise the test names it."""
+
+    class Middleware:
+        def __init__(self, inside: Any) -> None:
+            self.application = inside
+
+        def __call__(self, environ: Any, start_response: Any) -> Any:
+            return self.application(environ, start_response)
+
+    app = pages()
+    client = webtest.TestApp(Middleware(SessionMiddleware(Middleware(app))))
+    with session_transaction(client) as session:
+        session["a"] = 1
+    assert client.get("/").text == "[('a', 1)]"
+    client = webtest.TestApp(lambda *args: app(*args))
+    with pytest.raises(TypeError, match="in a TestApp"):
+        set_key(client)
+    set_key(client, app=app)
+    assert client.get("/").text == "[('a', 1)]"
+    with pytest.raises(TypeError, match="in a CookieJar"):
+        set_key(http.cookiejar.CookieJar())
+
+
+@pytest.mark.parametrize("wrap", [lambda app: app, SessionMiddleware])
+def test_application_has_no_cookies(wrap: Any) -> None:
+    """Its clients have, of which there may be many."""
+    with pytest.raises(TypeError, match=r"has no cookie jar; .* such as Client\(app\)"):
+        set_key(wrap(pages()))
+
+
+def test_threads_have_their_clients() -> None:
+    """Several at once on one application."""
+    app, found = pages(), []
+
+    def work(number: int) -> None:
+        client = Client(app)
+        with session_transaction(client, backend="memory") as session:
+            session["n"] = number
+        found.append((number, client.get("/?backend=memory").text))
+
+    threads = [threading.Thread(target=work, args=(number,)) for number in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(60)
+    assert sorted(found) == [(number, f"[('n', {number})]") for number in range(8)]
+
+
+def test_sessions_in_place_of_servers() -> None:
+    """All helpers together."""
+    client = Client(app := pages(session_max_age=3600))
+    with moved_clock() as clock, memory_sessions(app):
+        with session_transaction(client, backend="memcache") as session:
+            session["when"] = datetime.date(2030, 1, 31)
+        clock.advance(3600)
+        page = "/?backend=memcache"
+        assert client.get(page).text == "[('when', datetime.date(2030, 1, 31))]"
+        clock.advance(1)
+        assert client.get(page).text == "[]"
+
+
+def test_names_are_those_of_the_package() -> None:
+    """A program that imports all of them has no others."""
+    names: dict[str, Any] = {}
+    exec("from webapp2_sessions.testing import *", names)
+    assert set(names) - {"__builtins__"} == set(webapp2_sessions.testing.__all__)
