@@ -63,14 +63,16 @@ setup(
     license_files=["LICENSE"],
     packages=["webapp2_sessions"],
     py_modules=["_webapp2_sessions_pytest"],
-    entry_points={"pytest11": ["webapp2_sessions = _webapp2_sessions_pytest"]},
+    entry_points={
+        "console_scripts": ["webapp2-sessions = webapp2_sessions.cli:main"],
+        "pytest11": ["webapp2_sessions = _webapp2_sessions_pytest"],
+    },
     package_data={"webapp2_sessions": ["py.typed"]},
     zip_safe=False,
     python_requires=">=3.10",
     # Plain "webapp2" would install 2.5.2, which is Python 2 only; naming a
     # pre-release lets pip take 3.0.0b1.
     install_requires=["webapp2>=3.0.0b1", "WebOb>=1.8.7", "WebOb>=1.8.9; python_version>='3.13'"],
-    entry_points={"console_scripts": ["webapp2-sessions=webapp2_sessions.cli:main"]},
     extras_require={
         "memcache": MEMCACHE,
         "datastore": DATASTORE,

@@ -21,7 +21,7 @@ from typing import Any
 import pytest
 import webapp2
 from support.examples import EXAMPLES, TIMEOUT, Browser, sid_in, signed
-from support.servers import Memcached, free_port, wait_until
+from support.servers import Memcached, Server, free_port, wait_until
 from support.visits import SECRET
 
 import webapp2_sessions
