@@ -38,7 +38,7 @@ class Records:
     ) -> None:
         settings = datastore_settings(config)
         #: Makes and reads the data of the entities.
-        self.serializer = Serializer.of(config, SHARED_PROTOCOL)
+        self.serializer: Serializer = Serializer.of(config, SHARED_PROTOCOL)
         #: Decodes once more what was read or written last; ``None`` if nothing was.
         self.again: Callable[[], Any] | None = None
         self._datastore = Datastore(settings)
@@ -199,14 +199,14 @@ class Records:
         )
 
 
-class SessionEnded(ndb.Model):  # type: ignore[misc] # ndb has no types
+class SessionEnded(ndb.Model):
     """Marks a session that was destroyed, by its id; of use for as long as a request may take."""
 
     _use_cache = False
     _use_global_cache = False
 
     #: When that was, in UTC.
-    updated = UtcNowProperty(auto_now=True)
+    updated: Any = UtcNowProperty(auto_now=True)
 
 
 #: An entity is written a moment before its cookie is signed.

@@ -19,7 +19,7 @@ from webapp2_sessions.session_dict import SessionDict
 
 __all__ = ["StoredSessionFactory"]
 
-logger = logging.getLogger(__name__)
+logger: logging.Logger = logging.getLogger(__name__)
 
 
 class StoredSessionFactory(CustomBackendSessionFactory):
@@ -30,8 +30,9 @@ class StoredSessionFactory(CustomBackendSessionFactory):
     :meth:`_write_version` if it can compare and set, for ``on_conflict='merge'``.
     """
 
-    can_destroy = True
+    can_destroy: bool = True
 
+    sid: str | None
     #: Whether the store holds a session of this id.
     _is_stored = False
     #: Saves by compare-and-set; ``None`` unless the configuration wants that.
