@@ -24,6 +24,8 @@ TEST = [
     "selenium>=4.26",
     "ruff>=0.17.5,<0.18",  # pinned, because each release may want other code
     "mypy>=2.4,<2.5",
+    "pyright[nodejs]==1.1.414",  # with a Node.js of its own, so that nothing else has to be there
+    "typing_extensions>=4.10",
 ]
 # Only for `make bench`, which compares them; TEST is needed as well.
 BENCH = [

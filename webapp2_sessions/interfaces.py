@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, NoReturn, Protocol
 
 from webapp2_sessions.session_dict import SessionDict
@@ -54,8 +54,9 @@ class Store(Protocol):
         """Return what a signed cookie of the request holds, ``None`` if there is no valid one."""
         ...
 
-    def save_secure_cookie(self, response: Any, name: str, value: Any, /, **kwargs: Any) -> object:
-        """Set a signed cookie on the response."""
+    @property
+    def save_secure_cookie(self) -> Callable[..., object]:
+        """Set a signed cookie: called with response, name, value and the cookie's arguments."""
         ...
 
 
