@@ -1,5 +1,6 @@
 """Metadata of the package; tool settings live in pyproject.toml."""
 
+import re
 from pathlib import Path
 
 from setuptools import setup
@@ -26,6 +27,9 @@ TEST = [
     "mypy>=2.4,<2.5",
     "pyright[nodejs]==1.1.414",  # with a Node.js of its own, so that nothing else has to be there
     "typing_extensions>=4.10",
+    "setuptools>=77",
+    "build>=1.2",
+    "twine>=6.1",
 ]
 # Only for `make bench`, which compares them; TEST is needed as well.
 BENCH = [
@@ -50,13 +54,32 @@ def version() -> str:
     raise RuntimeError("webapp2_sessions/__init__.py states no __version__")
 
 
+def description() -> str:
+    """README.md without the links into the source tree, which a package index does not show."""
+    text = (HERE / "README.md").read_text("utf-8")
+    blocks = re.split(r"(^```.*?^```$)", text, flags=re.MULTILINE | re.DOTALL)
+    blocks[::2] = [_RELATIVE_LINK.sub(_in_words, block) for block in blocks[::2]]
+    return "".join(blocks) + "\nFiles that are named here are in the source distribution.\n"
+
+
+#: A link or picture of Markdown that leads to a file, and not to a URL or to the page itself.
+_RELATIVE_LINK = re.compile(r"(!?)\[((?:[^\[\]]|\[[^\[\]]*\])+)\]\((?![a-z]+:|#)([^)#\s]+)[^)]*\)")
+
+
+def _in_words(link: re.Match[str]) -> str:
+    picture, text, target = link.groups()
+    if picture:
+        return ""
+    return f"`{target}`" if text.strip("`") == target else f"{text} (`{target}`)"
+
+
 setup(
     name="webapp2_sessions",
     version=version(),
     description="webapp2_extras.sessions for Python 3: signed cookies, memcached and Datastore",
-    long_description=(HERE / "README.md").read_text("utf-8"),
+    long_description=description(),
     long_description_content_type="text/markdown",
-    license="Apache-2.0",
+    license_expression="Apache-2.0",
     license_files=["LICENSE"],
     packages=["webapp2_sessions"],
     package_data={"webapp2_sessions": ["py.typed"]},
