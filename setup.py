@@ -26,9 +26,8 @@ TEST = [
     "ruff>=0.17.5,<0.18",  # pinned, because each release may want other code
     "mypy>=2.4,<2.5",
     "pyright[nodejs]==1.1.414",  # with a Node.js of its own, so that nothing else has to be there
-    "typing_extensions>=4.10",
-    "setuptools>=77",
-    "build>=1.2",
+    "setuptools>=77.0.3",
+    "build>=1.2.2",
     "twine>=6.1",
 ]
 # Only for `make bench`, which compares them; TEST is needed as well.
