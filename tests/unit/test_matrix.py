@@ -166,6 +166,7 @@ def tried(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, tu
     monkeypatch.setattr(pythons, "find", lambda minor: Path(minor))
     monkeypatch.setattr(command, "try_out", try_out)
     monkeypatch.delenv("REQUIRE_PYTHONS", raising=False)
+    monkeypatch.setenv("PROGRAMS", "10")  # which the command may set
     (tmp_path / "3.11.log").write_text("the cause\n", "utf-8")
     return calls
 
