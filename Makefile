@@ -2,9 +2,9 @@
 
 PYTHON ?= python3
 BIN := .venv/bin
-PACKAGE := setup.py pyproject.toml README.md $(wildcard *webapp2_sessions*.py webapp2_sessions/*.py)
+PACKAGE := setup.py pyproject.toml MANIFEST.in README.md $(wildcard *webapp2_sessions*.py webapp2_sessions/*.py)
 
-.PHONY: help demo screenshots test test-faults fuzz load load-purge bench bench-throughput bench-guard docs lint format clean
+.PHONY: help demo screenshots test test-all test-faults fuzz load load-purge bench bench-throughput bench-guard docs lint format dist clean
 
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 18
@@ -17,6 +17,9 @@ screenshots: .venv/installed-test ## make the pictures of the demo in docs/scree
 
 test: lint ## run all tests against the installed package
 	$(BIN)/pytest
+
+test-all: .venv/installed-test ## run all tests on each Python, and with the lowest libraries, 35 minutes
+	cd tests && ../$(BIN)/python -m matrix
 
 test-faults: .venv/installed-test ## run the tests of servers that fail
 	$(BIN)/pytest tests/faults
@@ -51,8 +54,13 @@ format: .venv/installed-test ## rewrite the sources in the house style
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
+dist: .venv/installed-test ## build wheel and sources into dist, and check them
+	rm -rf build dist && $(BIN)/python -m build --no-isolation
+	$(BIN)/python -m twine check --strict dist/*
+	$(BIN)/pytest -q tests/packaging
+
 clean: ## remove everything that the targets made
-	rm -rf .venv .cache .hypothesis .mypy_cache .pytest_cache .ruff_cache build dist docs/_build *.egg-info
+	rm -rf .venv .venv-all .cache .hypothesis .mypy_cache .pytest_cache .ruff_cache build dist docs/_build *.egg-info
 
 .venv/pyvenv.cfg:
 	$(PYTHON) -c 'import sys; sys.exit("Python 3.10 or newer is needed: make PYTHON=python3.12 ..." if sys.version_info < (3, 10) else 0)'

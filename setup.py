@@ -1,5 +1,6 @@
 """Metadata of the package; tool settings live in pyproject.toml."""
 
+import re
 from pathlib import Path
 
 from setuptools import setup
@@ -29,6 +30,10 @@ TEST = [
     "selenium>=4.26",
     "ruff>=0.17.5,<0.18",  # pinned, because each release may want other code
     "mypy>=2.4,<2.5",
+    "pyright[nodejs]==1.1.414",  # with a Node.js of its own, so that nothing else has to be there
+    "setuptools>=77.0.3",
+    "build>=1.2.2",
+    "twine>=6.1",
 ]
 # Only for `make bench`, which compares them; TEST is needed as well.
 BENCH = [
@@ -53,13 +58,32 @@ def version() -> str:
     raise RuntimeError("webapp2_sessions/__init__.py states no __version__")
 
 
+def description() -> str:
+    """README.md without the links into the source tree, which a package index does not show."""
+    text = (HERE / "README.md").read_text("utf-8")
+    blocks = re.split(r"(^```.*?^```$)", text, flags=re.MULTILINE | re.DOTALL)
+    blocks[::2] = [_RELATIVE_LINK.sub(_in_words, block) for block in blocks[::2]]
+    return "".join(blocks) + "\nFiles that are named here are in the source distribution.\n"
+
+
+#: A link or picture of Markdown that leads to a file, and not to a URL or to the page itself.
+_RELATIVE_LINK = re.compile(r"(!?)\[((?:[^\[\]]|\[[^\[\]]*\])+)\]\((?![a-z]+:|#)([^)#\s]+)[^)]*\)")
+
+
+def _in_words(link: re.Match[str]) -> str:
+    picture, text, target = link.groups()
+    if picture:
+        return ""
+    return f"`{target}`" if text.strip("`") == target else f"{text} (`{target}`)"
+
+
 setup(
     name="webapp2_sessions",
     version=version(),
     description="webapp2_extras.sessions for Python 3: signed cookies, memcached and Datastore",
-    long_description=(HERE / "README.md").read_text("utf-8"),
+    long_description=description(),
     long_description_content_type="text/markdown",
-    license="Apache-2.0",
+    license_expression="Apache-2.0",
     license_files=["LICENSE"],
     packages=["webapp2_sessions"],
     py_modules=["_webapp2_sessions_pytest"],

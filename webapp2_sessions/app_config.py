@@ -13,7 +13,7 @@ from webapp2_sessions.config_checks import NEW_SECRET, weak_keys
 
 __all__ = ["active_config", "backend_config", "load_config", "response_class_of"]
 
-logger = logging.getLogger(__name__)
+logger: logging.Logger = logging.getLogger(__name__)
 
 #: Key of an application's registry, under which the warnings are that were logged already.
 _WARNED = "webapp2_sessions.warned"

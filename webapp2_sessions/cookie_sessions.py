@@ -34,10 +34,11 @@ class SecureCookieSessionFactory(BaseSessionFactory):
     more than about 4 kB: ``on_oversize`` says what happens to such a session.
     """
 
-    can_destroy = True
+    can_destroy: bool = True
 
+    session: SessionDict | None
     #: How errors name this kind of session.
-    keyword = "securecookie"
+    keyword: str = "securecookie"
 
     _codec = {"dumps": _dump_json, "loads": json.loads}  # noqa: RUF012 # read only
 

@@ -30,7 +30,7 @@ __all__ = [
     "write",
 ]
 
-logger = logging.getLogger(__name__)
+logger: logging.Logger = logging.getLogger(__name__)
 
 #: Where a session's cookie holds how many seconds it lives, where that is its own affair.
 OWN_MAX_AGE = "__max_age__"

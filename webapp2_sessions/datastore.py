@@ -6,7 +6,7 @@ import contextvars
 import datetime
 import os
 from collections.abc import Callable, Mapping
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from webapp2_sessions.clients import ClientRegistry
 from webapp2_sessions.errors import BackendError, BackendUnavailable, ConfigError, MissingDependency
@@ -15,13 +15,17 @@ try:
     import grpc
     from google.api_core import exceptions as api_errors
     from google.auth.exceptions import GoogleAuthError
-    from google.cloud import ndb  # type: ignore[attr-defined] # a namespace without types
     from google.cloud.datastore_v1.services.datastore.transports import DatastoreGrpcTransport
+
+    if TYPE_CHECKING:
+        from webapp2_sessions import ndb_types as ndb
+    else:
+        from google.cloud import ndb
 
     from webapp2_sessions.datastore_calls import waiting
     from webapp2_sessions.datastore_versions import EntityName, VersionedStub, versioned_client
-except ImportError as error:
-    raise MissingDependency("google-cloud-ndb", "datastore") from error
+except ImportError as _error:
+    raise MissingDependency("google-cloud-ndb", "datastore") from _error
 
 __all__ = [
     "Datastore",
@@ -66,7 +70,7 @@ _OTHER_VERSION = (api_errors.FailedPrecondition, api_errors.AlreadyExists, api_e
 _open_context = ndb.Client.context
 
 
-class UtcNowProperty(ndb.DateTimeProperty):  # type: ignore[misc] # ndb has no types
+class UtcNowProperty(ndb.DateTimeProperty):
     """A time in UTC, without a zone, as ndb keeps it."""
 
     @staticmethod

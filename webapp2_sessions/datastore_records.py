@@ -218,14 +218,14 @@ class Records:
         )
 
 
-class SessionEnded(ndb.Model):  # type: ignore[misc] # ndb has no types
+class SessionEnded(ndb.Model):
     """Marks a session that was destroyed, by its id; of use for as long as a request may take."""
 
     _use_cache = False
     _use_global_cache = False
 
     #: When that was, in UTC.
-    updated = UtcNowProperty(auto_now=True)
+    updated: Any = UtcNowProperty(auto_now=True)
 
 
 #: An entity is written a moment before its cookie is signed.

@@ -15,8 +15,8 @@ from webapp2_sessions.securecookie import SecureCookieSerializer
 
 try:
     from cryptography.fernet import Fernet, InvalidToken, MultiFernet
-except ImportError as error:
-    raise MissingDependency("cryptography", "encryption", "encryptedcookie") from error
+except ImportError as _error:
+    raise MissingDependency("cryptography", "encryption", "encryptedcookie") from _error
 
 __all__ = ["EncryptedCookieSerializer", "EncryptedCookieSessionFactory"]
 

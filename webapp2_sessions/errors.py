@@ -149,7 +149,7 @@ class SessionTooLarge(BackendError):
     ) -> None:
         super().__init__(backend, address, "the session is too large")
         self.largest = tuple(largest)
-        self.args = (backend, address, size, limit, self.largest)
+        self.args: tuple[Any, ...] = (backend, address, size, limit, self.largest)
         self.size = size
         self.limit = limit
 

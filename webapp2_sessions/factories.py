@@ -16,6 +16,7 @@ from webapp2_sessions.session_dict import SessionDict
 
 if TYPE_CHECKING:
     from webapp2_sessions.changes import Snapshot
+    from webapp2_sessions.interfaces import Store
 
 __all__ = [
     "BaseSessionFactory",
@@ -31,7 +32,7 @@ _TO_ALPHABET = bytes(_ALPHABET[byte % len(_ALPHABET)] for byte in range(256))
 #: ... after the bytes are left out that would make the first characters more likely.
 _UNEVEN = bytes(range(256 - 256 % len(_ALPHABET), 256))
 
-logger = logging.getLogger(__name__)
+logger: logging.Logger = logging.getLogger(__name__)
 
 #: Where a cookie holds the time at which its session began, in Unix seconds; only there where the
 #: configuration has an ``absolute_max_age``.
@@ -60,7 +61,7 @@ class BaseSessionFactory:
     session: SessionDict | None = None
 
     #: Whether ``save_session()`` knows what to do with a session that was destroyed.
-    can_destroy = False
+    can_destroy: bool = False
 
     #: What ``get_session(max_age=)`` was called with when it loaded the session.
     _max_age: float | None = _default_value
@@ -73,7 +74,7 @@ class BaseSessionFactory:
     #: What the session held when it was loaded; ``None`` unless somebody wants to know.
     _snapshot: Snapshot | None = None
 
-    def __init__(self, name: str, session_store: Any) -> None:
+    def __init__(self, name: str, session_store: Store) -> None:
         self.name = name
         self.session_store = session_store
         self.session_args = session_store.config["cookie_args"].copy()
@@ -222,6 +223,7 @@ class CustomBackendSessionFactory(BaseSessionFactory):
     :class:`StoredSessionFactory` offers a smaller interface.
     """
 
+    session: SessionDict | None
     #: The session's id.
     sid: str | None = None
 

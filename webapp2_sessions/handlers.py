@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import webapp2
 
 from webapp2_sessions.endings import carry, set_cookies
 from webapp2_sessions.factories import _default_value
 from webapp2_sessions.session_dict import SessionDict
-from webapp2_sessions.sessions import get_store
+from webapp2_sessions.sessions import SessionStore, get_store
+
+if TYPE_CHECKING:
+    from webapp2_sessions.interfaces import RequestHandler, SessionFactory
+else:
+    RequestHandler = webapp2.RequestHandler
 
 __all__ = ["SessionHandler"]
 
 
-class SessionHandler(webapp2.RequestHandler):  # type: ignore[misc] # webapp2 has no types
+class SessionHandler(RequestHandler):
     """A request handler with :attr:`session`, saved however the handler ends.
 
     Cookies reach the response that is sent: ``self.response``, another one that the handler
@@ -34,7 +38,7 @@ class SessionHandler(webapp2.RequestHandler):  # type: ignore[misc] # webapp2 ha
     _session: SessionDict | None = None
 
     @property
-    def session_store(self) -> Any:
+    def session_store(self) -> SessionStore:
         """The session store of the request, the same for all who ask ``get_store()``."""
         return get_store(request=self.request)
 
@@ -51,7 +55,7 @@ class SessionHandler(webapp2.RequestHandler):  # type: ignore[misc] # webapp2 ha
         self,
         name: str | None = None,
         max_age: float | None = _default_value,
-        factory: Callable[..., Any] | None = None,
+        factory: SessionFactory | None = None,
         backend: str | None = None,
     ) -> SessionDict:
         """Return a session of the store; within a request always the same object for a name.

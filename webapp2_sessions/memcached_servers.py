@@ -18,8 +18,8 @@ try:
         MemcacheServerError,
         MemcacheUnexpectedCloseError,
     )
-except ImportError as error:
-    raise MissingDependency("pymemcache", "memcache") from error
+except ImportError as _error:
+    raise MissingDependency("pymemcache", "memcache") from _error
 
 __all__ = ["Node", "OwnClient", "Server"]
 

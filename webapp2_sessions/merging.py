@@ -59,7 +59,7 @@ class Merger:
         self._read = read
         self._write = write
         #: The state that this request knows: loaded or written.
-        self.known = Version(NEW, dict)
+        self.known: Version = Version(NEW, dict)
 
     def save(self, mine: dict[Any, Any], flash_keys: Collection[str] = ()) -> dict[Any, Any] | None:
         """Store this request's changes beside those of others.

@@ -35,7 +35,7 @@ class SessionMiddleware:
     #: Whether sessions are saved, and cookies sent, after any exception.
     save_on_error: bool
 
-    def __init__(self, app: Any, save_on_error: bool = False) -> None:
+    def __init__(self, app: Callable[..., Iterable[bytes]], save_on_error: bool = False) -> None:
         self.app = app
         self.save_on_error = save_on_error
 

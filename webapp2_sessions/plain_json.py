@@ -47,7 +47,7 @@ def _make_encode() -> Callable[[Any], str]:
     return encode
 
 
-encode_json = _make_encode()
+encode_json: Callable[[Any], str] = _make_encode()
 
 
 def decode_json(text: str) -> Any:

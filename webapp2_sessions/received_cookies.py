@@ -11,7 +11,7 @@ from webapp2_sessions.securecookie import SecureCookieSerializer
 
 __all__ = ["ReceivedCookies"]
 
-logger = logging.getLogger(__name__)
+logger: logging.Logger = logging.getLogger(__name__)
 
 
 class ReceivedCookies:

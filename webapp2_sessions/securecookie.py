@@ -22,7 +22,7 @@ from webapp2_sessions.plain_json import decode_payload, encode_payload
 
 __all__ = ["SecureCookieSerializer"]
 
-logger = logging.getLogger(__name__)
+logger: logging.Logger = logging.getLogger(__name__)
 
 
 class SecureCookieSerializer:
@@ -58,7 +58,7 @@ class SecureCookieSerializer:
         if not secret_key:
             raise ConfigError("secret_key", "must not be None or empty")
         #: The key of the HMAC, as bytes.
-        self.secret_key = secret_bytes(secret_key)
+        self.secret_key: bytes = secret_bytes(secret_key)
         if fallbacks:
             check_key_list("fallbacks", fallbacks)
             self.fallbacks = tuple(map(secret_bytes, fallbacks))

@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING, Any, TypeVar, overload
 
 from webapp2_sessions.errors import ConfigError
 
+if TYPE_CHECKING:
+    from _typeshed import SupportsKeysAndGetItem
+
 __all__ = ["SessionDict"]
+
+Self = TypeVar("Self", bound="SessionDict")
+Other = TypeVar("Other")
 
 #: Where flash messages are kept unless the caller names another key.
 _FLASH = "_flash"
@@ -37,18 +43,23 @@ class SessionDict(dict[Any, Any]):
     modified: bool
     #: True where the server failed and the configuration has ``on_backend_error='degrade'``: the
     #: session is empty, or not up to date in the store, and is not written.
-    degraded = False
+    degraded: bool = False
     #: True after :meth:`destroy`.
-    destroyed = False
+    destroyed: bool = False
     #: True after :meth:`regenerate_id`, until the session is saved.
-    regenerates = False
+    regenerates: bool = False
     #: True after :meth:`changed`: the session is written even if its data is what was loaded.
-    forced = False
+    forced: bool = False
 
     #: Keys of flash messages that this request used, besides the usual one.
     flash_keys: frozenset[str] = frozenset()
 
-    def __init__(self, container: Any, data: Any = None, new: bool = False) -> None:
+    def __init__(
+        self,
+        container: Any,
+        data: SupportsKeysAndGetItem[Any, Any] | Iterable[tuple[Any, Any]] | None = None,
+        new: bool = False,
+    ) -> None:
         self.container = container
         self.new = new
         self.modified = False
@@ -76,6 +87,10 @@ class SessionDict(dict[Any, Any]):
         dict.clear(self)
         self._changed()
 
+    @overload
+    def pop(self, key: Any) -> Any: ...
+    @overload
+    def pop(self, key: Any, default: Other, /) -> Any | Other: ...
     def pop(self, key: Any, *args: Any) -> Any:
         """Remove ``key`` and return its value; a missing key modifies nothing.
 
@@ -96,17 +111,31 @@ class SessionDict(dict[Any, Any]):
         self._changed()
         return item
 
+    @overload
+    def setdefault(self, key: Any, default: None = None, /) -> Any | None: ...
+    @overload
+    def setdefault(self, key: Any, default: Any, /) -> Any: ...
     def setdefault(self, key: Any, *args: Any) -> Any:
         """Return the value of ``key``, setting it first if it is missing; always modifies."""
         value = dict.setdefault(self, key, *args)
         self._changed()
         return value
 
+    @overload
+    def update(
+        self,
+        __items: SupportsKeysAndGetItem[Any, Any] | Iterable[tuple[Any, Any]],
+        **kwargs: Any,
+    ) -> None: ...
+    @overload
+    def update(self, **kwargs: Any) -> None: ...
     def update(self, *args: Any, **kwargs: Any) -> None:
         """Update as :meth:`dict.update`; what a failing update has set is saved as well."""
         self._apply(dict.update, *args, **kwargs)
 
-    def __ior__(self, other: Any) -> SessionDict:  # type: ignore[misc]
+    def __ior__(  # type: ignore[misc] # one signature in place of two
+        self: Self, other: SupportsKeysAndGetItem[Any, Any] | Iterable[tuple[Any, Any]]
+    ) -> Self:
         return self._apply(dict.__ior__, other)  # type: ignore[no-any-return]
 
     def _apply(self, merge: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
@@ -187,7 +216,7 @@ class SessionDict(dict[Any, Any]):
         """
         self._use_flash_key(key)
         if level is None:
-            return self.pop(key, [])  # type: ignore[no-any-return]
+            return self.pop(key, [])
         found = self.peek_flashes(key, level=level)
         if found:
             left = [message for message in self[key] if message[1] != level]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar, overload
 
 import webapp2
 
@@ -27,6 +27,7 @@ from webapp2_sessions.session_dict import SessionDict
 from webapp2_sessions.signed_codec import SignedCodec, codec_of
 
 if TYPE_CHECKING:
+    from webapp2_sessions.interfaces import CookieSerializer, SessionFactory
     from webapp2_sessions.stored_sessions import StoredSessionFactory
 else:  # of no use to sessions in cookies
     __getattr__, __dir__ = imported_once(globals(), StoredSessionFactory="stored_sessions")
@@ -63,7 +64,7 @@ class SessionStore:
     """
 
     #: Key of the configuration in the application's ``config``.
-    config_key = CONFIG_KEY
+    config_key: str = CONFIG_KEY
 
     #: The request.
     request: Any
@@ -79,7 +80,7 @@ class SessionStore:
     #: The request's cookies, once one was not read at a glance.
     _cookies: ReceivedCookies | None = None
     #: The serializer, once it was asked for or set.
-    _serializer: Any = None
+    _serializer: CookieSerializer | None = None
     #: What has done its work last.
     _last_codec: SignedCodec | None = None
 
@@ -94,7 +95,7 @@ class SessionStore:
         self.debug = getattr(app, "debug", False)
 
     @property
-    def serializer(self) -> Any:
+    def serializer(self) -> CookieSerializer:
         """Signs and checks the cookies: a :class:`SecureCookieSerializer`, unless one was set."""
         if self._serializer is None:
             self._serializer = SecureCookieSerializer(
@@ -106,10 +107,10 @@ class SessionStore:
         return self._serializer
 
     @serializer.setter
-    def serializer(self, serializer: Any) -> None:
+    def serializer(self, serializer: CookieSerializer) -> None:
         self._serializer = serializer
 
-    def get_backend(self, name: str) -> Any:
+    def get_backend(self, name: str) -> SessionFactory:
         """Return the session factory of a backend keyword, importing it if needed.
 
         :raises UnknownBackend: there is no such keyword in ``config["backends"]``.
@@ -121,13 +122,13 @@ class SessionStore:
         except KeyError:
             known = ", ".join(map(repr, backends))
             raise UnknownBackend("backend", f"{name!r} is unknown; known are {known}") from None
-        return import_object(backend) if isinstance(backend, str) else backend
+        return import_object(backend) if isinstance(backend, str) else backend  # type: ignore[no-any-return]
 
     def get_session(
         self,
         name: str | None = None,
         max_age: float | None = _default_value,
-        factory: Callable[..., Any] | None = None,
+        factory: SessionFactory | None = None,
         backend: str = "securecookie",
     ) -> SessionDict:
         """Return the session of that name; within a request always the same object.
@@ -151,7 +152,7 @@ class SessionStore:
         container = self._get_session_container(name, factory)
         return container.get_session(max_age=max_age)  # type: ignore[no-any-return]
 
-    def _get_session_container(self, name: str, factory: Callable[..., Any]) -> Any:
+    def _get_session_container(self, name: str, factory: SessionFactory) -> Any:
         if name in self.sessions:
             return self.sessions[name]
         container, config = factory(name, self), self.config
@@ -319,6 +320,15 @@ _SAVE = SessionStore.save_secure_cookie
 _SERIALIZER = SessionStore.serializer
 
 
+AnyStore = TypeVar("AnyStore")
+
+
+@overload
+def get_store(*, key: str = ..., request: Any = None) -> SessionStore: ...
+@overload
+def get_store(
+    factory: Callable[[Any], AnyStore], key: str = ..., request: Any = None
+) -> AnyStore: ...
 def get_store(
     factory: Callable[..., Any] = SessionStore, key: str = _registry_key, request: Any = None
 ) -> Any:
@@ -335,7 +345,7 @@ def get_store(
     return store
 
 
-def set_store(store: Any, key: str = _registry_key, request: Any = None) -> None:
+def set_store(store: object, key: str = _registry_key, request: Any = None) -> None:
     """Make ``store`` the session store of a request.
 
     :param key: the store's key in ``request.registry``.

@@ -24,7 +24,7 @@ __all__ = ["DatastoreSessionFactory", "Session"]
 _LARGEST = 1_048_400
 
 
-class _SessionDataProperty(ndb.BlobProperty):  # type: ignore[misc] # ndb has no types
+class _SessionDataProperty(ndb.BlobProperty):
     """A blob as ndb.PickleProperty stores it, with a pickle that Python 2 and 3 can share.
 
     Or with JSON, where the configuration says so.
@@ -52,7 +52,7 @@ class _SessionDataProperty(ndb.BlobProperty):  # type: ignore[misc] # ndb has no
             ) from error
 
 
-class Session(ndb.Model):  # type: ignore[misc] # ndb has no types
+class Session(ndb.Model):
     """The entity of a session; its key's name is the session's id.
 
     A subclass may add properties; make it the ``session_model`` of a subclass of
@@ -65,9 +65,9 @@ class Session(ndb.Model):  # type: ignore[misc] # ndb has no types
     _use_global_cache = False
 
     #: When the entity was last written, in UTC.
-    updated = UtcNowProperty(auto_now=True)
+    updated: Any = UtcNowProperty(auto_now=True)
     #: The session's data, a dictionary.
-    data = _SessionDataProperty()
+    data: Any = _SessionDataProperty()
 
     @classmethod
     def get_by_sid(cls, sid: str) -> dict[Any, Any] | None:

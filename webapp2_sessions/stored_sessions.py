@@ -19,7 +19,7 @@ from webapp2_sessions.session_dict import SessionDict
 
 __all__ = ["StoredSessionFactory"]
 
-logger = logging.getLogger(__name__)
+logger: logging.Logger = logging.getLogger(__name__)
 
 
 class StoredSessionFactory(CustomBackendSessionFactory):
@@ -33,8 +33,9 @@ class StoredSessionFactory(CustomBackendSessionFactory):
     fails; a new session would take the stored one's place.
     """
 
-    can_destroy = True
+    can_destroy: bool = True
 
+    sid: str | None
     #: Whether the store holds a session of this id.
     _is_stored = False
     #: Saves by compare-and-set; ``None`` unless the configuration wants that.

@@ -1,0 +1,75 @@
+"""What is written twice agrees: versions of tools, of the package, and the Pythons."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import re
+from pathlib import Path
+
+import pytest
+from packaging.requirements import Requirement
+
+import webapp2_sessions
+
+ROOT = Path(__file__).parents[2]
+
+#: Tools of the hooks that setup.py names as well, and those that only hooks use.
+TOOLS = {"ruff", "mypy", "cryptography", "jinja2"}
+HOOKS_ONLY = {"pre-commit-hooks"}
+
+
+def text(name: str) -> str:
+    """A file of the source tree."""
+    return (ROOT / name).read_text("utf-8")
+
+
+def requirements() -> dict[str, Requirement]:
+    """What the installed package's extras require, by name."""
+    lines = importlib.metadata.requires("webapp2_sessions") or []
+    return {each.name: each for each in map(Requirement, lines)}
+
+
+def hooked() -> list[Requirement]:
+    """What the hooks install."""
+    lines = re.findall(r"additional_dependencies: \[(.*)\]", text(".pre-commit-config.yaml"))
+    return [Requirement(each.strip(' "')) for line in lines for each in line.split(",")]
+
+
+def test_every_tool_of_the_hooks_is_known() -> None:
+    """A hook with another tool asks for a look at setup.py."""
+    assert {each.name for each in hooked()} == TOOLS | HOOKS_ONLY
+
+
+@pytest.mark.parametrize("tool", sorted(TOOLS))
+def test_hooks_and_setup_agree(tool: str) -> None:
+    """A commit is checked by what `make lint` uses."""
+    ours = requirements()[tool].specifier
+    theirs = [each.specifier for each in hooked() if each.name == tool]
+    assert theirs
+    for bound in theirs:
+        pinned = str(bound).removeprefix("==")
+        assert bound == ours or ours.contains(pinned)
+
+
+def test_the_changelog_begins_with_this_version() -> None:
+    """Whoever changes the version writes what is in it."""
+    found = re.findall(
+        r"^## (\S+) \((unreleased|\d{4}-\d\d-\d\d)\)$", text("CHANGELOG.md"), re.MULTILINE
+    )
+    assert found[0][0] == webapp2_sessions.__version__
+
+
+def test_pythons_agree() -> None:
+    """Classifiers, the lower bound, ruff's and mypy's targets begin with the same Python."""
+    metadata = importlib.metadata.metadata("webapp2_sessions")
+    classifiers = metadata.get_all("Classifier") or []
+    minors = [line.rpartition(" ")[2] for line in classifiers if re.search(r":: 3\.\d+$", line)]
+    assert metadata["Requires-Python"] == f">={minors[0]}"
+    assert f'python_version = "{minors[0]}"' in text("pyproject.toml")
+    assert f'target-version = "py{minors[0].replace(".", "")}"' in text("pyproject.toml")
+
+
+def test_what_builds_is_what_is_tested() -> None:
+    """pyproject.toml and the tests want the same setuptools."""
+    [wanted] = re.findall(r'requires = \["(setuptools[^"]*)"\]', text("pyproject.toml"))
+    assert Requirement(wanted).specifier == requirements()["setuptools"].specifier

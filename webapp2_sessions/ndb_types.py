@@ -1,0 +1,36 @@
+"""``google.cloud.ndb`` with the types that it lacks; for type checkers, which load nothing else."""
+
+from __future__ import annotations
+
+from typing import Any
+
+__all__ = ["BlobProperty", "DateTimeProperty", "Model"]
+
+
+class _ModelType(type):
+    def __getattr__(cls, name: str) -> Any: ...
+
+
+class Model(metaclass=_ModelType):
+    """An entity; its properties and methods may be anything."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None: ...
+
+    def __getattr__(self, name: str) -> Any: ...
+
+
+class _Property:
+    def __init__(self, *args: Any, **kwargs: Any) -> None: ...
+
+    def __getattr__(self, name: str) -> Any: ...
+
+
+class BlobProperty(_Property):
+    """Bytes."""
+
+
+class DateTimeProperty(_Property):
+    """A point in time."""
+
+
+def __getattr__(name: str) -> Any: ...
