@@ -27,7 +27,7 @@ TEST = [
     "requests>=2.31",
     "trustme>=1.1",
     "gunicorn>=23.0",
-    "selenium>=4.26",
+    "selenium>=4.40",
     "ruff>=0.17.5,<0.18",  # pinned, because each release may want other code
     "mypy>=2.4,<2.5",
     "pyright[nodejs]==1.1.414",  # with a Node.js of its own, so that nothing else has to be there
@@ -62,9 +62,12 @@ def description() -> str:
     """README.md without the links into the source tree, which a package index does not show."""
     text = (HERE / "README.md").read_text("utf-8")
     blocks = re.split(r"(^```.*?^```$)", text, flags=re.MULTILINE | re.DOTALL)
-    blocks[::2] = [_RELATIVE_LINK.sub(_in_words, block) for block in blocks[::2]]
+    blocks[::2] = [_RELATIVE_LINK.sub(_in_words, _PICTURE.sub("", block)) for block in blocks[::2]]
     return "".join(blocks) + "\nFiles that are named here are in the source distribution.\n"
 
+
+#: A picture of Markdown that is a link, on lines of its own.
+_PICTURE = re.compile(r"^\[!\[[^\]]*\]\([^)]*\)\]\([^)]*\)\n\n", re.MULTILINE)
 
 #: A link or picture of Markdown that leads to a file, and not to a URL or to the page itself.
 _RELATIVE_LINK = re.compile(r"(!?)\[((?:[^\[\]]|\[[^\[\]]*\])+)\]\((?![a-z]+:|#)([^)#\s]+)[^)]*\)")

@@ -24,4 +24,8 @@ autodoc_typehints_description_target = "documented_params"
 autodoc_default_options = {"members": True, "show-inheritance": True}
 
 # Names of other projects, whose documentation would have to be fetched to link them.
-nitpick_ignore_regex = [("py:.*", r"(?!webapp2_sessions\b).*")]
+# And type variables, which autodoc names and does not describe.
+nitpick_ignore_regex = [
+    ("py:.*", r"(?!webapp2_sessions\b).*"),
+    ("py:class", r"webapp2_sessions\.(session_dict\.Other|sessions\.AnyStore)"),
+]

@@ -27,8 +27,8 @@ try:
         MemcacheUnexpectedCloseError,
         MemcacheUnknownError,
     )
-except ImportError as error:
-    raise MissingDependency("pymemcache", "memcache") from error
+except ImportError as _error:
+    raise MissingDependency("pymemcache", "memcache") from _error
 
 __all__ = ["MOST_IDLE", "Connections"]
 
@@ -74,7 +74,7 @@ class Connections:
     ) -> None:
         self._address = address
         #: A path, or host and port, as pymemcache's clients have it.
-        self.server = normalize_server_spec(address)
+        self.server: str | tuple[str, int] = normalize_server_spec(address)
         self._timeout = timeout
         self._tls_context = tls_context
         #: Threads need no lock, since append() and pop() of a list are atomic.

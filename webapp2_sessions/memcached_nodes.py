@@ -27,7 +27,7 @@ class Nodes:
     def __init__(self, nodes: list[Node]) -> None:
         self._nodes = nodes
         #: The server that is responsible for every key, if it is a single one.
-        self.only = nodes[0] if len(nodes) == 1 else None
+        self.only: Node | None = nodes[0] if len(nodes) == 1 else None
         self._hashes = [
             (hashlib.blake2b(node.address.encode("utf-8"), digest_size=8), node) for node in nodes
         ]

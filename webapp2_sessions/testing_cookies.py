@@ -115,7 +115,7 @@ def read_cookie(
     if parsed.get("max-age") == "0" or not cookies.unquote(value.encode("latin-1")):
         return SentCookie(name, expired=True, attributes=parsed)
     made = _cookie_factory(store, backend)(name, store)
-    serializer = (made._own_serializer and made._own_serializer()) or store.serializer
+    serializer: Any = (made._own_serializer and made._own_serializer()) or store.serializer
     data, timestamp = serializer.unseal(name, value)
     return _sent(name, data, int(timestamp), parsed)
 

@@ -93,14 +93,14 @@ def test_the_index_will_take_them(built: Distributions) -> None:
 
 
 def test_the_wheel_has_the_package_and_no_more(built: Distributions) -> None:
-    """Every module, py.typed and the license; no tests, no examples."""
+    """Every module, the fixtures for pytest, py.typed and the license; no tests, no examples."""
     with zipfile.ZipFile(built.wheel) as archive:
         found = {name for name in archive.namelist() if not name.endswith("/")}
     package = {f"webapp2_sessions/{name}" for name in files_of(built.source / "webapp2_sessions")}
     assert "webapp2_sessions/py.typed" in package
     information = f"webapp2_sessions-{VERSION}.dist-info/"
     others = {name for name in found if not name.startswith(information)}
-    assert others == package
+    assert others == package | {"_webapp2_sessions_pytest.py"}
     assert f"{information}licenses/LICENSE" in found
 
 
