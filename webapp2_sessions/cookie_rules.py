@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-import re
+import string
 from collections.abc import Mapping
 from typing import Any
 
@@ -14,7 +14,7 @@ from webapp2_sessions.errors import ConfigError
 __all__ = ["check_arguments", "check_name", "check_prefix", "is_name", "set_cookie"]
 
 #: RFC 6265 section 4.1.1: a cookie's name is a token.
-_TOKEN = re.compile(r"[A-Za-z0-9!#$%&'*+\-.^_`|~]+")
+_TOKEN = frozenset(string.ascii_letters + string.digits + "!#$%&'*+-.^_`|~")
 #: WebOb refuses these as names, since old parsers take them for attributes.
 _ATTRIBUTES = frozenset(
     ("comment", "domain", "expires", "httponly", "max-age", "path", "samesite", "secure")
@@ -82,7 +82,12 @@ def _broken(name: str, argument: str, rule: str) -> ConfigError:
 @functools.lru_cache(maxsize=256)
 def is_name(text: str) -> bool:
     """Whether a cookie may have that name."""
-    return bool(_TOKEN.fullmatch(text)) and text[0] != "$" and text.lower() not in _ATTRIBUTES
+    return (
+        bool(text)
+        and _TOKEN.issuperset(text)
+        and text[0] != "$"
+        and text.lower() not in _ATTRIBUTES
+    )
 
 
 def check_arguments(
@@ -152,7 +157,9 @@ def set_cookie(
     :raises ValueError: the arguments do not go together.
     """
     method = getattr(getattr(response, "set_cookie", None), "__func__", None)
-    if method is webob.Response.set_cookie and (is_plain or _is_plain(value)):
+    if not is_plain:
+        is_plain = bool(value) and not value.translate(None, _PLAIN)  # nothing else is left of it
+    if is_plain and method is webob.Response.set_cookie:
         known = _known.get(name)
         around = known[1] if known is not None and known[0] == args else _around(name, args)
         if around is not None:
@@ -166,8 +173,8 @@ def set_cookie(
     return None
 
 
-#: Values in which there is nothing to be quoted.
-_is_plain = re.compile(rb"[A-Za-z0-9+/=|_-]+\Z").match
+#: What is in values in which there is nothing to be quoted.
+_PLAIN = (string.ascii_letters + string.digits + "+/=|_-").encode("ascii")
 
 #: What :func:`_around` has returned last for each name, behind the arguments.
 _known: dict[str, tuple[dict[str, Any], tuple[str, str] | None]] = {}

@@ -62,7 +62,8 @@ def decode_json(text: str) -> Any:
 def encode_payload(value: Any) -> bytes:
     """Return a value as signed cookies hold it: JSON in base64; raises as :func:`encode_json`."""
     text = encode_json(value)
-    if "</" in text:  # so that the JSON can stand in a <script> element
+    # So that the JSON can stand in a <script> element. One character is found sooner than two.
+    if "<" in text and "</" in text:
         text = text.replace("</", "<\\/")
     return binascii.b2a_base64(text.encode("ascii"), newline=False)
 

@@ -11,7 +11,7 @@ import functools
 import hmac
 import time
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any
 
 from webapp2_sessions.cookies import OWN_MAX_AGE, only_value
 from webapp2_sessions.keys import secret_bytes, signer
@@ -20,17 +20,27 @@ from webapp2_sessions.plain_json import decode_payload, encode_payload
 __all__ = ["SignedCodec", "codec_of"]
 
 
-class SignedCodec(NamedTuple):
-    """Reads and signs the cookies of one name by one key."""
+class SignedCodec:
+    """Reads and signs the cookies of one name by one key.
 
-    name: str
-    #: Returns the value of a cookie that holds what it is called with from now on; raises what
-    #: ``json.dumps()`` raises.
-    seal: Callable[[Any], bytes]
-    #: Called with a request and the maximum age of its cookies in seconds, or ``None``; returns
-    #: what the session's cookie holds and when it was signed, in Unix seconds. ``None`` if that
-    #: takes a closer look.
-    open: Callable[[Any, float | None], tuple[dict[Any, Any], int] | None]
+    :param seal: returns the value of a cookie that holds what it is called with from now on;
+        raises what ``json.dumps()`` raises.
+    :param open_cookie: called with a request and the maximum age of its cookies in seconds, or
+        ``None``; returns what the session's cookie holds and when it was signed, in Unix seconds.
+        ``None`` if that takes a closer look.
+    """
+
+    __slots__ = ("name", "open", "seal")
+
+    def __init__(
+        self,
+        name: str,
+        seal: Callable[[Any], bytes],
+        open_cookie: Callable[[Any, float | None], tuple[dict[Any, Any], int] | None],
+    ) -> None:
+        self.name = name
+        self.seal = seal
+        self.open = open_cookie
 
 
 @functools.lru_cache(maxsize=256)
