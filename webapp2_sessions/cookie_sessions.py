@@ -14,10 +14,10 @@ from webapp2_sessions.sizes import largest_keys
 if TYPE_CHECKING:
     from webapp2_sessions.stored_sessions import StoredSessionFactory
 
-__all__ = ["SecureCookieSessionFactory"]
+__all__ = ["SPILLED", "SecureCookieSessionFactory"]
 
 #: Where the cookie of a session that was too large holds the id by which it is stored.
-_SPILLED = "__spilled__"
+SPILLED = "__spilled__"
 
 #: Bytes of cookie attributes at most; a cookie that is smaller by so much needs no measuring.
 _ATTRIBUTES = 400
@@ -52,7 +52,7 @@ class SecureCookieSessionFactory(BaseSessionFactory):
         """
         if self.session is None:
             data = self._open_cookie(max_age)
-            if data is not None and _SPILLED in data and self._spill_keyword() is not None:
+            if data is not None and SPILLED in data and self._spill_keyword() is not None:
                 session = self._load_spilled(data)
             else:
                 self._spill = None
@@ -63,7 +63,7 @@ class SecureCookieSessionFactory(BaseSessionFactory):
 
     def _load_spilled(self, data: dict[Any, Any]) -> SessionDict:
         self._spill = self._new_spill()
-        stored = self._spill.session = self._spill._get_by_sid(data[_SPILLED])
+        stored = self._spill.session = self._spill._get_by_sid(data[SPILLED])
         session = SessionDict(self, data=stored, new=stored.new)
         session.degraded = stored.degraded
         return session
@@ -142,7 +142,7 @@ class SecureCookieSessionFactory(BaseSessionFactory):
         stored = SessionDict(spill, data=json.loads(json.dumps(dict(session))))
         stored.regenerates, stored.flash_keys = session.regenerates, session.flash_keys
         try:
-            return {_SPILLED: spill.sid} if spill.store(stored) else None
+            return {SPILLED: spill.sid} if spill.store(stored) else None
         except BackendError as error:
             spill._degraded(error, session)
             return None

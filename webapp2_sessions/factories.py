@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from webapp2_sessions.interfaces import Store
 
 __all__ = [
+    "BEGAN",
     "BaseSessionFactory",
     "CustomBackendSessionFactory",
 ]
@@ -36,7 +37,7 @@ logger: logging.Logger = logging.getLogger(__name__)
 
 #: Where a cookie holds the time at which its session began, in Unix seconds; only there where the
 #: configuration has an ``absolute_max_age``.
-_BEGAN = "__began__"
+BEGAN = "__began__"
 
 #: Characters of a session id: 22 of 62 hold 131 bits (OWASP asks for 64 at least).
 _SID_LENGTH = 22
@@ -111,7 +112,7 @@ class BaseSessionFactory:
         if not isinstance(data, dict):
             return None  # also what is signed and no session: a list of the application's own
         self.own_max_age = data.pop(cookies.OWN_MAX_AGE, None)
-        began = data.pop(_BEGAN, None)
+        began = data.pop(BEGAN, None)
         limit = store.config.get("absolute_max_age")
         return data if limit is None or self._is_young(began, limit) else None
 
@@ -166,7 +167,7 @@ class BaseSessionFactory:
         if self.session_store.config.get("absolute_max_age") is not None:
             if self._began is None:
                 self._began = int(time.time())
-            data = {**data, _BEGAN: self._began}
+            data = {**data, BEGAN: self._began}
         if self.own_max_age is not None:
             data = {**data, cookies.OWN_MAX_AGE: self.own_max_age}
             args = {**args, "max_age": self.own_max_age}

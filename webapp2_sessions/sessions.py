@@ -11,10 +11,12 @@ from webapp2_sessions import cookie_rules, cookies
 from webapp2_sessions.app_config import load_config, response_class_of
 from webapp2_sessions.config import CONFIG_KEY, SessionConfig, default_config
 from webapp2_sessions.config_checks import check_max_age
-from webapp2_sessions.cookie_sessions import SecureCookieSessionFactory
+from webapp2_sessions.cookie_sessions import SPILLED, SecureCookieSessionFactory
+from webapp2_sessions.cookies import OWN_MAX_AGE
 from webapp2_sessions.endings import saver_of
 from webapp2_sessions.errors import UnknownBackend
 from webapp2_sessions.factories import (
+    BEGAN,
     BaseSessionFactory,
     CustomBackendSessionFactory,
     _default_value,
@@ -149,8 +151,41 @@ class SessionStore:
             max_age = self.config["session_max_age"]
         else:
             check_max_age("max_age", max_age)
+        if factory is SecureCookieSessionFactory and type(self) is SessionStore:
+            session = self._open_at_once(name, max_age)
+            if session is not None:
+                return session
         container = self._get_session_container(name, factory)
         return container.get_session(max_age=max_age)  # type: ignore[no-any-return]
+
+    def _open_at_once(self, name: str, max_age: float | None) -> SessionDict | None:
+        """Return the session of a signed cookie as almost all are.
+
+        :returns: ``None`` if it takes the steps of the factory, one by one.
+        """
+        config = self.config
+        if (
+            name in self.sessions
+            or type(config) is not SessionConfig
+            or name != config["cookie_name"]
+            or config["absolute_max_age"] is not None
+            or config["change_detection"] != "flag"
+            or self.debug
+            or getattr(self.get_secure_cookie, "__func__", None) is not _GET
+            or SecureCookieSessionFactory.get_session is not _OPEN
+        ):
+            return None
+        codec = self._codec(name)
+        found = None if codec is None else codec.open(self.request, max_age)
+        if found is None:
+            return None
+        data, signed_at = found
+        if OWN_MAX_AGE in data or BEGAN in data or SPILLED in data:
+            return None
+        container = self.sessions[name] = SecureCookieSessionFactory(name, self)
+        container._max_age, container._signed_at = max_age, signed_at
+        session = container.session = SessionDict(container, data)
+        return session
 
     def _get_session_container(self, name: str, factory: SessionFactory) -> Any:
         if name in self.sessions:
@@ -317,6 +352,7 @@ class SessionStore:
 #: application in another way, may have put others there.
 _GET = SessionStore.get_secure_cookie
 _SAVE = SessionStore.save_secure_cookie
+_OPEN = SecureCookieSessionFactory.get_session
 _SERIALIZER = SessionStore.serializer
 
 

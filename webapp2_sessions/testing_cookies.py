@@ -12,7 +12,7 @@ from webapp2_sessions import cookies
 from webapp2_sessions.app_config import load_config
 from webapp2_sessions.config import CONFIG_KEY, SessionConfig
 from webapp2_sessions.errors import ConfigError
-from webapp2_sessions.factories import _BEGAN
+from webapp2_sessions.factories import BEGAN
 from webapp2_sessions.sessions import SessionStore
 from webapp2_sessions.testing_apps import webapp_of
 
@@ -123,7 +123,7 @@ def read_cookie(
 def _sent(name: str, data: Any, signed_at: int, attributes: dict[str, str | bool]) -> SentCookie:
     own_max_age = began = None
     if isinstance(data, dict):
-        own_max_age, began = data.pop(cookies.OWN_MAX_AGE, None), data.pop(_BEGAN, None)
+        own_max_age, began = data.pop(cookies.OWN_MAX_AGE, None), data.pop(BEGAN, None)
     return SentCookie(name, data, False, signed_at, began, own_max_age, attributes)
 
 

@@ -202,3 +202,61 @@ def test_the_serializer_is_made_once_and_can_be_set() -> None:
     mine = object()
     store.serializer = mine
     assert store.serializer is mine
+
+
+class Steps(SessionStore):
+    """A store for which nothing is done in one go, since it might have changed anything."""
+
+
+def told(store: SessionStore, max_age: Any) -> tuple[Any, ...]:
+    """All that a session tells, and what is sent to the browser once it was modified."""
+    with stopped_clock(Clock(NOW + 60)):
+        session = store.get_session("s", max_age=max_age)
+        container = store.sessions["s"]
+        assert store.get_session("s") is session is container.session
+        known = {
+            name: getattr(container, name)
+            for name in ("name", "session_args", "_signed_at", "_began", "own_max_age", "_max_age")
+        }
+        seen = dict(session), session.new, session.modified, known, container.session_store is store
+        read, written = webapp2.Response(), webapp2.Response()
+        store.save_sessions(read)
+        session["b"] = 1
+        store.save_sessions(written)
+    return *seen, read.headerlist, written.headerlist
+
+
+@given(
+    HEADERS,
+    st.sampled_from([None, 0, 60, 10**6]),
+    st.sampled_from(
+        [{}, {"absolute_max_age": 90}, {"change_detection": "content"}, {"refresh_after": 30}]
+    ),
+)
+@example(f"s={VALUES[0]}", None, {})
+@example(f"s={VALUES[6]}", 1, {})
+@example(f"s={sign('s', {'__began__': NOW - 10, 'a': 1})}", None, {})
+def test_a_session_that_is_opened_at_once_is_as_one_opened_step_by_step(
+    header: str, max_age: Any, config: dict[str, Any]
+) -> None:
+    """With whatever cookies and options."""
+    config = {"cookie_name": "s", **config}
+    at_once, steps = (make_store(cookie=header, **config) for _ in range(2))
+    steps.__class__ = Steps
+    assert told(at_once, max_age) == told(steps, max_age)
+
+
+def test_most_sessions_are_opened_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Otherwise the test above would compare the same with the same."""
+    taken: list[bool] = []
+    original = SessionStore._open_at_once
+
+    def noted(self: SessionStore, *args: Any) -> Any:
+        session = original(self, *args)
+        taken.append(session is not None)
+        return session
+
+    monkeypatch.setattr(SessionStore, "_open_at_once", noted)
+    for store in (make_store(cookie=f"s={VALUES[0]}", cookie_name="s"), make_store()):
+        store.get_session()
+    assert taken == [True, False]
