@@ -45,7 +45,8 @@ _ENDED_SECONDS = 3600
 #: was found. Most processes have one application, whose configuration does not change.
 _recent: dict[str, tuple[Mapping[str, Any], tuple[Any, ...], dict[str, Any], SessionMemcached]] = {}
 
-_SAFE_NAME = re.compile(r"[!-~]{1,90}\Z")
+_LONGEST_NAME = 90
+_SAFE_NAME = re.compile(rf"[!-~]{{1,{_LONGEST_NAME}}}\Z")
 
 
 class Token(NamedTuple):
@@ -135,7 +136,9 @@ class SessionMemcached:
 
     def key(self, name: str) -> bytes:
         """Return the memcached key of a record; a name that memcached refuses is hashed."""
-        if not _SAFE_NAME.match(name):
+        # Most names are ids, which can be told without a pattern.
+        is_safe = len(name) <= _LONGEST_NAME and name.isalnum() and name.isascii()
+        if not is_safe and not _SAFE_NAME.match(name):
             name = "sha256:" + hashlib.sha256(name.encode("utf-8", "surrogatepass")).hexdigest()
         return self._key_prefix + name.encode("ascii")
 

@@ -124,7 +124,11 @@ class SessionStore:
         except KeyError:
             known = ", ".join(map(repr, backends))
             raise UnknownBackend("backend", f"{name!r} is unknown; known are {known}") from None
-        return import_object(backend) if isinstance(backend, str) else backend  # type: ignore[no-any-return]
+        if isinstance(backend, str):
+            backend = import_object(backend)
+            if type(self.config) is SessionConfig:  # whose dictionary is its own
+                backends[name] = backend
+        return backend  # type: ignore[no-any-return]
 
     def get_session(
         self,
