@@ -20,6 +20,9 @@ from webapp2_sessions.plain_json import decode_payload, encode_payload
 __all__ = ["SignedCodec", "codec_of"]
 
 
+_Open = Callable[[Any, "float | None"], "tuple[dict[Any, Any], int] | None"]
+
+
 class SignedCodec:
     """Reads and signs the cookies of one name by one key.
 
@@ -36,11 +39,11 @@ class SignedCodec:
         self,
         name: str,
         seal: Callable[[Any], bytes],
-        open_cookie: Callable[[Any, float | None], tuple[dict[Any, Any], int] | None],
+        open_cookie: _Open,
     ) -> None:
-        self.name = name
-        self.seal = seal
-        self.open = open_cookie
+        self.name: str = name
+        self.seal: Callable[[Any], bytes] = seal
+        self.open: _Open = open_cookie
 
 
 @functools.lru_cache(maxsize=256)

@@ -302,7 +302,7 @@ def test_b20_empty_secret() -> None:
 
 def test_missing_secret_says_how_to_make_one() -> None:
     """The message holds a command that prints a good key."""
-    with pytest.raises(ConfigError, match=r"secrets\.token_hex\(32\)"):
+    with pytest.raises(ConfigError, match=r"webapp2-sessions keygen"):
         OURS.store(webapp2.WSGIApplication())
 
 
