@@ -18,7 +18,7 @@ screenshots: .venv/installed-test ## make the pictures of the demo in docs/scree
 test: lint ## run all tests against the installed package
 	$(BIN)/pytest
 
-test-all: .venv/installed-test ## run all tests on each Python, and with the lowest libraries, 35 minutes
+test-all: .venv/installed-test ## run all tests on each Python, and with the lowest libraries, nine minutes for each
 	cd tests && ../$(BIN)/python -m matrix
 
 test-faults: .venv/installed-test ## run the tests of servers that fail

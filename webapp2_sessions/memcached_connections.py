@@ -10,9 +10,9 @@ import re
 import socket
 import ssl
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import closing
-from typing import Any
+from typing import Any, TypeVar
 
 from webapp2_sessions.errors import MissingDependency
 from webapp2_sessions.memcached_sockets import connected, send_and_wait
@@ -54,6 +54,8 @@ _TOUCHED = {b"TOUCHED\r\n": True, b"NOT_FOUND\r\n": False}
 
 #: A value and the last word of the line before it; ``None`` twice where nothing is stored.
 _Found = tuple["bytes | None", "bytes | None"]
+
+Result = TypeVar("Result")
 
 _is_key = re.compile(rb"[!-~]{1,250}\Z").match
 
@@ -149,72 +151,65 @@ class Connections:
             tls_context=self._tls_context,
         )
 
-    # Whatever ends an exchange early, an interrupt included, closes the connection, on which the
-    # rest of the answer may come yet.
+    def _exchange(
+        self, key: bytes, command: bytes, understand: Callable[[socket.socket, bytes], Result]
+    ) -> Result:
+        """Send a command; returns what ``understand`` makes of the answer's first piece.
+
+        Whatever ends it early, an interrupt included, closes the connection, on which the rest of
+        the answer may come yet.
+        """
+        idle = self._idle
+        try:
+            connection = idle.pop() if _is_key(key) else self._refused()
+        except IndexError:
+            connection = connected(self.server, self._timeout, self._tls_context)
+        try:
+            sent = 0
+            try:
+                sent = connection.send(command)
+                if sent < len(command):
+                    raise BlockingIOError
+                answer = connection.recv(_FIRST_PIECE)
+            except BlockingIOError:  # not at once
+                answer = send_and_wait(connection, command[sent:], _FIRST_PIECE, self._timeout)
+            result = understand(connection, answer)
+        except BaseException:
+            connection.close()
+            raise
+        if len(idle) < MOST_IDLE:
+            idle.append(connection)
+        else:
+            connection.close()
+        return result
 
     def _ask(
         self, key: bytes, command: bytes, meanings: Mapping[bytes, bool | None]
     ) -> bool | None:
         """Send a command; returns what the line means that answers it."""
-        idle = self._idle
-        try:
-            connection = idle.pop() if _is_key(key) else self._refused()
-        except IndexError:
-            connection = connected(self.server, self._timeout, self._tls_context)
-        try:
-            sent = 0
-            try:
-                sent = connection.send(command)
-                if sent < len(command):
-                    raise BlockingIOError
-                answer = connection.recv(_FIRST_PIECE)
-            except BlockingIOError:  # not at once
-                answer = send_and_wait(connection, command[sent:], _FIRST_PIECE, self._timeout)
+
+        def understand(connection: socket.socket, answer: bytes) -> bool | None:
             if answer not in meanings:
                 answer = _Incoming(connection, answer, self._timeout).line()
                 if answer not in meanings:
                     raise _refusal(answer)
-        except BaseException:
-            connection.close()
-            raise
-        if len(idle) < MOST_IDLE:
-            idle.append(connection)
-        else:
-            connection.close()
-        return meanings[answer]
+            return meanings[answer]
+
+        return self._exchange(key, command, understand)
 
     def _fetch(self, key: bytes, command: bytes, words: int) -> _Found:
         """Ask for a value; returns it, and the last of so many words of the line before it."""
-        idle = self._idle
-        try:
-            connection = idle.pop() if _is_key(key) else self._refused()
-        except IndexError:
-            connection = connected(self.server, self._timeout, self._tls_context)
-        try:
-            sent = 0
-            try:
-                sent = connection.send(command)
-                if sent < len(command):
-                    raise BlockingIOError
-                answer = connection.recv(_FIRST_PIECE)
-            except BlockingIOError:  # not at once
-                answer = send_and_wait(connection, command[sent:], _FIRST_PIECE, self._timeout)
+
+        def understand(connection: socket.socket, answer: bytes) -> _Found:
             line, _, rest = answer.partition(_EOL)
             # How the answer to "get" looks if all is well, and has come at once.
             if line == b"VALUE %b 0 %d" % (key, len(rest) - 7) and rest[-7:] == _AFTER_VALUE:
-                found: _Found = rest[:-7], None
-            elif answer == _NOTHING:
-                found = None, None
-            else:
-                found = _Incoming(connection, answer, self._timeout).found(key, words)
-        except BaseException:
-            connection.close()
-            raise
-        if len(idle) < MOST_IDLE:
-            idle.append(connection)
-        else:
-            connection.close()
-        return found
+                return rest[:-7], None
+            if answer == _NOTHING:
+                return None, None
+            return _Incoming(connection, answer, self._timeout).found(key, words)
+
+        return self._exchange(key, command, understand)
 
     def _refused(self) -> socket.socket:
         raise MemcacheIllegalInputError("memcached would misread the key")

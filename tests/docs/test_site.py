@@ -16,6 +16,7 @@ from typing import Any
 import pytest
 
 import webapp2_sessions
+from webapp2_sessions import interfaces
 
 ROOT = Path(__file__).resolve().parents[2]
 DOCS = ROOT / "docs"
@@ -96,6 +97,12 @@ def test_readme_names_the_pages() -> None:
     unnamed = [name for name in NAMES if f"(docs/{name}.md)" not in readme]
     known = {"changelog", *(name for name in NAMES if "/" in name)}
     assert set(unnamed) - known == set()
+
+
+def test_protocols_are_on_the_page_of_types() -> None:
+    """All that an application's own objects may be checked against."""
+    page = (DOCS / "types.md").read_text("utf-8")
+    assert [name for name in interfaces.__all__ if f"`{name}`" not in page] == []
 
 
 @pytest.fixture(scope="module")

@@ -127,7 +127,7 @@ class NeedsContext:
 def test_value_that_needs_a_context(cached: Visitor, steps: Steps) -> None:
     """It is read from Datastore, in a context, whatever the cache holds."""
     value = NeedsContext()
-    value.number = 7  # type: ignore[attr-defined]
+    value.number = 7
     cached.write({"value": value})
     assert asked(steps, lambda: _check_number(cached)) == ["get", "Lookup"]
     with entities.context():
