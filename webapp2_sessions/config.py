@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
+import functools
+from collections.abc import Callable, Hashable, Mapping
+from typing import TYPE_CHECKING, Any
 
 import webob
 
@@ -90,6 +91,19 @@ DATASTORE_DEFAULTS: dict[str, Any] = {
 }
 
 
+def _changes(method: Callable[..., Any]) -> Any:
+    """A method of a dictionary, after which nothing that was derived from it holds any more."""
+
+    @functools.wraps(method)
+    def change(config: SessionConfig, *args: Any, **kwargs: Any) -> Any:
+        try:
+            return method(config, *args, **kwargs)
+        finally:
+            config.derived = {}
+
+    return change
+
+
 class SessionConfig(dict[str, Any]):
     """A checked session configuration, complete with defaults.
 
@@ -102,8 +116,27 @@ class SessionConfig(dict[str, Any]):
     :raises ConfigError: a value is wrong.
     """
 
+    #: What others have made of the values, each by a key of its own. Any change of a value puts an
+    #: empty one here. Take it before you look at the values: what you make of former values then
+    #: goes into the former one.
+    derived: dict[Hashable, Any]
+
+    if not TYPE_CHECKING:  # for checkers they are as those of any dictionary
+        __setitem__ = _changes(dict.__setitem__)
+        __delitem__ = _changes(dict.__delitem__)
+        __ior__ = _changes(dict.__ior__)
+        clear = _changes(dict.clear)
+        pop = _changes(dict.pop)
+        popitem = _changes(dict.popitem)
+        setdefault = _changes(dict.setdefault)
+        update = _changes(dict.update)
+
+    def __getstate__(self) -> None:
+        """Let a copy begin with nothing; putting its values into it makes its own ``derived``."""
+
     def __init__(self, values: Mapping[str, Any], response_class: Any = webob.Response) -> None:
         super().__init__({**default_config, **values})
+        self.derived = {}
         for key, check in CHECKS.items():
             check(key, self[key])
         cookie_rules.check_arguments(self["cookie_args"], response_class)

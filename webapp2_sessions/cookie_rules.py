@@ -11,7 +11,7 @@ import webob
 
 from webapp2_sessions.errors import ConfigError
 
-__all__ = ["check_arguments", "check_name", "check_prefix", "is_name", "set_cookie"]
+__all__ = ["check_arguments", "check_cookie", "check_name", "check_prefix", "is_name", "set_cookie"]
 
 #: RFC 6265 section 4.1.1: a cookie's name is a token.
 _TOKEN = frozenset(string.ascii_letters + string.digits + "!#$%&'*+-.^_`|~")
@@ -110,6 +110,23 @@ def check_arguments(
         _explain(dict(args), response_class, key)
 
 
+def check_cookie(
+    name: str | bytes, args: Mapping[str, Any], response_class: Any, key: str = "cookie_args"
+) -> None:
+    """Refuse arguments with which no cookie of that name can be sent, or browsers drop it.
+
+    Arguments are those of :func:`check_arguments`.
+
+    :raises ConfigError: naming the argument.
+    """
+    method = getattr(response_class, "set_cookie", None)
+    known = _known.get(name) if method is webob.Response.set_cookie else None
+    # A cookie that was set with the same arguments can be set again.
+    if known is None or known[1] is None or known[0] != args:
+        check_arguments(args, response_class, key)
+    check_prefix(name, args)
+
+
 @functools.lru_cache(maxsize=256)
 def _rehearse_cached(response_class: Any, items: frozenset[tuple[str, Any]]) -> None:
     _rehearse(response_class, dict(items))
@@ -177,7 +194,7 @@ def set_cookie(
 _PLAIN = (string.ascii_letters + string.digits + "+/=|_-").encode("ascii")
 
 #: What :func:`_around` has returned last for each name, behind the arguments.
-_known: dict[str, tuple[dict[str, Any], tuple[str, str] | None]] = {}
+_known: dict[str | bytes, tuple[dict[str, Any], tuple[str, str] | None]] = {}
 _MOST_KNOWN = 256
 
 

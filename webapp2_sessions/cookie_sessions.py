@@ -78,14 +78,15 @@ class SecureCookieSessionFactory(BaseSessionFactory):
         session = self.session
         if session is None:
             return
-        if session.destroyed and self._spill is not None:
+        is_destroyed = session.destroyed
+        if is_destroyed and self._spill is not None:
             self._spill.discard()
             self._spill = None
         if session.degraded:
             return
         if session.modified if self._snapshot is None else self._is_to_be_written(session):
             self._write(response, session)
-        elif session.destroyed:
+        elif is_destroyed:
             cookies.expire(response, self.name, self.session_args)
         elif self.session_store.config.get("refresh_after") and self._is_to_be_renewed():
             self._renew(response)

@@ -22,6 +22,7 @@ __all__ = [
     "check_own_age",
     "expire",
     "is_set",
+    "is_young",
     "only_value",
     "read_values",
     "size_of",
@@ -34,6 +35,9 @@ logger: logging.Logger = logging.getLogger(__name__)
 
 #: Where a session's cookie holds how many seconds it lives, where that is its own affair.
 OWN_MAX_AGE = "__max_age__"
+
+#: How WebOb's requests read cookies.
+_COOKIES = BaseRequest.cookies
 
 # The grammar by which webob.cookies reads a Cookie header, written so that a name without "="
 # is stepped over as a whole: WebOb's own pattern tries it again from each of its characters,
@@ -76,7 +80,7 @@ def only_value(request: Any, name: str | bytes) -> str | None:
 
     It is that only if it is signed: what :func:`read_values` finds counts otherwise.
     """
-    if getattr(type(request), "cookies", None) is not BaseRequest.cookies:
+    if getattr(type(request), "cookies", None) is not _COOKIES:
         return None
     header = request.environ.get("HTTP_COOKIE")
     if not header or type(name) is not str or '"' in header or "\\" in header:
@@ -188,8 +192,21 @@ def check_own_age(max_age: object, signed_at: int | None) -> None:
 
     :raises ExpiredCookie: it is, or what it says is no age.
     """
-    if type(max_age) is not int or signed_at is None or signed_at + max_age < int(time.time()):
+    if signed_at is None or not is_young({OWN_MAX_AGE: max_age}, signed_at, None):
         raise ExpiredCookie("it is older than its session may be")
+
+
+def is_young(data: dict[Any, Any], signed_at: int, max_age: float | None) -> bool:
+    """Whether a session's cookie is not older than it may be: by itself, or by ``max_age``.
+
+    :param data: what it holds, an age of its own under :data:`OWN_MAX_AGE` perhaps.
+    :param max_age: in seconds, ``None`` for no limit.
+    """
+    if OWN_MAX_AGE in data:
+        max_age = data[OWN_MAX_AGE]
+        if type(max_age) is not int:
+            return False
+    return max_age is None or signed_at >= int(time.time()) - max_age
 
 
 def vary_on_cookie(response: Any) -> None:

@@ -3,27 +3,17 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable
 from typing import Any
 
 from webob.headers import ResponseHeaders
 
 from webapp2_sessions.cookies import vary_on_cookie
 
-__all__ = ["SAVER_KEY", "added_cookies", "carry", "saver_of", "set_cookies", "varies_on_cookie"]
+__all__ = ["SAVER_KEY", "added_cookies", "carry", "set_cookies", "varies_on_cookie"]
 
-#: Where SessionMiddleware leaves in a request's environ what saves in its stead.
+#: Where SessionMiddleware leaves in a request's environ what saves in its stead: called with
+#: what saves to a response, and the response.
 SAVER_KEY = "webapp2_sessions.saver"
-
-
-def saver_of(request: Any) -> Callable[[Callable[[Any], None], Any], None] | None:
-    """Return what saves a request's sessions as the middleware around the application wants it.
-
-    :param request: the request; an object without an environ has no middleware.
-    :returns: called with what saves to a response, and the response; ``None`` without middleware.
-    """
-    environ = getattr(request, "environ", None)
-    return environ.get(SAVER_KEY) if isinstance(environ, dict) else None
 
 
 def set_cookies(response: Any) -> list[str]:

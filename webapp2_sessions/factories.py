@@ -79,7 +79,8 @@ class BaseSessionFactory:
         self.name = name
         self.session_store = session_store
         self.session_args = session_store.config["cookie_args"].copy()
-        self.session = None
+        # What an object has itself is found sooner than a default of its class.
+        self.session = self.own_max_age = self._snapshot = None
 
     def get_session(self, max_age: float | None = _default_value) -> SessionDict:
         """Return the session, loading it first if that has not happened yet.

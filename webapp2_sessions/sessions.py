@@ -12,8 +12,8 @@ from webapp2_sessions.app_config import load_config, response_class_of
 from webapp2_sessions.config import CONFIG_KEY, SessionConfig, default_config
 from webapp2_sessions.config_checks import check_max_age
 from webapp2_sessions.cookie_sessions import SPILLED, SecureCookieSessionFactory
-from webapp2_sessions.cookies import OWN_MAX_AGE
-from webapp2_sessions.endings import saver_of
+from webapp2_sessions.cookies import OWN_MAX_AGE, only_value
+from webapp2_sessions.endings import SAVER_KEY
 from webapp2_sessions.errors import UnknownBackend
 from webapp2_sessions.factories import (
     BEGAN,
@@ -92,7 +92,10 @@ class SessionStore:
             checked = load_config(app, self.config_key, config)
         self.config = checked
         self.sessions = {}
-        self.debug = getattr(app, "debug", False)
+        try:
+            self.debug = app.debug
+        except AttributeError:  # an application of another kind
+            self.debug = False
 
     @property
     def serializer(self) -> CookieSerializer:
@@ -148,38 +151,51 @@ class SessionStore:
         :raises BackendError: the backend's server failed.
         """
         factory = factory or self.get_backend(backend)
-        name = name or self.config["cookie_name"]
-        max_age = self._max_age(max_age)
-        if factory is SecureCookieSessionFactory and type(self) is SessionStore:
-            session = self._open_at_once(name, max_age)
+        config = self.config
+        name = name or config["cookie_name"]
+        if max_age is _default_value:
+            max_age = config["session_max_age"]
+        else:
+            check_max_age("max_age", max_age)
+        if factory is SecureCookieSessionFactory and name not in self.sessions:
+            session = self._open_at_once(config, name, max_age)
             if session is not None:
                 return session
         container = self._get_session_container(name, factory)
         return container.get_session(max_age=max_age)  # type: ignore[no-any-return]
 
-    def _open_at_once(self, name: str, max_age: float | None) -> SessionDict | None:
+    def _open_at_once(
+        self, config: dict[str, Any], name: str, max_age: float | None
+    ) -> SessionDict | None:
         """Return the session of a signed cookie as almost all are.
 
         :returns: ``None`` if it takes the steps of the factory, one by one.
         """
-        config = self.config
+        if type(self) is not SessionStore or type(config) is not SessionConfig:
+            return None
+        derived = config.derived
+        try:
+            codec = derived[_USUAL]
+        except KeyError:
+            codec = derived[_USUAL] = _usual(config)
         if (
-            name in self.sessions
-            or type(config) is not SessionConfig
-            or name != config["cookie_name"]
-            or config["absolute_max_age"] is not None
-            or config["change_detection"] != "flag"
+            codec is None
+            or name != codec.name
             or self.debug
+            or self._serializer is not None
             or getattr(self.get_secure_cookie, "__func__", None) is not _GET
+            or SessionStore.serializer is not _SERIALIZER
             or SecureCookieSessionFactory.get_session is not _OPEN
         ):
             return None
-        codec = self._codec(name)
-        found = None if codec is None else codec.open(self.request, max_age)
+        value = only_value(self.request, name)
+        found = None if value is None else codec.open(value)
         if found is None:
             return None
         data, signed_at = found
         if OWN_MAX_AGE in data or BEGAN in data or SPILLED in data:
+            return None
+        if max_age is not None and not _is_young(data, signed_at, max_age):
             return None
         container = self.sessions[name] = SecureCookieSessionFactory(name, self)
         container._max_age, container._signed_at = max_age, signed_at
@@ -227,25 +243,44 @@ class SessionStore:
         :param serializer: checks the cookie; by default the store's.
         :returns: ``None`` twice if there is no valid one. The time is ``None`` if it is unknown.
         """
-        max_age = self._max_age(max_age)
+        if max_age is not None:
+            max_age = self._max_age(max_age)
         if serializer is None:
+            codec = self._codec(name, self.get_secure_cookie, _GET)
+            value = None if codec is None else only_value(self.request, name)
+            found = None if codec is None or value is None else codec.open(value)
+            if found is not None:
+                data, signed_at = found
+                has_no_end = max_age is None and OWN_MAX_AGE not in data
+                if has_no_end or _is_young(data, signed_at, max_age):
+                    return found
             if getattr(self.get_secure_cookie, "__func__", None) is not _GET:
                 return self.get_secure_cookie(name, max_age=max_age), None
-            codec = self._codec(name)
-            found = None if codec is None else codec.open(self.request, max_age)
-            if found is not None:
-                return found
             serializer = self.serializer
         return self._received().accepted(serializer, name, max_age, own_ages=True)
 
-    def _codec(self, name: str) -> SignedCodec | None:
-        """What does the serializer's work for cookies of a name; ``None`` if it has to do it."""
+    def _codec(self, name: str, method: object, ours: object) -> SignedCodec | None:
+        """What does the serializer's work for cookies of a name; ``None`` if it has to do it.
+
+        :param method: the store's method that would ask the serializer.
+        :param ours: what it has to be.
+        """
         config = self.config
-        if self._serializer is not None or type(self).serializer is not _SERIALIZER:
+        if (
+            getattr(method, "__func__", None) is not ours
+            or self._serializer is not None
+            or type(self).serializer is not _SERIALIZER
+            or type(config) is not SessionConfig
+            or type(name) is not str
+        ):
             return None
-        if type(config) is not SessionConfig or type(name) is not str:
-            return None
-        return codec_of(config["secret_key"], config["digest"], name)
+        derived = config.derived
+        codec: SignedCodec | None = derived.get(name)
+        if codec is None:
+            codec = codec_of(config["secret_key"], config["digest"], name)
+            if name == config["cookie_name"]:  # there may be any number of others
+                derived[name] = codec
+        return codec
 
     def _received(self) -> ReceivedCookies:
         if self._cookies is None:  # also in a subclass that does without our __init__
@@ -269,8 +304,7 @@ class SessionStore:
         if kwargs:
             args = {**container.session_args, **kwargs}
             response_class = response_class_of(getattr(self.request, "app", None))
-            cookie_rules.check_arguments(args, response_class, "set_secure_cookie()")
-            cookie_rules.check_prefix(name, args)
+            cookie_rules.check_cookie(name, args, response_class, "set_secure_cookie()")
         container.get_session().update(value)
         container.session_args.update(kwargs)
 
@@ -281,7 +315,10 @@ class SessionStore:
         :raises TypeError: JSON cannot represent a value of a cookie session.
         :raises BackendError: it is not certain that a session was stored.
         """
-        saver = saver_of(self.request)
+        try:
+            saver = self.request.environ.get(SAVER_KEY)
+        except AttributeError:  # an object without an environ has no middleware
+            saver = None
         if saver is None:
             self._save_all(response)
         else:
@@ -336,12 +373,27 @@ class SessionStore:
         if serializer is not None:
             cookies.write(response, name, serializer.serialize(name, data), data, args, limit)
             return
-        codec = self._codec(name)
-        is_ours = getattr(self.save_secure_cookie, "__func__", None) is _SAVE
-        if codec is not None and is_ours:
-            cookies.write(response, name, codec.seal(data), data, args, limit, is_plain=True)
-        else:
+        codec = self._codec(name, self.save_secure_cookie, _SAVE)
+        if (
+            codec is None
+            or SecureCookieSerializer.serialize is not _SERIALIZE
+            or SecureCookieSerializer._get_timestamp is not _TIMESTAMP
+        ):
             self.save_secure_cookie(response, name, data, **args)
+            return
+        signed = codec.seal(data)
+        cookies.write(response, name, signed, data, args, limit, is_plain=True)
+
+
+#: Where :func:`_usual` is kept; names are for codecs of cookies of those names.
+_USUAL = object()
+
+
+def _usual(config: SessionConfig) -> SignedCodec | None:
+    """Return what reads the session's cookie, if nothing but the cookie decides on the session."""
+    if config["absolute_max_age"] is not None or config["change_detection"] != "flag":
+        return None
+    return codec_of(config["secret_key"], config["digest"], config["cookie_name"])
 
 
 #: Where these are still in their places, their work is done in less time; a subclass, or an
@@ -350,6 +402,14 @@ _GET = SessionStore.get_secure_cookie
 _SAVE = SessionStore.save_secure_cookie
 _OPEN = SecureCookieSessionFactory.get_session
 _SERIALIZER = SessionStore.serializer
+_SERIALIZE = SecureCookieSerializer.serialize
+_TIMESTAMP = SecureCookieSerializer._get_timestamp
+
+
+def _is_young(data: dict[Any, Any], signed_at: int, max_age: float | None) -> bool:
+    """As :func:`cookies.is_young`; ``False`` also where the serializer has a clock of its own."""
+    is_usual = SecureCookieSerializer._get_timestamp is _TIMESTAMP
+    return is_usual and cookies.is_young(data, signed_at, max_age)
 
 
 AnyStore = TypeVar("AnyStore")
@@ -371,9 +431,10 @@ def get_store(
     :param request: the request; by default the active one.
     """
     request = request or webapp2.get_request()
-    store = request.registry.get(key)
+    registry = request.registry
+    store = registry.get(key)
     if not store:
-        store = request.registry[key] = factory(request)
+        store = registry[key] = factory(request)
     return store
 
 

@@ -1,47 +1,42 @@
 """A signed cookie as almost all are, read and signed in one go.
 
-What :class:`~webapp2_sessions.securecookie.SecureCookieSerializer` and
-:mod:`webapp2_sessions.cookies` do step by step, for one name and key, in less time.
-Anything unusual is left to them.
+What :class:`~webapp2_sessions.securecookie.SecureCookieSerializer` does step by step, for one name
+and key, in less time. Anything unusual is left to it.
 """
 
 from __future__ import annotations
 
+import binascii
 import functools
 import hmac
 import time
 from collections.abc import Callable
 from typing import Any
 
-from webapp2_sessions.cookies import OWN_MAX_AGE, only_value
-from webapp2_sessions.keys import secret_bytes, signer
-from webapp2_sessions.plain_json import decode_payload, encode_payload
+from webapp2_sessions.keys import begun_hmac, secret_bytes
+from webapp2_sessions.plain_json import encode_payload, scan_json
 
 __all__ = ["SignedCodec", "codec_of"]
 
-
-_Open = Callable[[Any, "float | None"], "tuple[dict[Any, Any], int] | None"]
+_Open = Callable[[str], "tuple[dict[Any, Any], int] | None"]
 
 
 class SignedCodec:
     """Reads and signs the cookies of one name by one key.
 
-    :param seal: returns the value of a cookie that holds what it is called with from now on;
-        raises what ``json.dumps()`` raises.
-    :param open_cookie: called with a request and the maximum age of its cookies in seconds, or
-        ``None``; returns what the session's cookie holds and when it was signed, in Unix seconds.
-        ``None`` if that takes a closer look.
+    :param name: the name of the cookies.
+    :param seal: called with what a cookie is to hold, and perhaps a time in Unix seconds instead
+        of the present one; returns the cookie's value, and raises what ``json.dumps()`` raises.
+    :param open_value: called with a cookie's value; returns what it holds and when it was signed,
+        in Unix seconds, of whatever age it is. ``None`` if that takes a closer look.
     """
 
-    __slots__ = ("open", "seal")
+    __slots__ = ("name", "open", "seal")
 
-    def __init__(
-        self,
-        seal: Callable[[Any], bytes],
-        open_cookie: _Open,
-    ) -> None:
-        self.seal: Callable[[Any], bytes] = seal
-        self.open: _Open = open_cookie
+    def __init__(self, name: str, seal: Callable[..., bytes], open_value: _Open) -> None:
+        self.name: str = name
+        self.seal: Callable[..., bytes] = seal
+        self.open: _Open = open_value
 
 
 @functools.lru_cache(maxsize=256)
@@ -50,33 +45,31 @@ def codec_of(secret_key: str | bytes, digest: str, name: str) -> SignedCodec:
 
     :param digest: the hash function of the HMAC, one of ``keys.DIGESTS``.
     """
-    sign = signer(secret_bytes(secret_key), digest, name.encode("utf-8", "surrogatepass") + b"|")
+    begin = name.encode("utf-8", "surrogatepass") + b"|"
+    inner, outer = begun_hmac(secret_bytes(secret_key), digest, begin)
 
-    def seal(value: Any) -> bytes:
-        signed = b"%b|%d" % (encode_payload(value), time.time())
-        return b"%b|%b" % (signed, sign(signed))
+    def seal(value: Any, now: float | None = None) -> bytes:
+        signed = encode_payload(value) + b"|%d" % (time.time() if now is None else now)
+        inside, outside = inner(), outer()
+        inside.update(signed)
+        outside.update(inside.digest())
+        return b"|".join((signed, outside.hexdigest().encode("ascii")))
 
-    def open_cookie(request: Any, max_age: float | None) -> tuple[dict[Any, Any], int] | None:
-        value = only_value(request, name)
-        if value is None:
-            return None
+    def open_value(value: str) -> tuple[dict[Any, Any], int] | None:
         try:
-            signed, _, signature = value.encode("ascii").rpartition(b"|")
-            if not hmac.compare_digest(signature, sign(signed)):
+            text, _, signature = value.rpartition("|")
+            signed = text.encode("ascii")
+            inside, outside = inner(), outer()
+            inside.update(signed)
+            outside.update(inside.digest())
+            if not hmac.compare_digest(signature, outside.hexdigest()):
                 return None
             payload, _, timestamp = signed.partition(b"|")
             signed_at = int(timestamp)  # which has no "|" then
-            data = decode_payload(payload)
+            json = binascii.a2b_base64(payload).decode("utf-8")
+            data, end = scan_json(json, 0)
         except Exception:
             return None  # not ASCII; or signed, and nothing of ours
-        if type(data) is not dict:
-            return None
-        if OWN_MAX_AGE in data:
-            max_age = data[OWN_MAX_AGE]
-            if type(max_age) is not int:
-                return None
-        if max_age is not None and signed_at < int(time.time()) - max_age:
-            return None
-        return data, signed_at
+        return (data, signed_at) if type(data) is dict and end == len(json) else None
 
-    return SignedCodec(seal, open_cookie)
+    return SignedCodec(name, seal, open_value)

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
-import hashlib
 import hmac
 from collections.abc import Sequence
 from typing import Any
 
 from webapp2_sessions.errors import BadSignature
+from webapp2_sessions.keys import begun_hmac
 from webapp2_sessions.serializers import Serializer
 
 __all__ = ["SignedValues"]
 
-#: Bytes that SHA-256 takes at once.
-_BLOCK_SIZE = 64
+#: First byte of each signed value; another envelope gets another byte.
+_FORMAT = b"\x01"
+
+#: Where the value begins in it.
+_START = len(_FORMAT) + 32
 
 
 class SignedValues:
@@ -27,19 +30,8 @@ class SignedValues:
     :param fallbacks: older keys for this purpose, which are accepted and never sign.
     """
 
-    #: First byte of each signed value; another envelope gets another byte.
-    FORMAT = b"\x01"
-
-    #: Where the value begins in it.
-    _START = len(FORMAT) + 32
-
     def __init__(self, key: bytes, serializer: Serializer, fallbacks: Sequence[bytes] = ()) -> None:
-        # HMAC by RFC 2104 with the key worked in once; objects of hmac take longer to copy.
-        if len(key) > _BLOCK_SIZE:
-            key = hashlib.sha256(key).digest()
-        padded = key.ljust(_BLOCK_SIZE, b"\0")
-        self._inner = hashlib.sha256(bytes(byte ^ 0x36 for byte in padded)).copy
-        self._outer = hashlib.sha256(bytes(byte ^ 0x5C for byte in padded)).copy
+        self._inner, self._outer = begun_hmac(key, "sha256")
         self._serializer = serializer
         self._formers = [SignedValues(former, serializer) for former in fallbacks]
 
@@ -54,9 +46,9 @@ class SignedValues:
         :raises BadSignature: they were not signed by us under this name; nothing was decoded.
         :raises Exception: whatever :meth:`webapp2_sessions.serializers.Serializer.loads` raises.
         """
-        data = signed[self._START :]
+        data = signed[_START:]
         if (
-            not hmac.compare_digest(signed[: self._START], self._signature(name, data))
+            not hmac.compare_digest(signed[:_START], self._signature(name, data))
             and self._former_of(name, signed) is None
         ):
             raise BadSignature("a stored value was not written by this application")
@@ -74,12 +66,12 @@ class SignedValues:
         """
         if self._is_signed(name, signed) or self._former_of(name, signed) is None:
             return None
-        data = signed[self._START :]
+        data = signed[_START:]
         return self._signature(name, data) + data
 
     def _is_signed(self, name: bytes, signed: bytes) -> bool:
-        expected = self._signature(name, signed[self._START :])
-        return hmac.compare_digest(signed[: self._START], expected)
+        expected = self._signature(name, signed[_START:])
+        return hmac.compare_digest(signed[:_START], expected)
 
     def _former_of(self, name: bytes, signed: bytes) -> SignedValues | None:
         """The signer with the older key that signed a value."""
@@ -90,4 +82,5 @@ class SignedValues:
         inner, outer = self._inner(), self._outer()
         inner.update(b"%d:%b%b" % (len(name), name, data))  # the length keeps the two apart
         outer.update(inner.digest())
-        return self.FORMAT + outer.digest()
+        signature: bytes = _FORMAT + outer.digest()
+        return signature

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import datetime
+import pickle
 import re
 import ssl
 from collections.abc import Iterator
@@ -644,3 +646,54 @@ def described_keys() -> set[str]:
 def test_each_key_is_described(key: str) -> None:
     """docs/configuration.md has a heading or a table row for each key."""
     assert key in described_keys()
+
+
+# What is made of a configuration
+
+
+CHANGES: dict[str, Any] = {
+    "[]": lambda changed: changed.__setitem__("cookie_name", "s"),
+    "del": lambda changed: changed.__delitem__("digest"),
+    "|=": lambda changed: changed.__ior__({"cookie_name": "s"}),
+    "clear": lambda changed: changed.clear(),
+    "pop": lambda changed: changed.pop("digest"),
+    "popitem": lambda changed: changed.popitem(),
+    "setdefault": lambda changed: changed.setdefault("of_the_application", 1),
+    "update": lambda changed: changed.update(cookie_name="s"),
+    "update that fails": lambda changed: changed.update([("cookie_name", "s"), ()]),
+}
+
+
+@pytest.mark.parametrize("change", CHANGES)
+def test_nothing_that_was_made_of_a_configuration_outlives_a_change(change: str) -> None:
+    """Whatever is kept at that moment is kept where nobody looks any more."""
+    changed = checked()
+    former = changed.derived
+    former["one"] = 1
+    with contextlib.suppress(ValueError):
+        CHANGES[change](changed)
+    former["another"] = 2
+    assert changed.derived == {}
+
+
+def test_each_way_to_change_a_dictionary_is_known() -> None:
+    """Python may get another one."""
+    readers = {"copy", "fromkeys", "get", "items", "keys", "values"}
+    methods = {name for name in dir(dict) if not name.startswith("_")}
+    assert methods - readers == {"clear", "pop", "popitem", "setdefault", "update"}
+    operators = {name for name in dir(dict) if re.match(r"__(i\w+|set\w+|del\w+)__$", name)}
+    operators -= {"__init__", "__init_subclass__", "__iter__", "__setattr__", "__delattr__"}
+    assert operators == {"__delitem__", "__ior__", "__setitem__"}
+
+
+@pytest.mark.parametrize(
+    "copied",
+    [copy.copy, copy.deepcopy, lambda original: pickle.loads(pickle.dumps(original))],
+    ids=["copy", "deepcopy", "pickle"],
+)
+def test_a_copy_has_nothing_that_was_made_of_the_original(copied: Any) -> None:
+    """Which may be of no use to others, or not fit into a pickle."""
+    original = checked()
+    original.derived["function"] = lambda: None
+    other = copied(original)
+    assert (type(other), other, other.derived) == (SessionConfig, original, {})

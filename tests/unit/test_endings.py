@@ -9,10 +9,8 @@ import webapp2
 import webob
 
 from webapp2_sessions.endings import (
-    SAVER_KEY,
     added_cookies,
     carry,
-    saver_of,
     set_cookies,
     varies_on_cookie,
 )
@@ -65,9 +63,3 @@ def test_what_is_no_response_is_left_alone(thing: Any) -> None:
     """It has no cookies and can be given none."""
     carry([], response_with("a=1", vary="Cookie"), thing)
     assert (set_cookies(thing), varies_on_cookie(thing)) == ([], False)
-
-
-@pytest.mark.parametrize("environ", [None, {}, {SAVER_KEY: None}])
-def test_without_middleware_nobody_saves_in_its_stead(environ: Any) -> None:
-    """A request need not have an environ."""
-    assert saver_of(type("Request", (), {"environ": environ})()) is None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import json.encoder
 from types import SimpleNamespace
@@ -12,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from webapp2_sessions import plain_json
-from webapp2_sessions.plain_json import decode_json, encode_json
+from webapp2_sessions.plain_json import decode_json, decode_payload, encode_json, encode_payload
 
 values = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
@@ -45,15 +46,30 @@ def test_encoding_is_that_of_json(value: object) -> None:
     assert encode_json(value) == json.dumps(value, separators=(",", ":"))
 
 
+def text_of(payload: bytes) -> str:
+    """The JSON of a payload."""
+    return base64.b64decode(payload, validate=True).decode("ascii")
+
+
+@given(value=values)
+def test_payloads_hold_the_same_json(value: object) -> None:
+    """But that it can stand in a script."""
+    expected = json.dumps(value, separators=(",", ":")).replace("</", "<\\/")
+    payload = encode_payload(value)
+    assert text_of(payload) == expected
+    assert outcome(decode_payload, payload) == outcome(json.loads, expected)
+
+
+@pytest.mark.parametrize("encode", [encode_json, encode_payload])
 @pytest.mark.parametrize(
     "value", [{1}, {"a": b"x"}, {(1,): 1}, cycle(), [object], {"a": [1, {2}]}], ids=repr
 )
-def test_what_is_refused_is_refused_alike(value: object) -> None:
+def test_what_is_refused_is_refused_alike(value: object, encode: Any) -> None:
     """The error has the same type and text, or tells of the cycle."""
     kind, _ = expected = outcome(lambda: json.dumps(value, separators=(",", ":")))
-    assert outcome(encode_json, value)[0] == kind
+    assert outcome(encode, value)[0] == kind
     if kind == "TypeError":
-        assert outcome(encode_json, value) == expected
+        assert outcome(encode, value) == expected
 
 
 @given(value=values)
@@ -81,6 +97,8 @@ def test_without_cpythons_encoder(broken: Any, monkeypatch: pytest.MonkeyPatch) 
         c_make_encoder=broken, encode_basestring_ascii=json.encoder.encode_basestring_ascii
     )
     monkeypatch.setattr(plain_json, "json", SimpleNamespace(encoder=theirs))
-    encode = plain_json._make_encode()
-    assert encode == plain_json._ENCODER.encode
-    assert encode({"a": [1]}) == '{"a":[1]}'
+    monkeypatch.setattr(plain_json, "_chunks_of", plain_json._make_chunks_of())
+    value = {"a": [1, None], "</": "é"}
+    assert json.loads(encode_json(value)) == json.loads(text_of(encode_payload(value))) == value
+    for encode in (encode_json, encode_payload):
+        assert outcome(encode, cycle())[0] == "ValueError"

@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 from support.stores import NOW, sign, sign_payload
 from support.visits import SECRET
+from webapp2_extras import securecookie as upstream
 
 from webapp2_sessions import ConfigError, SecureCookieSerializer
 from webapp2_sessions.errors import (
@@ -224,6 +225,15 @@ def test_the_clock_may_be_moved_on_the_instance() -> None:
     moved._get_timestamp = lambda: NOW + 61
     assert None is moved.deserialize("session", signed, max_age=60)
     assert sign("session", {"a": 1}, NOW + 61).encode() == moved.serialize("session", {"a": 1})
+
+
+def test_a_clock_in_parts_of_seconds() -> None:
+    """It is written as the clock tells it, as upstream does."""
+    moved, theirs = serializer(), upstream.SecureCookieSerializer(SECRET)
+    moved._get_timestamp = theirs._get_timestamp = lambda: NOW + 0.5
+    signed = moved.serialize("session", {"a": 1})
+    assert signed == theirs.serialize("session", {"a": 1})
+    assert signed.split(b"|")[1] == b"1500000000.5"
 
 
 # What is refused

@@ -36,6 +36,7 @@ from webapp2_sessions import (
     sessions,
     set_store,
 )
+from webapp2_sessions.endings import SAVER_KEY
 from webapp2_sessions.errors import MissingDependency, SessionError, UnknownBackend
 
 KEY = "webapp2_extras.sessions"
@@ -73,6 +74,18 @@ def fixed(store: SessionStore, now: int = NOW) -> SessionStore:
 
 
 # The store
+
+
+@pytest.mark.parametrize("environ", [None, {}, {SAVER_KEY: None}])
+def test_without_middleware_nobody_saves_in_its_stead(environ: Any, recorder: Any) -> None:
+    """A request need not have an environ."""
+    store = make_store()
+    store.get_session(factory=recorder)
+    store.request = SimpleNamespace(environ=environ)
+    store.save_sessions(webapp2.Response())
+    store.request = object()
+    store.save_sessions(webapp2.Response())
+    assert [call[0] for call in recorder.calls] == ["get", "save", "save"]
 
 
 def test_unchanged_strings() -> None:

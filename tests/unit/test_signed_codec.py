@@ -9,11 +9,11 @@ import webapp2
 from hypothesis import example, given
 from hypothesis import strategies as st
 from support.sides import Clock, stopped_clock
-from support.stores import NOW, make_request, make_store, sign, sign_payload
-from support.visits import SECRET
+from support.stores import NOW, make_request, make_store, saved_headers, sign, sign_payload
+from support.visits import SECRET, make_app
 
 from webapp2_sessions import SecureCookieSerializer, SessionStore, sessions
-from webapp2_sessions.cookies import OWN_MAX_AGE
+from webapp2_sessions.cookies import OWN_MAX_AGE, is_young, only_value
 from webapp2_sessions.received_cookies import ReceivedCookies
 from webapp2_sessions.signed_codec import codec_of
 
@@ -44,9 +44,11 @@ HEADERS = st.lists(PAIRS.map("=".join) | st.sampled_from(["s", "", "=", '"']), m
 
 
 def at_once(header: str, max_age: Any = None, digest: str = "sha1") -> Any:
-    """What the codec makes of a header, a minute after NOW."""
+    """What a store makes of a header with the codec alone, a minute after NOW."""
+    value = only_value(make_request(cookie=header), "s")
+    found = None if value is None else codec_of(SECRET, digest, "s").open(value)
     with stopped_clock(Clock(NOW + 60)):
-        return codec_of(SECRET, digest, "s").open(make_request(cookie=header), max_age)
+        return found if found is not None and is_young(*found, max_age) else None
 
 
 def step_by_step(header: str, max_age: Any = None) -> Any:
@@ -100,7 +102,7 @@ def test_ages(max_age: int | None, own: int | None, is_read: bool) -> None:
 def test_what_is_signed_at_once_is_what_the_serializer_signs(data: Any, digest: str) -> None:
     """Byte for byte."""
     with stopped_clock(Clock(NOW)):
-        sealed = codec_of(SECRET, digest, "s").seal(data)
+        sealed = codec_of(SECRET, digest, "s").seal(data, NOW)
         assert sealed == SecureCookieSerializer(SECRET, digest=digest).serialize("s", data)
     assert at_once(f"s={sealed.decode()}", digest=digest) == (data, NOW)
 
@@ -108,7 +110,7 @@ def test_what_is_signed_at_once_is_what_the_serializer_signs(data: Any, digest: 
 def test_what_json_cannot_represent_is_an_error() -> None:
     """The same as the serializer's."""
     with pytest.raises(TypeError, match="set is not JSON serializable"):
-        codec_of(SECRET, "sha1", "s").seal({"a": {1}})
+        codec_of(SECRET, "sha1", "s").seal({"a": {1}}, NOW)
 
 
 def test_a_request_class_may_read_cookies_in_its_own_way() -> None:
@@ -118,7 +120,7 @@ def test_a_request_class_may_read_cookies_in_its_own_way() -> None:
         cookies = {"s": "from elsewhere"}  # noqa: RUF012
 
     request = Request({"HTTP_COOKIE": f"s={VALUES[0]}", "REQUEST_METHOD": "GET"})
-    assert codec_of(SECRET, "sha1", "s").open(request, None) is None
+    assert only_value(request, "s") is None
 
 
 # The store, which may have been given something else to work with.
@@ -192,6 +194,47 @@ def test_a_method_that_was_replaced_is_called(
         monkeypatch.setattr(sessions.SessionStore, name, replacement)
     visit(store)
     assert calls == [name]
+
+
+def test_a_configuration_may_change() -> None:
+    """Keys may be replaced while requests are served."""
+    app = make_app(cookie_name="s")
+    header = f"s={sign('s', {'a': 1})}"
+    assert SessionStore(make_request(app, header)).get_session() == {"a": 1}
+    config = SessionStore(make_request(app)).config
+    config["secret_key"] = "another"
+    assert SessionStore(make_request(app, header)).get_session() == {}
+    header = f"s={sign('s', {'a': 2}, secret='another')}"
+    assert SessionStore(make_request(app, header)).get_session() == {"a": 2}
+    with stopped_clock(Clock(NOW)):
+        written = visit(SessionStore(make_request(app))).headers["Set-Cookie"]
+    assert written.startswith(f"s={sign('s', {'b': 2}, secret='another')};")
+    config["absolute_max_age"] = 60
+    assert SessionStore(make_request(app, header)).get_session() == {}
+
+
+def test_names_without_number_are_not_kept() -> None:
+    """Only what is made for the configured one stays with the configuration."""
+    store: Any = make_store(cookie=f"s={VALUES[0]}", cookie_name="s")
+    store.get_session("s")
+    store.get_session("s0")
+    before = dict(store.config.derived)
+    for number in range(9):
+        store.get_session(f"s{number}")["a"] = 1
+    saved_headers(store)
+    assert store.config.derived == before
+
+
+def test_what_was_replaced_in_the_serializers_class(monkeypatch: pytest.MonkeyPatch) -> None:
+    """For all, as tests do with the clock: sessions are signed, and grow old, by that."""
+    header = f"s={VALUES[0]}"
+    for now, expected in ((NOW + 60, {"a": 1}), (NOW + 61, {})):
+        monkeypatch.setattr(SecureCookieSerializer, "_get_timestamp", lambda self, now=now: now)
+        store = make_store(cookie=header, cookie_name="s", session_max_age=60)
+        assert store.get_session() == expected
+        assert f"|{now}|" in visit(store).headers["Set-Cookie"]
+    monkeypatch.setattr(SecureCookieSerializer, "serialize", lambda self, name, value: b"signed")
+    assert visit(make_store()).headers["Set-Cookie"] == "s=signed; Path=/"
 
 
 def test_the_serializer_is_made_once_and_can_be_set() -> None:
