@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import functools
 import hashlib
 import math
@@ -10,7 +11,7 @@ import time
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
-from webapp2_sessions.config import memcache_settings
+from webapp2_sessions.config import SessionConfig, memcache_settings
 from webapp2_sessions.errors import (
     BackendError,
     BadSignature,
@@ -41,9 +42,8 @@ _ITEM_OVERHEAD = 512
 _ENDED = b":ended"
 _ENDED_SECONDS = 3600
 
-#: By purpose the configuration that was asked for at last, its parts that matter here, and what
-#: was found. Most processes have one application, whose configuration does not change.
-_recent: dict[str, tuple[Mapping[str, Any], tuple[Any, ...], dict[str, Any], SessionMemcached]] = {}
+#: What was found for a configuration, behind those of its values that can be changed inside.
+_Known = tuple[Any, Any, Any, "SessionMemcached"]
 
 _LONGEST_NAME = 90
 _SAFE_NAME = re.compile(rf"[!-~]{{1,{_LONGEST_NAME}}}\Z")
@@ -79,33 +79,36 @@ def session_memcached(config: Mapping[str, Any], purpose: str) -> SessionMemcach
     :param purpose: e.g. ``"memcache"``; values of one purpose are no values of another.
     :raises ConfigError: it has no ``secret_key``.
     """
-    keys_and_formats = (
-        config.get("secret_key"),
-        tuple(config.get("secret_key_fallbacks", ())),
-        config.get("serializer"),
-        tuple(config.get("serializer_fallbacks") or ()),
-    )
-    recent = _recent.get(purpose)
+    if type(config) is not SessionConfig:
+        return _find_session_memcached(config, purpose)
+    place = ("memcached", purpose)
+    derived = config.derived
+    known: _Known | None = derived.get(place)
+    # What can be changed inside is compared.
     if (
-        recent is not None
-        and recent[0] is config
-        and recent[1] == keys_and_formats
-        and recent[2] == config.get("memcache")
+        known is None
+        or known[0] != config["secret_key_fallbacks"]
+        or known[1] != config["serializer_fallbacks"]
+        or known[2] != config["memcache"]
     ):
-        return recent[3]
+        changeable = ("secret_key_fallbacks", "serializer_fallbacks", "memcache")
+        former = (copy.copy(config[each]) for each in changeable)
+        known = derived[place] = (*former, _find_session_memcached(config, purpose))
+    return known[3]
+
+
+def _find_session_memcached(config: Mapping[str, Any], purpose: str) -> SessionMemcached:
     secret_key = config.get("secret_key")
     if not secret_key:
         raise ConfigError("secret_key", "is missing, and values in memcached are signed with it")
     settings = memcache_settings(config)
-    found = _session_memcached(
+    return _session_memcached(
         (secret_key, *config.get("secret_key_fallbacks", ())),
         purpose,
         nodes_of(settings),
         settings["key_prefix"],
         Serializer.of(config, OWN_PROTOCOL),
     )
-    _recent[purpose] = config, keys_and_formats, settings, found
-    return found
 
 
 @functools.lru_cache(maxsize=64)

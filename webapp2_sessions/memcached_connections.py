@@ -55,6 +55,7 @@ _TOUCHED = {b"TOUCHED\r\n": True, b"NOT_FOUND\r\n": False}
 #: A value and the last word of the line before it; ``None`` twice where nothing is stored.
 _Found = tuple["bytes | None", "bytes | None"]
 
+Expected = TypeVar("Expected")
 Result = TypeVar("Result")
 
 _is_key = re.compile(rb"[!-~]{1,250}\Z").match
@@ -84,39 +85,39 @@ class Connections:
 
     def get(self, key: bytes) -> bytes | None:
         """Return what is stored under ``key``."""
-        return self._fetch(key, b"get %b\r\n" % key, 4)[0]
+        return self._exchange(key, b"get %b\r\n" % key, self._found, 4)[0]
 
     def gets(self, key: bytes) -> tuple[bytes | None, bytes | None]:
         """Return what is stored under ``key``, and its token for :meth:`cas`."""
-        return self._fetch(key, b"gets %b\r\n" % key, 5)
+        return self._exchange(key, b"gets %b\r\n" % key, self._found, 5)
 
     def set(self, key: bytes, value: bytes, seconds: int) -> bool | None:
         """Store a value."""
         command = b"set %b 0 %d %d\r\n%b\r\n" % (key, seconds, len(value), value)
-        return self._ask(key, command, _STORED)
+        return self._exchange(key, command, self._meaning, _STORED)
 
     def add(self, key: bytes, value: bytes, seconds: int) -> bool | None:
         """Store a value where there is none; whether it was stored."""
         command = b"add %b 0 %d %d\r\n%b\r\n" % (key, seconds, len(value), value)
-        return self._ask(key, command, _STORED)
+        return self._exchange(key, command, self._meaning, _STORED)
 
     def replace(self, key: bytes, value: bytes, seconds: int) -> bool | None:
         """Store a value where there is one; whether it was stored."""
         command = b"replace %b 0 %d %d\r\n%b\r\n" % (key, seconds, len(value), value)
-        return self._ask(key, command, _STORED)
+        return self._exchange(key, command, self._meaning, _STORED)
 
     def cas(self, key: bytes, value: bytes, token: bytes, seconds: int) -> bool | None:
         """Store a value where the token holds; ``None`` where there is none any more."""
         command = b"cas %b 0 %d %d %b\r\n%b\r\n" % (key, seconds, len(value), token, value)
-        return self._ask(key, command, _COMPARED)
+        return self._exchange(key, command, self._meaning, _COMPARED)
 
     def delete(self, key: bytes) -> bool | None:
         """Delete a value; whether there was one."""
-        return self._ask(key, b"delete %b\r\n" % key, _DELETED)
+        return self._exchange(key, b"delete %b\r\n" % key, self._meaning, _DELETED)
 
     def touch(self, key: bytes, seconds: int) -> bool | None:
         """Give a value another expiry; whether there is one."""
-        return self._ask(key, b"touch %b %d\r\n" % (key, seconds), _TOUCHED)
+        return self._exchange(key, b"touch %b %d\r\n" % (key, seconds), self._meaning, _TOUCHED)
 
     def stats(self, *arguments: str) -> Any:
         """Return what the server tells of itself."""
@@ -152,12 +153,18 @@ class Connections:
         )
 
     def _exchange(
-        self, key: bytes, command: bytes, understand: Callable[[socket.socket, bytes], Result]
+        self,
+        key: bytes,
+        command: bytes,
+        understand: Callable[[socket.socket, bytes, bytes, Expected], Result],
+        expected: Expected,
     ) -> Result:
         """Send a command; returns what ``understand`` makes of the answer's first piece.
 
         Whatever ends it early, an interrupt included, closes the connection, on which the rest of
         the answer may come yet.
+
+        :param understand: called with the connection, the piece, the key and ``expected``.
         """
         idle = self._idle
         try:
@@ -173,7 +180,7 @@ class Connections:
                 answer = connection.recv(_FIRST_PIECE)
             except BlockingIOError:  # not at once
                 answer = send_and_wait(connection, command[sent:], _FIRST_PIECE, self._timeout)
-            result = understand(connection, answer)
+            result = understand(connection, answer, key, expected)
         except BaseException:
             connection.close()
             raise
@@ -183,33 +190,29 @@ class Connections:
             connection.close()
         return result
 
-    def _ask(
-        self, key: bytes, command: bytes, meanings: Mapping[bytes, bool | None]
+    def _meaning(
+        self,
+        connection: socket.socket,
+        answer: bytes,
+        key: bytes,
+        meanings: Mapping[bytes, bool | None],
     ) -> bool | None:
-        """Send a command; returns what the line means that answers it."""
-
-        def understand(connection: socket.socket, answer: bytes) -> bool | None:
+        """Return what the line means that answers a command."""
+        if answer not in meanings:
+            answer = _Incoming(connection, answer, self._timeout).line()
             if answer not in meanings:
-                answer = _Incoming(connection, answer, self._timeout).line()
-                if answer not in meanings:
-                    raise _refusal(answer)
-            return meanings[answer]
+                raise _refusal(answer)
+        return meanings[answer]
 
-        return self._exchange(key, command, understand)
-
-    def _fetch(self, key: bytes, command: bytes, words: int) -> _Found:
-        """Ask for a value; returns it, and the last of so many words of the line before it."""
-
-        def understand(connection: socket.socket, answer: bytes) -> _Found:
-            line, _, rest = answer.partition(_EOL)
-            # How the answer to "get" looks if all is well, and has come at once.
-            if line == b"VALUE %b 0 %d" % (key, len(rest) - 7) and rest[-7:] == _AFTER_VALUE:
-                return rest[:-7], None
-            if answer == _NOTHING:
-                return None, None
-            return _Incoming(connection, answer, self._timeout).found(key, words)
-
-        return self._exchange(key, command, understand)
+    def _found(self, connection: socket.socket, answer: bytes, key: bytes, words: int) -> _Found:
+        """Return the value, and the last of so many words of the line before it."""
+        line, _, rest = answer.partition(_EOL)
+        # How the answer to "get" looks if all is well, and has come at once.
+        if line == b"VALUE %b 0 %d" % (key, len(rest) - 7) and rest[-7:] == _AFTER_VALUE:
+            return rest[:-7], None
+        if answer == _NOTHING:
+            return None, None
+        return _Incoming(connection, answer, self._timeout).found(key, words)
 
     def _refused(self) -> socket.socket:
         raise MemcacheIllegalInputError("memcached would misread the key")

@@ -51,7 +51,7 @@ class Node:
     #: Its item size, and how many connections had been lost when it was asked.
     _item_size: tuple[int, int] | None = None
 
-    def call(self, operation: str, *args: Any, **kwargs: Any) -> Any:
+    def call(self, operation: str, *args: Any) -> Any:
         """Call a method of the client, with a bounded wait.
 
         :raises BackendUnavailable: the server refused, was silent or went away.
@@ -109,7 +109,7 @@ class Server(Node):
         #: When it may be asked again, 0 if it answers.
         self._asked_again = 0.0
 
-    def call(self, operation: str, *args: Any, **kwargs: Any) -> Any:
+    def call(self, operation: str, *args: Any) -> Any:
         """Call a method of the client, with a bounded wait.
 
         Connections that the server has closed, as it does when it restarts, are replaced; a
@@ -121,7 +121,7 @@ class Server(Node):
         method = getattr(client, operation)
         for _ in _ATTEMPTS:
             try:
-                result = method(*args, **kwargs)
+                result = method(*args)
             except (ConnectionRefusedError, ConnectionError, MemcacheUnexpectedCloseError) as error:
                 self._asked_again = 0.0
                 self.lost += 1
@@ -187,10 +187,9 @@ class OwnClient(Node):
     def __init__(self, client: Any) -> None:
         self._client: Callable[[], Any] = (lambda: client) if hasattr(client, "get") else client
 
-    def call(self, operation: str, *args: Any, **kwargs: Any) -> Any:
+    def call(self, operation: str, *args: Any) -> Any:
         """Call a method of the client; what it raises because of a server becomes our error."""
-        if operation in self._SILENT:
-            kwargs["noreply"] = False
+        kwargs = {"noreply": False} if operation in self._SILENT else {}
         try:
             client = _clients.get(self, self._client)
             result = getattr(client, operation)(*args, **kwargs)

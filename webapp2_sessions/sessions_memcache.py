@@ -77,6 +77,6 @@ class MemcacheSessionFactory(StoredSessionFactory):
     def _memcached(self) -> SessionMemcached:
         found = self._found
         if found is None:
-            found = session_memcached(backend_config(self.session_store), "memcache")
-            self._found = found
+            config = backend_config(self.session_store)
+            found = self._found = session_memcached(config, "memcache")
         return found

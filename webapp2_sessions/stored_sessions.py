@@ -136,7 +136,7 @@ class StoredSessionFactory(CustomBackendSessionFactory):
         try:
             if session.degraded:
                 return
-            if self._is_to_be_written(session):
+            if session.modified if self._snapshot is None else self._is_to_be_written(session):
                 self._save(response, session)
             elif self._is_stored and self._is_to_be_renewed() and self.keep():
                 self._set_cookie(response, {"_sid": self.sid})
@@ -144,8 +144,7 @@ class StoredSessionFactory(CustomBackendSessionFactory):
             self._degraded(error, session)
 
     def _save(self, response: Any, session: SessionDict) -> None:
-        cookie_rules.check_arguments(self.session_args, type(response), "session_args")
-        cookie_rules.check_prefix(self.name, self.session_args)
+        cookie_rules.check_cookie(self.name, self.session_args, type(response), "session_args")
         if self.store(session):
             self._set_cookie(response, {"_sid": self.sid})
 
