@@ -14,6 +14,7 @@ from webapp2_sessions.errors import ConfigError
 
 __all__ = [
     "CONFIG_KEY",
+    "SAVER_KEY",
     "UPSTREAM_MODULES",
     "SessionConfig",
     "datastore_settings",
@@ -23,6 +24,10 @@ __all__ = [
 
 #: Key of the session configuration in an application's ``config``.
 CONFIG_KEY = "webapp2_extras.sessions"
+
+#: Key of what saves the sessions of a request in the store's stead, in its environ, where
+#: SessionMiddleware is: called with what saves to a response, and the response.
+SAVER_KEY = "webapp2_sessions.saver"
 
 #: Upstream's module names, also those from before webapp2 3.0, and the modules that stand in.
 UPSTREAM_MODULES = {

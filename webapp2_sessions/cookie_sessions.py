@@ -9,7 +9,6 @@ from webapp2_sessions import cookies
 from webapp2_sessions.errors import BackendError, ConfigError, SessionTooLarge
 from webapp2_sessions.factories import BaseSessionFactory, _default_value
 from webapp2_sessions.session_dict import SessionDict
-from webapp2_sessions.sizes import largest_keys
 
 if TYPE_CHECKING:
     from webapp2_sessions.stored_sessions import StoredSessionFactory
@@ -130,6 +129,8 @@ class SecureCookieSessionFactory(BaseSessionFactory):
     ) -> dict[Any, Any] | None:
         """Return what the cookie holds in place of a session that is too large for it."""
         if self._spill_keyword() is None:
+            from webapp2_sessions.sizes import largest_keys  # for this error alone
+
             raise SessionTooLarge(
                 self.keyword,
                 "the visitor's browser",

@@ -15,7 +15,6 @@ from webob.request import BaseRequest
 
 from webapp2_sessions.cookie_rules import is_name, set_cookie
 from webapp2_sessions.errors import ExpiredCookie
-from webapp2_sessions.sizes import as_text, largest_keys
 
 __all__ = [
     "OWN_MAX_AGE",
@@ -48,8 +47,9 @@ _VALUE = (
     r"|\w{3},\s[\w-]{9,11}\s[\d:]{8}\sGMT"
     rf"|[{_NAME_CHAR}=]*(?:\\(?:[0-3][0-7][0-7]|.)[{_NAME_CHAR}=]*)*"
 )
+# Patterns are compiled on first use, and kept by re: few headers need them.
 _COOKIE = rf"([{_NAME_CHAR}=][{_NAME_CHAR}]*)(?:\s*=\s*({_VALUE}))?"
-_ESCAPED = re.compile(rb"\\([0-3][0-7][0-7]|.)")
+_ESCAPED = rb"\\([0-3][0-7][0-7]|.)"
 
 
 def read_values(request: Any, name: str | bytes) -> list[str]:
@@ -102,7 +102,6 @@ def only_value(request: Any, name: str | bytes) -> str | None:
 
 
 def _values(header: str, name: str) -> Iterator[str]:
-    # Compiled on first use, and kept by re: few headers need it.
     for match in re.finditer(_COOKIE, header, re.ASCII):
         value = match[2]
         if match[1] != name or value is None:
@@ -119,7 +118,7 @@ def unquote(value: bytes) -> bytes:
     """Undo the quotes and octal escapes by which WebOb and browsers of old protect a value."""
     if value[:1] == value[-1:] == b'"':
         value = value[1:-1]
-    return _ESCAPED.sub(_unescape, value)
+    return re.sub(_ESCAPED, _unescape, value)
 
 
 def _unescape(match: re.Match[bytes]) -> bytes:
@@ -151,6 +150,8 @@ def write(
     if size is None:
         size = len(name) + 1 + len(value)
     if size > limit:
+        from webapp2_sessions.sizes import as_text, largest_keys  # for this warning alone
+
         logger.warning(
             "The cookie %r has %d bytes and browsers drop it above %d: the visitor keeps the "
             "former session. Largest keys: %s. Store less, or use a server-side backend.",

@@ -9,11 +9,7 @@ from webob.headers import ResponseHeaders
 
 from webapp2_sessions.cookies import vary_on_cookie
 
-__all__ = ["SAVER_KEY", "added_cookies", "carry", "set_cookies", "varies_on_cookie"]
-
-#: Where SessionMiddleware leaves in a request's environ what saves in its stead: called with
-#: what saves to a response, and the response.
-SAVER_KEY = "webapp2_sessions.saver"
+__all__ = ["added_cookies", "carry", "set_cookies", "varies_on_cookie"]
 
 
 def set_cookies(response: Any) -> list[str]:

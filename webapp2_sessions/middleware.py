@@ -11,8 +11,9 @@ from wsgiref.handlers import CGIHandler
 from webob.exc import HTTPException
 from webob.headers import ResponseHeaders
 
+from webapp2_sessions.config import SAVER_KEY
 from webapp2_sessions.cookies import vary_on_cookie
-from webapp2_sessions.endings import SAVER_KEY, added_cookies, set_cookies, varies_on_cookie
+from webapp2_sessions.endings import added_cookies, set_cookies, varies_on_cookie
 
 __all__ = ["SessionMiddleware"]
 

@@ -9,11 +9,10 @@ import webapp2
 
 from webapp2_sessions import cookie_rules, cookies
 from webapp2_sessions.app_config import load_config, response_class_of
-from webapp2_sessions.config import CONFIG_KEY, SessionConfig, default_config
+from webapp2_sessions.config import CONFIG_KEY, SAVER_KEY, SessionConfig, default_config
 from webapp2_sessions.config_checks import check_max_age
 from webapp2_sessions.cookie_sessions import SPILLED, SecureCookieSessionFactory
 from webapp2_sessions.cookies import OWN_MAX_AGE, only_value
-from webapp2_sessions.endings import SAVER_KEY
 from webapp2_sessions.errors import UnknownBackend
 from webapp2_sessions.factories import (
     BEGAN,

@@ -207,8 +207,8 @@ def modules_after(statement: str) -> set[str]:
 #: What `import webapp2_sessions` loads: what an application with sessions in cookies needs.
 LOADED_AT_ONCE = {
     *("app_config", "config", "config_checks", "cookie_rules", "cookie_sessions", "cookies"),
-    *("endings", "errors", "factories", "imports", "keys", "lazy", "plain_json"),
-    *("received_cookies", "securecookie", "session_dict", "sessions", "signed_codec", "sizes"),
+    *("errors", "factories", "imports", "keys", "lazy", "plain_json"),
+    *("received_cookies", "securecookie", "session_dict", "sessions", "signed_codec"),
 }
 
 

@@ -36,7 +36,7 @@ from webapp2_sessions import (
     sessions,
     set_store,
 )
-from webapp2_sessions.endings import SAVER_KEY
+from webapp2_sessions.config import SAVER_KEY
 from webapp2_sessions.errors import MissingDependency, SessionError, UnknownBackend
 
 KEY = "webapp2_extras.sessions"
