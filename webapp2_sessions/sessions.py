@@ -152,10 +152,8 @@ class SessionStore:
         factory = factory or self.get_backend(backend)
         config = self.config
         name = name or config["cookie_name"]
-        if max_age is _default_value:
-            max_age = config["session_max_age"]
-        else:
-            check_max_age("max_age", max_age)
+        # Without a call where nothing is given, as almost always.
+        max_age = config["session_max_age"] if max_age is _default_value else self._max_age(max_age)
         if factory is SecureCookieSessionFactory and name not in self.sessions:
             session = self._open_at_once(config, name, max_age)
             if session is not None:

@@ -323,7 +323,7 @@ def test_spilled_session(make_shop: Any, capsys: Output) -> None:
 class InMemory(StoredSessionFactory):
     """A backend of an application's own."""
 
-    records: dict[str, dict[Any, Any]] = {}  # noqa: RUF012
+    records: dict[str, dict[Any, Any]] = {}  # noqa: RUF012 # all of them share it
 
     def _read(self, sid: str) -> dict[Any, Any] | None:
         return self.records.get(sid)

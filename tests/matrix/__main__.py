@@ -125,7 +125,7 @@ def _report(outcomes: list[Outcome], missing: list[str]) -> int:
 
 
 def _tell(line: str) -> None:
-    print(line, flush=True)  # noqa: T201
+    print(line, flush=True)  # noqa: T201 # its output is for people
 
 
 if __name__ == "__main__":

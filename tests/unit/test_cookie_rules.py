@@ -363,3 +363,35 @@ def test_another_way_of_setting_cookies_is_used(how: str) -> None:
         response.set_cookie = lambda name, *args, **kwargs: calls.append(name)
     cookie_rules.set_cookie(response, "s", b"v", {"path": "/"})
     assert (calls, "Set-Cookie" in response.headers) == (["s"], False)
+
+
+# A cookie that was set before
+
+
+def test_what_was_set_once_is_still_checked() -> None:
+    """Other arguments, another class of responses, and the prefix of a name."""
+    good = {"path": "/", "secure": True}
+    response = webapp2.Response()
+    cookie_rules.set_cookie(response, "__Host-once", b"x", {**good, "domain": "a.example"})
+    cookie_rules.set_cookie(response, "once", b"x", good)
+    cookie_rules.check_cookie("once", good, webapp2.Response)
+    for name, args, response_class, word in [
+        ("once", {**good, "domain": 5}, webapp2.Response, "domain"),
+        ("once", {**good, "comment": 5}, webapp2.Response, "comment"),
+        ("once", {**good, "priority": "middle"}, PickyResponse, "priority"),
+        ("__Host-once", {**good, "domain": "a.example"}, webapp2.Response, "domain"),
+    ]:
+        with pytest.raises(ConfigError, match=word):
+            cookie_rules.check_cookie(name, args, response_class)
+
+
+def test_a_response_class_of_another_kind_is_asked_itself() -> None:
+    """What WebOb's takes, it may refuse."""
+
+    class Strict(webob.Response):
+        def set_cookie(self, name: str, value: bytes = b"", secure: bool = False) -> None:
+            super().set_cookie(name, value, secure=secure)
+
+    cookie_rules.set_cookie(webapp2.Response(), "once", b"x", {"path": "/"})
+    with pytest.raises(ConfigError, match="path"):
+        cookie_rules.check_cookie("once", {"path": "/"}, Strict)
