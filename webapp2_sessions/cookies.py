@@ -80,7 +80,10 @@ def only_value(request: Any, name: str | bytes) -> str | None:
 
     It is that only if it is signed: what :func:`read_values` finds counts otherwise.
     """
-    if getattr(type(request), "cookies", None) is not _COOKIES:
+    try:
+        if type(request).cookies is not _COOKIES:
+            return None
+    except AttributeError:
         return None
     header = request.environ.get("HTTP_COOKIE")
     if not header or type(name) is not str or '"' in header or "\\" in header:
@@ -215,7 +218,10 @@ def vary_on_cookie(response: Any) -> None:
 
     A response that is not WebOb's is left alone.
     """
-    headerlist = getattr(response, "headerlist", None)
+    try:
+        headerlist = response.headerlist
+    except AttributeError:
+        headerlist = None
     if type(headerlist) is list:
         for key, _ in headerlist:
             if len(key) == 4 and key.lower() == "vary":

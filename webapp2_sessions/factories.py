@@ -148,8 +148,8 @@ class BaseSessionFactory:
         serializer = self._own_serializer and self._own_serializer()
         if serializer is None:
             return self.session_store.get_secure_cookie(self.name, max_age=max_age), None
-        received = ReceivedCookies(self.session_store.request)
-        return received.accepted(serializer, self.name, max_age, own_ages=True)
+        request = self.session_store.request
+        return ReceivedCookies().accepted(request, serializer, self.name, max_age, own_ages=True)
 
     def _write_to_another_store(
         self, response: Any, data: dict[Any, Any], args: dict[str, Any]

@@ -15,23 +15,25 @@ logger: logging.Logger = logging.getLogger(__name__)
 
 
 class ReceivedCookies:
-    """Reads the cookies of one request.
+    """Reads the cookies of one request, which it does not keep alive."""
 
-    :param request: the request, as :func:`webapp2_sessions.cookies.read_values` takes it.
-    """
-
-    def __init__(self, request: Any) -> None:
-        self._request = request
+    def __init__(self) -> None:
         #: Names of the cookies that came and were not accepted.
         self.damaged: set[str] = set()
 
     def accepted(
-        self, serializer: Any, name: str, max_age: float | None, own_ages: bool = False
+        self,
+        request: Any,
+        serializer: Any,
+        name: str,
+        max_age: float | None,
+        own_ages: bool = False,
     ) -> tuple[Any, int | None]:
         """Return what the last valid cookie of that name holds, and when it was signed.
 
         One that is damaged is logged, once for each name, without its value.
 
+        :param request: the request, as :func:`webapp2_sessions.cookies.read_values` takes it.
         :param serializer: checks the values, usually a
             :class:`~webapp2_sessions.securecookie.SecureCookieSerializer`.
         :param max_age: age in seconds above which a cookie counts as expired, ``None`` for no
@@ -40,18 +42,18 @@ class ReceivedCookies:
         :returns: Unix seconds for the time, ``None`` if it is unknown; ``None`` twice if no cookie
             is accepted.
         """
-        only = cookies.only_value(self._request, name)
+        only = cookies.only_value(request, name)
         if only is not None:
             try:
                 return _verified(serializer, name, only, max_age, own_ages)
             except InvalidCookie:
                 pass  # of which the slower way below finds what there is
-        refused: InvalidCookie | None = None
-        for value in cookies.read_values(self._request, name):
+        refused: str | None = None  # not the error, whose traceback has this frame
+        for value in cookies.read_values(request, name):
             try:
                 return _verified(serializer, name, value, max_age, own_ages)
             except InvalidCookie as error:
-                refused = refused or error
+                refused = refused or str(error)
         if refused is not None and name not in self.damaged:
             self.damaged.add(name)
             logger.warning("The cookie %r was not accepted: %s", name, refused)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, TypeVar, overload
+from weakref import ReferenceType, ref
 
 import webapp2
 
@@ -55,6 +56,25 @@ _SET_A_COOKIE = (SecureCookieSessionFactory, CustomBackendSessionFactory)
 default_config["backends"]["securecookie"] = SecureCookieSessionFactory
 
 
+class _FormerRequest:
+    """The request of a store that does not keep it alive any more: as long as others do."""
+
+    # It has no __set__, so that Python looks here only where the store has no request of its own.
+    def __get__(self, store: SessionStore | None, owner: type | None = None) -> Any:
+        if store is None:
+            return self
+        former = store._former_request
+        if former is None:  # a subclass that sets none
+            raise AttributeError(f"{type(store).__name__!r} object has no attribute 'request'")
+        request = former()
+        if request is None:
+            raise AttributeError(
+                "the request has ended, and the store does not keep it alive once its sessions are "
+                "saved; keep the request yourself if you need it later"
+            )
+        return request
+
+
 class SessionStore:
     """Gives out the sessions of one request and saves them to its response.
 
@@ -67,8 +87,9 @@ class SessionStore:
     #: Key of the configuration in the application's ``config``.
     config_key: str = CONFIG_KEY
 
-    #: The request.
-    request: Any
+    #: The request. A store that :func:`get_store` has made does not keep it alive once the sessions
+    #: are saved and webapp2 has answered it; an ``AttributeError`` says so then.
+    request: Any = _FormerRequest()
     #: The checked configuration, shared by all stores of the application.
     config: dict[str, Any]
     #: The factories of the sessions that were opened, by session name.
@@ -80,6 +101,10 @@ class SessionStore:
     # Defaults also for a subclass that does without our __init__.
     #: The request's cookies, once one was not read at a glance.
     _cookies: ReceivedCookies | None = None
+    #: The request, once the store does not keep it alive any more.
+    _former_request: ReferenceType[Any] | None = None
+    #: Whether the store and its request keep each other alive, by the request's registry.
+    _is_in_cycle = False
     #: The serializer, once it was asked for or set.
     _serializer: CookieSerializer | None = None
 
@@ -227,7 +252,7 @@ class SessionStore:
             by default ``session_max_age``.
         """
         max_age = self._max_age(max_age)
-        return self._received().accepted(self.serializer, name, max_age)[0]
+        return self._received().accepted(self.request, self.serializer, name, max_age)[0]
 
     def open_session_cookie(
         self, name: str, max_age: float | None, serializer: Any = None
@@ -254,7 +279,8 @@ class SessionStore:
             if getattr(self.get_secure_cookie, "__func__", None) is not _GET:
                 return self.get_secure_cookie(name, max_age=max_age), None
             serializer = self.serializer
-        return self._received().accepted(serializer, name, max_age, own_ages=True)
+        received = self._received()
+        return received.accepted(self.request, serializer, name, max_age, own_ages=True)
 
     def _codec(self, name: str, method: object, ours: object) -> SignedCodec | None:
         """What does the serializer's work for cookies of a name; ``None`` if it has to do it.
@@ -281,7 +307,7 @@ class SessionStore:
 
     def _received(self) -> ReceivedCookies:
         if self._cookies is None:  # also in a subclass that does without our __init__
-            self._cookies = ReceivedCookies(self.request)
+            self._cookies = ReceivedCookies()
         return self._cookies
 
     def set_secure_cookie(self, name: str, value: dict[Any, Any], **kwargs: Any) -> None:
@@ -320,11 +346,26 @@ class SessionStore:
             self._save_all(response)
         else:
             saver(self._save_all, response)
+        if self._is_in_cycle:
+            self._release_request()
+
+    def _release_request(self) -> None:
+        """Leave it to webapp2 how long the request lives, if webapp2 is answering it.
+
+        Together with the store in its registry it would wait for the cycle collector, and with it
+        the response and what was uploaded.
+        """
+        self._is_in_cycle = False
+        request = self.request
+        # By its type, since webapp2.get_request() returns a proxy, to which nobody else refers.
+        if issubclass(type(request), webapp2.Request) and request.route is not None:
+            self._former_request = ref(request)
+            del self.request
 
     def _save_all(self, response: Any) -> None:
         sessions, config = self.sessions, self.config
         if sessions:
-            containers = list(sessions.values())
+            containers = [*sessions.values()]
             for container in containers:
                 container.save_session(response)
                 if len(sessions) > len(containers):  # it has opened sessions itself
@@ -432,6 +473,8 @@ def get_store(
     store = registry.get(key)
     if not store:
         store = registry[key] = factory(request)
+        if type(store) is SessionStore:  # another class may need its request for longer
+            store._is_in_cycle = True
     return store
 
 

@@ -532,6 +532,31 @@ def test_b49_factory_opens_a_session_while_saving() -> None:
     assert both(save_with_another)[1] == ("returned", ["one", "log"])
 
 
+# Requests that have ended
+
+
+def test_request_of_a_store_that_outlives_it() -> None:
+    """Upstream's store keeps it alive; ours says that it has ended, unless somebody else does."""
+
+    def request_after_the_answer(side: Side) -> Any:
+        stores: list[Any] = []
+
+        class Page(webapp2.RequestHandler):
+            def get(self) -> None:
+                stores.append(side.sessions.get_store(request=self.request))
+                stores[0].save_sessions(self.response)
+
+        app = side.app()
+        app.router.add(("/page", Page))
+        request(app, path="/page").get_response(app)
+        return stores[0].request.path
+
+    kept, ended = both(request_after_the_answer)
+    assert kept == ("returned", "/page")
+    assert ended[0] == "AttributeError"
+    assert ended[1].startswith("the request has ended")
+
+
 # Both libraries in one application
 
 

@@ -88,6 +88,30 @@ def test_store_has_serializer_config_and_request(side: Side) -> None:
     assert store.serializer is store.serializer
 
 
+@pytest.mark.parametrize("is_saved", [False, True])
+def test_store_has_the_request_of_its_handler(side: Side, is_saved: bool) -> None:
+    """As long as the handler runs, and afterwards where somebody has the request."""
+    seen: list[Any] = []
+
+    class Page(webapp2.RequestHandler):
+        def get(self) -> None:
+            store = side.sessions.get_store(request=self.request)
+            store.get_session()["a"] = 1
+            if is_saved:
+                store.save_sessions(self.response)
+            self.response.app_iter = self.body(store)
+
+        def body(self, store: Any) -> Any:
+            """Made while it is being sent."""
+            seen.append(store.request is self.request)
+            yield store.request.path.encode()
+
+    app = side.app()
+    app.router.add(("/page", Page))
+    assert request(app, path="/page").get_response(app).body == b"/page"
+    assert seen == [True]
+
+
 # SessionDict
 
 

@@ -49,9 +49,11 @@ OURS = Side("ours", webapp2_sessions.sessions, webapp2_sessions.securecookie)
 SIDES = (UPSTREAM, OURS)
 
 
-def request(app: webapp2.WSGIApplication, cookie: str | None = None) -> webapp2.Request:
+def request(
+    app: webapp2.WSGIApplication, cookie: str | None = None, path: str = "/"
+) -> webapp2.Request:
     """Return a request to the application; the Cookie header goes in as a server passes it."""
-    result = webapp2.Request.blank("/")
+    result = webapp2.Request.blank(path)
     result.app = app
     if cookie is not None:
         result.environ["HTTP_COOKIE"] = cookie

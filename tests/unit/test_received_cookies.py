@@ -20,10 +20,10 @@ def accepted(
     header: str, max_age: int | None = None, own_ages: bool = False, serializer: Any = None
 ) -> tuple[tuple[Any, int | None], set[str]]:
     """What is accepted of a Cookie header a minute after NOW, and the names of damaged cookies."""
-    received = ReceivedCookies(make_request(cookie=header))
+    received, request = ReceivedCookies(), make_request(cookie=header)
     serializer = serializer or SecureCookieSerializer(SECRET)
     with stopped_clock(Clock(NOW + 60)):
-        return received.accepted(serializer, "s", max_age, own_ages), received.damaged
+        return received.accepted(request, serializer, "s", max_age, own_ages), received.damaged
 
 
 def test_accepted_cookie() -> None:

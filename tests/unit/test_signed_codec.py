@@ -53,9 +53,9 @@ def at_once(header: str, max_age: Any = None, digest: str = "sha1") -> Any:
 
 def step_by_step(header: str, max_age: Any = None) -> Any:
     """What is accepted of it in the general way."""
-    received = ReceivedCookies(make_request(cookie=header))
+    request, serializer = make_request(cookie=header), SecureCookieSerializer(SECRET)
     with stopped_clock(Clock(NOW + 60)):
-        return received.accepted(SecureCookieSerializer(SECRET), "s", max_age, own_ages=True)
+        return ReceivedCookies().accepted(request, serializer, "s", max_age, own_ages=True)
 
 
 @given(HEADERS, st.sampled_from([None, 0, 59, 60, 60.5, 10**6]))

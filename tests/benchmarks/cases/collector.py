@@ -18,9 +18,10 @@ _REQUESTS = 200
 
 #: Why there are any.
 _NOTES = [
-    "A request has its session store in its registry, where webapp2_extras.auth looks for it, and "
-    "the store has the request: as long as both are as they always were, the two and all that they "
-    "hold wait for the collector.",
+    "A session has its factory and a store its factories, where applications look for them, and "
+    "each of these knows the one that it came from: store, factory and session wait for the "
+    "collector. The request, the response and what they hold do not, since a store lets go of its "
+    "request when it has saved.",
 ]
 
 
