@@ -208,6 +208,7 @@ class SessionStore:
             or getattr(self.get_secure_cookie, "__func__", None) is not _GET
             or SessionStore.serializer is not _SERIALIZER
             or SecureCookieSessionFactory.get_session is not _OPEN
+            or SecureCookieSerializer.deserialize is not _DESERIALIZE
         ):
             return None
         value = only_value(self.request, name)
@@ -295,6 +296,7 @@ class SessionStore:
             or type(self).serializer is not _SERIALIZER
             or type(config) is not SessionConfig
             or type(name) is not str
+            or SecureCookieSerializer.deserialize is not _DESERIALIZE
         ):
             return None
         derived = config.derived
@@ -441,6 +443,7 @@ _SAVE = SessionStore.save_secure_cookie
 _OPEN = SecureCookieSessionFactory.get_session
 _SERIALIZER = SessionStore.serializer
 _SERIALIZE = SecureCookieSerializer.serialize
+_DESERIALIZE = SecureCookieSerializer.deserialize
 _TIMESTAMP = SecureCookieSerializer._get_timestamp
 
 

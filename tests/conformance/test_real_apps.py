@@ -88,6 +88,46 @@ def test_store_has_serializer_config_and_request(side: Side) -> None:
     assert store.serializer is store.serializer
 
 
+@pytest.mark.parametrize("where", ["store", "subclass", "class"])
+@pytest.mark.parametrize("name", ["session", "other"])
+def test_serializer_of_another_class(
+    side: Side, where: str, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One that packs values differently reads what it has written, from whatever it is derived."""
+    base = side.securecookie.SecureCookieSerializer
+    read, write = base.deserialize, base.serialize
+
+    class Hexadecimal(base):  # type: ignore[misc,valid-type]
+        def serialize(self, name: str, value: Any) -> bytes:
+            return bytes(write(self, name, value).hex(), "ascii")
+
+        def deserialize(self, name: str, value: str, max_age: Any = None) -> Any:
+            return read(self, name, bytes.fromhex(value).decode(), max_age)
+
+    class Store(side.sessions.SessionStore):
+        serializer = Hexadecimal("k")
+
+    def store(cookie: str | None = None) -> Any:
+        if where == "subclass":
+            return Store(request(app, cookie))
+        result = side.store(app, cookie)
+        if where == "store":
+            result.serializer = Hexadecimal("k")
+        return result
+
+    app = side.app()
+    if where == "class":
+        monkeypatch.setattr(base, "serialize", Hexadecimal.serialize)
+        monkeypatch.setattr(base, "deserialize", Hexadecimal.deserialize)
+    first = store()
+    first.get_session(name)["a"] = 1
+    [header] = save(first)
+    cookie = cookie_pair(header)
+    assert "|" not in cookie
+    assert store(cookie).get_session(name, max_age=60) == {"a": 1}
+    assert store(cookie).get_secure_cookie(name, max_age=60) == {"a": 1}
+
+
 @pytest.mark.parametrize("is_saved", [False, True])
 def test_store_has_the_request_of_its_handler(side: Side, is_saved: bool) -> None:
     """As long as the handler runs, and afterwards where somebody has the request."""
