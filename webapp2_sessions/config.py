@@ -22,6 +22,9 @@ __all__ = [
     "memcache_settings",
 ]
 
+#: Stands for "not given" where ``None`` has a meaning.
+_default_value: Any = object()
+
 #: Key of the session configuration in an application's ``config``.
 CONFIG_KEY = "webapp2_extras.sessions"
 

@@ -6,8 +6,9 @@ import json
 from typing import TYPE_CHECKING, Any
 
 from webapp2_sessions import cookies
+from webapp2_sessions.config import _default_value
 from webapp2_sessions.errors import BackendError, ConfigError, SessionTooLarge
-from webapp2_sessions.factories import BaseSessionFactory, _default_value
+from webapp2_sessions.factories import BaseSessionFactory
 from webapp2_sessions.session_dict import SessionDict
 
 if TYPE_CHECKING:

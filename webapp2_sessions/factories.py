@@ -11,6 +11,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from webapp2_sessions import cookie_rules, cookies
+from webapp2_sessions.config import _default_value
 from webapp2_sessions.received_cookies import ReceivedCookies
 from webapp2_sessions.session_dict import SessionDict
 
@@ -23,9 +24,6 @@ __all__ = [
     "BaseSessionFactory",
     "CustomBackendSessionFactory",
 ]
-
-#: Stands for "not given" where ``None`` has a meaning.
-_default_value: Any = object()
 
 _ALPHABET = (string.digits + string.ascii_letters).encode("ascii")
 #: Maps each byte to a character of the alphabet ...

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 import webapp2
 
+from webapp2_sessions.config import _default_value
 from webapp2_sessions.endings import carry, set_cookies
-from webapp2_sessions.factories import _default_value
 from webapp2_sessions.session_dict import SessionDict
 from webapp2_sessions.sessions import SessionStore, get_store
 

@@ -10,26 +10,24 @@ import webapp2
 
 from webapp2_sessions import cookie_rules, cookies
 from webapp2_sessions.app_config import load_config, response_class_of
-from webapp2_sessions.config import CONFIG_KEY, SAVER_KEY, SessionConfig, default_config
-from webapp2_sessions.config_checks import check_max_age
-from webapp2_sessions.cookie_sessions import SPILLED, SecureCookieSessionFactory
-from webapp2_sessions.cookies import OWN_MAX_AGE, only_value
-from webapp2_sessions.errors import UnknownBackend
-from webapp2_sessions.factories import (
-    BEGAN,
-    BaseSessionFactory,
-    CustomBackendSessionFactory,
+from webapp2_sessions.config import (
+    CONFIG_KEY,
+    SAVER_KEY,
+    SessionConfig,
     _default_value,
+    default_config,
 )
+from webapp2_sessions.cookie_sessions import SPILLED, SecureCookieSessionFactory
+from webapp2_sessions.cookies import OWN_MAX_AGE
+from webapp2_sessions.errors import UnknownBackend
+from webapp2_sessions.factories import BEGAN, BaseSessionFactory, CustomBackendSessionFactory
 from webapp2_sessions.imports import import_object
 from webapp2_sessions.lazy import imported_once
-from webapp2_sessions.received_cookies import ReceivedCookies
-from webapp2_sessions.securecookie import SecureCookieSerializer
 from webapp2_sessions.session_dict import SessionDict
-from webapp2_sessions.signed_codec import SignedCodec, codec_of
+from webapp2_sessions.signed_cookies import SignedCookies
 
 if TYPE_CHECKING:
-    from webapp2_sessions.interfaces import CookieSerializer, SessionFactory
+    from webapp2_sessions.interfaces import SessionFactory
     from webapp2_sessions.stored_sessions import StoredSessionFactory
 else:  # of no use to sessions in cookies
     __getattr__, __dir__ = imported_once(globals(), StoredSessionFactory="stored_sessions")
@@ -75,7 +73,7 @@ class _FormerRequest:
         return request
 
 
-class SessionStore:
+class SessionStore(SignedCookies):
     """Gives out the sessions of one request and saves them to its response.
 
     :param request: the :class:`webapp2.Request`, with ``request.app``.
@@ -99,14 +97,10 @@ class SessionStore:
     debug: bool = False
 
     # Defaults also for a subclass that does without our __init__.
-    #: The request's cookies, once one was not read at a glance.
-    _cookies: ReceivedCookies | None = None
     #: The request, once the store does not keep it alive any more.
     _former_request: ReferenceType[Any] | None = None
     #: Whether the store and its request keep each other alive, by the request's registry.
     _is_in_cycle = False
-    #: The serializer, once it was asked for or set.
-    _serializer: CookieSerializer | None = None
 
     def __init__(self, request: Any, config: Mapping[str, Any] | None = None) -> None:
         self.request = request
@@ -120,22 +114,6 @@ class SessionStore:
             self.debug = app.debug
         except AttributeError:  # an application of another kind
             self.debug = False
-
-    @property
-    def serializer(self) -> CookieSerializer:
-        """Signs and checks the cookies: a :class:`SecureCookieSerializer`, unless one was set."""
-        if self._serializer is None:
-            self._serializer = SecureCookieSerializer(
-                self.config["secret_key"],
-                self.config.get("secret_key_fallbacks", ()),
-                self.config.get("digest", "sha1"),
-                self.config.get("digest_fallbacks", ()),
-            )
-        return self._serializer
-
-    @serializer.setter
-    def serializer(self, serializer: CookieSerializer) -> None:
-        self._serializer = serializer
 
     def get_backend(self, name: str) -> SessionFactory:
         """Return the session factory of a backend keyword, importing it if needed.
@@ -193,32 +171,21 @@ class SessionStore:
 
         :returns: ``None`` if it takes the steps of the factory, one by one.
         """
-        if type(self) is not SessionStore or type(config) is not SessionConfig:
-            return None
-        derived = config.derived
-        try:
-            codec = derived[_USUAL]
-        except KeyError:
-            codec = derived[_USUAL] = _usual(config)
         if (
-            codec is None
-            or name != codec.name
+            type(self) is not SessionStore
+            or type(config) is not SessionConfig
             or self.debug
-            or self._serializer is not None
-            or getattr(self.get_secure_cookie, "__func__", None) is not _GET
-            or SessionStore.serializer is not _SERIALIZER
+            or name != config["cookie_name"]
+            or config["change_detection"] != "flag"
+            or config["absolute_max_age"] is not None
             or SecureCookieSessionFactory.get_session is not _OPEN
-            or SecureCookieSerializer.deserialize is not _DESERIALIZE
         ):
             return None
-        value = only_value(self.request, name)
-        found = None if value is None else codec.open(value)
+        found = self._read_at_once(name, max_age)
         if found is None:
             return None
         data, signed_at = found
         if OWN_MAX_AGE in data or BEGAN in data or SPILLED in data:
-            return None
-        if max_age is not None and not _is_young(data, signed_at, max_age):
             return None
         container = self.sessions[name] = SecureCookieSessionFactory(name, self)
         container._max_age, container._signed_at = max_age, signed_at
@@ -235,82 +202,6 @@ class SessionStore:
             cookie_rules.check_name(name, container.session_args)
         self.sessions[name] = container
         return container
-
-    def _max_age(self, max_age: Any) -> Any:
-        if max_age is _default_value:
-            return self.config["session_max_age"]
-        check_max_age("max_age", max_age)
-        return max_age
-
-    def get_secure_cookie(self, name: str, max_age: float | None = _default_value) -> Any:
-        """Return what a signed cookie of the request holds, ``None`` if there is no valid one.
-
-        Of several cookies of that name the last valid one counts: one that another application
-        of the same domain sets cannot displace ours.
-
-        :param name: the cookie's name.
-        :param max_age: age in seconds above which it counts as expired, ``None`` for no limit;
-            by default ``session_max_age``.
-        """
-        max_age = self._max_age(max_age)
-        return self._received().accepted(self.request, self.serializer, name, max_age)[0]
-
-    def open_session_cookie(
-        self, name: str, max_age: float | None, serializer: Any = None
-    ) -> tuple[Any, int | None]:
-        """Return what a session's cookie holds and when it was signed, in Unix seconds.
-
-        As :meth:`get_secure_cookie`; a session that has a lifetime of its own, by
-        ``session.set_max_age()``, goes by that.
-
-        :param serializer: checks the cookie; by default the store's.
-        :returns: ``None`` twice if there is no valid one. The time is ``None`` if it is unknown.
-        """
-        if max_age is not None:
-            max_age = self._max_age(max_age)
-        if serializer is None:
-            codec = self._codec(name, self.get_secure_cookie, _GET)
-            value = None if codec is None else only_value(self.request, name)
-            found = None if codec is None or value is None else codec.open(value)
-            if found is not None:
-                data, signed_at = found
-                has_no_end = max_age is None and OWN_MAX_AGE not in data
-                if has_no_end or _is_young(data, signed_at, max_age):
-                    return found
-            if getattr(self.get_secure_cookie, "__func__", None) is not _GET:
-                return self.get_secure_cookie(name, max_age=max_age), None
-            serializer = self.serializer
-        received = self._received()
-        return received.accepted(self.request, serializer, name, max_age, own_ages=True)
-
-    def _codec(self, name: str, method: object, ours: object) -> SignedCodec | None:
-        """What does the serializer's work for cookies of a name; ``None`` if it has to do it.
-
-        :param method: the store's method that would ask the serializer.
-        :param ours: what it has to be.
-        """
-        config = self.config
-        if (
-            getattr(method, "__func__", None) is not ours
-            or self._serializer is not None
-            or type(self).serializer is not _SERIALIZER
-            or type(config) is not SessionConfig
-            or type(name) is not str
-            or SecureCookieSerializer.deserialize is not _DESERIALIZE
-        ):
-            return None
-        derived = config.derived
-        codec: SignedCodec | None = derived.get(name)
-        if codec is None:
-            codec = codec_of(config["secret_key"], config["digest"], name)
-            if name == config["cookie_name"]:  # there may be any number of others
-                derived[name] = codec
-        return codec
-
-    def _received(self) -> ReceivedCookies:
-        if self._cookies is None:  # also in a subclass that does without our __init__
-            self._cookies = ReceivedCookies()
-        return self._cookies
 
     def set_secure_cookie(self, name: str, value: dict[Any, Any], **kwargs: Any) -> None:
         """Update the session of that name, a cookie session if it is not open yet.
@@ -385,73 +276,10 @@ class SessionStore:
                 args = self.config["cookie_args"] if container is None else container.session_args
                 cookies.expire(response, name, args)
 
-    def save_secure_cookie(self, response: Any, name: str, value: Any, **kwargs: Any) -> None:
-        """Set a signed cookie on the response.
 
-        :param value: anything that JSON can represent.
-        :param kwargs: arguments of WebOb's ``Response.set_cookie()``.
-        :raises TypeError: JSON cannot represent the value.
-        """
-        signed = self.serializer.serialize(name, value)
-        limit = self.config.get("max_cookie_size")
-        cookies.write(response, name, signed, value, kwargs, limit)
-
-    def save_session_cookie(
-        self,
-        response: Any,
-        name: str,
-        data: dict[Any, Any],
-        args: dict[str, Any],
-        serializer: Any = None,
-    ) -> None:
-        """Set a session's cookie on the response, as :meth:`save_secure_cookie`.
-
-        :param args: arguments of WebOb's ``Response.set_cookie()``.
-        :param serializer: makes the cookie's value; by default the store's.
-        """
-        limit = self.config.get("max_cookie_size")
-        if serializer is not None:
-            cookies.write(response, name, serializer.serialize(name, data), data, args, limit)
-            return
-        codec = self._codec(name, self.save_secure_cookie, _SAVE)
-        if (
-            codec is None
-            or SecureCookieSerializer.serialize is not _SERIALIZE
-            or SecureCookieSerializer._get_timestamp is not _TIMESTAMP
-        ):
-            self.save_secure_cookie(response, name, data, **args)
-            return
-        signed = codec.seal(data)
-        cookies.write(response, name, signed, data, args, limit, is_plain=True)
-
-
-#: Where :func:`_usual` is kept; names are for codecs of cookies of those names.
-_USUAL = object()
-
-
-def _usual(config: SessionConfig) -> SignedCodec | None:
-    """Return what reads the session's cookie, if nothing but the cookie decides on the session."""
-    if config["absolute_max_age"] is not None or config["change_detection"] != "flag":
-        return None
-    return codec_of(config["secret_key"], config["digest"], config["cookie_name"])
-
-
-#: Where these are still in their places, their work is done in less time; a subclass, or an
-#: application in another way, may have put others there.
-_GET = SessionStore.get_secure_cookie
-_SAVE = SessionStore.save_secure_cookie
+#: Where this is still in its place, its work is done at once; an application may have put another
+#: there.
 _OPEN = SecureCookieSessionFactory.get_session
-_SERIALIZER = SessionStore.serializer
-_SERIALIZE = SecureCookieSerializer.serialize
-_DESERIALIZE = SecureCookieSerializer.deserialize
-_TIMESTAMP = SecureCookieSerializer._get_timestamp
-
-
-def _is_young(data: dict[Any, Any], signed_at: int, max_age: float | None) -> bool:
-    """As :func:`cookies.is_young`; ``False`` also where the serializer has a clock of its own."""
-    is_usual = SecureCookieSerializer._get_timestamp is _TIMESTAMP
-    return is_usual and cookies.is_young(data, signed_at, max_age)
-
 
 AnyStore = TypeVar("AnyStore")
 

@@ -8,11 +8,11 @@ from collections.abc import Callable
 from typing import Any
 
 from webapp2_sessions.app_config import backend_config
+from webapp2_sessions.config import _default_value
 from webapp2_sessions.datastore import UtcNowProperty, VersionConflict, ndb, service_address
 from webapp2_sessions.datastore_records import Records, active_records
 from webapp2_sessions.datastore_versions import ABSENT, PRESENT
 from webapp2_sessions.errors import RefusedFormat, SessionTooLarge, UnreadableSession
-from webapp2_sessions.factories import _default_value
 from webapp2_sessions.merging import NEW, Version
 from webapp2_sessions.sizes import largest_keys
 from webapp2_sessions.stored_sessions import StoredSessionFactory

@@ -7,13 +7,14 @@ import time
 from typing import Any
 
 from webapp2_sessions import cookie_rules, cookies
+from webapp2_sessions.config import _default_value
 from webapp2_sessions.errors import (
     BackendError,
     SessionConflict,
     SessionTooLarge,
     UnreadableSession,
 )
-from webapp2_sessions.factories import CustomBackendSessionFactory, _default_value
+from webapp2_sessions.factories import CustomBackendSessionFactory
 from webapp2_sessions.merging import NEW, Merger, TooManyConflicts, Version
 from webapp2_sessions.session_dict import SessionDict
 

@@ -14,9 +14,8 @@ import webapp2
 
 from webapp2_sessions.app_config import load_config, response_class_of
 from webapp2_sessions.changes import Snapshot
-from webapp2_sessions.config import CONFIG_KEY
+from webapp2_sessions.config import CONFIG_KEY, _default_value
 from webapp2_sessions.errors import ConfigError
-from webapp2_sessions.factories import _default_value
 from webapp2_sessions.session_dict import SessionDict
 from webapp2_sessions.sessions import SessionStore
 from webapp2_sessions.testing_apps import webapp_of

@@ -5,6 +5,10 @@ Each test runs on upstream as well, so that it shows what is kept, and not what 
 
 from __future__ import annotations
 
+import ast
+import base64
+import hashlib
+import hmac
 import json
 import re
 from types import SimpleNamespace
@@ -126,6 +130,55 @@ def test_serializer_of_another_class(
     assert "|" not in cookie
     assert store(cookie).get_session(name, max_age=60) == {"a": 1}
     assert store(cookie).get_secure_cookie(name, max_age=60) == {"a": 1}
+
+
+def test_values_that_json_has_not(side: Side, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An application that packs all values in another way, by two methods of the class."""
+    base = side.securecookie.SecureCookieSerializer
+
+    def encode(self: Any, value: Any) -> bytes:
+        return base64.b64encode(repr(value).encode())
+
+    def decode(self: Any, value: bytes) -> Any:
+        return ast.literal_eval(base64.b64decode(value).decode())
+
+    monkeypatch.setattr(base, "_encode", encode)
+    monkeypatch.setattr(base, "_decode", decode)
+    app = side.app()
+    store = side.store(app)
+    store.get_session()["a"] = {1, 2}
+    [header] = save(store)
+    assert side.store(app, cookie_pair(header)).get_session() == {"a": {1, 2}}
+    signed = store.serializer.serialize("x", {3})
+    assert store.serializer.deserialize("x", signed) == {3}
+
+
+@pytest.mark.parametrize("is_read_by_the_serializer", [False, True])
+def test_another_signature(
+    side: Side, is_read_by_the_serializer: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An application that signs by another hash function, by a method of the class."""
+
+    def sign(self: Any, *parts: bytes) -> Any:
+        signature = hmac.new(b"k", b"|".join(parts), hashlib.sha256).hexdigest()
+        return signature.encode()
+
+    app = side.app()
+    first, second = side.store(app), side.store(app)
+    first.get_session()["a"] = 1
+    [before] = save(first)
+    monkeypatch.setattr(side.securecookie.SecureCookieSerializer, "_get_signature", sign)
+    second.get_session()["a"] = 1
+    [after] = save(second)
+    seen = []
+    for header in (before, after):
+        name, _, value = cookie_pair(header).partition("=")
+        if is_read_by_the_serializer:
+            seen.append(side.store(app).serializer.deserialize(name, value))
+        else:
+            seen.append(dict(side.store(app, f"{name}={value}").get_session()))
+    assert seen == [None if is_read_by_the_serializer else {}, {"a": 1}]
+    assert len(after) == len(before) + 24
 
 
 @pytest.mark.parametrize("is_saved", [False, True])

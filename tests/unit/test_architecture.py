@@ -60,6 +60,7 @@ FLOORS = {
     "factories": 5,
     "app_config": 5,
     "imports": 5,
+    "signed_cookies": 5,
     "config_targets": 5,
     "memcached": 5,
     "stored_sessions": 6,
@@ -209,6 +210,7 @@ LOADED_AT_ONCE = {
     *("app_config", "config", "config_checks", "cookie_rules", "cookie_sessions", "cookies"),
     *("errors", "factories", "imports", "keys", "lazy", "plain_json"),
     *("received_cookies", "securecookie", "session_dict", "sessions", "signed_codec"),
+    "signed_cookies",
 }
 
 
