@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import weakref
 from collections.abc import Callable, Hashable, Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -99,24 +100,74 @@ DATASTORE_DEFAULTS: dict[str, Any] = {
 }
 
 
-def _changes(method: Callable[..., Any]) -> Any:
-    """A method of a dictionary, after which nothing that was derived from it holds any more."""
+#: Keys whose values may be given as lists, which are kept as tuples.
+_LISTS = ("secret_key_fallbacks", "digest_fallbacks", "serializer_fallbacks")
+_LISTS_OF_SECTIONS = ("servers",)
+_SECTIONS = ("memcache", "datastore")
+
+
+def _noticed(method: Callable[..., Any]) -> Any:
+    """A method that changes a dictionary, which is told of it afterwards."""
 
     @functools.wraps(method)
-    def change(config: SessionConfig, *args: Any, **kwargs: Any) -> Any:
+    def change(changed: _Noticing, *args: Any, **kwargs: Any) -> Any:
         try:
-            return method(config, *args, **kwargs)
+            return method(changed, *args, **kwargs)
         finally:
-            config.derived = {}
+            changed._was_changed()
 
     return change
 
 
-class SessionConfig(dict[str, Any]):
-    """A checked session configuration, complete with defaults.
+class _Noticing(dict[str, Any]):
+    """A dictionary that notices each change of it."""
 
-    Unknown keys are kept. ``cookie_args`` and ``backends`` are copies of its own; ``cookie_args``
-    of the application replace the default ones as a whole, ``backends`` are added to them.
+    def _was_changed(self) -> None:
+        raise NotImplementedError()
+
+    if not TYPE_CHECKING:  # for checkers they are as those of any dictionary
+        __setitem__ = _noticed(dict.__setitem__)
+        __delitem__ = _noticed(dict.__delitem__)
+        __ior__ = _noticed(dict.__ior__)
+        clear = _noticed(dict.clear)
+        pop = _noticed(dict.pop)
+        popitem = _noticed(dict.popitem)
+        setdefault = _noticed(dict.setdefault)
+        update = _noticed(dict.update)
+
+    def _keep_as_tuples(self, keys: tuple[str, ...]) -> None:
+        """Take copies of lists, since a change of these would not be noticed."""
+        for key in keys:
+            if type(value := self.get(key)) is list:
+                dict.__setitem__(self, key, tuple(value))
+
+
+class _Section(_Noticing):
+    """A dictionary inside a configuration; a change of it is one of the configuration."""
+
+    def __init__(self, values: Mapping[str, Any], config: SessionConfig) -> None:
+        super().__init__(values)
+        # Weak, so that the two do not wait for the cycle collector.
+        self.config = weakref.ref(config)
+        self._keep_as_tuples(_LISTS_OF_SECTIONS)
+
+    def _was_changed(self) -> None:
+        self._keep_as_tuples(_LISTS_OF_SECTIONS)
+        config = self.config()
+        if config is not None and any(config.get(key) is self for key in _SECTIONS):
+            config._was_changed()
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Let a copy be a plain dictionary, of which another configuration makes its section."""
+        return dict, (dict(self),)
+
+
+class SessionConfig(_Noticing):
+    """A checked session configuration: a dictionary, complete with defaults.
+
+    Unknown keys are kept. ``cookie_args``, ``backends`` and all lists are copies of its own;
+    ``cookie_args`` of the application replace the default ones as a whole, ``backends`` are added
+    to them.
 
     :param values: the application's values merged over the defaults.
     :param response_class: the class of the application's responses, on which cookie arguments
@@ -129,22 +180,11 @@ class SessionConfig(dict[str, Any]):
     #: goes into the former one.
     derived: dict[Hashable, Any]
 
-    if not TYPE_CHECKING:  # for checkers they are as those of any dictionary
-        __setitem__ = _changes(dict.__setitem__)
-        __delitem__ = _changes(dict.__delitem__)
-        __ior__ = _changes(dict.__ior__)
-        clear = _changes(dict.clear)
-        pop = _changes(dict.pop)
-        popitem = _changes(dict.popitem)
-        setdefault = _changes(dict.setdefault)
-        update = _changes(dict.update)
-
     def __getstate__(self) -> None:
         """Let a copy begin with nothing; putting its values into it makes its own ``derived``."""
 
     def __init__(self, values: Mapping[str, Any], response_class: Any = webob.Response) -> None:
         super().__init__({**default_config, **values})
-        self.derived = {}
         for key, check in CHECKS.items():
             check(key, self[key])
         cookie_rules.check_arguments(self["cookie_args"], response_class)
@@ -159,6 +199,15 @@ class SessionConfig(dict[str, Any]):
             )
         self["memcache"] = memcache_settings(self)
         self["datastore"] = datastore_settings(self)
+
+    def _was_changed(self) -> None:
+        self._keep_as_tuples(_LISTS)
+        for key in _SECTIONS:
+            value = self.get(key)
+            is_own = type(value) is _Section and value.config() is self
+            if isinstance(value, dict) and not is_own:
+                dict.__setitem__(self, key, _Section(value, self))
+        self.derived = {}
 
 
 def _named(backend: Any) -> Any:

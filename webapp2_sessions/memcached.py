@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import functools
 import hashlib
 import math
@@ -42,9 +41,6 @@ _ITEM_OVERHEAD = 512
 _ENDED = b":ended"
 _ENDED_SECONDS = 3600
 
-#: What was found for a configuration, behind those of its values that can be changed inside.
-_Known = tuple[Any, Any, Any, "SessionMemcached"]
-
 _LONGEST_NAME = 90
 _SAFE_NAME = re.compile(rf"[!-~]{{1,{_LONGEST_NAME}}}\Z")
 
@@ -81,20 +77,13 @@ def session_memcached(config: Mapping[str, Any], purpose: str) -> SessionMemcach
     """
     if type(config) is not SessionConfig:
         return _find_session_memcached(config, purpose)
-    place = ("memcached", purpose)
     derived = config.derived
-    known: _Known | None = derived.get(place)
-    # What can be changed inside is compared.
-    if (
-        known is None
-        or known[0] != config["secret_key_fallbacks"]
-        or known[1] != config["serializer_fallbacks"]
-        or known[2] != config["memcache"]
-    ):
-        changeable = ("secret_key_fallbacks", "serializer_fallbacks", "memcache")
-        former = (copy.copy(config[each]) for each in changeable)
-        known = derived[place] = (*former, _find_session_memcached(config, purpose))
-    return known[3]
+    place = ("memcached", purpose)
+    try:
+        return derived[place]  # type: ignore[no-any-return]
+    except KeyError:
+        found = derived[place] = _find_session_memcached(config, purpose)
+        return found
 
 
 def _find_session_memcached(config: Mapping[str, Any], purpose: str) -> SessionMemcached:

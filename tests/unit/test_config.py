@@ -200,12 +200,17 @@ ACCEPTED: dict[str, list[Any]] = {
     ("key", "value"), [(key, value) for key, values in ACCEPTED.items() for value in values]
 )
 def test_accepted_values(key: str, value: Any) -> None:
-    """A good value is kept, completed by nested defaults where there are any."""
+    """A good value is kept, completed by nested defaults where there are any; lists as tuples."""
     kept = SessionConfig({"secret_key": SECRET, key: value})[key]
     if isinstance(value, dict):
-        assert value.items() <= kept.items()
+        assert {name: as_tuple(each) for name, each in value.items()}.items() <= kept.items()
     else:
-        assert value is kept
+        assert as_tuple(value) is kept or as_tuple(value) == kept != value
+
+
+def as_tuple(value: Any) -> Any:
+    """A list as a tuple; everything else as it is."""
+    return tuple(value) if isinstance(value, list) else value
 
 
 MISSING = "is missing or empty"
@@ -676,6 +681,59 @@ def test_nothing_that_was_made_of_a_configuration_outlives_a_change(change: str)
     assert changed.derived == {}
 
 
+SECTION_CHANGES: dict[str, Any] = {
+    "[]": lambda section: section.__setitem__("timeout", 9),
+    "del": lambda section: section.__delitem__("timeout"),
+    "|=": lambda section: section.__ior__({"timeout": 9}),
+    "clear": lambda section: section.clear(),
+    "pop": lambda section: section.pop("timeout"),
+    "popitem": lambda section: section.popitem(),
+    "setdefault": lambda section: section.setdefault("another", 1),
+    "update": lambda section: section.update(timeout=9),
+}
+
+
+@pytest.mark.parametrize("key", ["memcache", "datastore"])
+@pytest.mark.parametrize("change", SECTION_CHANGES)
+def test_nor_a_change_inside_a_section(change: str, key: str) -> None:
+    """Of the checked ones, and of one that was put there later."""
+    changed = checked()
+    for _ in range(2):
+        changed.derived["one"] = 1
+        SECTION_CHANGES[change](changed[key])
+        assert changed.derived == {}
+        changed[key] = {"timeout": 1.0}
+
+
+def test_a_section_that_was_replaced_is_of_no_account() -> None:
+    """Whoever still has it may do with it as they like."""
+    changed = checked()
+    former = changed["memcache"]
+    changed["memcache"] = {}
+    changed.derived["one"] = 1
+    former["timeout"] = 9
+    assert changed.derived == {"one": 1}
+    del changed
+    former["timeout"] = 10
+    assert former["timeout"] == 10
+
+
+def test_lists_are_copied() -> None:
+    """What is added to them later does not count; the configuration can be changed instead."""
+    older, servers = ["older"], ["127.0.0.1:11211"]
+    changed = checked(secret_key_fallbacks=older, memcache={"servers": servers})
+    older.append("oldest")
+    servers.append("127.0.0.1:11212")
+    assert changed["secret_key_fallbacks"] == ("older",)
+    assert changed["memcache"]["servers"] == ("127.0.0.1:11211",)
+    changed["secret_key_fallbacks"] = older
+    changed["memcache"]["servers"] = servers
+    older.clear()
+    servers.clear()
+    assert changed["secret_key_fallbacks"] == ("older", "oldest")
+    assert changed["memcache"]["servers"] == ("127.0.0.1:11211", "127.0.0.1:11212")
+
+
 def test_each_way_to_change_a_dictionary_is_known() -> None:
     """Python may get another one."""
     readers = {"copy", "fromkeys", "get", "items", "keys", "values"}
@@ -697,3 +755,8 @@ def test_a_copy_has_nothing_that_was_made_of_the_original(copied: Any) -> None:
     original.derived["function"] = lambda: None
     other = copied(original)
     assert (type(other), other, other.derived) == (SessionConfig, original, {})
+    kept = dict(original.derived)
+    other.derived["one"] = 1
+    other["memcache"]["timeout"] = 9
+    assert (other.derived, original.derived) == ({}, kept)
+    assert original["memcache"]["timeout"] == 1.0

@@ -204,13 +204,13 @@ def test_change_of_a_configuration_is_noticed(change: dict[str, Any]) -> None:
     assert session_memcached(unchecked, "memcache") is session_memcached(changed, "memcache")
 
 
-def test_list_of_keys_that_was_added_to() -> None:
-    """A change inside a value is noticed as well."""
-    older: list[str] = []
-    changed = config(secret_key_fallbacks=older)
+def test_change_inside_a_configuration_is_noticed() -> None:
+    """Of a setting of memcached."""
+    changed = config()
     first = session_memcached(changed, "memcache")
-    older.append("older")
-    assert session_memcached(changed, "memcache") is not first
+    changed["memcache"]["key_prefix"] = "another:"
+    second = session_memcached(changed, "memcache")
+    assert second.key("name") == b"another:name" != first.key("name")
 
 
 @pytest.mark.parametrize(
