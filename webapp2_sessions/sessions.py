@@ -54,25 +54,6 @@ _SET_A_COOKIE = (SecureCookieSessionFactory, CustomBackendSessionFactory)
 default_config["backends"]["securecookie"] = SecureCookieSessionFactory
 
 
-class _FormerRequest:
-    """The request of a store that does not keep it alive any more: as long as others do."""
-
-    # It has no __set__, so that Python looks here only where the store has no request of its own.
-    def __get__(self, store: SessionStore | None, owner: type | None = None) -> Any:
-        if store is None:
-            return self
-        former = store._former_request
-        if former is None:  # a subclass that sets none
-            raise AttributeError(f"{type(store).__name__!r} object has no attribute 'request'")
-        request = former()
-        if request is None:
-            raise AttributeError(
-                "the request has ended, and the store does not keep it alive once its sessions are "
-                "saved; keep the request yourself if you need it later"
-            )
-        return request
-
-
 class SessionStore(SignedCookies):
     """Gives out the sessions of one request and saves them to its response.
 
@@ -85,9 +66,6 @@ class SessionStore(SignedCookies):
     #: Key of the configuration in the application's ``config``.
     config_key: str = CONFIG_KEY
 
-    #: The request. A store that :func:`get_store` has made does not keep it alive once the sessions
-    #: are saved and webapp2 has answered it; an ``AttributeError`` says so then.
-    request: Any = _FormerRequest()
     #: The checked configuration, shared by all stores of the application.
     config: dict[str, Any]
     #: The factories of the sessions that were opened, by session name.
@@ -96,14 +74,11 @@ class SessionStore(SignedCookies):
     #: Whether the application is in debug mode.
     debug: bool = False
 
-    # Defaults also for a subclass that does without our __init__.
-    #: The request, once the store does not keep it alive any more.
-    _former_request: ReferenceType[Any] | None = None
-    #: Whether the store and its request keep each other alive, by the request's registry.
-    _is_in_cycle = False
+    #: The request, or a weak reference to it.
+    _request: Any
 
     def __init__(self, request: Any, config: Mapping[str, Any] | None = None) -> None:
-        self.request = request
+        self._request = request
         app = request.app
         checked = None if config else app.config.get(self.config_key)
         if type(checked) is not SessionConfig:
@@ -114,6 +89,26 @@ class SessionStore(SignedCookies):
             self.debug = app.debug
         except AttributeError:  # an application of another kind
             self.debug = False
+
+    @property
+    def request(self) -> Any:
+        """The request. A store that :func:`get_store` has made does not keep it alive.
+
+        :raises AttributeError: webapp2 has answered it, and nobody else has it any more.
+        """
+        request = self._request
+        if type(request) is ReferenceType:
+            request = request()
+            if request is None:
+                raise AttributeError(
+                    "the request has ended, and the session store does not keep it alive; keep "
+                    "the request yourself if you need it later"
+                )
+        return request
+
+    @request.setter
+    def request(self, request: Any) -> None:
+        self._request = request
 
     def get_backend(self, name: str) -> SessionFactory:
         """Return the session factory of a backend keyword, importing it if needed.
@@ -239,21 +234,6 @@ class SessionStore(SignedCookies):
             self._save_all(response)
         else:
             saver(self._save_all, response)
-        if self._is_in_cycle:
-            self._release_request()
-
-    def _release_request(self) -> None:
-        """Leave it to webapp2 how long the request lives, if webapp2 is answering it.
-
-        Together with the store in its registry it would wait for the cycle collector, and with it
-        the response and what was uploaded.
-        """
-        self._is_in_cycle = False
-        request = self.request
-        # By its type, since webapp2.get_request() returns a proxy, to which nobody else refers.
-        if issubclass(type(request), webapp2.Request) and request.route is not None:
-            self._former_request = ref(request)
-            del self.request
 
     def _save_all(self, response: Any) -> None:
         sessions, config = self.sessions, self.config
@@ -304,8 +284,14 @@ def get_store(
     store = registry.get(key)
     if not store:
         store = registry[key] = factory(request)
-        if type(store) is SessionStore:  # another class may need its request for longer
-            store._is_in_cycle = True
+        if (
+            type(store) is SessionStore
+            and issubclass(type(request), webapp2.Request)
+            and request.route is not None
+        ):
+            # webapp2 has the request until it is answered. If the store had it as well, both would
+            # wait for the cycle collector, with the response and all that was uploaded.
+            store._request = ref(request)
     return store
 
 

@@ -1,4 +1,4 @@
-"""How long a store keeps its request alive: where webapp2 answers it, until it has saved."""
+"""Whether a store keeps its request alive: not where webapp2 answers it."""
 
 from __future__ import annotations
 
@@ -237,18 +237,18 @@ def test_request_that_was_replaced() -> None:
     assert visit.store.request is another
 
 
-def test_sessions_that_could_not_be_saved() -> None:
-    """The store is as it was, and they can be saved once the cause is mended."""
+def test_request_whose_sessions_are_not_saved() -> None:
+    """Because nobody does, or it fails."""
 
     def get(handler: Any) -> None:
-        handler.session["n"] = object()
+        other = get_store(key="other", request=handler.request)
+        other.get_session()["n"] = object()
         with pytest.raises(TypeError):
-            handler.session_store.save_sessions(handler.response)
-        handler.session["n"] = 1
+            other.save_sessions(handler.response)
+        get_store(key="another", request=handler.request).get_session()["n"] = 1
 
     visit = Visit(get)
     assert (visit.status, visit.request) == ("200 OK", None)
-    assert [name for name, _ in visit.headers].count("Set-Cookie") == 1
 
 
 def test_subclass_that_has_no_request() -> None:
@@ -258,5 +258,5 @@ def test_subclass_that_has_no_request() -> None:
         def __init__(self) -> None:
             pass
 
-    with pytest.raises(AttributeError, match="'Store' object has no attribute 'request'"):
+    with pytest.raises(AttributeError, match="'Store' object has no attribute"):
         getattr(Store(), "request")  # noqa: B009, it raises

@@ -20,8 +20,8 @@ _REQUESTS = 200
 _NOTES = [
     "A session has its factory and a store its factories, where applications look for them, and "
     "each of these knows the one that it came from: store, factory and session wait for the "
-    "collector. The request, the response and what they hold do not, since a store lets go of its "
-    "request when it has saved.",
+    "collector. The request, the response and what they hold do not, since a store does not keep "
+    "its request alive while webapp2 answers it.",
 ]
 
 
