@@ -80,7 +80,7 @@ def only_value(request: Any, name: str | bytes) -> str | None:
 
     It is that only if it is signed: what :func:`read_values` finds counts otherwise.
     """
-    try:
+    try:  # getattr() with a default takes longer, and this is done for each request
         if type(request).cookies is not _COOKIES:
             return None
     except AttributeError:
@@ -218,7 +218,7 @@ def vary_on_cookie(response: Any) -> None:
 
     A response that is not WebOb's is left alone.
     """
-    try:
+    try:  # as above
         headerlist = response.headerlist
     except AttributeError:
         headerlist = None
