@@ -6,10 +6,10 @@ and key, in less time. Anything unusual is left to it.
 
 from __future__ import annotations
 
-import binascii
 import functools
 import hmac
 import time
+from binascii import a2b_base64, hexlify
 from collections.abc import Callable
 from typing import Any
 
@@ -53,7 +53,7 @@ def codec_of(secret_key: str | bytes, digest: str, name: str) -> SignedCodec:
         inside, outside = inner(), outer()
         inside.update(signed)
         outside.update(inside.digest())
-        return b"|".join((signed, outside.hexdigest().encode("ascii")))
+        return b"%b|%b" % (signed, hexlify(outside.digest()))
 
     def open_value(value: str) -> tuple[dict[Any, Any], int] | None:
         try:
@@ -66,7 +66,7 @@ def codec_of(secret_key: str | bytes, digest: str, name: str) -> SignedCodec:
                 return None
             payload, _, timestamp = signed.partition(b"|")
             signed_at = int(timestamp)  # which has no "|" then
-            json = binascii.a2b_base64(payload).decode("utf-8")
+            json = a2b_base64(payload).decode()
             data, end = scan_json(json, 0)
         except Exception:
             return None  # not ASCII; or signed, and nothing of ours
