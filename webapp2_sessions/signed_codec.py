@@ -24,17 +24,15 @@ _Open = Callable[[str], "tuple[dict[Any, Any], int] | None"]
 class SignedCodec:
     """Reads and signs the cookies of one name by one key.
 
-    :param name: the name of the cookies.
     :param seal: called with what a cookie is to hold, and perhaps a time in Unix seconds instead
         of the present one; returns the cookie's value, and raises what ``json.dumps()`` raises.
     :param open_value: called with a cookie's value; returns what it holds and when it was signed,
         in Unix seconds, of whatever age it is. ``None`` if that takes a closer look.
     """
 
-    __slots__ = ("name", "open", "seal")
+    __slots__ = ("open", "seal")
 
-    def __init__(self, name: str, seal: Callable[..., bytes], open_value: _Open) -> None:
-        self.name: str = name
+    def __init__(self, seal: Callable[..., bytes], open_value: _Open) -> None:
         self.seal: Callable[..., bytes] = seal
         self.open: _Open = open_value
 
@@ -72,4 +70,4 @@ def codec_of(secret_key: str | bytes, digest: str, name: str) -> SignedCodec:
             return None  # not ASCII; or signed, and nothing of ours
         return (data, signed_at) if type(data) is dict and end == len(json) else None
 
-    return SignedCodec(name, seal, open_value)
+    return SignedCodec(seal, open_value)

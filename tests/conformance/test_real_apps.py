@@ -101,7 +101,7 @@ def test_serializer_of_another_class(
     base = side.securecookie.SecureCookieSerializer
     read, write = base.deserialize, base.serialize
 
-    class Hexadecimal(base):  # type: ignore[misc,valid-type]
+    class Hexadecimal(base):  # type: ignore[misc,valid-type] # of either side
         def serialize(self, name: str, value: Any) -> bytes:
             return bytes(write(self, name, value).hex(), "ascii")
 

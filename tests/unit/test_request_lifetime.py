@@ -179,29 +179,28 @@ class OwnStore(SessionStore):
     """One that may do more with its request."""
 
 
-@pytest.mark.parametrize("make", [OwnStore, SessionStore])
-def test_stores_that_were_not_made_by_get_store(make: Any) -> None:
-    """Nothing is known of what they are for: they have the request for as long as they live."""
+def own_store_that_was_set(request: Any) -> OwnStore:
+    """Made by the application, which registers it."""
+    store = OwnStore(request)
+    set_store(store, key="own", request=request)
+    return store
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        SessionStore,
+        own_store_that_was_set,
+        lambda request: get_store(OwnStore, "own", request=request),
+    ],
+    ids=["by hand", "set", "of an own class"],
+)
+def test_stores_of_which_nothing_is_known(make: Any) -> None:
+    """They have the request for as long as they live, whatever they are for."""
     stores: list[Any] = []
 
     def get(handler: Any) -> None:
         store = make(handler.request)
-        if make is OwnStore:
-            set_store(store, key="own", request=handler.request)
-        store.save_sessions(handler.response)
-        stores.append(store)
-
-    visit = Visit(get)
-    assert stores[0].request is visit.request
-    assert "GET / HTTP" in str(visit.request)
-
-
-def test_store_of_an_applications_own_class() -> None:
-    """Also where get_store() has made it."""
-    stores: list[Any] = []
-
-    def get(handler: Any) -> None:
-        store = get_store(OwnStore, "own", request=handler.request)
         store.save_sessions(handler.response)
         stores.append(store)
 
