@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import datetime
-import functools
 import io
 import os
 import re
@@ -285,6 +284,15 @@ def command(*arguments: str, **options: Any) -> subprocess.Popen[str]:
 PURGE = ("-m", "webapp2_sessions", *OLD)
 
 
+#: Runs Python with the arguments that follow. Whoever started the tests may ignore Ctrl-C, which
+#: is inherited. A preexec_fn would fork, and gRPC ends some children of a process that used it.
+HEEDS_CTRL_C = """
+import os, signal, sys
+signal.signal(signal.SIGINT, signal.SIG_DFL)
+os.execv(sys.executable, [sys.executable, "-W", "ignore", *sys.argv[1:]])
+"""
+
+
 def without(*libraries: str, arguments: tuple[str, ...]) -> tuple[int, str]:
     """Exit code and standard error of the command where these libraries are not installed."""
     program = (
@@ -329,9 +337,7 @@ def test_interrupt_from_outside(emulator_at: Callable[[str], None]) -> None:
     with socket.create_server(("127.0.0.1", 0)) as silent:
         silent.settimeout(PATIENCE)
         emulator_at(f"127.0.0.1:{silent.getsockname()[1]}")
-        # Whoever started the tests may ignore Ctrl-C, which is inherited.
-        listens = {"preexec_fn": functools.partial(signal.signal, signal.SIGINT, signal.SIG_DFL)}
-        with command(*PURGE, "--timeout", "600", **listens) as process:
+        with command("-c", HEEDS_CTRL_C, *PURGE, "--timeout", "600") as process:
             connection, _ = silent.accept()  # the command is in its first request
             process.send_signal(signal.SIGINT)
             out, err = process.communicate(timeout=PATIENCE)
