@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from webapp2_sessions.clients import ClientRegistry
 from webapp2_sessions.errors import BackendError, BackendUnavailable, ConfigError, MissingDependency
+from webapp2_sessions.fork_gate import ForkGate
 
 try:
     import grpc
@@ -43,6 +44,8 @@ Result = TypeVar("Result")
 _RETRY_AFTER = 30.0
 
 _clients: ClientRegistry[Any] = ClientRegistry(_RETRY_AFTER)
+
+_fork_gate = ForkGate()
 
 #: What we want of gRPC beyond ndb's wishes. Channels to one server share a connection by default,
 #: a forked child's with the one it inherited; the child's requests then get no answer. And after
@@ -127,7 +130,7 @@ class Datastore:
         :raises BackendUnavailable: Datastore was not reached or did not answer in time.
         :raises BackendError: Datastore refused.
         """
-        return self._with_our_errors(lambda: self._run_in_context(operation))
+        return self._request(lambda: self._run_in_context(operation))
 
     def place(self) -> tuple[str, str | None, str | None]:
         """Return project, database and namespace of the keys that :meth:`run` would work on.
@@ -163,11 +166,14 @@ class Datastore:
         :raises VersionConflict: the entity has another version; nothing was written.
         """
         try:
-            return self._with_our_errors(lambda: self._run_beside(operation, entity, expected))
+            return self._request(lambda: self._run_beside(operation, entity, expected))
         except BackendError as error:
             if expected is not None and isinstance(error.__cause__, _OTHER_VERSION):
                 raise VersionConflict() from error
             raise
+
+    def _request(self, operation: Callable[[], Result]) -> Result:
+        return _fork_gate.run(lambda: self._with_our_errors(operation))
 
     def _with_our_errors(self, operation: Callable[[], Result]) -> Result:
         try:

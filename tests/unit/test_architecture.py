@@ -27,6 +27,7 @@ PAGE = Path(__file__).parents[2] / "docs" / "architecture.md"
 FLOORS = {
     "datastore_calls": 0,
     "errors": 0,
+    "fork_gate": 0,
     "json_tags": 0,
     "lazy": 0,
     "memcached_sockets": 0,

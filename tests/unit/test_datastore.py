@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import itertools
+import threading
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor, wait
 from typing import Any
 
 import google.auth
@@ -13,16 +15,24 @@ from google.auth.credentials import AnonymousCredentials
 from google.auth.exceptions import DefaultCredentialsError, RefreshError
 from google.cloud import ndb
 from google.cloud.datastore_v1.services.datastore.transports import DatastoreGrpcTransport
+from support.forks import IGNORE_FORK_WARNING, in_child
 from support.servers import PROXY_VARIABLES
 
 from webapp2_sessions import datastore
 from webapp2_sessions.clients import ClientRegistry
 from webapp2_sessions.config import DATASTORE_DEFAULTS
 from webapp2_sessions.datastore import Datastore, service_address
+from webapp2_sessions.datastore_versions import ANY, EntityName
 from webapp2_sessions.errors import BackendError, BackendUnavailable, ConfigError
 
 #: Nothing is sent to it.
 EMULATOR = "127.0.0.1:1"
+
+#: Seconds after which a thread that hangs is a failure.
+PATIENCE = 30.0
+
+#: Seconds in which what has to wait would have gone on by far.
+A_MOMENT = 0.2
 
 PROJECT_VARIABLES = ("GOOGLE_CLOUD_PROJECT", "GCLOUD_PROJECT", "DATASTORE_DATASET")
 
@@ -419,3 +429,34 @@ def test_other_faults_are_not_repeated(fault: Exception) -> None:
     with pytest.raises((BackendError, KeyError)):
         store().run(operation)
     assert operation.calls == 1
+
+
+RUNS: dict[str, Callable[[Callable[..., bool]], bool]] = {
+    "run": lambda operation: store().run(operation),
+    "run_versioned": lambda operation: store().run_versioned(
+        operation, EntityName("Session", "a name"), ANY
+    ),
+}
+
+
+@IGNORE_FORK_WARNING
+@pytest.mark.parametrize("run", RUNS.values(), ids=RUNS)
+def test_fork_waits_for_an_operation(
+    run: Callable[[Callable[..., bool]], bool], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """gRPC may lose a call that a fork meets, so it does not meet any."""
+    monkeypatch.setattr(datastore._fork_gate, "longest_wait", PATIENCE)
+    begun, end = threading.Event(), threading.Event()
+
+    def operation(*_: object) -> bool:
+        begun.set()
+        return end.wait(PATIENCE)
+
+    with ThreadPoolExecutor() as pool:
+        answer = pool.submit(run, operation)
+        assert begun.wait(PATIENCE)
+        forked = pool.submit(in_child, lambda: True)
+        assert not wait([forked], A_MOMENT).done
+        end.set()
+        assert answer.result(PATIENCE)
+        assert forked.result(PATIENCE)
