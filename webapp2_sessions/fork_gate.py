@@ -16,8 +16,9 @@ class ForkGate:
     """Lets a fork wait for the requests that other threads are making, and new ones for the fork.
 
     For gRPC: of its calls that a fork meets, one is lost now and then, once in 3,000 forks
-    (measured with grpcio 1.85 and four threads), and fails at its deadline. What forks is
-    ``os.fork()``; ``subprocess`` does not, unless it is given a ``preexec_fn``.
+    (measured with grpcio 1.85 and four threads), and fails at its deadline. Forks are those by
+    ``os.fork()``; on Linux ``subprocess`` makes none that Python tells of, unless it is given a
+    ``preexec_fn``.
 
     Nobody waits longer than ``longest_wait``, after which all goes on as without a gate: a server
     may be silent, and another hook of the fork may wait for what a request has locked.

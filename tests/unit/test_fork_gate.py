@@ -182,10 +182,9 @@ def test_request_within_a_request_waits_for_no_fork(fork: Fork, pool: ThreadPool
 
 
 def test_fork_in_a_request(fork: Fork, pool: ThreadPoolExecutor) -> None:
-    """It does not wait for the request that it is part of; the child can end that as well."""
+    """It does not wait for the request that it is part of, and the child begins with none."""
 
     def child() -> bool:
-        # What the parent's thread was inside of, the child's leaves; then nobody is inside.
         return fork.gate.run(lambda: True) and in_child(lambda: True)
 
     assert pool.submit(fork.gate.run, lambda: in_child(child)).result(PATIENCE)
