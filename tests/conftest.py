@@ -6,8 +6,10 @@ it are skipped with the command that installs it; with REQUIRE_BACKENDS=1 they f
 
 from __future__ import annotations
 
+import gc
 import importlib
 import os
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from typing import TypeVar
@@ -118,6 +120,22 @@ def firestore(
 ) -> FirestoreEmulator:
     """The Firestore emulator in Datastore mode; clients made during the test use it."""
     return point_clients_to(firestore_emulator, monkeypatch)
+
+
+@pytest.fixture
+def no_channels() -> None:
+    """No channel of gRPC is left from the tests before.
+
+    Each looks its server up in a forked child, and again and again where the server has ended.
+    gRPC aborts some of the children that are forked meanwhile. Dozens of channels are left.
+    """
+    datastore = sys.modules.get("webapp2_sessions.datastore")
+    if datastore is not None:
+        clients = datastore._clients.built
+        for client in clients.values():
+            client.stub.close()
+        clients.clear()
+    gc.collect()  # the channels of clients that tests have made
 
 
 AnyEmulator = TypeVar("AnyEmulator", bound=Emulator)

@@ -17,7 +17,7 @@ from typing import Any
 
 import pytest
 import webapp2
-from support.forks import IGNORE_FORK_WARNING, in_child
+from support.forks import forks, in_child
 from support.servers import PROJECT
 from support.sides import OURS, Clock, records_factory, stopped_clock
 from support.visits import Visitor, make_app
@@ -834,7 +834,7 @@ assert opened == [{{}}] * 8, opened
     assert (done.returncode, done.stderr) == (0, "")
 
 
-@IGNORE_FORK_WARNING
+@forks
 def test_forked_children_work(visitor: Visitor) -> None:
     """Children of a process that uses a backend read and write, and the parent goes on."""
     visitor.write({"a": 1})
@@ -848,7 +848,7 @@ def test_forked_children_work(visitor: Visitor) -> None:
     assert visitor.read()["a"] == 1
 
 
-@IGNORE_FORK_WARNING
+@forks
 def test_fork_amid_requests(visitor: Visitor, backend: Backend) -> None:
     """A fork while other threads wait for the server disturbs neither side."""
     visitor.write({"a": 1})

@@ -16,7 +16,7 @@ import trustme
 from pymemcache.client.base import PooledClient
 from pymemcache.client.hash import HashClient
 from support.entries import entries_of
-from support.forks import IGNORE_FORK_WARNING, in_child
+from support.forks import forks, in_child
 from support.servers import HOST, Memcached, wait_until
 from support.visits import Visitor, make_app
 
@@ -145,7 +145,7 @@ def test_write_that_the_cache_did_not_hear_of(
     assert [visitor.read() for _ in range(5)] == [{"n": 5}] * 5
 
 
-@IGNORE_FORK_WARNING
+@forks
 def test_forked_child_has_connections_of_its_own(nodes: list[Memcached]) -> None:
     """Parent and child use all servers at once."""
     visitors = visitors_of(app_of(nodes), count=20)
@@ -288,7 +288,7 @@ def test_own_client_that_fails(launch: Launch, made: Callable[[Memcached], Any])
         visitor.read()
 
 
-@IGNORE_FORK_WARNING
+@forks
 def test_own_client_of_each_process(memcached: Memcached) -> None:
     """A function is called anew in a forked child."""
     made: list[int] = []

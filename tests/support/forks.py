@@ -6,16 +6,30 @@ import os
 import threading
 import traceback
 from collections.abc import Callable
+from typing import TypeVar
 
 import pytest
 
-__all__ = ["IGNORE_FORK_WARNING", "in_child"]
+__all__ = ["FORKS", "forks", "in_child"]
 
-#: Python 3.12 and later warn of a fork while threads run; that is what these tests are about.
-IGNORE_FORK_WARNING = pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
+#: The marks of a module whose tests fork. Python 3.12 and later warn of a fork while threads run;
+#: that is what these tests are about.
+FORKS = [
+    pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning"),
+    pytest.mark.usefixtures("no_channels"),
+]
+
+Test = TypeVar("Test", bound=Callable[..., None])
 
 #: Seconds after which a child that hangs ends itself.
 PATIENCE = 30.0
+
+
+def forks(test: Test) -> Test:
+    """Give a test the marks of those that fork."""
+    for mark in FORKS:
+        test = mark(test)
+    return test
 
 
 def in_child(action: Callable[[], bool]) -> bool:

@@ -7,11 +7,11 @@ import threading
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
-from support.forks import IGNORE_FORK_WARNING, in_child
+from support.forks import FORKS, in_child
 
 from webapp2_sessions.clients import ClientRegistry
 
-pytestmark = IGNORE_FORK_WARNING
+pytestmark = FORKS
 
 #: Seconds after which a thread that hangs is a failure.
 PATIENCE = 30.0

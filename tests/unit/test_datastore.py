@@ -15,7 +15,7 @@ from google.auth.credentials import AnonymousCredentials
 from google.auth.exceptions import DefaultCredentialsError, RefreshError
 from google.cloud import ndb
 from google.cloud.datastore_v1.services.datastore.transports import DatastoreGrpcTransport
-from support.forks import IGNORE_FORK_WARNING, in_child
+from support.forks import forks, in_child
 from support.servers import PROXY_VARIABLES
 
 from webapp2_sessions import datastore
@@ -439,7 +439,7 @@ RUNS: dict[str, Callable[[Callable[..., bool]], bool]] = {
 }
 
 
-@IGNORE_FORK_WARNING
+@forks
 @pytest.mark.parametrize("run", RUNS.values(), ids=RUNS)
 def test_fork_waits_for_an_operation(
     run: Callable[[Callable[..., bool]], bool], monkeypatch: pytest.MonkeyPatch

@@ -8,11 +8,11 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 
 import pytest
-from support.forks import IGNORE_FORK_WARNING, in_child
+from support.forks import FORKS, in_child
 
 from webapp2_sessions.fork_gate import ForkGate
 
-pytestmark = IGNORE_FORK_WARNING
+pytestmark = FORKS
 
 #: Seconds after which a thread that hangs is a failure.
 PATIENCE = 30.0
