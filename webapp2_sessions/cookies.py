@@ -218,7 +218,7 @@ def vary_on_cookie(response: Any) -> None:
 
     A response that is not WebOb's is left alone.
     """
-    try:  # as above
+    try:  # getattr() with a default takes longer here too
         headerlist = response.headerlist
     except AttributeError:
         headerlist = None

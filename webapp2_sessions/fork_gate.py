@@ -40,7 +40,8 @@ class ForkGate:
         #: The threads that are making a request.
         self._inside: set[int] = set()
         self._forks = 0
-        # Reentrant, since a signal's handler may fork while its thread has it.
+        # Reentrant, since a signal's handler may fork while its thread has it; and taken without
+        # the condition's methods in Python, in which an interrupt could leave it taken.
         self._lock = threading.RLock()
         self._changed = threading.Condition(self._lock)
 

@@ -1,4 +1,4 @@
-"""Running a piece of a test in a forked child."""
+"""Running a piece of a test in a forked child, and seeing who waits for whom."""
 
 from __future__ import annotations
 
@@ -6,11 +6,12 @@ import os
 import threading
 import traceback
 from collections.abc import Callable
-from typing import TypeVar
+from concurrent.futures import Future, wait
+from typing import Any, TypeVar
 
 import pytest
 
-__all__ = ["FORKS", "forks", "in_child"]
+__all__ = ["A_MOMENT", "FORKS", "Stop", "forks", "goes_on", "in_child"]
 
 #: The marks of a module whose tests fork. Python 3.12 and later warn of a fork while threads run;
 #: that is what these tests are about.
@@ -23,6 +24,9 @@ Test = TypeVar("Test", bound=Callable[..., None])
 
 #: Seconds after which a child that hangs ends itself.
 PATIENCE = 30.0
+
+#: Seconds in which what has to wait would have gone on by far.
+A_MOMENT = 0.2
 
 
 def forks(test: Test) -> Test:
@@ -47,3 +51,20 @@ def in_child(action: Callable[[], bool]) -> bool:
         finally:
             os._exit(code)
     return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
+
+
+class Stop:
+    """A place in which a thread stands until it is let go."""
+
+    def __init__(self) -> None:
+        self.reached = threading.Event()
+        self.left = threading.Event()
+
+    def __call__(self, *_: object) -> bool:
+        self.reached.set()
+        return self.left.wait(PATIENCE)
+
+
+def goes_on(waiting: Future[Any]) -> bool:
+    """Whether somebody does not wait."""
+    return bool(wait([waiting], A_MOMENT).done)

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import itertools
-import threading
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor, wait
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import google.auth
@@ -15,7 +14,7 @@ from google.auth.credentials import AnonymousCredentials
 from google.auth.exceptions import DefaultCredentialsError, RefreshError
 from google.cloud import ndb
 from google.cloud.datastore_v1.services.datastore.transports import DatastoreGrpcTransport
-from support.forks import forks, in_child
+from support.forks import Stop, forks, goes_on, in_child
 from support.servers import PROXY_VARIABLES
 
 from webapp2_sessions import datastore
@@ -30,9 +29,6 @@ EMULATOR = "127.0.0.1:1"
 
 #: Seconds after which a thread that hangs is a failure.
 PATIENCE = 30.0
-
-#: Seconds in which what has to wait would have gone on by far.
-A_MOMENT = 0.2
 
 PROJECT_VARIABLES = ("GOOGLE_CLOUD_PROJECT", "GCLOUD_PROJECT", "DATASTORE_DATASET")
 
@@ -446,17 +442,12 @@ def test_fork_waits_for_an_operation(
 ) -> None:
     """gRPC may lose a call that a fork meets, so it does not meet any."""
     monkeypatch.setattr(datastore._fork_gate, "longest_wait", PATIENCE)
-    begun, end = threading.Event(), threading.Event()
-
-    def operation(*_: object) -> bool:
-        begun.set()
-        return end.wait(PATIENCE)
-
+    operation = Stop()
     with ThreadPoolExecutor() as pool:
         answer = pool.submit(run, operation)
-        assert begun.wait(PATIENCE)
+        assert operation.reached.wait(PATIENCE)
         forked = pool.submit(in_child, lambda: True)
-        assert not wait([forked], A_MOMENT).done
-        end.set()
+        assert not goes_on(forked)
+        operation.left.set()
         assert answer.result(PATIENCE)
         assert forked.result(PATIENCE)

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import os
-import threading
 from collections.abc import Callable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor, wait
+from concurrent.futures import Future, ThreadPoolExecutor
 
 import pytest
-from support.forks import FORKS, in_child
+from support.forks import A_MOMENT, FORKS, Stop, goes_on, in_child
 
 from webapp2_sessions.fork_gate import ForkGate
 
@@ -17,23 +16,8 @@ pytestmark = FORKS
 #: Seconds after which a thread that hangs is a failure.
 PATIENCE = 30.0
 
-#: Seconds in which what has to wait would have gone on by far.
-A_MOMENT = 0.2
-
 #: Seconds that a gate waits; a test whose gate waits so long fails before.
 FOR_EVER = 2 * PATIENCE
-
-
-class Stop:
-    """A place in which a thread stands until it is let go."""
-
-    def __init__(self) -> None:
-        self.reached = threading.Event()
-        self.left = threading.Event()
-
-    def __call__(self) -> bool:
-        self.reached.set()
-        return self.left.wait(PATIENCE)
 
 
 class Fork:
@@ -71,9 +55,14 @@ def fork(pool: ThreadPoolExecutor) -> Iterator[Fork]:
     fork.gate.longest_wait = 0.0  # for the forks of other tests
 
 
-def goes_on(waiting: Future[bool]) -> bool:
-    """Whether somebody does not wait."""
-    return bool(wait([waiting], A_MOMENT).done)
+def assert_fork_waits(fork: Fork, stop: Stop, request: Future[bool]) -> None:
+    """A fork begins when a request has left the place in which it stands."""
+    assert stop.reached.wait(PATIENCE)
+    forked = fork.start()
+    assert not goes_on(forked)
+    stop.left.set()
+    assert forked.result(PATIENCE)
+    assert request.result(PATIENCE)
 
 
 def test_result_and_error_pass() -> None:
@@ -123,12 +112,7 @@ def test_request_waits_for_a_fork(fork: Fork, pool: ThreadPoolExecutor) -> None:
     assert not stop.reached.wait(A_MOMENT)
     hold.left.set()
     assert forked.result(PATIENCE)
-    assert stop.reached.wait(PATIENCE)
-    forked = fork.start()
-    assert not goes_on(forked)
-    stop.left.set()
-    assert forked.result(PATIENCE)
-    assert request.result(PATIENCE)
+    assert_fork_waits(fork, stop, request)
 
 
 def test_both_begin_at_once(fork: Fork, pool: ThreadPoolExecutor) -> None:
@@ -141,13 +125,7 @@ def test_both_begin_at_once(fork: Fork, pool: ThreadPoolExecutor) -> None:
             stop()
 
     fork.gate._inside = Threads()
-    request = pool.submit(fork.gate.run, lambda: True)
-    assert stop.reached.wait(PATIENCE)
-    forked = fork.start()
-    assert not goes_on(forked)
-    stop.left.set()
-    assert forked.result(PATIENCE)
-    assert request.result(PATIENCE)
+    assert_fork_waits(fork, stop, pool.submit(fork.gate.run, lambda: True))
 
 
 def test_waiting_requests_hold_no_other_fork_up(fork: Fork, pool: ThreadPoolExecutor) -> None:
@@ -219,11 +197,7 @@ def test_waits_are_bounded(fork: Fork, pool: ThreadPoolExecutor) -> None:
     hold.left.set()
     assert forked.result(PATIENCE)
     fork.gate.longest_wait = FOR_EVER
-    forked = fork.start()
-    assert not goes_on(forked)
-    stop.left.set()
-    assert first.result(PATIENCE)
-    assert forked.result(PATIENCE)
+    assert_fork_waits(fork, stop, first)
 
 
 def test_interrupted_hook_keeps_nobody_waiting() -> None:
