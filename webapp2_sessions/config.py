@@ -51,6 +51,7 @@ default_config: dict[str, Any] = {
     "digest_fallbacks": (),
     "cookie_name": "session",
     "session_max_age": None,
+    "default_backend": "securecookie",
     "cookie_args": {
         "max_age": None,
         "domain": None,
@@ -64,18 +65,21 @@ default_config: dict[str, Any] = {
         "datastore": "webapp2_sessions.sessions_ndb.DatastoreSessionFactory",
         "memcache": "webapp2_sessions.sessions_memcache.MemcacheSessionFactory",
     },
+    "former_cookie_args": (),
     "max_cookie_size": 4093,
     "on_oversize": "warn",
     "on_damaged_cookie": "ignore",
     "change_detection": "flag",
-    "max_flashes": None,
+    "max_flashes": 1000,
     "vary": True,
     "refresh_after": None,
     "absolute_max_age": None,
+    "renewal_grace": 10,
     "serializer": "pickle",
     "serializer_fallbacks": (),
     "on_conflict": "overwrite",
     "on_backend_error": "raise",
+    "on_unreadable": "raise",
     "memcache": {},
     "datastore": {},
 }
@@ -84,6 +88,7 @@ default_config: dict[str, Any] = {
 MEMCACHE_DEFAULTS: dict[str, Any] = {
     "servers": ("127.0.0.1:11211",),
     "key_prefix": "session:",
+    "namespace": None,
     "timeout": 1.0,
     "tls_context": None,
     "client": None,
@@ -101,7 +106,12 @@ DATASTORE_DEFAULTS: dict[str, Any] = {
 
 
 #: Keys whose values may be given as lists, which are kept as tuples.
-_LISTS = ("secret_key_fallbacks", "digest_fallbacks", "serializer_fallbacks")
+_LISTS = (
+    "secret_key_fallbacks",
+    "digest_fallbacks",
+    "former_cookie_args",
+    "serializer_fallbacks",
+)
 _LISTS_OF_SECTIONS = ("servers",)
 _SECTIONS = ("memcache", "datastore")
 
@@ -197,6 +207,15 @@ class SessionConfig(_Noticing):
                 "on_oversize",
                 f"must be 'warn', 'raise' or a keyword of 'backends', not {self['on_oversize']!r}",
             )
+        if self["default_backend"] not in self["backends"]:
+            known = ", ".join(map(repr, self["backends"]))
+            raise ConfigError(
+                "default_backend",
+                f"must be a keyword of 'backends' ({known}), not {self['default_backend']!r}",
+            )
+        for index, args in enumerate(self["former_cookie_args"]):
+            cookie_rules.check_arguments(args, response_class, f"former_cookie_args[{index}]")
+        self["former_cookie_args"] = tuple(map(dict, self["former_cookie_args"]))
         self["memcache"] = memcache_settings(self)
         self["datastore"] = datastore_settings(self)
 

@@ -19,6 +19,9 @@ Check = Callable[[str, object], object]
 #: The command that makes a good key, in quotes.
 NEW_SECRET = "'webapp2-sessions keygen'"
 
+#: Seconds; a request that takes longer has long been given up by whoever made it.
+_LONGEST_GRACE = 300
+
 
 def check_max_age(key: str, value: object) -> None:
     """Refuse a maximum age that is neither a number of seconds nor ``None``."""
@@ -193,6 +196,19 @@ def _check_seconds(key: str, value: object) -> None:
         _check_timeout(key, value)
 
 
+def _check_grace(key: str, value: object) -> None:
+    is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
+    if not is_number or not 0 <= value <= _LONGEST_GRACE:  # type: ignore[operator]
+        raise _wrong_value(key, value, f"a number of seconds, 0 to {_LONGEST_GRACE}")
+
+
+def _check_mappings(key: str, value: object) -> None:
+    if not isinstance(value, (list, tuple)):
+        raise _wrong(key, value, "a list of dictionaries")
+    for index, each in enumerate(value):
+        _mapping(f"{key}[{index}]", each)
+
+
 def _section(checks: Mapping[str, Check]) -> Check:
     """A check for a nested dictionary, of which every key has a check."""
 
@@ -214,7 +230,9 @@ CHECKS: dict[str, Check] = {
     "digest_fallbacks": _list_of(*DIGESTS),
     "cookie_name": _check_cookie_name,
     "session_max_age": check_max_age,
+    "default_backend": _check_text,
     "cookie_args": _mapping,
+    "former_cookie_args": _check_mappings,
     "backends": _check_backends,
     "max_cookie_size": _check_size,
     "on_oversize": _check_text,
@@ -224,14 +242,17 @@ CHECKS: dict[str, Check] = {
     "vary": _check_bool,
     "refresh_after": _check_seconds,
     "absolute_max_age": _check_seconds,
+    "renewal_grace": _check_grace,
     "serializer": _one_of("pickle", "json"),
     "serializer_fallbacks": _list_of("pickle", "json"),
     "on_conflict": _one_of("overwrite", "merge"),
     "on_backend_error": _one_of("raise", "degrade"),
+    "on_unreadable": _one_of("raise", "new"),
     "memcache": _section(
         {
             "servers": _check_servers,
             "key_prefix": _check_key_prefix,
+            "namespace": _check_optional_text,
             "timeout": _check_timeout,
             "tls_context": _check_tls_context,
             "client": _check_client("get", "pymemcache"),
