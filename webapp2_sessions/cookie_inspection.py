@@ -8,16 +8,17 @@ from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
 from webapp2_sessions import cookies
+from webapp2_sessions.cookie_data import BEGAN, MAX_AGE, SPILLED, OpenCookie, read_value
 from webapp2_sessions.cookie_texts import CookieText, token_time
 from webapp2_sessions.errors import InvalidCookie
 from webapp2_sessions.plain_json import decode_payload
+from webapp2_sessions.received_cookies import verified
 from webapp2_sessions.securecookie import SecureCookieSerializer
 
 __all__ = ["Inspection", "Limit", "inspect_cookie"]
 
-#: Where cookies keep what is not the application's, see :mod:`webapp2_sessions.factories` and
-#: :mod:`webapp2_sessions.cookie_sessions`.
-_BEGAN, _SPILLED, _SID = "__began__", "__spilled__", "_sid"
+#: Where the cookie of a stored session has its id.
+_SID = "_sid"
 
 _SESSION_ID = re.compile(r"\w{22}", re.ASCII)
 
@@ -25,7 +26,7 @@ _SESSION_ID = re.compile(r"\w{22}", re.ASCII)
 class Limit(NamedTuple):
     """The time at which a cookie becomes too old."""
 
-    #: What says so: ``"session_max_age"``, ``"absolute_max_age"`` or ``"__max_age__"``.
+    #: What says so: ``"session_max_age"``, ``"absolute_max_age"`` or ``"set_max_age()"``.
     by: str
     #: In Unix seconds.
     at: int
@@ -60,18 +61,23 @@ class Inspection(NamedTuple):
     def session_id(self) -> str | None:
         """The id of the stored session to which the cookie leads."""
         held = self.data if isinstance(self.data, dict) else {}
-        sid = held.get(_SPILLED, held.get(_SID))
+        sid = self.attributes.get(SPILLED, held.get(_SID))
         return sid if isinstance(sid, str) else None
 
     @property
-    def own_max_age(self) -> Any:
-        """Seconds that the session lives, where it has said so itself."""
-        return self.data.get(cookies.OWN_MAX_AGE) if isinstance(self.data, dict) else None
+    def attributes(self) -> dict[str, Any]:
+        """What the cookie keeps beside the session's data."""
+        return getattr(self.data, "attributes", {})
 
     @property
-    def began(self) -> Any:
+    def own_max_age(self) -> int | None:
+        """Seconds that the session lives, where ``set_max_age()`` has said so."""
+        return self.attributes.get(MAX_AGE)
+
+    @property
+    def began(self) -> int | None:
         """When the session began, in Unix seconds, where the cookie keeps that."""
-        return self.data.get(_BEGAN) if isinstance(self.data, dict) else None
+        return self.attributes.get(BEGAN)
 
 
 def inspect_cookie(
@@ -94,7 +100,7 @@ def inspect_cookie(
         return _nothing_of_ours(value)
     payload, timestamp, signature = value.split("|")
     try:
-        data, size = decode_payload(payload.encode("ascii")), _decoded_size(payload)
+        data, size = _held(decode_payload(payload.encode("ascii"))), _decoded_size(payload)
         signed_at = int(timestamp)
     except (ValueError, RecursionError):
         what = "three parts, of which the first is no JSON in base64 or the second no time"
@@ -116,8 +122,16 @@ def _decoded_size(payload: str) -> int:
     return len(payload) * 3 // 4 - payload[-2:].count("=")
 
 
+def _held(value: Any) -> Any:
+    """Return a value that a cookie holds, as :class:`CookieData` if it looks like that."""
+    try:
+        return read_value(value)
+    except ValueError:
+        return value
+
+
 def _kind_of(data: Any) -> str:
-    if isinstance(data, dict) and _SPILLED in data:
+    if SPILLED in getattr(data, "attributes", {}):
         return "spilled"
     return "stored" if isinstance(data, dict) and isinstance(data.get(_SID), str) else "signed"
 
@@ -157,8 +171,9 @@ def _judge_signed(
 ) -> Inspection:
     name, digest = _name_of(cookie, config), str(seen.digest)
     for place, key in _keys_of(config):
-        if _is_signed_by(SecureCookieSerializer(key, digest=digest), name, value):
-            seen = seen._replace(key=place)
+        found = _unsealed(SecureCookieSerializer(key, digest=digest), name, value)
+        if found is not None:
+            seen = seen._replace(key=place, data=found.data, kind=_kind_of(found.data))
             if digest in (config["digest"], *config["digest_fallbacks"]):
                 return _judge_age(seen, config, now)
             why = f"it is signed with {digest}, which 'digest' and 'digest_fallbacks' do not name"
@@ -170,12 +185,12 @@ def _fits_none(name: str) -> str:
     return f"its signature fits none of the keys, for a cookie of the name {name!r}"
 
 
-def _is_signed_by(serializer: SecureCookieSerializer, name: str, value: str) -> bool:
+def _unsealed(serializer: Any, name: str, value: str) -> OpenCookie | None:
+    """Return what a value holds by the package's own rules, ``None`` if it is not accepted."""
     try:
-        serializer.unseal(name, value)
+        return verified(serializer, name, value, None, own_ages=False)
     except InvalidCookie:
-        return False
-    return True
+        return None
 
 
 def _open_encrypted(
@@ -185,11 +200,9 @@ def _open_encrypted(
 
     name = _name_of(cookie, config)
     for place, key in _keys_of(config):
-        try:
-            data, _ = EncryptedCookieSerializer(key).unseal(name, value)
-        except InvalidCookie:
-            continue
-        return _judge_age(seen._replace(data=data, key=place), config, now)
+        found = _unsealed(EncryptedCookieSerializer(key), name, value)
+        if found is not None:
+            return _judge_age(seen._replace(data=found.data, key=place), config, now)
     return seen._replace(refused=_fits_none(name))
 
 
@@ -210,10 +223,10 @@ def _limits(seen: Inspection, config: Mapping[str, Any]) -> Iterator[Limit]:
         config["session_max_age"],
         config["absolute_max_age"],
     )
-    if cookies.OWN_MAX_AGE in seen.data:
-        yield Limit(cookies.OWN_MAX_AGE, signed_at + own if type(own) is int else 0)
+    if own is not None:
+        yield Limit("set_max_age()", signed_at + own)
     elif max_age is not None and math.isfinite(max_age):
         yield Limit("session_max_age", int(signed_at + max_age))
     if absolute is not None:
-        began = seen.began if type(seen.began) is int else signed_at
+        began = signed_at if seen.began is None else seen.began
         yield Limit("absolute_max_age", int(began + absolute))

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from webapp2_sessions import cookies
 from webapp2_sessions.config import _default_value
+from webapp2_sessions.cookie_data import SPILLED, OpenCookie, sealed
 from webapp2_sessions.errors import BackendError, ConfigError, SessionTooLarge
 from webapp2_sessions.factories import BaseSessionFactory
 from webapp2_sessions.session_dict import SessionDict
@@ -14,10 +15,7 @@ from webapp2_sessions.session_dict import SessionDict
 if TYPE_CHECKING:
     from webapp2_sessions.stored_sessions import StoredSessionFactory
 
-__all__ = ["SPILLED", "SecureCookieSessionFactory"]
-
-#: Where the cookie of a session that was too large holds the id by which it is stored.
-SPILLED = "__spilled__"
+__all__ = ["SecureCookieSessionFactory"]
 
 #: Bytes of cookie attributes at most; a cookie that is smaller by so much needs no measuring.
 _ATTRIBUTES = 400
@@ -44,28 +42,47 @@ class SecureCookieSessionFactory(BaseSessionFactory):
 
     #: Where the session is stored, if it is too large for a cookie.
     _spill: StoredSessionFactory | None = None
+    #: The cookie's value from which the session was opened.
+    _value: str | None = None
 
     def get_session(self, max_age: float | None = _default_value) -> SessionDict:
         """Return the session from the cookie, a new one if there is no valid cookie.
 
+        Of several valid cookies the one counts that was signed last, and of one that leads to a
+        server only if there is a session.
+
         :raises BackendError: the session was too large for a cookie, and its server failed.
         """
         if self.session is None:
-            data = self._open_cookie(max_age)
-            if data is not None and SPILLED in data and self._spill_keyword() is not None:
-                session = self._load_spilled(data)
-            else:
-                self._spill = None
-                session = SessionDict(self, data, data is None)
-            self._watch(session)
-            self.session = session
+            self._spill = self._value = None
+            session = None
+            for cookie in self._open_cookies(max_age):
+                session = self._session_of(cookie)
+                if session is not None:
+                    self._value = cookie.value
+                    break
+            if session is None:
+                session = SessionDict(self, new=True)
+            self.session = self._take_snapshot(session)
         return self.session
 
-    def _load_spilled(self, data: dict[Any, Any]) -> SessionDict:
-        self._spill = self._new_spill()
-        stored = self._spill.session = self._spill._get_by_sid(data[SPILLED])
+    def _session_of(self, cookie: OpenCookie) -> SessionDict | None:
+        """Return the session of a cookie, ``None`` if it leads to a server and none is there."""
+        sid = cookie.attributes.get(SPILLED)
+        if sid is None:
+            return SessionDict(self, cookie.data)
+        if self._spill_keyword() is None:  # nobody knows any more where it was stored
+            return None
+        spill = self._new_spill()
+        stored = spill.session = spill._get_by_sid(sid)
+        if spill.superseded:
+            self.superseded = True
+        if stored.new and not stored._degraded:
+            return None
+        self._spill, self.superseded = spill, False
+        self.own_max_age = spill.own_max_age
         session = SessionDict(self, data=stored, new=stored.new)
-        session.degraded = stored.degraded
+        session._degraded, session._assigned = stored._degraded, stored._assigned
         return session
 
     def save_session(self, response: Any) -> None:
@@ -78,57 +95,74 @@ class SecureCookieSessionFactory(BaseSessionFactory):
         session = self.session
         if session is None:
             return
-        is_destroyed = session.destroyed
-        if is_destroyed and self._spill is not None:
-            self._spill.discard()
-            self._spill = None
-        if session.degraded:
+        is_destroyed = session._destroyed
+        if is_destroyed:
+            self._discard_spill()
+            session._degraded = False
+            self._expire_former_cookies(response)
+        if session._degraded:
             return
-        if session.modified if self._snapshot is None else self._is_to_be_written(session):
+        if self._should_save(session):
             self._write(response, session)
         elif is_destroyed:
-            cookies.expire(response, self.name, self.session_args)
-        elif self.session_store.config.get("refresh_after") and self._is_to_be_renewed():
-            self._renew(response)
+            self._expire_cookie(response)
+        elif self.session_store.config.get("refresh_after") and self._should_refresh():
+            self._refresh(response)
 
-    def _renew(self, response: Any) -> None:
+    def _refresh(self, response: Any) -> None:
         # From the cookie, since a change inside a value is not saved.
-        data = self._open_cookie(self._max_age)
+        same = (
+            cookie for cookie in self._open_cookies(self._max_age) if cookie.value == self._value
+        )
+        cookie = next(same, None)
+        is_there = self._spill is None or self._spill.keep()
+        if cookie is not None and is_there:
+            spilled = {} if self._spill is None else {SPILLED: self._spill.sid}
+            self._set_cookie(response, dict(cookie.data), **spilled)
+
+    def _discard_spill(self) -> None:
         if self._spill is not None:
-            self._spill.keep()
-        if data is not None:
-            self._set_cookie(response, data)
+            self._spill.discard()
+            self._spill = None
 
     def _write(self, response: Any, session: SessionDict) -> None:
+        is_renewed = session._regenerates
         on_oversize = self.session_store.config.get("on_oversize")
         if on_oversize is not None and on_oversize != "warn":
             size = self._size_of(session, type(response))
             limit = self.session_store.config.get("max_cookie_size")
             if limit is not None and size > limit:
-                held = self._refuse_or_spill(session, size, limit)
-                if held is not None:
-                    self._set_cookie(response, held)
+                sid = self._refuse_or_spill(session, size, limit)
+                if sid is not None:
+                    self._send(response, is_renewed, {}, **{SPILLED: sid})
                 return
-        self._set_cookie(response, dict(session))
-        if self._spill is not None:  # small again
-            self._spill.discard()
-            self._spill = None
+        self._send(response, is_renewed, dict(session))
+        session._regenerates = self.superseded = False
+        self._discard_spill()  # it is small again
+
+    def _send(
+        self, response: Any, is_renewed: bool, data: dict[Any, Any], **attributes: Any
+    ) -> None:
+        if is_renewed:
+            self._expire_former_cookies(response)
+        self._set_cookie(response, data, **attributes)
 
     def _size_of(self, session: SessionDict, response_class: Any) -> int:
         """The bytes of the session's Set-Cookie header, or 0 if they are few enough."""
-        data, args = self._sealed(dict(session))
+        data, args = self._with_ages(dict(session), {})
         serializer = self._own_serializer and self._own_serializer()
         serializer = serializer or self.session_store.serializer
-        value = serializer.serialize(self.name, data)
+        value = sealed(serializer, self.name, data)
         limit = self.session_store.config.get("max_cookie_size")
         if limit is None or len(self.name) + len(value) + _ATTRIBUTES < limit:
             return 0
         return cookies.size_of(response_class, self.name, value, args)
 
-    def _refuse_or_spill(
-        self, session: SessionDict, size: int, limit: int
-    ) -> dict[Any, Any] | None:
-        """Return what the cookie holds in place of a session that is too large for it."""
+    def _refuse_or_spill(self, session: SessionDict, size: int, limit: int) -> str | None:
+        """Return the id by which a session is stored that is too large for its cookie.
+
+        :returns: ``None`` if there is no session to store any more, or it is degraded.
+        """
         if self._spill_keyword() is None:
             from webapp2_sessions.sizes import largest_keys  # for this error alone
 
@@ -143,12 +177,20 @@ class SecureCookieSessionFactory(BaseSessionFactory):
         self._share_ages(spill)
         # By way of JSON, so that values are the same wherever the session is.
         stored = SessionDict(spill, data=json.loads(json.dumps(dict(session))))
-        stored.regenerates, stored.flash_keys = session.regenerates, session.flash_keys
+        stored._regenerates, stored._flash_keys = session._regenerates, session._flash_keys
+        stored._assigned = session._assigned
         try:
-            return {SPILLED: spill.sid} if spill.store(stored) else None
+            if not spill.store(stored):
+                return None
         except BackendError as error:
-            spill._degraded(error, session)
+            spill._degrade(error, session)
             return None
+        session._regenerates = self.superseded = False
+        if spill._merger is not None:  # what others have changed is now part of it
+            dict.clear(session)
+            dict.update(session, stored)
+            session._assigned = stored._assigned
+        return spill.sid
 
     def _spill_keyword(self) -> str | None:
         keyword: str | None = self.session_store.config.get("on_oversize")
@@ -169,5 +211,5 @@ class SecureCookieSessionFactory(BaseSessionFactory):
         return made
 
     def _share_ages(self, spill: StoredSessionFactory) -> None:
-        spill._max_age, spill.own_max_age = self._max_age, self.own_max_age
-        spill._began = self._began
+        spill._max_age, spill._began = self._max_age, self._began
+        spill.own_max_age, spill.sets_max_age = self.own_max_age, self.sets_max_age

@@ -7,11 +7,12 @@ import os
 import re
 import string
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
 from webapp2_sessions import cookie_rules, cookies
 from webapp2_sessions.config import _default_value
+from webapp2_sessions.cookie_data import BEGAN, MAX_AGE, CookieData, OpenCookie, sealed
 from webapp2_sessions.received_cookies import ReceivedCookies
 from webapp2_sessions.session_dict import SessionDict
 
@@ -20,7 +21,6 @@ if TYPE_CHECKING:
     from webapp2_sessions.interfaces import Store
 
 __all__ = [
-    "BEGAN",
     "BaseSessionFactory",
     "CustomBackendSessionFactory",
 ]
@@ -33,9 +33,9 @@ _UNEVEN = bytes(range(256 - 256 % len(_ALPHABET), 256))
 
 logger: logging.Logger = logging.getLogger(__name__)
 
-#: Where a cookie holds the time at which its session began, in Unix seconds; only there where the
-#: configuration has an ``absolute_max_age``.
-BEGAN = "__began__"
+#: Cookies of one name that may each lead to a server. Browsers send several only if they were set
+#: with different paths or domains.
+_MOST_TRIED = 4
 
 #: Characters of a session id: 22 of 62 hold 131 bits (OWASP asks for 64 at least).
 _SID_LENGTH = 22
@@ -70,6 +70,11 @@ class BaseSessionFactory:
     _signed_at: int | None = None
     #: Seconds for which this session lives, where ``set_max_age()`` has said so.
     own_max_age: int | None = None
+    #: Whether this request has decided on :attr:`own_max_age`; what is stored does not count then.
+    sets_max_age: bool = False
+    #: Whether another request has renewed or ended the session a moment ago. The browser has, or is
+    #: about to get, another cookie; this request must not displace it.
+    superseded: bool = False
     #: What the session held when it was loaded; ``None`` unless somebody wants to know.
     _snapshot: Snapshot | None = None
 
@@ -98,37 +103,50 @@ class BaseSessionFactory:
         limit: int | None = self.session_store.config.get("max_flashes")
         return limit
 
-    def _open_cookie(self, max_age: float | None) -> dict[Any, Any] | None:
-        """Return what the session's cookie holds, ``None`` if it opens no session any more."""
+    def _open_cookies(self, max_age: float | None) -> Iterator[OpenCookie]:
+        """Yield the session's valid cookies, the one that was signed last first.
+
+        What is known of the session is what the cookie says that was yielded last.
+        """
         self._max_age = max_age
         store = self.session_store
-        open_cookie = getattr(store, "open_session_cookie", None)
-        if open_cookie is None:
-            data, self._signed_at = self._read_from_another_store(max_age)
+        open_cookies = getattr(store, "open_session_cookies", None)
+        if open_cookies is None:
+            found = self._read_from_another_store(max_age)
         else:
             serializer = self._own_serializer and self._own_serializer()
-            data, self._signed_at = open_cookie(self.name, max_age, serializer)
-        if not isinstance(data, dict):
-            return None  # also what is signed and no session: a list of the application's own
-        self.own_max_age = data.pop(cookies.OWN_MAX_AGE, None)
-        began = data.pop(BEGAN, None)
+            found = open_cookies(self.name, max_age, serializer)
         limit = store.config.get("absolute_max_age")
-        return data if limit is None or self._is_young(began, limit) else None
+        for cookie in found[:_MOST_TRIED]:
+            # What is signed and no dictionary is something else of the application's.
+            if isinstance(cookie.data, dict) and self._take_over(cookie, limit):
+                yield cookie
+        self._signed_at = self._began = None
+        if not self.sets_max_age:
+            self.own_max_age = None
 
-    def _is_young(self, began: Any, limit: float) -> bool:
+    def _take_over(self, cookie: OpenCookie, limit: float | None) -> bool:
+        """Take what a cookie says beside the data; whether it is younger than ``limit`` seconds."""
+        attributes = cookie.attributes
+        self._signed_at = cookie.signed_at
+        if not self.sets_max_age:
+            self.own_max_age = attributes.get(MAX_AGE)
+        self._began = None
+        return limit is None or self._is_young(attributes.get(BEGAN), limit)
+
+    def _is_young(self, began: int | None, limit: float) -> bool:
         """Whether a session that began then is not older than it may ever be."""
         # A session from before there was a limit counts from its last signing.
-        self._began = began if type(began) is int else self._signed_at
-        if self._began is None or time.time() - self._began <= limit:
-            return True
-        self._began = self.own_max_age = None
-        return False
+        self._began = self._signed_at if began is None else began
+        return self._began is None or time.time() - self._began <= limit
 
-    def _set_cookie(self, response: Any, data: dict[Any, Any]) -> None:
-        """Set the session's cookie."""
-        store, args = self.session_store, self.session_args
-        if self.own_max_age is not None or store.config.get("absolute_max_age") is not None:
-            data, args = self._sealed(data)
+    def _set_cookie(self, response: Any, data: dict[Any, Any], **attributes: Any) -> None:
+        """Set the session's cookie.
+
+        :param attributes: what it holds beside the data, besides the session's ages.
+        """
+        store = self.session_store
+        data, args = self._with_ages(data, attributes)
         if type(self.name) is not str or self.name.startswith("__"):
             cookie_rules.check_prefix(self.name, args)
         save_cookie = getattr(store, "save_session_cookie", None)
@@ -137,15 +155,36 @@ class BaseSessionFactory:
         else:
             serializer = self._own_serializer and self._own_serializer()
             save_cookie(response, self.name, data, args, serializer)
+        self._vary(response)
+
+    def _expire_cookie(self, response: Any) -> None:
+        """Have the browser forget the session's cookie."""
+        cookies.expire(response, self.name, self.session_args)
+        self._vary(response)
+
+    def _expire_former_cookies(self, response: Any) -> None:
+        """Have the browser forget cookies that were set with the arguments of former days.
+
+        They were signed before, and would open a session that has ended or has another id.
+        """
+        present = _identity(self.session_args)
+        for args in self.session_store.config.get("former_cookie_args", ()):
+            if _identity(args) != present:
+                cookies.expire(response, self.name, args)
+
+    def _vary(self, response: Any) -> None:
+        if self.session_store.config.get("vary"):
+            cookies.vary_on_cookie(response)
 
     #: Returns what reads and writes the cookie; ``None`` if the store's serializer does.
     _own_serializer: Callable[[], Any] | None = None
 
-    def _read_from_another_store(self, max_age: float | None) -> tuple[Any, int | None]:
-        """Return what the cookie holds, by a store of the application's own, and its time."""
+    def _read_from_another_store(self, max_age: float | None) -> list[OpenCookie]:
+        """Return the valid cookies by a store of the application's own."""
         serializer = self._own_serializer and self._own_serializer()
         if serializer is None:
-            return self.session_store.get_secure_cookie(self.name, max_age=max_age), None
+            data = self.session_store.get_secure_cookie(self.name, max_age=max_age)
+            return [] if data is None else [OpenCookie(data)]
         request = self.session_store.request
         return ReceivedCookies().accepted(request, serializer, self.name, max_age, own_ages=True)
 
@@ -157,26 +196,34 @@ class BaseSessionFactory:
             self.session_store.save_secure_cookie(response, self.name, data, **args)
         else:
             limit = self.session_store.config.get("max_cookie_size")
-            value = serializer.serialize(self.name, data)
+            value = sealed(serializer, self.name, data)
             cookies.write(response, self.name, value, data, args, limit)
 
-    def _sealed(self, data: dict[Any, Any]) -> tuple[dict[Any, Any], dict[str, Any]]:
-        """Return what a cookie with this data holds, and its arguments."""
+    def _with_ages(
+        self, data: dict[Any, Any], attributes: dict[str, Any]
+    ) -> tuple[dict[Any, Any], dict[str, Any]]:
+        """Return what a cookie with this data and attributes holds, and its arguments."""
         args = self.session_args
         if self.session_store.config.get("absolute_max_age") is not None:
             if self._began is None:
                 self._began = int(time.time())
-            data = {**data, BEGAN: self._began}
+            attributes[BEGAN] = self._began
         if self.own_max_age is not None:
-            data = {**data, cookies.OWN_MAX_AGE: self.own_max_age}
+            attributes[MAX_AGE] = self.own_max_age
             args = {**args, "max_age": self.own_max_age}
-        return data, args
+        return CookieData(data, attributes) if attributes else data, args
 
-    def forget_past(self) -> None:
+    def reset(self) -> None:
         """Forget what is known of the session that came with the request: it was destroyed."""
         self._began = self.own_max_age = self._signed_at = self._snapshot = None
+        self.sets_max_age, self.superseded = True, False
 
-    def _is_to_be_renewed(self) -> bool:
+    def forget_inherited_age(self) -> None:
+        """Forget an age that came with the session: who planted the session may have set it."""
+        if not self.sets_max_age:
+            self.own_max_age, self.sets_max_age = None, True
+
+    def _should_refresh(self) -> bool:
         """Whether a session that was not modified is due for a new cookie."""
         refresh_after = self.session_store.config.get("refresh_after")
         if refresh_after is None or self._signed_at is None:
@@ -186,7 +233,7 @@ class BaseSessionFactory:
     #: How a snapshot keeps the session's data.
     _codec: dict[str, Any] = {}  # noqa: RUF012 # read only
 
-    def _watch(self, session: SessionDict) -> SessionDict:
+    def _take_snapshot(self, session: SessionDict) -> SessionDict:
         """Remember what a session holds at first, if somebody wants to know at the end."""
         store = self.session_store
         if store.config.get("change_detection") == "content" or getattr(store, "debug", False):
@@ -195,10 +242,14 @@ class BaseSessionFactory:
             self._snapshot = Snapshot(session, **self._codec)
         return session
 
-    def _is_to_be_written(self, session: SessionDict) -> bool:
+    def _should_save(self, session: SessionDict) -> bool:
         """Whether a session was modified, in the way that the configuration understands it."""
+        if self.superseded and not session._regenerates:
+            if session.modified:
+                logger.info("The session %r was renewed or ended by another request", self.name)
+            return False
         snapshot = self._snapshot
-        if snapshot is None or session.forced:
+        if snapshot is None or session._forced:
             return session.modified
         if self.session_store.config.get("change_detection") == "content":
             return snapshot.differs(session)
@@ -231,11 +282,18 @@ class CustomBackendSessionFactory(BaseSessionFactory):
     _sid_re: re.Pattern[str] = re.compile(r"\w{22}\Z", re.ASCII)
 
     def get_session(self, max_age: float | None = _default_value) -> SessionDict:
-        """Return the session of the id in the cookie, a new one if there is none."""
+        """Return the session of the id in the cookie, a new one if there is none.
+
+        Of several valid cookies the first counts that opens a session, beginning with the one
+        that was signed last.
+        """
         if self.session is None:
-            data = self._open_cookie(max_age)
-            sid = None if data is None else data.get("_sid")
-            self.session = self._get_by_sid(sid if isinstance(sid, str) else None)
+            session = None
+            for cookie in self._open_cookies(max_age):
+                session = self._get_by_sid(cookie.data.get("_sid"))
+                if not getattr(session, "new", False) or getattr(session, "_degraded", False):
+                    break
+            self.session = self._get_by_sid(None) if session is None else session
         return self.session
 
     def _get_by_sid(self, sid: str | None) -> SessionDict:
@@ -252,3 +310,8 @@ class CustomBackendSessionFactory(BaseSessionFactory):
         while len(sid) < _SID_LENGTH:
             sid += os.urandom(2 * _SID_LENGTH).translate(_TO_ALPHABET, _UNEVEN)
         return sid[:_SID_LENGTH].decode("ascii")
+
+
+def _identity(args: dict[str, Any]) -> tuple[Any, Any]:
+    """What tells cookies of one name apart in a browser: domain and path."""
+    return args.get("domain") or None, args.get("path", "/")

@@ -7,7 +7,7 @@ import hashlib
 import math
 import re
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 from webapp2_sessions.config import SessionConfig, memcache_settings
@@ -40,6 +40,9 @@ _ITEM_OVERHEAD = 512
 #: memcached's limit.
 _ENDED = b":ended"
 _ENDED_SECONDS = 3600
+
+#: The first byte of a session with its age, which is signed under the session's name as well.
+_SESSION = b"\x02"
 
 _LONGEST_NAME = 90
 _SAFE_NAME = re.compile(rf"[!-~]{{1,{_LONGEST_NAME}}}\Z")
@@ -109,7 +112,12 @@ def _session_memcached(
     serializer: Serializer,
 ) -> SessionMemcached:
     key, *fallbacks = (derive_key(each, f"memcached:{purpose}") for each in secret_keys)
-    return SessionMemcached(nodes, key_prefix, SignedValues(key, serializer, fallbacks))
+    return SessionMemcached(
+        nodes,
+        key_prefix,
+        SignedValues(key, serializer, fallbacks),
+        SignedValues(key, serializer, fallbacks, _SESSION),
+    )
 
 
 class SessionMemcached:
@@ -118,13 +126,17 @@ class SessionMemcached:
     :param nodes: the servers.
     :param key_prefix: begins each key.
     :param values: makes and checks the values.
+    :param sessions: makes and checks the values that are sessions.
     """
 
-    def __init__(self, nodes: Nodes, key_prefix: str, values: SignedValues) -> None:
+    def __init__(
+        self, nodes: Nodes, key_prefix: str, values: SignedValues, sessions: SignedValues
+    ) -> None:
         self._nodes = nodes
         self._only = nodes.only
         self._key_prefix = key_prefix.encode("ascii")
         self._values = values
+        self._sessions = sessions
 
     def key(self, name: str) -> bytes:
         """Return the memcached key of a record; a name that memcached refuses is hashed."""
@@ -142,15 +154,13 @@ class SessionMemcached:
         """
         return self._nodes.node_of(key).call(operation, key, *args)
 
-    def read(self, name: str) -> Any:
-        """Return the value of a record, ``None`` if there is none of ours.
+    def get(self, key: bytes) -> bytes | None:
+        """Return what is stored under ``key``, ``None`` if nothing is.
 
-        :raises UnreadableSession: we wrote it, and it cannot be decoded here.
         :raises BackendError: the server failed.
         """
-        key = self.key(name)
         node = self._only or self._nodes.node_of(key)
-        return self.decode(key, node.call("get", key))
+        return node.call("get", key)  # type: ignore[no-any-return]
 
     def address(self, key: bytes) -> str:
         """Return where the server of that key is."""
@@ -204,14 +214,22 @@ class SessionMemcached:
         """Delete a record, and mark that it was ended; whether this was the first call to do so.
 
         The mark stays as long as a request may be running that has read the record before, and
-        would store it again.
+        would store it again. It holds the time.
 
         :raises BackendError: it is not certain that it is gone.
         """
         node = self._nodes.node_of(key)
-        is_first = node.call("add", key + _ENDED, b"1", _ENDED_SECONDS)
+        is_first = node.call("add", key + _ENDED, b"%d" % time.time(), _ENDED_SECONDS)
         node.call("delete", key)
         return bool(is_first)
+
+    def ended_at(self, key: bytes) -> int | None:
+        """Return when a record was ended, in Unix seconds; ``None`` if that is not known.
+
+        :raises BackendError: the server failed.
+        """
+        mark = self._nodes.node_of(key).call("get", key + _ENDED)
+        return int(mark) if mark is not None and mark.isdigit() and len(mark) < 15 else None
 
     def is_ended(self, key: bytes) -> bool:
         """Whether a record that is not there was ended, and not dropped by memcached.
@@ -220,17 +238,22 @@ class SessionMemcached:
         """
         return self._nodes.node_of(key).call("get", key + _ENDED) is not None
 
-    def sign_anew(self, key: bytes, seconds: int) -> None:
-        """Replace an older key's signature of what is stored; nothing else of it changes.
+    def sign_again(self, key: bytes, owner: str, seconds: int) -> None:
+        """Replace an older key's signature of a stored session; nothing else of it changes.
 
+        :param owner: the session's name.
         :raises BackendError: the server failed.
         """
-        if not self._values.has_fallbacks:
+        if not self._sessions.has_fallbacks:
             return
         data, token = self.gets(key)
-        anew = None if data is None else self._values.signed_anew(key, data)
-        if anew is not None and token is not None:
-            self.cas(key, anew, token, seconds)  # if not, another request has just written it
+        if data is None or token is None:
+            return
+        again = self._sessions.signed_again(_bound(key, owner), data)
+        if again is None:
+            again = self._values.signed_again(key, data)
+        if again is not None:
+            self.cas(key, again, token, seconds)  # if not, another request has just written it
 
     def tell(self, key: bytes, data: bytes, seconds: int) -> None:
         """Send ``data`` without waiting for an answer, also to a server that is silent."""
@@ -240,29 +263,51 @@ class SessionMemcached:
         """Return a record's value as it is stored under ``key``."""
         return self._values.dumps(key, value)
 
-    def encode_checked(self, key: bytes, value: Any) -> bytes:
-        """As :meth:`encode`, for the only place where the record will be.
+    def encode_session(
+        self, key: bytes, owner: str, data: dict[Any, Any], max_age: int | None
+    ) -> bytes:
+        """Return a session as it is stored under ``key``.
 
+        :param owner: the session's name; under another one the record counts as none.
+        :param max_age: the session's own age in seconds, if it has one.
         :raises SessionTooLarge: the server would not take it, and would drop the stored one.
         """
-        data = self._values.dumps(key, value)
-        if len(data) > _ALWAYS_FITS:
-            node = self._nodes.node_of(key)
-            limit = node.item_size() - _ITEM_OVERHEAD
-            if len(data) > limit:
-                largest = largest_keys(value, lambda each: self._values.dumps(key, each))
-                raise SessionTooLarge("memcache", node.address, len(data), limit, largest)
-        return data
+        encoded = self._sessions.dumps(_bound(key, owner), [data, max_age])
+        if len(encoded) > _ALWAYS_FITS:
+            self._check_size(key, encoded, data)
+        return encoded
+
+    def _check_size(self, key: bytes, encoded: bytes, data: dict[Any, Any]) -> None:
+        node = self._nodes.node_of(key)
+        limit = node.item_size() - _ITEM_OVERHEAD
+        if len(encoded) > limit:
+            largest = largest_keys(data, lambda each: self._values.dumps(key, each))
+            raise SessionTooLarge("memcache", node.address, len(encoded), limit, largest)
+
+    def decode_session(
+        self, key: bytes, owner: str, stored: bytes | None
+    ) -> tuple[Any, int | None]:
+        """Return data and age of a stored session; no data if it is none, or of another name.
+
+        Values from before sessions were bound to their names are read until they expire.
+
+        :raises UnreadableSession: it cannot be decoded here.
+        """
+        if stored is None or not stored.startswith(_SESSION):
+            return self.decode(key, stored), None
+        held = self._decoded(key, lambda: self._sessions.loads(_bound(key, owner), stored))
+        return (None, None) if held is None else (held[0], held[1])
 
     def decode(self, key: bytes, data: bytes | None) -> Any:
         """Return what is stored under ``key``, ``None`` if that is nothing of ours.
 
         :raises UnreadableSession: we wrote it, and it cannot be decoded here.
         """
-        if data is None:
-            return None
+        return None if data is None else self._decoded(key, lambda: self._values.loads(key, data))
+
+    def _decoded(self, key: bytes, loads: Callable[[], Any]) -> Any:
         try:
-            return self._values.loads(key, data)
+            return loads()
         except BadSignature:
             return None
         except Exception as error:
@@ -272,3 +317,8 @@ class SessionMemcached:
                 self.address(key),
                 f"a stored session cannot be decoded ({problem})",
             ) from error
+
+
+def _bound(key: bytes, owner: str) -> bytes:
+    """The name under which a session is signed; no key of memcached has a space in it."""
+    return b"%b %b" % (key, owner.encode("utf-8", "surrogatepass"))

@@ -6,15 +6,20 @@ import logging
 from typing import Any
 
 from webapp2_sessions import cookies
-from webapp2_sessions.errors import InvalidCookie
+from webapp2_sessions.cookie_data import MAX_AGE, OpenCookie, attributes_name, read_value
+from webapp2_sessions.errors import BadSignature, InvalidCookie, UndecodableCookie
 from webapp2_sessions.securecookie import SecureCookieSerializer
 
-__all__ = ["ReceivedCookies"]
+__all__ = ["ReceivedCookies", "verified"]
 
 logger: logging.Logger = logging.getLogger(__name__)
 
-#: How ours reads cookies; it tells less than the methods of which it is made.
+#: How the package's serializer reads cookies; it tells less than the methods it is made of.
 _DESERIALIZE = SecureCookieSerializer.deserialize
+
+
+#: Times are exact as floats up to here.
+_LARGEST_TIME = 2**53
 
 
 class ReceivedCookies:
@@ -31,10 +36,12 @@ class ReceivedCookies:
         name: str,
         max_age: float | None,
         own_ages: bool = False,
-    ) -> tuple[Any, int | None]:
-        """Return what the last valid cookie of that name holds, and when it was signed.
+    ) -> list[OpenCookie]:
+        """Return the valid cookies of that name, the one that was signed last first.
 
-        One that is damaged is logged, once for each name, without its value.
+        Of those that were signed in the same second, or whose time is unknown, the last in the
+        header comes first. If there is none, one that is damaged is logged, once for each name,
+        without its value.
 
         :param request: the request, as :func:`webapp2_sessions.cookies.read_values` takes it.
         :param serializer: checks the values, usually a
@@ -42,47 +49,77 @@ class ReceivedCookies:
         :param max_age: age in seconds above which a cookie counts as expired, ``None`` for no
             limit.
         :param own_ages: whether a cookie that has an age of its own goes by that instead.
-        :returns: Unix seconds for the time, ``None`` if it is unknown; ``None`` twice if no cookie
-            is accepted.
         """
-        only = cookies.only_value(request, name)
-        if only is not None:
-            try:
-                return _verified(serializer, name, only, max_age, own_ages)
-            except InvalidCookie:
-                pass  # of which the slower way below finds what there is
+        found: list[OpenCookie] = []
         refused: str | None = None  # not the error, whose traceback has this frame
         for value in cookies.read_values(request, name):
             try:
-                return _verified(serializer, name, value, max_age, own_ages)
+                found.append(verified(serializer, name, value, max_age, own_ages))
             except InvalidCookie as error:
                 refused = refused or str(error)
-        if refused is not None and name not in self.damaged:
+        if len(found) > 1:
+            found.sort(key=_newest_first)
+        elif not found and refused is not None and name not in self.damaged:
             self.damaged.add(name)
             logger.warning("The cookie %r was not accepted: %s", name, refused)
-        return None, None
+        return found
 
 
-def _verified(
+def _newest_first(cookie: OpenCookie) -> int:
+    return 0 if cookie.signed_at is None else -cookie.signed_at
+
+
+def verified(
     serializer: Any, name: str, value: str, max_age: float | None, own_ages: bool
-) -> tuple[Any, int | None]:
+) -> OpenCookie:
+    """Return what a cookie's value holds; arguments are those of :meth:`ReceivedCookies.accepted`.
+
+    :raises InvalidCookie: it is not accepted.
+    """
     if getattr(serializer.deserialize, "__func__", None) is not _DESERIALIZE:
-        # Of the application's own, perhaps in a class derived from ours.
-        data = serializer.deserialize(name, value, max_age=max_age)
-        if data is None:
-            raise InvalidCookie("the serializer refused it")
-        return data, None
-    data, timestamp = serializer.unseal(name, value)
-    if not own_ages:
-        if max_age is not None:
-            serializer.check_age(timestamp, max_age)
-        return data, None
+        return _deserialized(serializer, name, value, max_age, own_ages)
     try:
-        signed_at = int(timestamp)
-    except ValueError:
-        signed_at = None
-    if type(data) is dict and cookies.OWN_MAX_AGE in data:
-        cookies.check_own_age(data[cookies.OWN_MAX_AGE], signed_at)
-    elif max_age is not None:
+        data, timestamp = serializer.unseal(name, value)
+    except BadSignature:
+        held, timestamp = serializer.unseal(attributes_name(name), value)
+        data = _with_attributes(held)
+    signed_at = _whole_seconds(timestamp)
+    own_max_age = getattr(data, "attributes", {}).get(MAX_AGE) if own_ages else None
+    if own_max_age is not None:
+        max_age = own_max_age
+    if max_age is not None:
         serializer.check_age(timestamp, max_age)
-    return data, signed_at
+    return OpenCookie(data, signed_at, value)
+
+
+def _deserialized(
+    serializer: Any, name: str, value: str, max_age: float | None, own_ages: bool
+) -> OpenCookie:
+    """Verify by a ``deserialize()`` of the application's own, which tells no time."""
+    data = serializer.deserialize(name, value, max_age=max_age)
+    if data is not None:
+        return OpenCookie(data, None, value)
+    held = serializer.deserialize(attributes_name(name), value, max_age=None)
+    if held is None:
+        raise InvalidCookie("the serializer refused it")
+    data = _with_attributes(held)
+    own_max_age = data.attributes.get(MAX_AGE) if own_ages else None
+    limit = max_age if own_max_age is None else own_max_age
+    if serializer.deserialize(attributes_name(name), value, max_age=limit) is None:
+        raise InvalidCookie("the serializer refused it")
+    return OpenCookie(data, None, value)
+
+
+def _with_attributes(held: Any) -> Any:
+    try:
+        return read_value(held)
+    except ValueError as error:
+        raise UndecodableCookie(str(error)) from None
+
+
+def _whole_seconds(timestamp: bytes) -> int | None:
+    try:
+        seconds = int(timestamp)
+    except ValueError:
+        return None
+    return seconds if 0 <= seconds < _LARGEST_TIME else None

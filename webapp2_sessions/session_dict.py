@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from typing import TYPE_CHECKING, Any, TypeVar, overload
+from typing import TYPE_CHECKING, Any, Generic, TypeVar, overload
 
 from webapp2_sessions.errors import ConfigError
 
@@ -14,9 +14,33 @@ __all__ = ["SessionDict"]
 
 Self = TypeVar("Self", bound="SessionDict")
 Other = TypeVar("Other")
+Found = TypeVar("Found")
 
 #: Where flash messages are kept unless the caller names another key.
 _FLASH = "_flash"
+
+
+class _KeyFirst(Generic[Found]):
+    """A name that ``webapp2_extras`` has not: the session's key of that name is found before it.
+
+    In a template ``{{ session.changed }}`` asks for an attribute first, and has to show the key.
+
+    :param find: called with the session, returns what the name means where there is no such key.
+    """
+
+    def __init__(self, find: Callable[[Any], Found]) -> None:
+        self._find = find
+        self._name: str = find.__name__
+        self.__doc__ = find.__doc__
+
+    @overload
+    def __get__(self, session: None, owner: type[Any]) -> _KeyFirst[Found]: ...
+    @overload
+    def __get__(self, session: object, owner: type[Any] | None = None) -> Found: ...
+    def __get__(self, session: Any, owner: type[Any] | None = None) -> Any:
+        if session is None:
+            return self
+        return session[self._name] if self._name in session else self._find(session)
 
 
 class SessionDict(dict[Any, Any]):
@@ -41,18 +65,17 @@ class SessionDict(dict[Any, Any]):
     new: bool
     #: True where the session will be written by ``save_sessions()``.
     modified: bool
-    #: True where the server failed and the configuration has ``on_backend_error='degrade'``: the
-    #: session is empty, or not up to date in the store, and is not written.
-    degraded: bool = False
-    #: True after :meth:`destroy`.
-    destroyed: bool = False
-    #: True after :meth:`regenerate_id`, until the session is saved.
-    regenerates: bool = False
-    #: True after :meth:`changed`: the session is written even if its data is what was loaded.
-    forced: bool = False
-
+    # Underscores, because in a template an attribute is found before a key of its name.
+    _degraded: bool = False
+    _destroyed: bool = False
+    #: Whether the session gets a new id when it is saved.
+    _regenerates: bool = False
+    #: Whether the session is written even if its data is what was loaded.
+    _forced: bool = False
     #: Keys of flash messages that this request used, besides the usual one.
-    flash_keys: frozenset[str] = frozenset()
+    _flash_keys: frozenset[str] = frozenset()
+    #: Keys that this request has set or removed, if somebody wants to know.
+    _assigned: set[Any] | None = None
 
     def __init__(
         self,
@@ -73,17 +96,25 @@ class SessionDict(dict[Any, Any]):
         if self.on_update is not None:
             self.on_update()
 
+    def _note_assigned(self, keys: Iterable[Any]) -> None:
+        if self._assigned is not None:
+            self._assigned.update(keys)
+
     def __setitem__(self, key: Any, value: Any) -> None:
         dict.__setitem__(self, key, value)
+        if self._assigned is not None:
+            self._assigned.add(key)
         if self.on_update is not None:
             self.on_update()
 
     def __delitem__(self, key: Any) -> None:
         dict.__delitem__(self, key)
+        self._note_assigned((key,))
         self._changed()
 
     def clear(self) -> None:
         """Remove all items."""
+        self._note_assigned(self)
         dict.clear(self)
         self._changed()
 
@@ -99,6 +130,7 @@ class SessionDict(dict[Any, Any]):
         """
         if key in self:
             value = dict.pop(self, key, *args)
+            self._note_assigned((key,))
             self._changed()
             return value
         if args:
@@ -108,6 +140,7 @@ class SessionDict(dict[Any, Any]):
     def popitem(self) -> tuple[Any, Any]:
         """Remove and return the last item; :class:`KeyError` if there is none."""
         item = dict.popitem(self)
+        self._note_assigned(item[:1])
         self._changed()
         return item
 
@@ -117,6 +150,8 @@ class SessionDict(dict[Any, Any]):
     def setdefault(self, key: Any, default: Any, /) -> Any: ...
     def setdefault(self, key: Any, *args: Any) -> Any:
         """Return the value of ``key``, setting it first if it is missing; always modifies."""
+        if key not in self:
+            self._note_assigned((key,))
         value = dict.setdefault(self, key, *args)
         self._changed()
         return value
@@ -145,30 +180,56 @@ class SessionDict(dict[Any, Any]):
         try:
             result = merge(self, *args, **kwargs)
         except BaseException:
-            if before is not None and not _same_items(before, self):
+            if before is not None and (others := _other_items(before, self)):
+                self._note_assigned(others)
                 self._changed()
             raise
+        if self._assigned is not None:
+            given = args[0] if before is None and args else _other_items(before or {}, self)
+            self._note_assigned([*given, *kwargs])
         self._changed()
         return result
 
-    def changed(self) -> None:
+    @_KeyFirst
+    def degraded(self) -> bool:
+        """Whether the server failed and the configuration has ``on_backend_error='degrade'``.
+
+        The session is then empty, or not up to date in the store, and is not written.
+        """
+        return self._degraded
+
+    @_KeyFirst
+    def destroyed(self) -> bool:
+        """Whether :meth:`destroy` was called, until the session is saved."""
+        return self._destroyed
+
+    @_KeyFirst
+    def changed(self) -> Callable[[], None]:
         """Have the session written, for instance after a change inside a value.
 
         Unlike ``modified = True`` it is written with ``change_detection='content'`` as well, and
-        its cookie signed anew, whether or not its data is what was loaded.
+        its cookie is signed again, whether or not its data is what was loaded.
         """
-        self.modified = True
-        self.forced = True
+        return self._force
+
+    def _force(self) -> None:
+        self.modified = self._forced = True
 
     def regenerate_id(self) -> None:
         """Give the session a new id; the data stays, and the old id leads nowhere any more.
 
         Call it when the visitor signs in or out: an id that somebody else may have planted or
         seen before is of no use to them then (session fixation). A session that is kept in a
-        cookie alone has no id; it is only signed anew.
+        cookie alone has no id; it is only signed again.
+
+        An age that :meth:`set_max_age` gave the session in an earlier request does not outlive
+        its former id. Call it again for a visitor who is to be remembered.
         """
-        self.regenerates = True
-        self.changed()
+        self._regenerates = True
+        forget_inherited_age = getattr(self.container, "forget_inherited_age", None)
+        if forget_inherited_age is not None:
+            forget_inherited_age()
+        self._force()
 
     def set_max_age(self, seconds: float | None) -> None:
         """Let this session live longer or shorter than others, e.g. "remember me".
@@ -185,7 +246,8 @@ class SessionDict(dict[Any, Any]):
                 f"must be a positive number of seconds or None, not {type(seconds).__name__}",
             )
         self.container.own_max_age = None if seconds is None else max(1, int(seconds))
-        self.changed()
+        self.container.sets_max_age = True
+        self._force()
 
     def destroy(self) -> None:
         """Empty the session and end it: nothing of it is left where it is stored.
@@ -197,14 +259,15 @@ class SessionDict(dict[Any, Any]):
         A backend that was written against upstream's interface cannot delete; there the session
         is saved empty.
         """
+        self._note_assigned(self)
         dict.clear(self)
         can_destroy = getattr(self.container, "can_destroy", False)
         self.modified = not can_destroy
         self.new = can_destroy
-        self.destroyed = True
-        self.regenerates = self.forced = False
+        self._destroyed = True
+        self._regenerates = self._forced = False
         if can_destroy:
-            self.container.forget_past()
+            self.container.reset()
 
     def get_flashes(self, key: str = _FLASH, *, level: str | None = None) -> list[Any]:
         """Return and remove the flash messages.
@@ -248,8 +311,8 @@ class SessionDict(dict[Any, Any]):
             del messages[:-limit]
 
     def _use_flash_key(self, key: str) -> None:
-        if key != _FLASH and key not in self.flash_keys:
-            self.flash_keys = self.flash_keys | {key}
+        if key != _FLASH and key not in self._flash_keys:
+            self._flash_keys = self._flash_keys | {key}
 
 
 def _is_positive(seconds: object) -> bool:
@@ -257,6 +320,6 @@ def _is_positive(seconds: object) -> bool:
     return is_number and 0 < seconds < 2**31  # type: ignore[operator] # what browsers take
 
 
-def _same_items(before: dict[Any, Any], after: dict[Any, Any]) -> bool:
-    """Whether both hold the same objects; never compares values, whose ``==`` may be anything."""
-    return before.keys() == after.keys() and all(before[key] is after[key] for key in before)
+def _other_items(before: dict[Any, Any], after: dict[Any, Any]) -> list[Any]:
+    """Return the keys with other objects; never compares values, whose ``==`` may be anything."""
+    return [key for key, value in after.items() if key not in before or before[key] is not value]

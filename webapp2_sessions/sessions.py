@@ -17,10 +17,9 @@ from webapp2_sessions.config import (
     _default_value,
     default_config,
 )
-from webapp2_sessions.cookie_sessions import SPILLED, SecureCookieSessionFactory
-from webapp2_sessions.cookies import OWN_MAX_AGE
+from webapp2_sessions.cookie_sessions import SecureCookieSessionFactory
 from webapp2_sessions.errors import UnknownBackend
-from webapp2_sessions.factories import BEGAN, BaseSessionFactory, CustomBackendSessionFactory
+from webapp2_sessions.factories import BaseSessionFactory, CustomBackendSessionFactory
 from webapp2_sessions.imports import import_object
 from webapp2_sessions.lazy import imported_once
 from webapp2_sessions.session_dict import SessionDict
@@ -46,6 +45,10 @@ __all__ = [
 
 #: Key of the store in a request's registry; webapp2_extras.auth looks there.
 _registry_key = "webapp2_extras.sessions.SessionStore"
+
+#: The default of ``backend=``. It is found by identity, so that the text ``"securecookie"``, where
+#: a caller gives it, means signed cookies whatever the configuration says.
+_default_backend = "".join(["secure", "cookie"])
 
 #: Factories that set a cookie of the session's name; others may take any name.
 _SET_A_COOKIE = (SecureCookieSessionFactory, CustomBackendSessionFactory)
@@ -133,7 +136,7 @@ class SessionStore(SignedCookies):
         name: str | None = None,
         max_age: float | None = _default_value,
         factory: SessionFactory | None = None,
-        backend: str = "securecookie",
+        backend: str = _default_backend,
     ) -> SessionDict:
         """Return the session of that name; within a request always the same object.
 
@@ -143,12 +146,15 @@ class SessionStore(SignedCookies):
         :param max_age: age of the cookie in seconds above which the session counts as expired,
             ``None`` for no limit; by default ``session_max_age``.
         :param factory: the session factory; takes precedence over ``backend``.
-        :param backend: keyword of the session factory in ``config["backends"]``.
+        :param backend: keyword of the session factory in ``config["backends"]``; by default
+            ``default_backend`` of the configuration, which is ``'securecookie'``.
         :raises ConfigError: the name cannot be sent as a cookie, or ``max_age`` is no number.
         :raises BackendError: the backend's server failed.
         """
-        factory = factory or self.get_backend(backend)
         config = self.config
+        if backend is _default_backend:
+            backend = config.get("default_backend", backend)
+        factory = factory or self.get_backend(backend)
         name = name or config["cookie_name"]
         # Without a call where nothing is given, as almost always.
         max_age = config["session_max_age"] if max_age is _default_value else self._max_age(max_age)
@@ -176,15 +182,13 @@ class SessionStore(SignedCookies):
             or SecureCookieSessionFactory.get_session is not _OPEN
         ):
             return None
-        found = self._read_at_once(name, max_age)
-        if found is None:
-            return None
-        data, signed_at = found
-        if OWN_MAX_AGE in data or BEGAN in data or SPILLED in data:
+        cookie = self._read_at_once(name, max_age)
+        if cookie is None:
             return None
         container = self.sessions[name] = SecureCookieSessionFactory(name, self)
-        container._max_age, container._signed_at = max_age, signed_at
-        session = container.session = SessionDict(container, data)
+        container._max_age, container._signed_at = max_age, cookie.signed_at
+        container._value = cookie.value
+        session = container.session = SessionDict(container, cookie.data)
         return session
 
     def _get_session_container(self, name: str, factory: SessionFactory) -> Any:
@@ -243,10 +247,13 @@ class SessionStore(SignedCookies):
                 container.save_session(response)
                 if len(sessions) > len(containers):  # it has opened sessions itself
                     containers += list(sessions.values())[len(containers) :]
-            if config.get("vary"):
-                cookies.vary_on_cookie(response)
         if config.get("on_damaged_cookie") == "expire":
             self._expire_damaged(response)
+        # Also if it has only read or expired a signed cookie.
+        if (sessions or self._cookies is not None) and config.get("vary"):
+            cookies.vary_on_cookie(response)
+        if self._written:
+            self._warn_of_long_header()
 
     def _expire_damaged(self, response: Any) -> None:
         """Have the browser forget the cookies that were not accepted and are not replaced."""

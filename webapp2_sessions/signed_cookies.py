@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import logging
+import time
 from typing import TYPE_CHECKING, Any
 
 from webapp2_sessions import cookies
 from webapp2_sessions.config import SessionConfig, _default_value
 from webapp2_sessions.config_checks import check_max_age
-from webapp2_sessions.cookies import OWN_MAX_AGE, is_young, only_value
+from webapp2_sessions.cookie_data import CookieData, OpenCookie, sealed
 from webapp2_sessions.received_cookies import ReceivedCookies
 from webapp2_sessions.securecookie import SecureCookieSerializer
 from webapp2_sessions.signed_codec import SignedCodec, codec_of
@@ -16,6 +18,11 @@ if TYPE_CHECKING:
     from webapp2_sessions.interfaces import CookieSerializer
 
 __all__ = ["SignedCookies"]
+
+logger: logging.Logger = logging.getLogger(__name__)
+
+#: Bytes of a Cookie header that usual servers take: gunicorn 8,190 and nginx 8 kB for the line.
+_LONG_HEADER = 8000
 
 
 class SignedCookies:
@@ -29,10 +36,14 @@ class SignedCookies:
     request: Any
     #: The configuration.
     config: dict[str, Any]
+    #: The factories of the sessions that were opened, by session name.
+    sessions: dict[str, Any]
 
     # Defaults also for a subclass that does without our __init__.
     #: The request's cookies, once one was not read at a glance.
     _cookies: ReceivedCookies | None = None
+    #: Bytes of the cookies that were set, by their names, as the browser sends them back.
+    _written: dict[str, int] = {}  # noqa: RUF012 # replaced, never changed
     #: The serializer, once it was asked for or set.
     _serializer: CookieSerializer | None = None
 
@@ -55,15 +66,16 @@ class SignedCookies:
     def get_secure_cookie(self, name: str, max_age: float | None = _default_value) -> Any:
         """Return what a signed cookie of the request holds, ``None`` if there is no valid one.
 
-        Of several cookies of that name the last valid one counts: one that another application
-        of the same domain sets cannot displace ours.
+        Of several valid cookies of that name the one that was signed last counts: one that
+        another application of the same domain sets cannot displace it.
 
         :param name: the cookie's name.
         :param max_age: age in seconds above which it counts as expired, ``None`` for no limit;
             by default ``session_max_age``.
         """
         max_age = self._max_age(max_age)
-        return self._received().accepted(self.request, self.serializer, name, max_age)[0]
+        found = self._received().accepted(self.request, self.serializer, name, max_age)
+        return found[0].data if found else None
 
     def save_secure_cookie(self, response: Any, name: str, value: Any, **kwargs: Any) -> None:
         """Set a signed cookie on the response.
@@ -72,32 +84,29 @@ class SignedCookies:
         :param kwargs: arguments of WebOb's ``Response.set_cookie()``.
         :raises TypeError: JSON cannot represent the value.
         """
-        signed = self.serializer.serialize(name, value)
-        limit = self.config.get("max_cookie_size")
-        cookies.write(response, name, signed, value, kwargs, limit)
+        self._send(response, name, value, kwargs, self.serializer)
 
-    def open_session_cookie(
+    def open_session_cookies(
         self, name: str, max_age: float | None, serializer: Any = None
-    ) -> tuple[Any, int | None]:
-        """Return what a session's cookie holds and when it was signed, in Unix seconds.
+    ) -> list[OpenCookie]:
+        """Return the valid cookies of a session, the one that was signed last first.
 
         As :meth:`get_secure_cookie`; a session that has a lifetime of its own, by
         ``session.set_max_age()``, goes by that.
 
-        :param serializer: checks the cookie; by default the store's.
-        :returns: ``None`` twice if there is no valid one. The time is ``None`` if it is unknown.
+        :param serializer: checks the cookies; by default the store's.
         """
         if max_age is not None:
             max_age = self._max_age(max_age)
         if serializer is None:
             found = self._read_at_once(name, max_age)
             if found is not None:
-                return found
+                return [found]
             if getattr(self.get_secure_cookie, "__func__", None) is not _GET:
-                return self.get_secure_cookie(name, max_age=max_age), None
+                data = self.get_secure_cookie(name, max_age=max_age)
+                return [] if data is None else [OpenCookie(data)]
             serializer = self.serializer
-        received = self._received()
-        return received.accepted(self.request, serializer, name, max_age, own_ages=True)
+        return self._received().accepted(self.request, serializer, name, max_age, own_ages=True)
 
     def save_session_cookie(
         self,
@@ -109,16 +118,17 @@ class SignedCookies:
     ) -> None:
         """Set a session's cookie on the response, as :meth:`save_secure_cookie`.
 
+        :param data: what the cookie is to hold; a :class:`CookieData` if it has attributes.
         :param args: arguments of WebOb's ``Response.set_cookie()``.
         :param serializer: makes the cookie's value; by default the store's.
         """
-        limit = self.config.get("max_cookie_size")
         if serializer is not None:
-            cookies.write(response, name, serializer.serialize(name, data), data, args, limit)
+            self._send(response, name, data, args, serializer)
             return
         codec = None
         if (
-            getattr(self.save_secure_cookie, "__func__", None) is _SAVE
+            type(data) is not CookieData
+            and getattr(self.save_secure_cookie, "__func__", None) is _SAVE
             and SecureCookieSerializer.serialize is _SERIALIZE
             and SecureCookieSerializer._encode is _ENCODE
             and SecureCookieSerializer._get_timestamp is _TIMESTAMP
@@ -127,11 +137,51 @@ class SignedCookies:
         if codec is None:
             self.save_secure_cookie(response, name, data, **args)
             return
-        signed = codec.seal(data)
-        cookies.write(response, name, signed, data, args, limit, is_plain=True)
+        self._write(response, name, codec.seal(data), data, args, is_plain=True)
 
-    def _read_at_once(self, name: str, max_age: float | None) -> tuple[dict[Any, Any], int] | None:
-        """As :meth:`open_session_cookie`, of a cookie as almost all are; ``None`` for others."""
+    def _send(
+        self, response: Any, name: str, value: Any, args: dict[str, Any], serializer: Any
+    ) -> None:
+        signed = sealed(serializer, name, value)
+        self._write(response, name, signed, value, args)
+
+    def _write(
+        self,
+        response: Any,
+        name: str,
+        signed: bytes,
+        value: Any,
+        args: dict[str, Any],
+        is_plain: bool = False,
+    ) -> None:
+        limit = self.config.get("max_cookie_size")
+        cookies.write(response, name, signed, value, args, limit, is_plain)
+        self._written = {**self._written, name: len(name) + len(signed) + 3}
+        if name in self.sessions and self.config.get("vary"):  # a session of the application's own
+            cookies.vary_on_cookie(response)
+
+    def _warn_of_long_header(self) -> None:
+        """Log if the browser will send more cookies than usual servers take in one header."""
+        if sum(self._written.values()) < _LONG_HEADER // 2:
+            return
+        sizes = dict(self._written)
+        environ = getattr(self.request, "environ", {})
+        for pair in environ.get("HTTP_COOKIE", "").split(";"):
+            name = pair.partition("=")[0].strip()
+            sizes.setdefault(name, len(pair) + 1)
+        if sum(sizes.values()) > _LONG_HEADER:
+            largest = sorted(sizes.items(), key=lambda pair: pair[1], reverse=True)
+            logger.warning(
+                "The cookies of this visitor have %d bytes together, and many servers refuse "
+                "requests with more than %d. Largest cookies: %s. Store less, or use a server-side "
+                "backend.",
+                sum(sizes.values()),
+                _LONG_HEADER,
+                ", ".join(f"{name[:40]!r} ({size} bytes)" for name, size in largest[:3]),
+            )
+
+    def _read_at_once(self, name: str, max_age: float | None) -> OpenCookie | None:
+        """Return the only cookie of a name if it is an ordinary one, ``None`` otherwise."""
         try:
             if (
                 self.get_secure_cookie.__func__ is not _GET  # type: ignore[attr-defined]
@@ -142,13 +192,18 @@ class SignedCookies:
         except AttributeError:  # no method
             return None
         codec = self._codec(name)
-        value = None if codec is None else only_value(self.request, name)
-        found = None if codec is None or value is None else codec.open(value)
-        if found is None or (max_age is None and OWN_MAX_AGE not in found[0]):
-            return found
+        if codec is None:
+            return None
+        values = cookies.read_values(self.request, name)
+        found = codec.open(values[0]) if len(values) == 1 else None
+        if found is None:
+            return None
         data, signed_at = found
-        is_usual = SecureCookieSerializer._get_timestamp is _TIMESTAMP
-        return found if is_usual and is_young(data, signed_at, max_age) else None
+        if max_age is not None:
+            is_usual = SecureCookieSerializer._get_timestamp is _TIMESTAMP
+            if not is_usual or signed_at < int(time.time()) - max_age:
+                return None
+        return OpenCookie(data, signed_at, values[0])
 
     def _codec(self, name: str) -> SignedCodec | None:
         """What does the serializer's work for cookies of a name; ``None`` if it has to do it."""

@@ -12,11 +12,8 @@ from webapp2_sessions.serializers import Serializer
 
 __all__ = ["SignedValues"]
 
-#: First byte of each signed value; another envelope gets another byte.
-_FORMAT = b"\x01"
-
-#: Where the value begins in it.
-_START = len(_FORMAT) + 32
+#: Where the value begins behind the format's byte and the signature.
+_START = 1 + 32
 
 
 class SignedValues:
@@ -28,12 +25,22 @@ class SignedValues:
     :param key: a key for this purpose only, see :func:`webapp2_sessions.keys.derive_key`.
     :param serializer: makes and reads the values.
     :param fallbacks: older keys for this purpose, which are accepted and never sign.
+    :param form: the first byte of each signed value; each kind of value has its own.
     """
 
-    def __init__(self, key: bytes, serializer: Serializer, fallbacks: Sequence[bytes] = ()) -> None:
+    def __init__(
+        self,
+        key: bytes,
+        serializer: Serializer,
+        fallbacks: Sequence[bytes] = (),
+        form: bytes = b"\x01",
+    ) -> None:
         self._inner, self._outer = begun_hmac(key, "sha256")
         self._serializer = serializer
-        self._formers = [SignedValues(former, serializer) for former in fallbacks]
+        self._form = form
+        self._fallback_signers = [
+            SignedValues(fallback, serializer, form=form) for fallback in fallbacks
+        ]
 
     def dumps(self, name: bytes, value: Any) -> bytes:
         """Return the signed bytes of a value."""
@@ -49,7 +56,7 @@ class SignedValues:
         data = signed[_START:]
         if (
             not hmac.compare_digest(signed[:_START], self._signature(name, data))
-            and self._former_of(name, signed) is None
+            and self._fallback_signer_of(name, signed) is None
         ):
             raise BadSignature("a stored value was not written by this application")
         return self._serializer.loads(data)
@@ -57,14 +64,14 @@ class SignedValues:
     @property
     def has_fallbacks(self) -> bool:
         """Whether there may be values that are signed with an older key."""
-        return bool(self._formers)
+        return bool(self._fallback_signers)
 
-    def signed_anew(self, name: bytes, signed: bytes) -> bytes | None:
+    def signed_again(self, name: bytes, signed: bytes) -> bytes | None:
         """Return the bytes of a value under the present key; nothing is decoded.
 
         :returns: ``None`` if an older key did not sign them.
         """
-        if self._is_signed(name, signed) or self._former_of(name, signed) is None:
+        if self._is_signed(name, signed) or self._fallback_signer_of(name, signed) is None:
             return None
         data = signed[_START:]
         return self._signature(name, data) + data
@@ -73,14 +80,16 @@ class SignedValues:
         expected = self._signature(name, signed[_START:])
         return hmac.compare_digest(signed[:_START], expected)
 
-    def _former_of(self, name: bytes, signed: bytes) -> SignedValues | None:
+    def _fallback_signer_of(self, name: bytes, signed: bytes) -> SignedValues | None:
         """The signer with the older key that signed a value."""
-        return next((each for each in self._formers if each._is_signed(name, signed)), None)
+        return next(
+            (each for each in self._fallback_signers if each._is_signed(name, signed)), None
+        )
 
     def _signature(self, name: bytes, data: bytes) -> bytes:
         """What stands before the value."""
         inner, outer = self._inner(), self._outer()
         inner.update(b"%d:%b%b" % (len(name), name, data))  # the length keeps the two apart
         outer.update(inner.digest())
-        signature: bytes = _FORMAT + outer.digest()
+        signature: bytes = self._form + outer.digest()
         return signature

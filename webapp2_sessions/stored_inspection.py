@@ -12,6 +12,7 @@ import webapp2
 
 from webapp2_sessions.config_advice import server_backends
 from webapp2_sessions.config_targets import Target
+from webapp2_sessions.cookie_data import SPILLED
 from webapp2_sessions.cookie_inspection import Inspection, inspect_cookie
 from webapp2_sessions.cookie_texts import read_cookies
 from webapp2_sessions.errors import BackendError, ConfigError, UnreadableSession, UnstorableValue
@@ -71,8 +72,8 @@ class StoredSession:
         :raises BackendError: the server failed.
         """
         if _is_a(self._factory, "sessions_memcache", "MemcacheSessionFactory"):
-            memcached = self._factory._memcached()  # type: ignore[attr-defined]
-            return bool(memcached.is_ended(memcached.key(self._sid)))
+            factory: Any = self._factory
+            return bool(factory._memcached().is_ended(factory._key(self._sid)))
         if _is_a(self._factory, "sessions_ndb", "DatastoreSessionFactory"):
             return bool(self._factory._records(None).is_ended(self._sid))  # type: ignore[attr-defined]
         return False
@@ -106,7 +107,7 @@ def stored_session(target: Target, text: str, backend: str | None = None) -> Sto
     config = target.checked()
     seen = _leading_to_a_session(text, target)
     if backend is None:
-        spilled = seen is not None and (seen.kind == "spilled" or "__spilled__" in seen.data)
+        spilled = seen is not None and SPILLED in seen.attributes
         backend = config["on_oversize"] if spilled else _only_backend(target)
     factory = _factory_of(target, backend)
     sid = text.strip() if seen is None else str(seen.session_id)
@@ -166,7 +167,7 @@ def _is_a(factory: StoredSessionFactory, module: str, name: str) -> bool:
 
 def _memcached_facts(factory: Any, sid: str) -> dict[str, Any]:
     memcached = factory._memcached()
-    key = memcached.key(sid)
+    key = factory._key(sid)
     times = _times(memcached, key)  # first, because asking for it is a use
     stored = memcached.call("get", key)
     return {"size": None if stored is None else len(stored), **times}

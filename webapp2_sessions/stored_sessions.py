@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import logging
 import time
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from webapp2_sessions import cookie_rules, cookies
+from webapp2_sessions import cookie_rules
 from webapp2_sessions.config import _default_value
 from webapp2_sessions.errors import (
     BackendError,
@@ -17,6 +17,9 @@ from webapp2_sessions.errors import (
 from webapp2_sessions.factories import CustomBackendSessionFactory
 from webapp2_sessions.merging import NEW, Merger, TooManyConflicts, Version
 from webapp2_sessions.session_dict import SessionDict
+
+if TYPE_CHECKING:
+    from webapp2_sessions.interfaces import Store
 
 __all__ = ["StoredSessionFactory"]
 
@@ -41,6 +44,15 @@ class StoredSessionFactory(CustomBackendSessionFactory):
     _is_stored = False
     #: Saves by compare-and-set; ``None`` unless the configuration wants that.
     _merger: Merger | None = None
+    #: Former ids of this session, which end before its cookie is set. ``True`` for those that
+    #: could not be ended at the first try.
+    _former_sids: dict[str, bool]
+    #: The id of a stored session that cannot be decoded, in whose place there is a new one.
+    _unreadable_sid: str | None = None
+
+    def __init__(self, name: str, session_store: Store) -> None:
+        super().__init__(name, session_store)
+        self._former_sids = {}
 
     def _read(self, sid: str) -> dict[Any, Any] | None:
         """Return the stored data of a session, ``None`` if there is none of that id.
@@ -92,30 +104,75 @@ class StoredSessionFactory(CustomBackendSessionFactory):
         """
         raise NotImplementedError()
 
-    def _get_by_sid(self, sid: str | None) -> SessionDict:
+    def _ended_at(self, sid: str) -> float | None:
+        """Return when a session was ended that is not there, in Unix seconds.
+
+        A backend may do without; requests that come with an id that was renewed a moment ago then
+        begin a new session.
+
+        :returns: ``None`` if it was not ended, or long ago.
+        :raises BackendError: it cannot be told, because the server failed.
+        """
+        return None
+
+    def _note_max_age(self, max_age: object) -> None:
+        """Take over the age of its own that a session's record holds, ``None`` if it has none.
+
+        A backend that keeps :attr:`own_max_age` with the data calls this when it has read a
+        record; others leave it to the cookie. What this request has decided goes before it.
+        """
+        if not self.sets_max_age:
+            is_sound = type(max_age) is int and 0 < max_age < 2**31
+            self.own_max_age = max_age if is_sound else None  # type: ignore[assignment]
+
+    def _get_by_sid(self, sid: Any) -> SessionDict:
         self._is_stored = False
         self._merger = self._new_merger()
-        if sid is not None and self._is_valid_sid(sid):
+        if self._is_valid_sid(sid):
             self.sid = sid
             try:
-                data = self._read(sid) if self._merger is None else self._load(sid, self._merger)
+                data = self._read_or_load(sid)
             except BackendError as error:
                 self._is_stored = True  # for all that is known
-                return self._degraded(error, SessionDict(self, new=True))
-            if isinstance(data, dict):
-                self._is_stored = True
-                return self._watch(SessionDict(self, data=data))
+                return self._degrade(error, SessionDict(self, new=True))
+            if data is not None:
+                self._is_stored, self.superseded = True, False
+                session = SessionDict(self, data=data)
+                if self._merger is not None:
+                    session._assigned = set()
+                return self._take_snapshot(session)
         self.sid = self._get_new_sid()
-        return self._watch(SessionDict(self, new=True))
+        self._merger = self._new_merger()
+        return self._take_snapshot(SessionDict(self, new=True))
 
-    def _load(self, sid: str, merger: Merger) -> Any:
+    def _read_or_load(self, sid: str) -> dict[Any, Any] | None:
+        """Return a copy of the stored data, ``None`` if there is no session of that id."""
+        try:
+            data = _as_dict(self._read(sid) if self._merger is None else self._load(sid))
+        except UnreadableSession as error:
+            if self.session_store.config.get("on_unreadable") != "new":
+                raise
+            logger.warning("The session %r is begun again: %s", self.name, error)
+            self._unreadable_sid = sid
+            return None
+        if data is None and self._was_ended_now(sid):
+            self.superseded = True
+        return data
+
+    def _load(self, sid: str) -> Any:
         version = self._first_version(sid)
         if version is None or version.token is NEW:
             return None
         data = version.data()
-        if isinstance(data, dict):  # otherwise there will be a new session, of another id
-            merger.known = version
+        if self._merger is not None and _as_dict(data) is not None:
+            self._merger.known = version
         return data
+
+    def _was_ended_now(self, sid: str) -> bool:
+        """Whether a session was renewed or ended so lately that its visitor may not know yet."""
+        grace = self.session_store.config.get("renewal_grace", 0)
+        ended_at = self._ended_at(sid) if grace else None
+        return ended_at is not None and abs(time.time() - ended_at) < grace
 
     def _first_version(self, sid: str) -> Version | None:
         """The state of the session for a request that begins; may come from a cache."""
@@ -132,38 +189,81 @@ class StoredSessionFactory(CustomBackendSessionFactory):
         session = self.session
         if session is None:
             return
-        if session.destroyed:
+        if session._destroyed:
             self._end(response, session)  # an error in any case: a sign-out must not just seem done
         try:
-            if session.degraded:
+            if session._degraded:
                 return
-            if session.modified if self._snapshot is None else self._is_to_be_written(session):
+            if self._should_save(session):
                 self._save(response, session)
-            elif self._is_stored and self._is_to_be_renewed() and self.keep():
+            elif self._is_stored and self._should_refresh() and self.keep():
                 self._set_cookie(response, {"_sid": self.sid})
         except BackendError as error:
-            self._degraded(error, session)
+            self._degrade(error, session)
 
     def _save(self, response: Any, session: SessionDict) -> None:
         cookie_rules.check_cookie(self.name, self.session_args, type(response), "session_args")
+        is_renewed = session._regenerates
         if self.store(session):
+            if is_renewed:
+                self._expire_former_cookies(response)
             self._set_cookie(response, {"_sid": self.sid})
 
     def store(self, session: SessionDict) -> bool:
         """Store a session; whether there is still one to store.
 
+        A session that is to have a new id is written under it before the former one ends, so that
+        nothing is lost if the server fails in between; and nothing of this request is ever written
+        under the former id, which somebody else may know.
+
         :raises BackendError: it is not certain that the session is stored.
         """
         if self.sid is None:  # the application set self.session itself
             self.sid = self._get_new_sid()
-        if session.regenerates and self._is_stored:
-            is_there = self._regenerate(session, self.sid)
-        else:
-            is_there = self._write_or_merge(self.sid, session) is not False
-        if not is_there:
-            logger.info("The session %r was destroyed by another request meanwhile", self.name)
-            return False
-        self._is_stored, session.regenerates = True, False
+        if not (self._may_keep_id(session) or self._take_new_id(session)):
+            return self._is_gone()
+        if self._write_or_merge(self.sid, session) is False:
+            return self._is_gone()
+        self._is_stored = True
+        if not self._end_former():
+            return self._is_gone()
+        session._regenerates = self.superseded = False
+        return True
+
+    def _may_keep_id(self, session: SessionDict) -> bool:
+        return not (session._regenerates and self._is_stored)
+
+    def _is_gone(self) -> bool:
+        logger.info("The session %r was destroyed by another request meanwhile", self.name)
+        return False
+
+    def _take_new_id(self, session: SessionDict) -> bool:
+        """Take a new id, with all that others have saved by now; whether the session is there."""
+        if self._merger is not None:
+            mine = dict(session)
+            merged = self._merger.merged(mine, session._flash_keys, session._assigned or ())
+            if merged is None:
+                return False
+            if merged is not mine:
+                _replace_data(session, merged)
+        self._former_sids[str(self.sid)] = False
+        self._is_stored, self.sid = False, self._get_new_sid()
+        self._merger = self._new_merger()
+        return True
+
+    def _end_former(self) -> bool:
+        """End the former ids of the session, which is stored under its present one.
+
+        :returns: ``False`` if another request was first to renew or destroy it. Of several copies
+            the first one stays, so that this request's is removed again.
+        """
+        for former, was_tried in [*self._former_sids.items()]:
+            self._former_sids[former] = True
+            is_first = self._delete(former) is not False
+            del self._former_sids[former]
+            if not (is_first or was_tried):
+                self.discard()
+                return False
         return True
 
     def keep(self) -> bool:
@@ -172,8 +272,14 @@ class StoredSessionFactory(CustomBackendSessionFactory):
 
     def discard(self) -> None:
         """Delete the stored session, if there is one; a new one would have another id."""
-        if self._is_stored and self.sid is not None:
-            self._delete(self.sid)
+        for sid in (
+            *self._former_sids,
+            self._unreadable_sid,
+            self.sid if self._is_stored else None,
+        ):
+            if sid is not None:
+                self._delete(sid)
+        self._former_sids, self._unreadable_sid = {}, None
         self._is_stored = False
         self.sid = self._get_new_sid()
         self._merger = self._new_merger()
@@ -184,27 +290,11 @@ class StoredSessionFactory(CustomBackendSessionFactory):
             return self._write(sid, dict(session), self._lifetime())
         return self._merge(self._merger, session)
 
-    def _regenerate(self, session: SessionDict, old: str) -> bool:
-        """Store the session under a new id, and end the old one; whether it was still there.
-
-        In this order nothing is lost if the server fails in between. Of several requests that
-        end one session the first one has it; the others' copies are removed again.
-        """
-        if self._merger is not None and not self._merge(self._merger, session):
-            return False
-        self._is_stored, self.sid = False, self._get_new_sid()
-        self._merger = self._new_merger()
-        self._write_or_merge(self.sid, session)
-        if self._delete(old) is False:
-            self._delete(self.sid)
-            return False
-        return True
-
     def _merge(self, merger: Merger, session: SessionDict) -> bool:
         """Store what this request changed; whether there is still a session to change."""
         mine = dict(session)
         try:
-            stored = merger.save(mine, session.flash_keys)
+            stored = merger.save(mine, session._flash_keys, session._assigned or ())
         except TooManyConflicts:
             raise SessionConflict(
                 *self._place(), "other requests changed the session at each try to merge with them"
@@ -212,8 +302,9 @@ class StoredSessionFactory(CustomBackendSessionFactory):
         if stored is None:
             return False
         if stored is not mine:
-            dict.clear(session)
-            dict.update(session, stored)
+            _replace_data(session, stored)
+        if session._assigned:
+            session._assigned = set()
         return True
 
     def _place(self) -> tuple[str, str]:
@@ -223,9 +314,10 @@ class StoredSessionFactory(CustomBackendSessionFactory):
     def _end(self, response: Any, session: SessionDict) -> None:
         """Delete the stored session; what the handler has set since is a new one."""
         self.discard()
-        session.destroyed = session.degraded = False
+        session._destroyed = session._degraded = False
+        self._expire_former_cookies(response)
         if not session.modified:
-            cookies.expire(response, self.name, self.session_args)
+            self._expire_cookie(response)
 
     def _new_merger(self) -> Merger | None:
         if self.session_store.config.get("on_conflict") != "merge":
@@ -237,7 +329,7 @@ class StoredSessionFactory(CustomBackendSessionFactory):
             lambda data, token: self._write_version(str(self.sid), data, self._lifetime(), token),
         )
 
-    def _degraded(self, error: BackendError, session: SessionDict) -> SessionDict:
+    def _degrade(self, error: BackendError, session: SessionDict) -> SessionDict:
         """Return ``session``, which is not saved any more, or raise the error.
 
         What is wrong with the session itself is an error in any case.
@@ -246,7 +338,7 @@ class StoredSessionFactory(CustomBackendSessionFactory):
         if not degrade or isinstance(error, (SessionTooLarge, UnreadableSession)):
             raise error
         logger.warning("The session %r is degraded: %s", self.name, error)
-        session.degraded = True
+        session._degraded = True
         return session
 
     def _lifetime(self) -> float | None:
@@ -269,6 +361,25 @@ class StoredSessionFactory(CustomBackendSessionFactory):
             limits.append((now if self._began is None else self._began) + absolute - now)
         known = [limit for limit in limits if limit is not None]
         return min(known) if known else None
+
+
+def _as_dict(data: Any) -> dict[Any, Any] | None:
+    """Return what a backend has read as a dictionary, ``None`` if it is no session.
+
+    A model or a backend of the application's own may return any mapping, or pairs.
+    """
+    if data is None or type(data) is dict:
+        return data
+    try:
+        return dict(data)
+    except (TypeError, ValueError):
+        return None
+
+
+def _replace_data(session: SessionDict, data: dict[Any, Any]) -> None:
+    """Let a session hold what is stored now, which is no change of it."""
+    dict.clear(session)
+    dict.update(session, data)
 
 
 def _seconds(max_age: Any) -> float | None:

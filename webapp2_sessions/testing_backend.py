@@ -37,7 +37,10 @@ class MemorySessionFactory(StoredSessionFactory):
 
     def _read(self, sid: str) -> dict[Any, Any] | None:
         record = self._memory().read((self.keyword, sid))
-        data: dict[Any, Any] | None = None if record is None else self._decode(record.encoded)
+        if record is None:
+            return None
+        self._note_max_age(record.own_max_age)
+        data: dict[Any, Any] = self._decode(record.encoded)
         return data
 
     def _write(self, sid: str, data: dict[Any, Any], lifetime: float | None) -> bool:
@@ -57,7 +60,11 @@ class MemorySessionFactory(StoredSessionFactory):
         record = memory.read(key)
         if record is None:
             return None if self._is_stored and memory.is_ended(key) else Version(NEW, dict)
+        self._note_max_age(record.own_max_age)
         return self._version(record)
+
+    def _ended_at(self, sid: str) -> float | None:
+        return self._memory().ended_at((self.keyword, sid))
 
     def _write_version(
         self, sid: str, data: dict[Any, Any], lifetime: float | None, token: Any
@@ -86,7 +93,9 @@ class MemorySessionFactory(StoredSessionFactory):
             largest = largest_keys(data, serializer.dumps)
             raise SessionTooLarge(self.keyword, ADDRESS, len(encoded), self.largest, largest)
         key = (self.keyword, sid)
-        return self._memory().write(key, encoded, serializer.loads, lifetime, may_write)
+        return self._memory().write(
+            key, encoded, serializer.loads, lifetime, may_write, self.own_max_age
+        )
 
     def _decode(self, encoded: bytes) -> Any:
         try:

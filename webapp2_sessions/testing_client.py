@@ -119,8 +119,8 @@ def session_transaction(
         session = opened.get_session(name, max_age=max_age, factory=factory, backend=backend)
     before = Snapshot(session, **getattr(session.container, "_codec", {}))
     yield session
-    if not (session.modified or session.destroyed) and before.differs(session):
-        session.changed()
+    if not (session.modified or session._destroyed) and before.differs(session):
+        session._force()
     if any(_is_to_be_saved(each.session) for each in opened.sessions.values()):
         response = response_class_of(webapp)()
         with _active(webapp, request):
@@ -140,7 +140,7 @@ def _jar_of(client: Any) -> http.cookiejar.CookieJar:
 
 
 def _is_to_be_saved(session: Any) -> bool:
-    return session is not None and (session.modified or session.destroyed)
+    return session is not None and (session.modified or session._destroyed)
 
 
 def _address(client: Any, webapp: Any, url: str | None) -> str:

@@ -11,8 +11,9 @@ import webapp2
 from webapp2_sessions import cookies
 from webapp2_sessions.app_config import load_config
 from webapp2_sessions.config import CONFIG_KEY, SessionConfig
+from webapp2_sessions.cookie_data import BEGAN, MAX_AGE
 from webapp2_sessions.errors import ConfigError
-from webapp2_sessions.factories import BEGAN
+from webapp2_sessions.received_cookies import verified
 from webapp2_sessions.sessions import SessionStore
 from webapp2_sessions.testing_apps import webapp_of
 
@@ -116,15 +117,10 @@ def read_cookie(
         return SentCookie(name, expired=True, attributes=parsed)
     made = _cookie_factory(store, backend)(name, store)
     serializer: Any = (made._own_serializer and made._own_serializer()) or store.serializer
-    data, timestamp = serializer.unseal(name, value)
-    return _sent(name, data, int(timestamp), parsed)
-
-
-def _sent(name: str, data: Any, signed_at: int, attributes: dict[str, str | bool]) -> SentCookie:
-    own_max_age = began = None
-    if isinstance(data, dict):
-        own_max_age, began = data.pop(cookies.OWN_MAX_AGE, None), data.pop(BEGAN, None)
-    return SentCookie(name, data, False, signed_at, began, own_max_age, attributes)
+    cookie = verified(serializer, name, value, None, own_ages=False)
+    began, own_max_age = cookie.attributes.get(BEGAN), cookie.attributes.get(MAX_AGE)
+    data = dict(cookie.data) if isinstance(cookie.data, dict) else cookie.data
+    return SentCookie(name, data, False, cookie.signed_at, began, own_max_age, parsed)
 
 
 def _cookie_factory(store: SessionStore, backend: str) -> Any:

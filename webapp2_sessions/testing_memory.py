@@ -41,6 +41,8 @@ class Record(NamedTuple):
     expires: float | None
     #: Another one after each write.
     version: int
+    #: The session's own age in seconds, if it has one.
+    own_max_age: int | None = None
 
 
 class Memory:
@@ -48,7 +50,8 @@ class Memory:
 
     def __init__(self) -> None:
         self._records: dict[Key, Record] = {}
-        self._ended: set[Key] = set()
+        #: When sessions were ended, in Unix seconds.
+        self._ended: dict[Key, float] = {}
         self._versions = itertools.count()
         #: The outages that are going on: whether reading fails, and whether writing does.
         self._outages: list[tuple[bool, bool]] = []
@@ -116,13 +119,14 @@ class Memory:
         loads: Callable[[bytes], Any],
         lifetime: float | None,
         may_write: Callable[[Record | None, bool], bool],
+        own_max_age: int | None = None,
     ) -> Record | None:
         """Store a record, if ``may_write`` of the present one and whether it was ended."""
         with _lock:
             self._check(key[0], reads=False)
             if not may_write(self._found(key), key in self._ended):
                 return None
-            record = Record(encoded, loads, _expires(lifetime), next(self._versions))
+            record = Record(encoded, loads, _expires(lifetime), next(self._versions), own_max_age)
             self._records[key] = record
             return record
 
@@ -141,8 +145,14 @@ class Memory:
             self._check(key[0], reads=False)
             self._records.pop(key, None)
             is_first = key not in self._ended
-            self._ended.add(key)
+            self._ended.setdefault(key, now())
             return is_first
+
+    def ended_at(self, key: Key) -> float | None:
+        """Return when a record was deleted, in Unix seconds."""
+        with _lock:
+            self._check(key[0], reads=True)
+            return self._ended.get(key)
 
     def is_ended(self, key: Key) -> bool:
         """Whether a record that is not there was deleted."""

@@ -1,0 +1,107 @@
+"""What a session's cookie holds: the session's data, and attributes that are kept beside it.
+
+Attributes are never part of the data, so that nothing an application puts into a session is taken
+for one. A cookie with attributes holds a list of data and attributes, and is signed under a name
+that no cookie can have. Neither ``webapp2_extras`` nor an application that signs a value under
+a cookie's name can make one.
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+__all__ = [
+    "BEGAN",
+    "MAX_AGE",
+    "SPILLED",
+    "CookieData",
+    "OpenCookie",
+    "attributes_name",
+    "read_value",
+    "sealed",
+]
+
+#: Seconds for which the session lives, where ``session.set_max_age()`` has said so.
+MAX_AGE = "max_age"
+#: Unix seconds at which the session began, where there is an ``absolute_max_age``.
+BEGAN = "began"
+#: The id by which a session is stored that is too large for its cookie.
+SPILLED = "spilled"
+
+#: What browsers take as an age at most, in seconds; also bounds times, until the year 2106.
+_LARGEST_AGE = 2**31 - 1
+_LARGEST_TIME = 2**32
+
+
+class CookieData(dict[Any, Any]):
+    """A session's data with attributes beside it.
+
+    Equal to a plain dictionary with the same data, also for JSON, so that a store of an
+    application's own passes it on without knowing of attributes.
+
+    :param data: the data.
+    :param attributes: values for :data:`MAX_AGE`, :data:`BEGAN` and :data:`SPILLED`.
+    """
+
+    def __init__(self, data: dict[Any, Any], attributes: dict[str, Any]) -> None:
+        super().__init__(data)
+        self.attributes: dict[str, Any] = attributes
+
+
+class OpenCookie(NamedTuple):
+    """A cookie whose signature fits and which is not too old."""
+
+    #: What it holds: the data of a session, or whatever else an application has signed.
+    data: Any
+    #: When it was signed, in Unix seconds; ``None`` if that is not known.
+    signed_at: int | None = None
+    #: Its value as it came.
+    value: str | None = None
+
+    @property
+    def attributes(self) -> dict[str, Any]:
+        """What is kept beside the data; empty in most cookies."""
+        return getattr(self.data, "attributes", {})
+
+
+def attributes_name(name: str | bytes) -> str | bytes:
+    """Return the name under which a cookie with attributes is signed.
+
+    The name of a cookie has no space in it (RFC 6265 section 4.1.1).
+    """
+    return name + b" attributes" if isinstance(name, bytes) else f"{name} attributes"
+
+
+def sealed(serializer: Any, name: str | bytes, value: Any) -> bytes:
+    """Return the signed value of a cookie, whose ``value`` may be :class:`CookieData`.
+
+    :param serializer: a :class:`~webapp2_sessions.securecookie.SecureCookieSerializer`, or an
+        application's own.
+    :raises TypeError: JSON cannot represent the value.
+    """
+    if type(value) is CookieData:
+        signed: bytes = serializer.serialize(attributes_name(name), [dict(value), value.attributes])
+    else:
+        signed = serializer.serialize(name, value)
+    return signed
+
+
+def read_value(held: Any) -> CookieData:
+    """Return the data and attributes of a value that was signed under :func:`attributes_name`.
+
+    :raises ValueError: it is something else.
+    """
+    if not (isinstance(held, list) and len(held) == 2 and all(isinstance(x, dict) for x in held)):
+        raise ValueError("it holds no session with attributes")
+    data, attributes = held
+    return CookieData(
+        data, {key: value for key, value in attributes.items() if _is_sound(key, value)}
+    )
+
+
+def _is_sound(key: str, value: Any) -> bool:
+    if key == MAX_AGE:
+        return type(value) is int and 0 < value <= _LARGEST_AGE
+    if key == BEGAN:
+        return type(value) is int and 0 <= value <= _LARGEST_TIME
+    return key == SPILLED and isinstance(value, str)
