@@ -350,12 +350,12 @@ def test_late_request_may_sign_out(backend: Backend) -> None:
 @pytest.mark.parametrize(
     "backend", [name for name in RECORDS if name.startswith("memcache")], indirect=True
 )
-def test_record_of_another_name_is_none(backend: Backend) -> None:
+def test_record_of_another_name_is_none(clock: Clock, backend: Backend) -> None:
     """Where that costs nothing: an id of one session opens none of another."""
     visitor = backend.visitor()
     sid = visitor.write({"a": 1}, name="shop")
     for name in ("auth", "shop"):
-        visitor.cookies[name] = sign(name, {"_sid": sid})
+        visitor.cookies[name] = sign(name, {"_sid": sid}, int(clock.now))
     assert (visitor.read(name="auth"), visitor.read(name="shop")) == ({}, {"a": 1})
 
 
