@@ -18,6 +18,9 @@ from webapp2_sessions.plain_json import encode_payload, scan_json
 
 __all__ = ["SignedCodec", "codec_of"]
 
+#: Digits of a time that is exact as a float.
+_LONGEST_TIME = 15
+
 _Open = Callable[[str], "tuple[dict[Any, Any], int] | None"]
 
 
@@ -63,6 +66,8 @@ def codec_of(secret_key: str | bytes, digest: str, name: str) -> SignedCodec:
             if not hmac.compare_digest(signature, outside.hexdigest()):
                 return None
             payload, _, timestamp = signed.partition(b"|")
+            if len(timestamp) > _LONGEST_TIME:
+                return None
             signed_at = int(timestamp)  # which has no "|" then
             json = a2b_base64(payload).decode()
             data, end = scan_json(json, 0)
