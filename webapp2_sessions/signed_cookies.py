@@ -162,11 +162,11 @@ class SignedCookies:
 
     def _warn_of_long_header(self) -> None:
         """Log if the browser will send more cookies than usual servers take in one header."""
-        if sum(self._written.values()) < _LONG_HEADER // 2:
+        header: str = getattr(self.request, "environ", {}).get("HTTP_COOKIE", "")
+        if len(header) + sum(self._written.values()) <= _LONG_HEADER:
             return
         sizes = dict(self._written)
-        environ = getattr(self.request, "environ", {})
-        for pair in environ.get("HTTP_COOKIE", "").split(";"):
+        for pair in header.split(";"):
             name = pair.partition("=")[0].strip()
             sizes.setdefault(name, len(pair) + 1)
         if sum(sizes.values()) > _LONG_HEADER:
