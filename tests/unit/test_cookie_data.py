@@ -1,0 +1,107 @@
+"""What a session's cookie keeps beside the data, and what is taken for it."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+from support.stores import NOW, make_store, saved_headers, sign
+from support.visits import SECRET
+
+from webapp2_sessions import SecureCookieSerializer
+from webapp2_sessions.cookie_data import CookieData, attributes_name, read_value, sealed
+from webapp2_sessions.cookie_rules import is_name
+
+
+@pytest.mark.parametrize("name", ["session", "s|t", b"session", "caf\xe9", ""])
+def test_no_cookie_has_the_name_that_is_signed(name: Any) -> None:
+    """So no application signs a visitor's value under it by setting a cookie."""
+    signed = attributes_name(name)
+    assert type(signed) is type(name)
+    assert not is_name(signed if isinstance(signed, str) else signed.decode())
+
+
+def test_data_with_attributes_is_a_dictionary() -> None:
+    """A store that knows nothing of attributes passes the data on."""
+    data = CookieData({"a": 1}, {"max_age": 60})
+    assert (data, json.dumps(data), data.attributes) == ({"a": 1}, '{"a": 1}', {"max_age": 60})
+
+
+def test_what_is_sealed_comes_back() -> None:
+    """With a serializer of the package, or one of the application's own."""
+    serializer = SecureCookieSerializer(SECRET)
+    value = sealed(serializer, "session", CookieData({"a": 1}, {"began": NOW}))
+    held = serializer.deserialize(attributes_name("session"), value)
+    found = read_value(held)
+    assert (found, found.attributes) == ({"a": 1}, {"began": NOW})
+    assert serializer.deserialize("session", value) is None
+
+
+@pytest.mark.parametrize("held", [None, {}, [], [{}], [{}, []], [{}, {}, {}], "text", [1, {}]])
+def test_what_holds_no_session(held: Any) -> None:
+    """Whoever signed it."""
+    with pytest.raises(ValueError, match="holds no session"):
+        read_value(held)
+
+
+@pytest.mark.parametrize(
+    ("key", "sound", "unsound"),
+    [
+        ("max_age", [1, 60, 2**31 - 1], [0, -1, 2**31, 10**400, "60", 1.5, True, None]),
+        ("began", [0, NOW, 2**32], [-1, 2**33, 10**400, "1", 1.5, True, None]),
+        ("spilled", ["x" * 22], [None, 5, ["x"], {"x": 1}]),
+        ("other", [], [1, "x"]),
+    ],
+)
+def test_attributes_are_bounded(key: str, sound: list[Any], unsound: list[Any]) -> None:
+    """What has no sense is left out, and raises nowhere."""
+    for value in sound:
+        assert read_value([{}, {key: value}]).attributes == {key: value}
+    for value in unsound:
+        assert read_value([{}, {key: value}]).attributes == {}
+
+
+def test_list_that_an_application_has_signed_is_no_session() -> None:
+    """Under the cookie's own name it is a value like others."""
+    cookie = f"session={sign('session', [{'a': 1}, {'max_age': 10**9}])}"
+    session = make_store(cookie).get_session()
+    assert (session, session.new) == ({}, True)
+    assert make_store(cookie).get_secure_cookie("session") == [{"a": 1}, {"max_age": 10**9}]
+
+
+def test_secure_cookie_shows_the_data_alone() -> None:
+    """An application that reads its session's cookie itself sees what it has put there."""
+    store = make_store(absolute_max_age=60)
+    store.get_session()["a"] = 1
+    [header] = saved_headers(store)
+    again = make_store(header.partition(";")[0], absolute_max_age=60)
+    assert again.get_secure_cookie("session") == {"a": 1}
+
+
+class Reversed:
+    """A serializer of an application's own."""
+
+    def serialize(self, name: str, value: Any) -> bytes:
+        return f"{name.replace(' ', '_')}:{json.dumps(value)}".encode().hex().encode()
+
+    def deserialize(self, name: str, value: str, *, max_age: float | None) -> Any:
+        try:
+            found, _, text = bytes.fromhex(value).decode().partition(":")
+        except ValueError:
+            return None
+        return json.loads(text) if found == name.replace(" ", "_") else None
+
+
+def test_serializer_of_an_own_kind_keeps_attributes() -> None:
+    """It is asked under both names."""
+    store = make_store()
+    store.serializer = Reversed()  # type: ignore[assignment]
+    session = store.get_session()
+    session["a"] = 1
+    session.set_max_age(60)
+    [header] = saved_headers(store)
+    again = make_store(header.partition(";")[0])
+    again.serializer = Reversed()  # type: ignore[assignment]
+    session = again.get_session()
+    assert (session, session.container.own_max_age) == ({"a": 1}, 60)
