@@ -30,8 +30,9 @@ class SessionHandler(RequestHandler):
 
     #: Name of :attr:`session` and its cookie; ``None`` means ``cookie_name`` of the configuration.
     session_name: str | None = None
-    #: Keyword of the backend, in ``config["backends"]``, of sessions for which none is given.
-    session_backend: str = "securecookie"
+    #: Keyword of the backend, in ``config["backends"]``, of sessions for which none is given; by
+    #: default ``default_backend`` of the configuration.
+    session_backend: str | None = None
     #: Whether sessions are saved, and cookies sent, when the handler fails by any exception.
     save_on_error: bool = False
 
@@ -68,11 +69,12 @@ class SessionHandler(RequestHandler):
         :raises ConfigError: the name cannot be sent as a cookie, or ``max_age`` is no number.
         :raises BackendError: the backend's server failed.
         """
+        backend = backend or self.session_backend
         session: SessionDict = self.session_store.get_session(
             name=name or self.session_name,
             max_age=max_age,
             factory=factory,
-            backend=backend or self.session_backend,
+            **({} if backend is None else {"backend": backend}),
         )
         return session
 
