@@ -214,7 +214,15 @@ FORGERIES: tuple[Callable[[Random], bytes], ...] = (
 #: What stands in place of a name, seldom.
 _ODD_NAMES = (
     *("Session", " session", "session ", "sessio", "$session", "session=session", "", "é"),
-    *("x session", "x=1, session", "[session", "\xa0session", "session\x85", '"session"', "\tsession"),
+    *(
+        "x session",
+        "x=1, session",
+        "[session",
+        "\xa0session",
+        "session\x85",
+        '"session"',
+        "\tsession",
+    ),
 )
 
 

@@ -1,4 +1,4 @@
-"""Reading a Cookie header: the rules of browsers (RFC 6265), without exceptions and without waits."""
+"""Reading a Cookie header: the rules of browsers (RFC 6265), without exceptions or waits."""
 
 from __future__ import annotations
 
@@ -185,7 +185,22 @@ def test_bytes_on_which_webob_fails_hide_no_other_cookie(other: str) -> None:
 @pytest.mark.parametrize(
     "filler",
     [
-        *["a", "=", " ", '"', "\\", "a ", "a\\", '\\"', "a=", 'a="', "a= ", "é", "session", "a=\\3"],
+        *[
+            "a",
+            "=",
+            " ",
+            '"',
+            "\\",
+            "a ",
+            "a\\",
+            '\\"',
+            "a=",
+            'a="',
+            "a= ",
+            "é",
+            "session",
+            "a=\\3",
+        ],
         *[";", "; ", "session;", "session =", " \t"],
     ],
 )
