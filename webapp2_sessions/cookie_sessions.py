@@ -35,6 +35,8 @@ class SecureCookieSessionFactory(BaseSessionFactory):
     can_destroy: bool = True
 
     session: SessionDict | None
+    own_max_age: int | None
+    superseded: bool
     #: How errors name this kind of session.
     keyword: str = "securecookie"
 

@@ -40,6 +40,8 @@ class StoredSessionFactory(CustomBackendSessionFactory):
     can_destroy: bool = True
 
     sid: str | None
+    own_max_age: int | None
+    superseded: bool
     #: Whether the store holds a session of this id.
     _is_stored = False
     #: Saves by compare-and-set; ``None`` unless the configuration wants that.

@@ -89,13 +89,18 @@ class MemorySessionFactory(StoredSessionFactory):
     ) -> Record | None:
         serializer = self._serializer()
         encoded = serializer.dumps(data)
-        if len(encoded) > self.largest:
+        size = len(serializer.dumps(self._measured(data)))
+        if size > self.largest:
             largest = largest_keys(data, serializer.dumps)
-            raise SessionTooLarge(self.keyword, ADDRESS, len(encoded), self.largest, largest)
+            raise SessionTooLarge(self.keyword, ADDRESS, size, self.largest, largest)
         key = (self.keyword, sid)
         return self._memory().write(
             key, encoded, serializer.loads, lifetime, may_write, self.own_max_age
         )
+
+    def _measured(self, data: dict[Any, Any]) -> Any:
+        """What the server would store, of which the size counts."""
+        return [data, self.own_max_age]
 
     def _decode(self, encoded: bytes) -> Any:
         try:
@@ -128,6 +133,9 @@ class _MemoryForDatastore(MemorySessionFactory):
     keyword = "datastore"
     protocol = SHARED_PROTOCOL
     largest = 1_048_400
+
+    def _measured(self, data: dict[Any, Any]) -> Any:
+        return data
 
 
 _IN_PLACE_OF: dict[str, type[MemorySessionFactory]] = {

@@ -12,7 +12,7 @@ from typing import Any
 
 import webob.cookies
 
-from webapp2_sessions import cookies, factories, securecookie, signed_codec, stored_sessions
+from webapp2_sessions import factories, securecookie, signed_codec, signed_cookies, stored_sessions
 
 __all__ = ["Clock", "moved_clock", "now"]
 
@@ -133,10 +133,10 @@ _TIME = _Time()
 #: Who asks for the time: the module, the name that it has for what it asks, and what stands in.
 #: Not ``time.time`` itself, which others use for other things.
 _PLACES: tuple[tuple[Any, str, Any], ...] = (
-    (cookies, "time", _TIME),
     (factories, "time", _TIME),
     (securecookie, "time", _TIME),
     (signed_codec, "time", _TIME),
+    (signed_cookies, "time", _TIME),
     (stored_sessions, "time", _TIME),
     (webob.cookies, "datetime", _Datetime),
     (http.cookiejar, "time", _TIME),

@@ -25,6 +25,7 @@ from support.sides import (
 )
 
 from webapp2_sessions.errors import ConfigError
+from webapp2_sessions.testing import MemorySessionFactory
 
 
 def both(call: Any) -> list[tuple[str, Any]]:
@@ -113,7 +114,7 @@ def test_b02_payload_that_is_no_object(payload: Any) -> None:
 
 @pytest.mark.parametrize("sid", [5, ["x"], {"a": 1}, True])
 def test_b03_sid_that_is_no_text(sid: Any) -> None:
-    """A signed ``_sid`` of another type counts as none."""
+    """A custom backend gets it, and ``_is_valid_sid()`` refuses it without raising."""
 
     def open_session(side: Side) -> Any:
         app = side.app()
@@ -122,7 +123,15 @@ def test_b03_sid_that_is_no_text(sid: Any) -> None:
         return custom.asked
 
     assert both(open_session)[0][0] == "TypeError"
-    assert both(open_session)[1] == ("returned", [(None, False)])
+    assert both(open_session)[1] == ("returned", [(sid, False)])
+
+
+@pytest.mark.parametrize("sid", [5, ["x"], {"a": 1}, True])
+def test_b03_sid_that_is_no_text_in_a_built_in_backend(sid: Any) -> None:
+    """It counts as none."""
+    app = OURS.app(backends={"memory": MemorySessionFactory})
+    session = OURS.store(app, signed({"_sid": sid})).get_session(backend="memory")
+    assert (session, session.new) == ({}, True)
 
 
 @pytest.mark.parametrize("timestamp", [b"abc", b"", b"1.5", b"9" * 5000])
@@ -176,11 +185,21 @@ def test_b52_valid_cookie_of_several_wins(tossed: str) -> None:
 
 
 def test_b52_last_of_several_valid_cookies_wins() -> None:
-    """Where upstream finds a valid cookie, ours finds the same."""
-    for side in (UPSTREAM, OURS):
-        app = side.app()
+    """Of those that were signed in one second; then ours finds what upstream finds."""
+    with stopped_clock():
         header = f"{signed({'n': 1})}; {signed({'n': 2})}"
-        assert side.store(app, header).get_session() == {"n": 2}
+    for side in (UPSTREAM, OURS):
+        assert side.store(side.app(), header).get_session() == {"n": 2}
+
+
+def test_b52_valid_cookie_that_was_signed_last_wins() -> None:
+    """The older one may be of another path or domain; upstream takes the last in the header."""
+    with stopped_clock() as clock:
+        older = signed({"n": 1})
+        clock.advance(1)
+        header = f"{signed({'n': 2})}; {older}"
+    stores = [side.store(side.app(), header) for side in (UPSTREAM, OURS)]
+    assert [store.get_session() for store in stores] == [{"n": 1}, {"n": 2}]
 
 
 # 2. |= and failing updates

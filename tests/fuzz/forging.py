@@ -212,7 +212,18 @@ FORGERIES: tuple[Callable[[Random], bytes], ...] = (
 )
 
 #: What stands in place of a name, seldom.
-_ODD_NAMES = ("Session", " session", "session ", "sessio", "$session", "session=session", "", "é")
+_ODD_NAMES = (
+    *("Session", " session", "session ", "sessio", "$session", "session=session", "", "é"),
+    *(
+        "x session",
+        "x=1, session",
+        "[session",
+        "\xa0session",
+        "session\x85",
+        '"session"',
+        "\tsession",
+    ),
+)
 
 
 def make_header(rng: Random, forge: Callable[[Random], bytes]) -> tuple[str, str]:

@@ -13,7 +13,6 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from cryptography.fernet import Fernet
-from webob.cookies import parse_cookie
 
 __all__ = [
     "BACKENDS",
@@ -141,29 +140,34 @@ CORPUS = {minted.value: minted for minted in _mint()}
 def expected(header: str, site: Site, name: str, backend: str) -> dict[str, Any] | None:
     """The session that has to be found in a Cookie header, None if there is none.
 
-    The values are those that WebOb's own parser finds; of several valid ones the last counts.
+    Of several valid cookies the one counts that was signed last; of those of one second, the last
+    in the header. On a server it has to lead to something, and no more than four are tried.
     """
-    for value in reversed(_values(header, name)):
-        minted = CORPUS.get(value)
-        if minted is not None and minted.opens(site, name, backend):
-            data = minted.data
-            return RECORDS.get(data.get("_sid", "")) if backend == "stored" else data
+    minted = [CORPUS.get(value) for value in reversed(_values(header, name))]
+    valid = [each for each in minted if each is not None and each.opens(site, name, backend)]
+    for each in sorted(valid, key=lambda each: each.age)[:4]:
+        if backend != "stored":
+            return each.data
+        record = RECORDS.get(each.data.get("_sid", ""))
+        if record is not None:
+            return record
     return None
 
 
 @functools.lru_cache(maxsize=4)
 def _values(header: str, name: str) -> list[bytes]:
-    found = [value for key, value in parse_cookie(header) if key == name.encode()]
-    # One more pair of quotes than WebOb takes off belongs to the value, as signers write it.
-    return [
-        _unescaped(value[1:-1]) if len(value) > 1 and value[:1] == value[-1:] == b'"' else value
-        for value in found
-    ]
+    """The values of a name, by the rules of RFC 6265 section 4.2."""
+    pairs = (pair.partition("=") for pair in header.split(";"))
+    values = (value.strip(" \t") for key, _, value in pairs if key.strip(" \t") == name)
+    # One more pair of quotes than that of the header belongs to the value, as signers write it.
+    return [_unquoted(_unquoted(value.encode("latin-1"))) for value in values]
 
 
-def _unescaped(value: bytes) -> bytes:
+def _unquoted(value: bytes) -> bytes:
+    if len(value) < 2 or not value[:1] == value[-1:] == b'"':
+        return value
     return re.sub(
         rb"\\([0-3][0-7][0-7]|.)",
         lambda match: bytes([int(match[1], 8)]) if len(match[1]) == 3 else match[1],
-        value,
+        value[1:-1],
     )

@@ -20,6 +20,7 @@ from support import entities
 from support.entries import Entries, entries_of
 from support.python2_values import EXPECTED, PROTOCOLS, describe, pickled
 from support.servers import PROJECT, Emulator, Memcached, free_port
+from support.stores import sign_with
 from support.visits import SECRET, Visitor, make_app
 
 from webapp2_sessions import (
@@ -497,9 +498,8 @@ def test_max_age_of_the_session_goes_before_the_configured_one(
     hours_ago = datetime.datetime.now(datetime.timezone.utc) - datetime.timedelta(hours=1.1)
     entities.put_raw(sid, dump_pickle({"a": 1}), hours_ago.replace(tzinfo=None))
     visitor = visitor_with(sid, session_max_age=configured)
-    content = {"_sid": sid, "__max_age__": own}
-    cookie = SecureCookieSerializer(SECRET).serialize("session", content)
-    visitor.cookies["session"] = cookie.decode("ascii")
+    cookie = sign_with("session", {"_sid": sid}, {"max_age": own}, int(time.time()))
+    visitor.cookies["session"] = cookie
     assert visitor.read() == found
 
 

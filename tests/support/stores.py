@@ -21,6 +21,7 @@ __all__ = [
     "saved_headers",
     "sign",
     "sign_payload",
+    "sign_with",
 ]
 
 #: A time for signing, in Unix seconds.
@@ -57,6 +58,17 @@ def sign(name: str, value: Any, timestamp: int = NOW, secret: str | bytes = SECR
     """A signed cookie value that holds `value`, made without any of our code."""
     text = json.dumps(value, separators=(",", ":"))
     return sign_payload(name, base64.b64encode(text.encode()), str(timestamp).encode(), secret)
+
+
+def sign_with(
+    name: str,
+    data: Any,
+    attributes: dict[str, Any],
+    timestamp: int = NOW,
+    secret: str | bytes = SECRET,
+) -> str:
+    """A signed cookie value that holds attributes beside the session's data."""
+    return sign(f"{name} attributes", [data, attributes], timestamp, secret)
 
 
 def sign_payload(

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 from support.modules import modules_in
-from support.stores import NOW, sign
+from support.stores import NOW, sign, sign_with
 
 import webapp2_sessions
 from webapp2_sessions import cli_output
@@ -102,25 +102,26 @@ def test_keygen_size(capsys: Output, size: str) -> None:
 
 def test_decode(capsys: Output) -> None:
     """What is in a cookie can be seen without a key."""
-    data = {"user": 5, "__max_age__": 90, "__began__": NOW - 7200}
-    assert main(["decode", f"Set-Cookie: session={signed(data)}; Path=/"]) == 0
+    attributes = {"max_age": 90, "began": NOW - 7200}
+    value = sign_with("session", {"user": 5}, attributes, NOW, KEY)
+    assert main(["decode", f"Set-Cookie: session={value}; Path=/"]) == 0
     assert shown(capsys) == {
         "cookie": "session",
         "kind": "signed: the session itself, which the visitor can read",
         "signed": "2017-07-14T02:40:00Z, 60 seconds ago",
         "began": "2017-07-14T00:40:00Z, 2 hours ago",
         "max age": "90 seconds, as the cookie says itself",
-        "size": f"{len(f'session={signed(data)}; Path=/')} bytes, "
-        f"{len(json.dumps(data, separators=(',', ':')))} of them data as JSON",
+        "size": f"{len(f'session={value}; Path=/')} bytes, "
+        f"{len(json.dumps([{'user': 5}, attributes], separators=(',', ':')))} of them data as JSON",
         "digest": "sha1, by its length",
-        "data": '{"user": 5,"__max_age__": 90,"__began__": 1499992800}',
+        "data": '{"user": 5}',
     }
 
 
 KINDS = {
     "signed: the id of a stored session": signed({"_sid": SID}),
-    "signed: the id of a stored session, which was too large for the cookie": signed(
-        {"__spilled__": SID}
+    "signed: the id of a stored session, which was too large for the cookie": sign_with(
+        "session", {}, {"spilled": SID}
     ),
     "encrypted: the session itself, which the visitor cannot read": EncryptedCookieSerializer(KEY)
     .serialize("session", {"user": 5})

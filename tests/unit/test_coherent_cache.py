@@ -99,7 +99,7 @@ class FakeServer(Node):
 
 def memcached_of(server: Node) -> SessionMemcached:
     """What the cache works on."""
-    return SessionMemcached(Nodes([server]), "session:", signed_values())
+    return SessionMemcached(Nodes([server]), "session:", signed_values(), signed_values())
 
 
 def write(

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from support.stores import NOW, make_store, sign, sign_payload
+from support.stores import NOW, make_store, sign, sign_payload, sign_with
 
 from webapp2_sessions import SecureCookieSerializer
 from webapp2_sessions.config import SessionConfig
@@ -37,13 +37,19 @@ def encrypted(data: Any, key: str = NEW, name: str = "session") -> str:
     return serializer.serialize(name, data).decode("ascii")
 
 
+def with_attributes(make: Any, data: Any, attributes: dict[str, Any]) -> str:
+    """A value with attributes, where there are any."""
+    return make([data, attributes], name="session attributes") if attributes else make(data)
+
+
 @pytest.mark.parametrize(
     ("data", "kind", "sid"),
     [
         ({"user": 5}, "signed", None),
         (["a", "list"], "signed", None),
         ({"_sid": "x" * 22}, "stored", "x" * 22),
-        ({"__spilled__": "y" * 22}, "spilled", "y" * 22),
+        ({"spilled": "y" * 22}, "signed", None),
+        ([{"spilled": "y" * 22}, []], "signed", None),
         ({"_sid": 5}, "signed", None),
     ],
 )
@@ -54,15 +60,48 @@ def test_kind(data: Any, kind: str, sid: str | None) -> None:
     assert (seen.problem, seen.key, seen.refused, seen.digest) == (None, None, None, "sha1")
 
 
+@pytest.mark.parametrize(
+    ("data", "attributes", "kind", "sid"),
+    [
+        ({}, {"spilled": "y" * 22}, "spilled", "y" * 22),
+        ({"_sid": "x" * 22}, {"began": NOW}, "stored", "x" * 22),
+        ({"user": 5}, {"max_age": 90}, "signed", None),
+        ({"user": 5}, {"spilled": 5}, "signed", None),
+    ],
+)
+@pytest.mark.parametrize("config", [{}, {"secret_key": NEW}, {"secret_key": OLD}])
+def test_kind_of_a_cookie_with_attributes(
+    data: Any, attributes: dict[str, Any], kind: str, sid: str | None, config: dict[str, Any]
+) -> None:
+    """They are told from the data, with or without the key."""
+    seen = looked_at(sign_with("session", data, attributes, NOW, NEW), **config)
+    assert (seen.kind, seen.data, seen.signed_at, seen.session_id) == (kind, data, NOW, sid)
+    refused = None if config.get("secret_key") != OLD else "its signature fits none of the keys"
+    assert (seen.refused or "").startswith(refused or "")
+    assert (seen.refused is None) == (refused is None)
+
+
+def test_data_that_looks_like_a_session_with_attributes() -> None:
+    """The key tells that it was signed as something else."""
+    value = signed([{"user": 5}, {"max_age": 90}])
+    assert looked_at(value).own_max_age == 90
+    seen = looked_at(value, **KEYS)
+    assert (seen.own_max_age, seen.data) == (None, [{"user": 5}, {"max_age": 90}])
+    assert seen.refused == "it holds no session, which is a dictionary"
+
+
 def test_payload_size() -> None:
     """The data as JSON, as it stands in the cookie."""
     assert looked_at(signed({"user": 5})).payload_size == len('{"user":5}')
 
 
 def test_what_it_says_of_itself() -> None:
-    """Its own age and beginning are part of the data."""
-    seen = looked_at(signed({"__max_age__": 60, "__began__": NOW - 5}))
-    assert (seen.own_max_age, seen.began) == (60, NOW - 5)
+    """Its own age and beginning are beside the data."""
+    seen = looked_at(sign_with("session", {"user": 5}, {"max_age": 60, "began": NOW - 5}))
+    assert (seen.data, seen.own_max_age, seen.began) == ({"user": 5}, 60, NOW - 5)
+    same = {"max_age": 60, "began": NOW - 5, "__max_age__": 60, "__began__": NOW - 5}
+    seen = looked_at(signed(same))
+    assert (seen.data, seen.own_max_age, seen.began) == (same, None, None)
     assert (looked_at(signed([1])).own_max_age, looked_at(signed([1])).began) == (None, None)
 
 
@@ -153,29 +192,27 @@ AGES = [
     ({}, {"session_max_age": 59}, Limit("session_max_age", NOW + 59), "session_max_age"),
     ({}, {"session_max_age": None}, None, None),
     ({}, {"session_max_age": float("inf")}, None, None),
+    ({"max_age": 90}, {"session_max_age": 5}, Limit("set_max_age()", NOW + 90), None),
+    ({"max_age": 9}, {"session_max_age": 90}, Limit("set_max_age()", NOW + 9), "set_max_age()"),
+    ({"max_age": "9"}, {"session_max_age": 90}, Limit("session_max_age", NOW + 90), None),
     (
-        {"__max_age__": 90},
-        {"session_max_age": 5},
-        Limit("__max_age__", NOW + 90),
-        None,
-    ),
-    ({"__max_age__": 9}, {"session_max_age": 90}, Limit("__max_age__", NOW + 9), "__max_age__"),
-    ({"__max_age__": "9"}, {"session_max_age": 90}, Limit("__max_age__", 0), "__max_age__"),
-    (
-        {"__began__": NOW - 100},
+        {"began": NOW - 100},
         {"session_max_age": 90, "absolute_max_age": 150},
         Limit("absolute_max_age", NOW + 50),
         "absolute_max_age",
     ),
+    ({"began": "x"}, {"absolute_max_age": 90}, Limit("absolute_max_age", NOW + 90), None),
     ({}, {"absolute_max_age": 90}, Limit("absolute_max_age", NOW + 90), None),
 ]
 
 
 @pytest.mark.parametrize("make", [signed, encrypted])
-@pytest.mark.parametrize(("data", "config", "limit", "by"), AGES)
-def test_age(make: Any, data: Any, config: Any, limit: Limit | None, by: str | None) -> None:
+@pytest.mark.parametrize(("attributes", "config", "limit", "by"), AGES)
+def test_age(
+    make: Any, attributes: dict[str, Any], config: Any, limit: Limit | None, by: str | None
+) -> None:
     """The age that comes first counts, and is named."""
-    seen = looked_at(make(data), **config)
+    seen = looked_at(with_attributes(make, {"user": 5}, attributes), **config)
     assert (seen.limit, seen.refused) == (limit, by and f"it is too old, by {by}")
 
 

@@ -18,6 +18,7 @@ from support.stores import (
     make_store,
     saved_headers,
     sign,
+    sign_with,
 )
 from support.visits import Visitor, make_app
 
@@ -152,21 +153,24 @@ def test_beginning_of_a_cookie_session_is_in_the_cookie(clock: Clock) -> None:
     clock.advance(50)
     visitor.write({"a": 2})
     assert visitor.read() == {"a": 2}
-    expected = sign("session", {"a": 2, "__began__": NOW}, NOW + 50)
+    expected = sign_with("session", {"a": 2}, {"began": NOW}, NOW + 50)
     assert visitor.cookies["session"] == expected
 
 
 def test_beginning_is_dropped_where_it_is_not_asked_for(clock: Clock) -> None:
     """An application that gives up the limit has its former sessions as they were."""
-    cookie = sign("session", {"a": 1, "__began__": NOW}, NOW)
+    cookie = sign_with("session", {"a": 1}, {"began": NOW})
     store = make_store(f"session={cookie}")
-    assert store.get_session() == {"a": 1}
+    session = store.get_session()
+    assert (session, session.new) == ({"a": 1}, False)
+    session["a"] = 2
+    assert saved_headers(store) == [f"session={sign('session', {'a': 2}, NOW)}; Path=/"]
 
 
 @pytest.mark.parametrize("began", ["soon", None, 1.5, True, [NOW]])
 def test_beginning_that_is_no_time(began: Any, clock: Clock) -> None:
-    """Something else that was signed under its name counts as none."""
-    cookie = sign("session", {"a": 1, "__began__": began}, NOW)
+    """Something else in its place counts as none."""
+    cookie = sign_with("session", {"a": 1}, {"began": began})
     clock.advance(100)
     assert make_store(f"session={cookie}", absolute_max_age=100).get_session() == {"a": 1}
     clock.advance(1)
@@ -299,13 +303,20 @@ def held(visitor: Visitor) -> Any:
     return json.loads(base64.b64decode(payload))
 
 
+def leading_to(sid: str) -> list[Any]:
+    """What the cookie of a session holds that is stored under this id."""
+    return [{}, {"spilled": sid}]
+
+
 def test_large_session_spills(factory: type[DictFactory]) -> None:
     """Its data goes to the backend, and its cookie holds where."""
     factory.records.clear()
     visitor = spilling(factory)
     visitor.write(LARGE)
     [(sid, data)] = factory.records.items()
-    assert (data, held(visitor)) == (LARGE, {"__spilled__": sid})
+    assert (data, held(visitor)) == (LARGE, leading_to(sid))
+    signed_at = int(visitor.cookies["session"].split("|")[1])
+    assert visitor.cookies["session"] == sign_with("session", *leading_to(sid), signed_at)
     assert visitor.read() == LARGE
 
 
@@ -374,11 +385,12 @@ def test_spilled_session_that_is_gone(factory: type[DictFactory]) -> None:
 
 
 def test_spilled_session_after_the_switch_is_taken_back(factory: type[DictFactory]) -> None:
-    """Without a backend to look in, the cookie is all there is."""
+    """Without a backend to look in, it is a new one."""
     visitor = spilling(factory)
     visitor.write(LARGE)
     visitor.app = make_app()
-    assert list(visitor.read()) == ["__spilled__"]
+    with visitor.visit() as session:
+        assert (session, session.new) == ({}, True)
 
 
 def test_unmodified_spilled_session_is_renewed(factory: type[DictFactory], clock: Clock) -> None:

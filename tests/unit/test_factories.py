@@ -138,15 +138,15 @@ class Asked(CustomBackendSessionFactory):
         ({"_sid": ""}, ""),
         ({}, None),
         ({"a": 1}, None),
-        ({"_sid": 5}, None),
+        ({"_sid": 5}, 5),
         ({"_sid": None}, None),
-        ({"_sid": [SID]}, None),
-        ({"_sid": {"a": 1}}, None),
-        ({"_sid": True}, None),
+        ({"_sid": [SID]}, [SID]),
+        ({"_sid": {"a": 1}}, {"a": 1}),
+        ({"_sid": True}, True),
     ],
 )
-def test_a_backend_is_asked_for_text_or_none(payload: Any, expected: Any) -> None:
-    """A session id that is no text counts as none; whether it is valid the backend decides."""
+def test_a_backend_is_asked_for_what_the_cookie_holds(payload: Any, expected: Any) -> None:
+    """Its ids may be of any type that JSON has; whether one is valid the backend decides."""
     cookie = None if payload is None else "session=" + sign("session", payload)
     stored(Asked, cookie).get_session()
     assert Asked.asked == [expected]

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import decimal
+import hmac
 import pickle
 import ssl
 import time
+from collections.abc import Callable
 from types import SimpleNamespace
 from typing import Any
 
@@ -60,8 +62,16 @@ class FakeServer(Node):
 
 def memcached_of(server: Node, key_prefix: str = "session:") -> SessionMemcached:
     """A SessionMemcached with one server."""
-    values = SignedValues(b"k" * 32, Serializer(protocol=OWN_PROTOCOL))
-    return SessionMemcached(Nodes([server]), key_prefix, values)
+    return SessionMemcached(Nodes([server]), key_prefix, *signers(b"k" * 32))
+
+
+def signers(key: bytes, *fallbacks: bytes) -> tuple[SignedValues, SignedValues]:
+    """What signs values, and what signs sessions."""
+    serializer = Serializer(protocol=OWN_PROTOCOL)
+    return (
+        SignedValues(key, serializer, fallbacks),
+        SignedValues(key, serializer, fallbacks, b"\x02"),
+    )
 
 
 def config(**settings: Any) -> SessionConfig:
@@ -351,11 +361,33 @@ def test_token_from_before_a_lost_connection() -> None:
 # Ending
 
 
+@pytest.mark.usefixtures("clock")
 def test_ended_record_is_marked_and_deleted() -> None:
-    """The mark comes first, so that whoever misses the record finds it."""
+    """The mark comes first, so that whoever misses the record finds it; it holds the time."""
     server = FakeServer(True)
     assert memcached_of(server).end(KEY) is True
-    assert server.calls == [("add", KEY + b":ended", b"1", 3600), ("delete", KEY)]
+    assert server.calls == [("add", KEY + b":ended", b"%d" % NOW, 3600), ("delete", KEY)]
+
+
+@pytest.mark.parametrize(
+    ("mark", "expected"),
+    [
+        (None, None),
+        (b"1700000000", NOW),
+        (b"1", 1),  # as marks were before they held the time: long ago
+        (b"", None),
+        (b"soon", None),
+        (b"-5", None),
+        (b"1.5", None),
+        ("\N{ARABIC-INDIC DIGIT ONE}".encode(), None),
+        (b"9" * 400, None),
+    ],
+)
+def test_time_at_which_a_record_was_ended(mark: bytes | None, expected: int | None) -> None:
+    """It stands in the mark, into which others can write anything."""
+    server = FakeServer(mark)
+    assert memcached_of(server).ended_at(KEY) == expected
+    assert server.calls == [("get", KEY + b":ended")]
 
 
 def test_record_is_ended_once() -> None:
@@ -399,7 +431,7 @@ def test_key_of_a_mark_is_one_that_memcached_takes(name: str) -> None:
 def test_small_value_needs_no_question() -> None:
     """What fits into any server is not compared with its limit."""
     server = FakeServer(True)
-    memcached_of(server).encode_checked(KEY, {"a": "x" * 300})
+    memcached_of(server).encode_session(KEY, "session", {"a": "x" * 300}, None)
     assert server.calls == []
 
 
@@ -408,13 +440,16 @@ def test_value_at_the_limit(excess: int) -> None:
     """A value of the server's item size, less what an item needs besides, is the largest."""
     server = FakeServer(True)
     memcached = memcached_of(server)
-    size = len(memcached.encode(KEY, {"a": "x" * 2000}))
+    size = len(memcached.encode_session(KEY, "session", {"a": "x" * 2000}, None))
+    server.calls.clear()
+    server.lost += 1  # or the limit is known
     server.item_size_max = size + 512 - excess
     if not excess:
-        assert len(memcached.encode_checked(KEY, {"a": "x" * 2000})) == size
+        assert len(memcached.encode_session(KEY, "session", {"a": "x" * 2000}, None)) == size
+        assert server.calls == [("stats", "settings")]
         return
     with pytest.raises(SessionTooLarge) as caught:
-        memcached.encode_checked(KEY, {"a": "x" * 2000})
+        memcached.encode_session(KEY, "session", {"a": "x" * 2000}, None)
     assert (caught.value.size, caught.value.limit) == (size, size - 1)
 
 
@@ -424,7 +459,7 @@ def test_too_large_session_names_its_largest_keys() -> None:
     with pytest.raises(
         SessionTooLarge, match=r"largest keys: 'cart' \(.*'log' \(.*'user'"
     ) as caught:
-        memcached_of(FakeServer(item_size=4096)).encode_checked(KEY, session)
+        memcached_of(FakeServer(item_size=4096)).encode_session(KEY, "session", session, None)
     assert [key for key, _ in caught.value.largest] == ["cart", "log", "user"]
     assert "xxx" not in str(caught.value)
 
@@ -435,56 +470,120 @@ def test_item_size_is_asked_once() -> None:
     memcached = memcached_of(server)
     for lost in (0, 0, 1, 1):
         server.lost = lost
-        memcached.encode_checked(KEY, {"a": "x" * 2000})
+        memcached.encode_session(KEY, "session", {"a": "x" * 2000}, None)
     assert server.calls == [("stats", "settings")] * 2
 
 
-# Signing anew
+# Sessions
+
+
+def test_session_is_read_back_with_its_age() -> None:
+    """By the name under which it was written."""
+    data = {"a": (1, b"\xff")}
+    for max_age in (None, 60):
+        stored = backend().encode_session(KEY, "session", data, max_age)
+        assert backend().decode_session(KEY, "session", stored) == (data, max_age)
+
+
+def test_layout_of_a_session() -> None:
+    """The format is fixed: a byte, and a list that is signed under key, space and name."""
+    stored = backend().encode_session(KEY, "Zürich", {"a": 1}, 60)
+    name = KEY + b" Z\xc3\xbcrich"
+    mac = hmac.digest(b"k" * 32, b"%d:%b" % (len(name), name) + stored[33:], "sha256")
+    assert stored == b"\x02" + mac + pickle.dumps([{"a": 1}, 60], 5)
+
+
+@pytest.mark.parametrize(
+    ("key", "owner"),
+    [(KEY, "another"), (KEY, ""), (KEY[:-1] + b"x", "session"), (KEY + b" session", "")],
+)
+def test_session_of_another_name_or_key_is_none(key: bytes, owner: str) -> None:
+    """A record belongs to both."""
+    stored = backend().encode_session(KEY, "session", {"a": 1}, None)
+    assert backend().decode_session(key, owner, stored) == (None, None)
+
+
+def test_session_from_before_sessions_had_names() -> None:
+    """It is read under any name, until it expires, and has no age of its own."""
+    stored = backend().encode(KEY, {"a": 1})
+    assert backend().decode_session(KEY, "session", stored) == ({"a": 1}, None)
+
+
+@pytest.mark.parametrize("data", [None, b"", b"0", b"text", pickle.dumps({"a": 1}), b"\x02" * 100])
+def test_foreign_value_is_no_session(data: bytes | None) -> None:
+    """No entry, and an entry that we did not write, count as none."""
+    assert backend().decode_session(KEY, "session", data) == (None, None)
+
+
+def test_own_session_that_cannot_be_unpickled(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As any other value of ours."""
+    stored = backend().encode_session(KEY, "session", {"note": Vanishing()}, None)
+    monkeypatch.delattr(f"{__name__}.Vanishing")
+    with pytest.raises(UnreadableSession, match=r"127\.0\.0\.1:1: .*\(AttributeError\)"):
+        backend().decode_session(KEY, "session", stored)
+
+
+# Signing again
 
 
 def rotated(server: Node) -> SessionMemcached:
     """As `memcached_of`, with another key, and the one of that as a fallback."""
-    values = SignedValues(b"n" * 32, Serializer(protocol=OWN_PROTOCOL), [b"k" * 32])
-    return SessionMemcached(Nodes([server]), "session:", values)
+    return SessionMemcached(Nodes([server]), "session:", *signers(b"n" * 32, b"k" * 32))
 
 
-def encoded(values: SessionMemcached) -> bytes:
+def encoded(memcached: SessionMemcached) -> bytes:
     """What is stored for a session."""
-    return values.encode(KEY, {"a": 1})
+    return memcached.encode_session(KEY, "session", {"a": 1}, 60)
 
 
-def test_record_of_an_older_key_is_signed_anew() -> None:
+def encoded_before(memcached: SessionMemcached) -> bytes:
+    """What was stored before sessions had names."""
+    return memcached.encode(KEY, {"a": 1})
+
+
+@pytest.mark.parametrize("encode", [encoded, encoded_before])
+def test_record_of_an_older_key_is_signed_again(encode: Callable[..., bytes]) -> None:
     """By compare-and-set, so that what another request writes meanwhile stays."""
-    server = FakeServer((encoded(memcached_of(FakeServer(True))), b"7"), True)
-    rotated(server).sign_anew(KEY, 60)
+    server = FakeServer((encode(memcached_of(FakeServer(True))), b"7"), True)
+    rotated(server).sign_again(KEY, "session", 60)
     assert server.calls == [
         ("gets", KEY),
-        ("cas", KEY, encoded(rotated(FakeServer(True))), b"7", 60),
+        ("cas", KEY, encode(rotated(FakeServer(True))), b"7", 60),
     ]
 
 
 @pytest.mark.parametrize("answer", [False, None])
-def test_record_that_another_request_has_written_is_not_signed_anew(answer: object) -> None:
+def test_record_that_another_request_has_written_is_not_signed_again(answer: object) -> None:
     """It is the other's now, or gone."""
     server = FakeServer((encoded(memcached_of(FakeServer(True))), b"7"), answer)
-    rotated(server).sign_anew(KEY, 60)
+    rotated(server).sign_again(KEY, "session", 60)
     assert [call[0] for call in server.calls] == ["gets", "cas"]
 
 
 @pytest.mark.parametrize(
     "stored",
-    [(None, None), (b"", b"7"), (b"something else", b"7"), (encoded(rotated(FakeServer(1))), b"7")],
-    ids=["nothing", "destroyed", "of others", "of the present key"],
+    [
+        (None, None),
+        (b"", b"7"),
+        (b"something else", b"7"),
+        (encoded(rotated(FakeServer(1))), b"7"),
+        (encoded_before(rotated(FakeServer(1))), b"7"),
+        (memcached_of(FakeServer(1)).encode_session(KEY, "another", {}, None), b"7"),
+    ],
+    ids=[
+        *("nothing", "destroyed", "of others", "of the present key"),
+        *("of the present key, without a name", "of another name"),
+    ],
 )
-def test_other_records_are_not_signed_anew(stored: tuple[Any, ...]) -> None:
+def test_other_records_are_not_signed_again(stored: tuple[Any, ...]) -> None:
     """Only what an older key of ours has signed."""
     server = FakeServer(stored)
-    rotated(server).sign_anew(KEY, 60)
+    rotated(server).sign_again(KEY, "session", 60)
     assert server.calls == [("gets", KEY)]
 
 
 def test_nothing_is_asked_where_there_are_no_older_keys() -> None:
     """A rotation that is over costs nothing."""
     server = FakeServer(BackendError("memcache", "here", "must not be asked"))
-    memcached_of(server).sign_anew(KEY, 60)
+    memcached_of(server).sign_again(KEY, "session", 60)
     assert server.calls == []

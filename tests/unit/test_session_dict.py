@@ -475,14 +475,14 @@ def test_changed_marks_the_session() -> None:
     """It is written whatever it holds."""
     session = SessionDict(None)
     session.changed()
-    assert (session.modified, session.forced) == (True, True)
+    assert (session.modified, session._forced) == (True, True)
 
 
 def test_regenerating_marks_the_session() -> None:
     """It is written under a new id."""
     session = SessionDict(None)
     session.regenerate_id()
-    assert (session.modified, session.regenerates) == (True, True)
+    assert (session.modified, session._regenerates) == (True, True)
 
 
 @pytest.mark.parametrize(("seconds", "kept"), [(60, 60), (60.9, 60), (0.5, 1), (None, None)])

@@ -22,6 +22,7 @@ from support.stores import (
     saved_headers,
     sign,
     sign_payload,
+    sign_with,
 )
 from support.visits import SECRET, make_app
 
@@ -37,6 +38,7 @@ from webapp2_sessions import (
     set_store,
 )
 from webapp2_sessions.config import SAVER_KEY
+from webapp2_sessions.cookie_data import OpenCookie
 from webapp2_sessions.errors import MissingDependency, SessionError, UnknownBackend
 
 KEY = "webapp2_extras.sessions"
@@ -932,33 +934,48 @@ def test_without_an_active_request_there_is_no_store(use: Callable[[], Any]) -> 
 # What opens a session
 
 
-def opened(cookie: str | None, max_age: float | None = None, **config: Any) -> tuple[Any, Any]:
-    """What a session cookie holds, and when it was signed."""
+def opened(cookie: str | None, max_age: float | None = None, **config: Any) -> list[OpenCookie]:
+    """The valid cookies of a session."""
     with stopped_clock(Clock(NOW + 60)):
-        return make_store(cookie, **config).open_session_cookie("s", max_age)
+        return make_store(cookie, **config).open_session_cookies("s", max_age)
 
 
 def test_session_cookie_comes_with_its_time() -> None:
-    """What it holds, and when it was signed."""
-    assert opened(f"s={sign('s', {'a': 1}, NOW)}") == ({"a": 1}, NOW)
+    """What it holds, when it was signed, and its value."""
+    value = sign("s", {"a": 1}, NOW)
+    assert opened(f"s={value}") == [OpenCookie({"a": 1}, NOW, value)]
 
 
-def test_last_valid_session_cookie_counts() -> None:
-    """For the time as for the data."""
-    first, last = sign("s", {"a": 1}, NOW), sign("s", {"a": 2}, NOW + 5)
-    assert opened(f"s={first}; s={last}; s=forged|{NOW + 9}|abc") == ({"a": 2}, NOW + 5)
+def test_session_cookie_comes_with_its_attributes() -> None:
+    """They are not part of the data."""
+    value = sign_with("s", {"a": 1}, {"began": NOW - 5})
+    [cookie] = opened(f"s={value}")
+    assert (cookie, cookie.attributes) == (OpenCookie({"a": 1}, NOW, value), {"began": NOW - 5})
+
+
+def test_session_cookie_that_was_signed_last_comes_first() -> None:
+    """Wherever it stands; of those of one second, the last in the header."""
+    values = [sign("s", {"a": number}, NOW + at) for number, at in enumerate((0, 5, 0))]
+    header = f"s={values[0]}; s={values[1]}; s={values[2]}; s=forged|{NOW + 9}|abc"
+    assert opened(header) == [
+        OpenCookie({"a": 1}, NOW + 5, values[1]),
+        OpenCookie({"a": 2}, NOW, values[2]),
+        OpenCookie({"a": 0}, NOW, values[0]),
+    ]
+    assert make_store(header).get_session("s") == {"a": 1}
+    assert make_store(header).get_secure_cookie("s", max_age=None) == {"a": 1}
 
 
 @pytest.mark.parametrize("cookie", [None, "s=x", f"s={sign('other', {'a': 1}, NOW)}"])
 def test_no_valid_cookie_opens_nothing(cookie: str | None) -> None:
-    """There is neither data nor a time."""
-    assert opened(cookie) == (None, None)
+    """There is none."""
+    assert opened(cookie) == []
 
 
 @pytest.mark.parametrize(("max_age", "is_open"), [(60, True), (59, False), (None, True)])
 def test_age_of_a_session_cookie(max_age: int | None, is_open: bool) -> None:
     """One that is too old opens nothing."""
-    assert (opened(f"s={sign('s', {'a': 1}, NOW)}", max_age)[0] is not None) is is_open
+    assert bool(opened(f"s={sign('s', {'a': 1}, NOW)}", max_age)) is is_open
 
 
 @pytest.mark.parametrize(
@@ -967,8 +984,8 @@ def test_age_of_a_session_cookie(max_age: int | None, is_open: bool) -> None:
 )
 def test_own_age_of_a_session_cookie(own: int, max_age: int | None, is_open: bool) -> None:
     """A session that has one goes by that alone."""
-    cookie = f"s={sign('s', {'a': 1, '__max_age__': own}, NOW)}"
-    assert (opened(cookie, max_age)[0] is not None) is is_open
+    cookie = f"s={sign_with('s', {'a': 1}, {'max_age': own})}"
+    assert bool(opened(cookie, max_age)) is is_open
 
 
 def test_store_with_cookies_of_its_own() -> None:
@@ -979,7 +996,7 @@ def test_store_with_cookies_of_its_own() -> None:
             return {"name": name, "max_age": max_age}
 
     store = Store(make_request())
-    assert store.open_session_cookie("s", 5) == ({"name": "s", "max_age": 5}, None)
+    assert store.open_session_cookies("s", 5) == [OpenCookie({"name": "s", "max_age": 5})]
 
 
 # Damaged cookies

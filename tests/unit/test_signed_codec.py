@@ -9,11 +9,19 @@ import webapp2
 from hypothesis import example, given
 from hypothesis import strategies as st
 from support.sides import Clock, stopped_clock
-from support.stores import NOW, make_request, make_store, saved_headers, sign, sign_payload
+from support.stores import (
+    NOW,
+    make_request,
+    make_store,
+    saved_headers,
+    sign,
+    sign_payload,
+    sign_with,
+)
 from support.visits import SECRET, make_app
 
 from webapp2_sessions import SecureCookieSerializer, SessionStore, sessions
-from webapp2_sessions.cookies import OWN_MAX_AGE, is_young, only_value
+from webapp2_sessions.cookie_data import OpenCookie
 from webapp2_sessions.received_cookies import ReceivedCookies
 from webapp2_sessions.signed_codec import codec_of
 
@@ -25,9 +33,10 @@ VALUES = [
     sign("s", [1]),
     sign("s", {"a": 1}, NOW + 120),
     sign("s", {"a": "\N{EURO SIGN}</script>"}),
-    sign("s", {OWN_MAX_AGE: 60}),
-    sign("s", {OWN_MAX_AGE: 59}),
-    sign("s", {OWN_MAX_AGE: "60"}),
+    sign_with("s", {"a": 1}, {"max_age": 60}),
+    sign_with("s", {"a": 1}, {"max_age": 59}),
+    sign_with("s", {"a": 1}, {"max_age": "60"}),
+    sign("s", {"a": 1}, NOW - 1),
     sign("s", {"a": 1}, secret="another"),
     sign("t", {"a": 1}),
     sign_payload("s", b"no base64!"),
@@ -43,15 +52,13 @@ HEADERS = st.lists(PAIRS.map("=".join) | st.sampled_from(["s", "", "=", '"']), m
 )
 
 
-def at_once(header: str, max_age: Any = None, digest: str = "sha1") -> Any:
+def at_once(header: str, max_age: Any = None, **config: Any) -> OpenCookie | None:
     """What a store makes of a header with the codec alone, a minute after NOW."""
-    value = only_value(make_request(cookie=header), "s")
-    found = None if value is None else codec_of(SECRET, digest, "s").open(value)
     with stopped_clock(Clock(NOW + 60)):
-        return found if found is not None and is_young(*found, max_age) else None
+        return make_store(header, **config)._read_at_once("s", max_age)
 
 
-def step_by_step(header: str, max_age: Any = None) -> Any:
+def step_by_step(header: str, max_age: Any = None) -> list[OpenCookie]:
     """What is accepted of it in the general way."""
     request, serializer = make_request(cookie=header), SecureCookieSerializer(SECRET)
     with stopped_clock(Clock(NOW + 60)):
@@ -65,29 +72,41 @@ def step_by_step(header: str, max_age: Any = None) -> Any:
 def test_what_is_read_at_once_is_what_is_read_step_by_step(header: str, max_age: Any) -> None:
     """Or nothing, which sends the caller to the latter."""
     found = at_once(header, max_age)
-    assert found is None or found == step_by_step(header, max_age)
-
-
-@pytest.mark.parametrize("around", ["{}", "x=1; {}", "{}; x=1", "x=1; {}; y=2"])
-def test_what_is_usual_is_read_at_once(around: str) -> None:
-    """The only cookie of its name, wherever it stands."""
-    assert at_once(around.format(f"s={VALUES[0]}")) == ({"a": 1}, NOW)
-
-
-@pytest.mark.parametrize("around", ["x=s; {}", "ss=1; {}", "{}; s=1", "{};s=1", '{}; x="', "x,{}"])
-def test_what_takes_a_closer_look_is_left(around: str) -> None:
-    """The name in another place, quotes, and other separators."""
-    assert at_once(around.format(f"s={VALUES[0]}")) is None
+    assert found is None or [found] == step_by_step(header, max_age)
 
 
 @pytest.mark.parametrize(
-    ("max_age", "own", "is_read"),
-    [(60, None, True), (59, None, False), (None, 60, True), (None, 59, False), (1, 60, True)],
+    "around",
+    ["{}", "x=1; {}", "{}; x=1", "x=1;{};y=2", "x=s; {}", "ss=1; {}", '{}; x="', "{}; s="],
 )
-def test_ages(max_age: int | None, own: int | None, is_read: bool) -> None:
-    """A session's own age goes before that of the others."""
-    data = {"a": 1} if own is None else {OWN_MAX_AGE: own}
-    assert (at_once(f"s={sign('s', data)}", max_age) is not None) is is_read
+def test_what_is_usual_is_read_at_once(around: str) -> None:
+    """The only cookie of its name, wherever it stands."""
+    assert at_once(around.format(f"s={VALUES[0]}")) == OpenCookie({"a": 1}, NOW, VALUES[0])
+
+
+@pytest.mark.parametrize(
+    "header",
+    [
+        "",
+        "x=1",
+        f"s={VALUES[0]}; s=1",
+        f"s={VALUES[0]}; s={VALUES[0]}",
+        f"s={sign('s', [1])}",
+        f"s={sign('s', [{'a': 1}, {'max_age': 60}])}",
+        f"s={sign_with('s', {'a': 1}, {})}",
+        f"s={sign_with('s', {'a': 1}, {'max_age': 60})}",
+        f"s={sign('s', {'a': 1}, secret='another')}",
+    ],
+)
+def test_what_takes_a_closer_look_is_left(header: str) -> None:
+    """Several cookies of the name, attributes, and what is no session."""
+    assert at_once(header) is None
+
+
+@pytest.mark.parametrize(("max_age", "is_read"), [(60, True), (59, False), (None, True)])
+def test_ages(max_age: int | None, is_read: bool) -> None:
+    """A cookie that is too old is left, of which the general way says so."""
+    assert (at_once(f"s={VALUES[0]}", max_age) is not None) is is_read
 
 
 @given(
@@ -104,7 +123,8 @@ def test_what_is_signed_at_once_is_what_the_serializer_signs(data: Any, digest: 
     with stopped_clock(Clock(NOW)):
         sealed = codec_of(SECRET, digest, "s").seal(data, NOW)
         assert sealed == SecureCookieSerializer(SECRET, digest=digest).serialize("s", data)
-    assert at_once(f"s={sealed.decode()}", digest=digest) == (data, NOW)
+    value = sealed.decode()
+    assert at_once(f"s={value}", digest=digest) == OpenCookie(data, NOW, value)
 
 
 def test_what_json_cannot_represent_is_an_error() -> None:
@@ -117,10 +137,11 @@ def test_a_request_class_may_read_cookies_in_its_own_way() -> None:
     """Then the header is not looked at."""
 
     class Request(webapp2.Request):
-        cookies = {"s": "from elsewhere"}  # noqa: RUF012
+        cookies = {"s": VALUES[1]}  # noqa: RUF012
 
     request = Request({"HTTP_COOKIE": f"s={VALUES[0]}", "REQUEST_METHOD": "GET"})
-    assert only_value(request, "s") is None
+    request.app = make_app()
+    assert SessionStore(request)._read_at_once("s", None) == OpenCookie({"a": 2}, NOW, VALUES[1])
 
 
 # The store, which may have been given something else to work with.
@@ -259,7 +280,10 @@ def told(store: SessionStore, max_age: Any) -> tuple[Any, ...]:
         assert store.get_session("s") is session is container.session
         known = {
             name: getattr(container, name)
-            for name in ("name", "session_args", "_signed_at", "_began", "own_max_age", "_max_age")
+            for name in (
+                *("name", "session_args", "_signed_at", "_began", "own_max_age", "_max_age"),
+                *("_value", "sets_max_age", "superseded"),
+            )
         }
         seen = dict(session), session.new, session.modified, known, container.session_store is store
         read, written = webapp2.Response(), webapp2.Response()
@@ -278,7 +302,8 @@ def told(store: SessionStore, max_age: Any) -> tuple[Any, ...]:
 )
 @example(f"s={VALUES[0]}", None, {})
 @example(f"s={VALUES[6]}", 1, {})
-@example(f"s={sign('s', {'__began__': NOW - 10, 'a': 1})}", None, {})
+@example(f"s={sign_with('s', {'a': 1}, {'began': NOW - 10})}", None, {})
+@example(f"s={VALUES[0]}; s={VALUES[1]}", None, {"refresh_after": 30})
 def test_a_session_that_is_opened_at_once_is_as_one_opened_step_by_step(
     header: str, max_age: Any, config: dict[str, Any]
 ) -> None:

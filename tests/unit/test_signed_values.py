@@ -73,6 +73,17 @@ def test_layout_of_a_signed_pickle(signed: SignedValues) -> None:
     assert b"\x01" + mac + pickle.dumps({"a": 1}, 5) == data
 
 
+def test_each_form_is_read_by_its_own_reader(signed: SignedValues) -> None:
+    """The first byte says what kind of value it is; everything else is the same."""
+    other = SignedValues(b"k" * 32, Serializer(protocol=OWN_PROTOCOL), form=b"\x02")
+    data = other.dumps(NAME, {"a": 1})
+    assert data == b"\x02" + signed.dumps(NAME, {"a": 1})[1:]
+    assert other.loads(NAME, data) == {"a": 1}
+    for reader, written in ((signed, data), (other, signed.dumps(NAME, {"a": 1}))):
+        with pytest.raises(BadSignature):
+            reader.loads(NAME, written)
+
+
 @pytest.mark.parametrize("length", [0, 1, 32, 63, 64, 65, 200])
 def test_key_of_any_length(length: int) -> None:
     """The signature is the HMAC of RFC 2104, which hashes a key of more than 64 bytes."""
@@ -210,28 +221,37 @@ def test_forged_value_is_refused_with_older_keys_too(crater: Path, kind: str) ->
     assert not crater.exists()
 
 
-def test_value_is_signed_anew(signed: SignedValues) -> None:
+def test_value_is_signed_again(signed: SignedValues) -> None:
     """It is what the present key would have written."""
-    anew = rotated(NEW, OLD).signed_anew(NAME, signed.dumps(NAME, {"a": 1}))
-    assert rotated(NEW).dumps(NAME, {"a": 1}) == anew
+    again = rotated(NEW, OLD).signed_again(NAME, signed.dumps(NAME, {"a": 1}))
+    assert rotated(NEW).dumps(NAME, {"a": 1}) == again
 
 
-def test_value_is_signed_anew_without_reading_it(signed: SignedValues, crater: Path) -> None:
+def test_value_is_signed_again_without_reading_it(signed: SignedValues, crater: Path) -> None:
     """Nothing is unpickled for it."""
-    assert rotated(NEW, OLD).signed_anew(NAME, signed.dumps(NAME, Bomb(crater))) is not None
+    assert rotated(NEW, OLD).signed_again(NAME, signed.dumps(NAME, Bomb(crater))) is not None
     assert not crater.exists()
 
 
-def test_value_of_the_present_key_is_not_signed_anew() -> None:
+def test_value_of_another_form_is_signed_again_in_its_own() -> None:
+    """Older keys read and write the same form."""
+    old = SignedValues(OLD, Serializer(protocol=OWN_PROTOCOL), form=b"\x02")
+    new = SignedValues(NEW, Serializer(protocol=OWN_PROTOCOL), [OLD], b"\x02")
+    value = old.dumps(NAME, {"a": 1})
+    assert new.signed_again(NAME, value) == new.dumps(NAME, {"a": 1})
+    assert rotated(NEW, OLD).signed_again(NAME, value) is None
+
+
+def test_value_of_the_present_key_is_not_signed_again() -> None:
     """There is nothing to do."""
     data = rotated(NEW).dumps(NAME, {"a": 1})
-    assert rotated(NEW, OLD).signed_anew(NAME, data) is None
+    assert rotated(NEW, OLD).signed_again(NAME, data) is None
 
 
 @pytest.mark.parametrize("kind", forgeries(Path()))
-def test_forged_value_is_not_signed_anew(crater: Path, kind: str) -> None:
+def test_forged_value_is_not_signed_again(crater: Path, kind: str) -> None:
     """That would make a forger's value ours."""
-    assert rotated(NEW, OLD).signed_anew(NAME, forgeries(crater)[kind]) is None
+    assert rotated(NEW, OLD).signed_again(NAME, forgeries(crater)[kind]) is None
 
 
 @pytest.mark.parametrize(("fallbacks", "expected"), [((), False), ((OLD,), True)])

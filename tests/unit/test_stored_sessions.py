@@ -5,7 +5,9 @@ from __future__ import annotations
 import datetime
 import logging
 import re
+from collections import UserDict
 from collections.abc import Iterator
+from types import MappingProxyType
 from typing import Any
 
 import pytest
@@ -22,6 +24,7 @@ from support.stores import (
     saved_headers,
     sid_cookie,
     sign,
+    sign_with,
     stored,
 )
 from support.visits import SECRET, Visitor, make_app
@@ -99,8 +102,8 @@ def test_an_unknown_id_is_not_taken_over(factory: type[DictFactory]) -> None:
     assert session.container.sid != "Z" * 22
 
 
-@pytest.mark.parametrize("record", [[], ["a"], "text", 5, [("a", 1)]])
-def test_a_record_that_is_no_dictionary_is_no_session(
+@pytest.mark.parametrize("record", [["a"], "text", 5, [("a", 1, 2)], [("a", 1), 5], True])
+def test_a_record_of_which_no_dictionary_can_be_made_is_no_session(
     record: Any, factory: type[DictFactory]
 ) -> None:
     """It counts as none, and its id is not used."""
@@ -108,6 +111,16 @@ def test_a_record_that_is_no_dictionary_is_no_session(
     session = stored(factory, sid_cookie()).get_session()
     assert (session, session.new) == ({}, True)
     assert session.container.sid != SID
+
+
+@pytest.mark.parametrize(
+    "record", [[("a", 1)], [["a", 1]], MappingProxyType({"a": 1}), UserDict(a=1)], ids=repr
+)
+def test_a_record_may_be_whatever_dict_takes(record: Any, factory: type[DictFactory]) -> None:
+    """A backend of the application's own may return any mapping, or pairs."""
+    factory.records[SID] = record
+    session = stored(factory, sid_cookie()).get_session()
+    assert (session, session.new, session.container.sid) == ({"a": 1}, False, SID)
 
 
 def test_a_stored_session_is_read_once(factory: type[DictFactory]) -> None:
@@ -671,8 +684,8 @@ def test_beginning_stands_in_the_cookie_only(factory: type[DictFactory], clock: 
     session = store.get_session()
     session["a"] = 1
     [header] = saved_headers(store)
-    expected = {"_sid": session.container.sid, "__began__": NOW}
-    assert header == f"session={sign('session', expected, NOW)}; Path=/"
+    held = {"_sid": session.container.sid}
+    assert header == f"session={sign_with('session', held, {'began': NOW})}; Path=/"
     assert factory.records[session.container.sid] == {"a": 1}
 
 

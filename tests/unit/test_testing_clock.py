@@ -16,7 +16,7 @@ import time_machine
 import webob.cookies
 from support.visits import Visitor, make_app
 
-from webapp2_sessions import cookies, factories, securecookie, signed_codec, stored_sessions
+from webapp2_sessions import factories, securecookie, signed_codec, signed_cookies, stored_sessions
 from webapp2_sessions.testing import Clock, MemorySessionFactory, memory_of, moved_clock
 from webapp2_sessions.testing_clock import now
 
@@ -27,8 +27,9 @@ SECONDS = 1_896_093_000.0
 
 def tellers() -> list[Any]:
     """What the package, WebOb and cookie jars ask for the time."""
-    modules = (cookies, factories, securecookie, signed_codec, stored_sessions, http.cookiejar)
-    return [*(vars(module)["time"] for module in modules), vars(webob.cookies)["datetime"]]
+    modules = (factories, securecookie, signed_codec, signed_cookies, stored_sessions)
+    jars = vars(http.cookiejar)["time"], vars(webob.cookies)["datetime"]
+    return [*(vars(module)["time"] for module in modules), *jars]
 
 
 def signed_at(**config: Any) -> int:
@@ -141,7 +142,7 @@ def test_other_clocks_go_on() -> None:
         assert now() == SECONDS
         assert (time.time, time.monotonic, datetime.datetime) == before
         assert time.time() != SECONDS
-        assert vars(cookies)["time"].monotonic is time.monotonic
+        assert vars(factories)["time"].monotonic is time.monotonic
 
 
 # Entering and leaving
