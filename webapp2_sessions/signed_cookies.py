@@ -162,7 +162,8 @@ class SignedCookies:
 
     def _warn_of_long_header(self) -> None:
         """Log if the browser will send more cookies than usual servers take in one header."""
-        header: str = getattr(self.request, "environ", {}).get("HTTP_COOKIE", "")
+        request = getattr(self, "request", None)  # it may have ended
+        header: str = getattr(request, "environ", {}).get("HTTP_COOKIE", "")
         if len(header) + sum(self._written.values()) <= _LONG_HEADER:
             return
         sizes = dict(self._written)
