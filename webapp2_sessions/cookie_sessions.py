@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any
 
-from webapp2_sessions import cookies
+from webapp2_sessions import cookie_rules, cookies
 from webapp2_sessions.config import _default_value
 from webapp2_sessions.errors import BackendError, ConfigError, SessionTooLarge
 from webapp2_sessions.factories import BaseSessionFactory
@@ -105,6 +105,10 @@ class SecureCookieSessionFactory(BaseSessionFactory):
             size = self._size_of(session, type(response))
             limit = self.session_store.config.get("max_cookie_size")
             if limit is not None and size > limit:
+                # Before anything is stored, as for every stored session.
+                cookie_rules.check_cookie(
+                    self.name, self.session_args, type(response), "session_args"
+                )
                 held = self._refuse_or_spill(session, size, limit)
                 if held is not None:
                     self._set_cookie(response, held)

@@ -129,8 +129,7 @@ class BaseSessionFactory:
         store, args = self.session_store, self.session_args
         if self.own_max_age is not None or store.config.get("absolute_max_age") is not None:
             data, args = self._sealed(data)
-        if type(self.name) is not str or self.name.startswith("__"):
-            cookie_rules.check_prefix(self.name, args)
+        cookie_rules.check_cookie(self.name, args, type(response), "session_args")
         save_cookie = getattr(store, "save_session_cookie", None)
         if save_cookie is None:
             self._write_to_another_store(response, data, args)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from webapp2_sessions import cookies
+from webapp2_sessions import cookie_rules, cookies
 from webapp2_sessions.config import SessionConfig, _default_value
 from webapp2_sessions.config_checks import check_max_age
 from webapp2_sessions.cookies import OWN_MAX_AGE, is_young, only_value
@@ -71,7 +71,9 @@ class SignedCookies:
         :param value: anything that JSON can represent.
         :param kwargs: arguments of WebOb's ``Response.set_cookie()``.
         :raises TypeError: JSON cannot represent the value.
+        :raises ConfigError: no cookie can be sent with these arguments.
         """
+        cookie_rules.check_cookie(name, kwargs, type(response), "save_secure_cookie()")
         signed = self.serializer.serialize(name, value)
         limit = self.config.get("max_cookie_size")
         cookies.write(response, name, signed, value, kwargs, limit)

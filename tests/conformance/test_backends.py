@@ -23,7 +23,7 @@ from support.sides import OURS, Clock, records_factory, stopped_clock
 from support.visits import Visitor, make_app
 
 import webapp2_sessions
-from webapp2_sessions import SessionStore
+from webapp2_sessions import ConfigError, SessionStore
 from webapp2_sessions.testing import MemorySessionFactory
 
 #: Seconds after which a thread that hangs is a failure.
@@ -483,6 +483,26 @@ def test_session_args_reach_the_cookie(visitor: Visitor) -> None:
     assert visitor.set_cookies[0].endswith("; Path=/; HttpOnly; SameSite=lax")
 
 
+@pytest.mark.parametrize(
+    "wrong", [{"secure": "False"}, {"domain": "https://example.com"}, {"path": "app"}], ids=str
+)
+def test_a_cookie_that_browsers_drop_is_refused(
+    visitor: Visitor, backend: Backend, wrong: dict[str, Any]
+) -> None:
+    """It is an error, and nobody has the new data: what was stored before stays."""
+    visitor.write({"a": 1})
+
+    def change() -> None:
+        with visitor.visit() as session:
+            session["a"] = 2
+            session.container.session_args.update(wrong)
+
+    with pytest.raises(ConfigError):
+        change()
+    if backend.is_ours:  # one of upstream's kind stores first
+        assert visitor.read() == {"a": 1}
+
+
 def test_id_stays_the_same(visitor: Visitor, backend: Backend) -> None:
     """The stored session keeps its id from visit to visit; an unknown id is not adopted."""
     sid = visitor.write({"a": 1})
@@ -805,7 +825,7 @@ import threading, warnings
 warnings.simplefilter("ignore")
 import webapp2
 import webapp2_sessions
-from webapp2_sessions import SessionStore
+from webapp2_sessions import ConfigError, SessionStore
 
 values = {{"secret_key": "a secret that is only used by tests"}}
 app = webapp2.WSGIApplication(config={{"webapp2_extras.sessions": values}})

@@ -25,6 +25,7 @@ PAGE = Path(__file__).parents[2] / "docs" / "architecture.md"
 
 #: The floor of each module. A module imports only from floors below its own.
 FLOORS = {
+    "cookie_attributes": 0,
     "datastore_calls": 0,
     "errors": 0,
     "fork_gate": 0,
@@ -208,7 +209,8 @@ def modules_after(statement: str) -> set[str]:
 
 #: What `import webapp2_sessions` loads: what an application with sessions in cookies needs.
 LOADED_AT_ONCE = {
-    *("app_config", "config", "config_checks", "cookie_rules", "cookie_sessions", "cookies"),
+    *("app_config", "config", "config_checks", "cookie_attributes", "cookie_rules"),
+    *("cookie_sessions", "cookies"),
     *("errors", "factories", "imports", "keys", "lazy", "plain_json"),
     *("received_cookies", "securecookie", "session_dict", "sessions", "signed_codec"),
     "signed_cookies",
