@@ -11,7 +11,7 @@ import webapp2
 from webapp2_sessions.config import CONFIG_KEY, SessionConfig, default_config
 from webapp2_sessions.config_checks import NEW_SECRET, weak_keys
 
-__all__ = ["active_config", "backend_config", "load_config", "response_class_of"]
+__all__ = ["active_config", "backend_config", "load_config", "response_class_of", "warn_once"]
 
 logger: logging.Logger = logging.getLogger(__name__)
 
@@ -28,31 +28,45 @@ def load_config(app: Any, key: str, values: Mapping[str, Any] | None) -> dict[st
     """Return the checked configuration of an application.
 
     It is checked on first use and then kept in the application's config; a wrong one is refused
-    each time. ``values`` make a configuration for one store only.
+    each time. What can hardly be meant is logged. ``values`` make a configuration for one store
+    only.
     """
+    place = f"config[{key!r}]"
     config = app.config.load_config(key, default_values=default_config)
     if values:
-        config = SessionConfig({**config, **values}, response_class_of(app))
-        _warn_of_weak_keys(app, config)
+        if "secret_key" in values:
+            place = "SessionStore(request, config=...)"
+        config = SessionConfig({**config, **values}, response_class_of(app), place)
+        _warn(app, config, place)
     elif not isinstance(config, SessionConfig):
-        config = app.config[key] = SessionConfig(config, response_class_of(app))
-        _warn_of_weak_keys(app, config)
+        config = app.config[key] = SessionConfig(config, response_class_of(app), place)
+        _warn(app, config, place)
     return config
 
 
-def _warn_of_weak_keys(app: Any, config: Mapping[str, Any]) -> None:
-    """Log, once in an application, that keys are easily guessed; never the keys."""
+def _warn(app: Any, config: SessionConfig, place: str) -> None:
+    """Log, once in an application, what can hardly be meant; never a key."""
+    from webapp2_sessions.config_oversights import oversights  # once a process is enough
+
     weak = ", ".join(weak_keys(config))
+    if weak:
+        advice = f"who guesses a key can sign in as anybody. Make a good one with {NEW_SECRET}"
+        warn_once(app, logger, f"{place}: {weak}; {advice}")
+    for each in oversights(config):
+        warn_once(app, logger, f"{place}: {each.key} {each.text}")
+
+
+def warn_once(app: Any, to: logging.Logger, text: str) -> None:
+    """Log a warning, once in an application.
+
+    :param app: the application; one without a registry is warned each time.
+    :param to: the logger.
+    """
     warned: dict[str, object] = getattr(app, "registry", {}).setdefault(_WARNED, {})
     mine = object()
     # setdefault() lets one of several threads through.
-    if weak and warned.setdefault(weak, mine) is mine:
-        logger.warning(
-            "config['webapp2_extras.sessions']: %s; who guesses a key can sign in as anybody. Make "
-            "a good one with %s",
-            weak,
-            NEW_SECRET,
-        )
+    if warned.setdefault(text, mine) is mine:
+        to.warning("%s", text)
 
 
 def active_config() -> Mapping[str, Any]:

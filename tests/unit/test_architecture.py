@@ -25,6 +25,7 @@ PAGE = Path(__file__).parents[2] / "docs" / "architecture.md"
 
 #: The floor of each module. A module imports only from floors below its own.
 FLOORS = {
+    "config_kinds": 0,
     "cookie_attributes": 0,
     "datastore_calls": 0,
     "errors": 0,
@@ -35,6 +36,7 @@ FLOORS = {
     "ndb_types": 0,
     "plain_json": 0,
     "keys": 1,
+    "value_checks": 1,
     "session_dict": 1,
     "clients": 1,
     "cli_output": 1,
@@ -60,11 +62,12 @@ FLOORS = {
     "memcached_nodes": 4,
     "received_cookies": 4,
     "factories": 5,
-    "app_config": 5,
+    "config_oversights": 5,
     "imports": 5,
     "signed_cookies": 5,
     "config_targets": 5,
     "memcached": 5,
+    "app_config": 6,
     "stored_sessions": 6,
     "server_checks": 6,
     "cli_arguments": 6,
@@ -213,7 +216,7 @@ LOADED_AT_ONCE = {
     *("cookie_sessions", "cookies"),
     *("errors", "factories", "imports", "keys", "lazy", "plain_json"),
     *("received_cookies", "securecookie", "session_dict", "sessions", "signed_codec"),
-    "signed_cookies",
+    *("signed_cookies", "value_checks"),
 }
 
 
