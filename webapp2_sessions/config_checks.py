@@ -18,6 +18,7 @@ __all__ = [
     "check_cookie_age",
     "check_max_age",
     "check_secret",
+    "secret_keys",
     "weak_keys",
 ]
 
@@ -94,11 +95,16 @@ def _check_older_secrets(key: str, value: object) -> None:
         check_secret(f"{key}[{index}]", each)
 
 
+def secret_keys(config: Mapping[str, Any]) -> dict[str, Any]:
+    """Return all keys of a checked configuration by their names."""
+    fallbacks = enumerate(config["secret_key_fallbacks"])
+    older = {f"secret_key_fallbacks[{index}]": each for index, each in fallbacks}
+    return {"secret_key": config["secret_key"], **older}
+
+
 def weak_keys(config: Mapping[str, Any]) -> list[str]:
     """Return what is wrong with each key of a checked configuration that is easily guessed."""
-    keys = {"secret_key": config["secret_key"]}
-    for index, each in enumerate(config["secret_key_fallbacks"]):
-        keys[f"secret_key_fallbacks[{index}]"] = each
+    keys = secret_keys(config)
     return [f"{name} {problem}" for name, key in keys.items() if (problem := weakness(key))]
 
 

@@ -17,7 +17,8 @@ from webapp2_sessions.config import (
     SessionConfig,
     default_config,
 )
-from webapp2_sessions.config_checks import CHECKS
+from webapp2_sessions.config_checks import CHECKS, secret_keys
+from webapp2_sessions.keys import surroundings
 
 __all__ = ["SEVERITIES", "Advice", "oversights", "unknown_keys"]
 
@@ -51,7 +52,7 @@ def oversights(config: SessionConfig) -> list[Advice]:
     """Return what has no effect, or lets no session survive, in a checked configuration."""
     ignored = (Advice("warning", key, text) for key, text in config.ignored.items())
     found = [*ignored, *unknown_keys(config)]
-    for look in (_ages, _fallbacks, _sizes, _clients):
+    for look in (_surroundings, _ages, _fallbacks, _sizes, _clients):
         found.extend(Advice("warning", key, text) for key, text in look(config))
     return found
 
@@ -93,6 +94,14 @@ def _nearest(names: tuple[str, str], holds_text: bool) -> str | None:
 
 
 _Look = Callable[[SessionConfig], Iterator[tuple[str, str]]]
+
+
+def _surroundings(config: SessionConfig) -> Iterator[tuple[str, str]]:
+    for name, key in secret_keys(config).items():
+        around = surroundings(key)
+        if around is not None:
+            text = f"has {around} around it, as from a file: another program may read it without"
+            yield name, text
 
 
 def _ages(config: SessionConfig) -> Iterator[tuple[str, str]]:

@@ -825,7 +825,7 @@ import threading, warnings
 warnings.simplefilter("ignore")
 import webapp2
 import webapp2_sessions
-from webapp2_sessions import ConfigError, SessionStore
+from webapp2_sessions import SessionStore
 
 values = {{"secret_key": "a secret that is only used by tests"}}
 app = webapp2.WSGIApplication(config={{"webapp2_extras.sessions": values}})

@@ -13,7 +13,7 @@ from types import SimpleNamespace
 import pytest
 import webapp2
 from support.stores import make_request, make_store
-from support.visits import make_app
+from support.visits import SECRET, make_app
 
 import webapp2_sessions
 from webapp2_sessions import ConfigError, default_config
@@ -103,10 +103,13 @@ def warnings_of(caplog: pytest.LogCaptureFixture) -> list[str]:
     [
         ({"secret_key": "s"}, "secret_key has fewer than 16 bytes"),
         ({"secret_key": b"ab" * 16}, "secret_key has fewer than 5 different characters"),
-        ({"secret_key": "my-super-secret-key"}, "secret_key is an example that many know"),
         (
-            {"secret_key_fallbacks": ["0123456789abcdef", "changeme"]},
-            "secret_key_fallbacks[1] is an example that many know",
+            {"secret_key": "my-super-secret-key"},
+            "secret_key is made of words that stand in for a key",
+        ),
+        (
+            {"secret_key_fallbacks": [SECRET[::-1], "changeme"]},
+            "secret_key_fallbacks[1] is made of words that stand in for a key",
         ),
         (
             {"secret_key": "s", "secret_key_fallbacks": ["older"]},
@@ -127,7 +130,7 @@ def test_weak_keys_are_logged_once(
 
 def test_a_good_key_is_not_logged(caplog: pytest.LogCaptureFixture) -> None:
     """The key of the tests, for instance."""
-    load_config(make_app(secret_key_fallbacks=["0123456789abcdef"]), CONFIG_KEY, None)
+    load_config(make_app(secret_key_fallbacks=[SECRET[::-1]]), CONFIG_KEY, None)
     assert caplog.messages == []
 
 
@@ -196,6 +199,11 @@ def test_a_wrong_configuration_is_not_warned_of(caplog: pytest.LogCaptureFixture
         ({"httponly": True}, "httponly has no effect here; it belongs into 'cookie_args'"),
         ({"datastore": "Factory"}, "datastore holds str, which cannot be meant for this package"),
         ({"vary": "User-Agent"}, "vary holds str, which cannot be meant for this package"),
+        ({"secret_key": f"{SECRET}\n"}, "secret_key has white space around it, as from"),
+        (
+            {"secret_key_fallbacks": [f"'{SECRET}'"]},
+            "secret_key_fallbacks[0] has quotes around it, as from a file",
+        ),
         ({"session_max_age": 0.5}, "session_max_age is less than a second: sessions are over"),
         (
             {"session_max_age": 60, "refresh_after": 60},

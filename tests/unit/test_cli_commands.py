@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 from support.modules import modules_in
 from support.stores import NOW, sign
+from support.visits import SECRET
 
 import webapp2_sessions
 from webapp2_sessions import cli_output
@@ -29,7 +30,7 @@ HOME = Path(webapp2_sessions.__file__).parents[1]
 #: Seconds after which a command that hangs is a failure.
 PATIENCE = 60.0
 
-KEY = "0123456789abcdef0123456789abcdef"
+KEY = SECRET
 CONFIG = {"secret_key": KEY, "session_max_age": 3600}
 SID = "0123456789abcdefghijAB"
 

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 import webapp2
+from support.visits import SECRET
 
 from webapp2_sessions.config import SessionConfig
 from webapp2_sessions.config_advice import Advice, advice_on, server_backends
@@ -15,7 +16,7 @@ from webapp2_sessions.testing import MemorySessionFactory
 
 #: The settings to copy of docs/security.md, on which there is no advice.
 GOOD: dict[str, Any] = {
-    "secret_key": "0123456789abcdef0123456789abcdef",
+    "secret_key": SECRET,
     "digest": "sha256",
     "cookie_name": "__Host-session",
     "cookie_args": {"path": "/", "secure": True, "httponly": True, "samesite": "lax"},
