@@ -8,10 +8,21 @@ from typing import Any
 
 import webapp2
 
-from webapp2_sessions.config import CONFIG_KEY, SessionConfig, default_config
+from webapp2_sessions.config import (
+    CONFIG_KEY,
+    UPSTREAM_MODULES,
+    SessionConfig,
+    default_config,
+)
 from webapp2_sessions.config_checks import NEW_SECRET, weak_keys
 
-__all__ = ["active_config", "backend_config", "load_config", "response_class_of", "warn_once"]
+__all__ = [
+    "active_config",
+    "backend_config",
+    "load_config",
+    "response_class_of",
+    "warn_of_foreign_store",
+]
 
 logger: logging.Logger = logging.getLogger(__name__)
 
@@ -51,22 +62,31 @@ def _warn(app: Any, config: SessionConfig, place: str) -> None:
     weak = ", ".join(weak_keys(config))
     if weak:
         advice = f"who guesses a key can sign in as anybody. Make a good one with {NEW_SECRET}"
-        warn_once(app, logger, f"{place}: {weak}; {advice}")
+        _warn_once(app, f"{place}: {weak}; {advice}")
     for each in oversights(config):
-        warn_once(app, logger, f"{place}: {each.key} {each.text}")
+        _warn_once(app, f"{place}: {each.key} {each.text}")
 
 
-def warn_once(app: Any, to: logging.Logger, text: str) -> None:
-    """Log a warning, once in an application.
+def warn_of_foreign_store(app: Any, store: object) -> None:
+    """Log, once in an application, that a request runs on the store of ``webapp2_extras``."""
+    if any(each.__module__ in UPSTREAM_MODULES for each in type(store).__mro__):
+        _warn_once(
+            app,
+            "A request runs on the session store of webapp2_extras, because webapp2_extras.auth or "
+            "an unchanged import has made it first; what is configured for webapp2_sessions has "
+            "no effect there. Either call webapp2_sessions.install_as_webapp2_extras() before the "
+            "application is imported, or call webapp2_sessions.get_store() before anything else "
+            "asks for the store, in each request",
+        )
 
-    :param app: the application; one without a registry is warned each time.
-    :param to: the logger.
-    """
+
+def _warn_once(app: Any, text: str) -> None:
+    """Log a warning, once in an application; each time in one without a registry."""
     warned: dict[str, object] = getattr(app, "registry", {}).setdefault(_WARNED, {})
     mine = object()
     # setdefault() lets one of several threads through.
     if warned.setdefault(text, mine) is mine:
-        to.warning("%s", text)
+        logger.warning("%s", text)
 
 
 def active_config() -> Mapping[str, Any]:
