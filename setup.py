@@ -7,10 +7,11 @@ from setuptools import setup
 
 HERE = Path(__file__).parent
 
+# Lowest versions without known holes; tests/packaging/test_requirements.py has the advisories.
 MEMCACHE = ["pymemcache>=4.0"]
-DATASTORE = ["google-cloud-ndb>=2.3", "tqdm>=4.60"]
-ENCRYPTION = ["cryptography>=42"]
-EXAMPLES = ["waitress>=3.0", "jinja2>=3.1"]
+DATASTORE = ["google-cloud-ndb>=2.3", "tqdm>=4.66.3"]
+ENCRYPTION = ["cryptography>=50.0.0"]
+EXAMPLES = ["waitress>=3.0.1", "jinja2>=3.1.6"]
 # Autodoc imports the backends too, so that these come with what they need.
 DOCS = ["sphinx>=7.4", "myst-parser>=4.0", "furo>=2024.8.6"]
 TEST = [
@@ -24,14 +25,14 @@ TEST = [
     "WebTest>=3.0",
     "freezegun>=1.5",
     "time-machine>=2.14",
-    "requests>=2.31",
+    "requests>=2.33.0",
     "trustme>=1.1",
     "gunicorn>=23.0",
     "selenium>=4.40",
     "ruff>=0.17.5,<0.18",  # pinned, because each release may want other code
     "mypy>=2.4,<2.5",
     "pyright[nodejs]==1.1.414",  # with a Node.js of its own, so that nothing else has to be there
-    "setuptools>=77.0.3",
+    "setuptools>=78.1.1",
     "build>=1.2.2",
     "twine>=6.1",
 ]
@@ -99,7 +100,7 @@ setup(
     python_requires=">=3.10",
     # Plain "webapp2" would install 2.5.2, which is Python 2 only; naming a
     # pre-release lets pip take 3.0.0b1.
-    install_requires=["webapp2>=3.0.0b1", "WebOb>=1.8.7", "WebOb>=1.8.9; python_version>='3.13'"],
+    install_requires=["webapp2>=3.0.0b1", "WebOb>=1.8.11"],
     extras_require={
         "memcache": MEMCACHE,
         "datastore": DATASTORE,

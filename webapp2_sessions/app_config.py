@@ -8,10 +8,21 @@ from typing import Any
 
 import webapp2
 
-from webapp2_sessions.config import CONFIG_KEY, SessionConfig, default_config
+from webapp2_sessions.config import (
+    CONFIG_KEY,
+    UPSTREAM_MODULES,
+    SessionConfig,
+    default_config,
+)
 from webapp2_sessions.config_checks import NEW_SECRET, weak_keys
 
-__all__ = ["active_config", "backend_config", "load_config", "response_class_of"]
+__all__ = [
+    "active_config",
+    "backend_config",
+    "load_config",
+    "response_class_of",
+    "warn_of_foreign_store",
+]
 
 logger: logging.Logger = logging.getLogger(__name__)
 
@@ -28,31 +39,54 @@ def load_config(app: Any, key: str, values: Mapping[str, Any] | None) -> dict[st
     """Return the checked configuration of an application.
 
     It is checked on first use and then kept in the application's config; a wrong one is refused
-    each time. ``values`` make a configuration for one store only.
+    each time. What can hardly be meant is logged. ``values`` make a configuration for one store
+    only.
     """
+    place = f"config[{key!r}]"
     config = app.config.load_config(key, default_values=default_config)
     if values:
-        config = SessionConfig({**config, **values}, response_class_of(app))
-        _warn_of_weak_keys(app, config)
+        if "secret_key" in values:
+            place = "SessionStore(request, config=...)"
+        config = SessionConfig({**config, **values}, response_class_of(app), place)
+        _warn(app, config, place)
     elif not isinstance(config, SessionConfig):
-        config = app.config[key] = SessionConfig(config, response_class_of(app))
-        _warn_of_weak_keys(app, config)
+        config = app.config[key] = SessionConfig(config, response_class_of(app), place)
+        _warn(app, config, place)
     return config
 
 
-def _warn_of_weak_keys(app: Any, config: Mapping[str, Any]) -> None:
-    """Log, once in an application, that keys are easily guessed; never the keys."""
+def _warn(app: Any, config: SessionConfig, place: str) -> None:
+    """Log, once in an application, what can hardly be meant; never a key."""
+    from webapp2_sessions.config_oversights import oversights  # once a process is enough
+
     weak = ", ".join(weak_keys(config))
+    if weak:
+        advice = f"who guesses a key can sign in as anybody. Make a good one with {NEW_SECRET}"
+        _warn_once(app, f"{place}: {weak}; {advice}")
+    for each in oversights(config):
+        _warn_once(app, f"{place}: {each.key} {each.text}")
+
+
+def warn_of_foreign_store(app: Any, store: object) -> None:
+    """Log, once in an application, that a request runs on the store of ``webapp2_extras``."""
+    if any(each.__module__ in UPSTREAM_MODULES for each in type(store).__mro__):
+        _warn_once(
+            app,
+            "A request runs on the session store of webapp2_extras, because webapp2_extras.auth or "
+            "an unchanged import has made it first; what is configured for webapp2_sessions has "
+            "no effect there. Either call webapp2_sessions.install_as_webapp2_extras() before the "
+            "application is imported, or call webapp2_sessions.get_store() before anything else "
+            "asks for the store, in each request",
+        )
+
+
+def _warn_once(app: Any, text: str) -> None:
+    """Log a warning, once in an application; each time in one without a registry."""
     warned: dict[str, object] = getattr(app, "registry", {}).setdefault(_WARNED, {})
     mine = object()
     # setdefault() lets one of several threads through.
-    if weak and warned.setdefault(weak, mine) is mine:
-        logger.warning(
-            "config['webapp2_extras.sessions']: %s; who guesses a key can sign in as anybody. Make "
-            "a good one with %s",
-            weak,
-            NEW_SECRET,
-        )
+    if warned.setdefault(text, mine) is mine:
+        logger.warning("%s", text)
 
 
 def active_config() -> Mapping[str, Any]:

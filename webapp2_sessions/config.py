@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import functools
+import reprlib
 import weakref
 from collections.abc import Callable, Hashable, Mapping
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 import webob
 
 from webapp2_sessions import cookie_rules
-from webapp2_sessions.config_checks import CHECKS
+from webapp2_sessions.config_checks import CHECKS, CONFIG_KEY, check_secret
 from webapp2_sessions.errors import ConfigError
 
 __all__ = [
@@ -25,9 +27,6 @@ __all__ = [
 
 #: Stands for "not given" where ``None`` has a meaning.
 _default_value: Any = object()
-
-#: Key of the session configuration in an application's ``config``.
-CONFIG_KEY = "webapp2_extras.sessions"
 
 #: Key of what saves the sessions of a request in the store's stead, in its environ, where
 #: SessionMiddleware is: called with what saves to a response, and the response.
@@ -84,6 +83,9 @@ default_config: dict[str, Any] = {
     "datastore": {},
 }
 
+#: The same, as nobody has changed them.
+_BUILT_IN = MappingProxyType({**default_config})
+
 #: Defaults of ``config["memcache"]``; ``timeout`` is in seconds.
 MEMCACHE_DEFAULTS: dict[str, Any] = {
     "servers": ("127.0.0.1:11211",),
@@ -114,6 +116,8 @@ _LISTS = (
 )
 _LISTS_OF_SECTIONS = ("servers",)
 _SECTIONS = ("memcache", "datastore")
+#: Keys whose values are shown to nobody.
+_SECRETS = ("secret_key", "secret_key_fallbacks")
 
 
 def _noticed(method: Callable[..., Any]) -> Any:
@@ -182,6 +186,7 @@ class SessionConfig(_Noticing):
     :param values: the application's values merged over the defaults.
     :param response_class: the class of the application's responses, on which cookie arguments
         are tried.
+    :param place: where the application has given the values, for errors.
     :raises ConfigError: a value is wrong.
     """
 
@@ -190,13 +195,28 @@ class SessionConfig(_Noticing):
     #: goes into the former one.
     derived: dict[Hashable, Any]
 
+    #: Values that cannot have been meant for us and were replaced by the defaults: by key, what is
+    #: the matter with each.
+    ignored: Mapping[str, str] = MappingProxyType({})
+
+    @reprlib.recursive_repr("{...}")
+    def __repr__(self) -> str:
+        """Show all but the secret keys; errors and logs have representations of values."""
+        hidden = {key: "<hidden>" for key in _SECRETS if self.get(key)}
+        return repr({**self, **hidden})
+
     def __getstate__(self) -> None:
         """Let a copy begin with nothing; putting its values into it makes its own ``derived``."""
 
-    def __init__(self, values: Mapping[str, Any], response_class: Any = webob.Response) -> None:
+    def __init__(
+        self,
+        values: Mapping[str, Any],
+        response_class: Any = webob.Response,
+        place: str = f"config[{CONFIG_KEY!r}]",
+    ) -> None:
         super().__init__({**default_config, **values})
-        for key, check in CHECKS.items():
-            check(key, self[key])
+        check_secret("secret_key", self["secret_key"], place)
+        self.ignored = self._check_each()
         cookie_rules.check_arguments(self["cookie_args"], response_class)
         cookie_rules.check_name(self["cookie_name"], self["cookie_args"])
         self["cookie_args"] = dict(self["cookie_args"])
@@ -218,6 +238,21 @@ class SessionConfig(_Noticing):
         self["former_cookie_args"] = tuple(map(dict, self["former_cookie_args"]))
         self["memcache"] = memcache_settings(self)
         self["datastore"] = datastore_settings(self)
+
+    def _check_each(self) -> dict[str, str]:
+        """Refuse wrong values; put the defaults in the place of those that are not meant for us."""
+        ignored = {}
+        for key, check in CHECKS.items():
+            try:
+                check(key, self[key])
+            except ConfigError:
+                from webapp2_sessions.config_kinds import foreign_value  # which hardly any have
+
+                problem = foreign_value(key, self[key])
+                if problem is None:
+                    raise
+                ignored[key], self[key] = problem, _BUILT_IN[key]
+        return ignored
 
     def _was_changed(self) -> None:
         self._keep_as_tuples(_LISTS)
@@ -242,9 +277,14 @@ def _named(backend: Any) -> Any:
 
 def memcache_settings(config: Mapping[str, Any]) -> dict[str, Any]:
     """Return ``config["memcache"]`` with defaults; a store may have an unchecked config."""
-    return {**MEMCACHE_DEFAULTS, **(config.get("memcache") or {})}
+    return {**MEMCACHE_DEFAULTS, **_given(config, "memcache")}
 
 
 def datastore_settings(config: Mapping[str, Any]) -> dict[str, Any]:
     """Return ``config["datastore"]`` with defaults; a store may have an unchecked config."""
-    return {**DATASTORE_DEFAULTS, **(config.get("datastore") or {})}
+    return {**DATASTORE_DEFAULTS, **_given(config, "datastore")}
+
+
+def _given(config: Mapping[str, Any], section: str) -> Mapping[str, Any]:
+    given = config.get(section)
+    return given if isinstance(given, Mapping) else {}

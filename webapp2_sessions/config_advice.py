@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Iterator, Mapping
-from typing import Any, NamedTuple
+from typing import Any
 
-from webapp2_sessions.config import (
-    DATASTORE_DEFAULTS,
-    MEMCACHE_DEFAULTS,
-    SessionConfig,
-    default_config,
-)
+from webapp2_sessions.config import SessionConfig, default_config
 from webapp2_sessions.config_checks import CHECKS, weak_keys
+from webapp2_sessions.config_kinds import foreign_value
+from webapp2_sessions.config_oversights import SEVERITIES, Advice, oversights
 from webapp2_sessions.errors import ConfigError, MissingDependency
 from webapp2_sessions.imports import import_object
 from webapp2_sessions.keys import new_key
@@ -20,29 +16,7 @@ from webapp2_sessions.stored_sessions import StoredSessionFactory
 
 __all__ = ["SEVERITIES", "Advice", "advice_on", "server_backends"]
 
-#: From the worst: no session works; somebody may be harmed; it could be better.
-SEVERITIES = ("error", "warning", "advice")
-
-_COOKIE_ARGS = (*default_config["cookie_args"], "samesite", "partitioned")
-#: Keys that belong into a dictionary inside of the configuration, and into which.
-_INNER_KEYS = {
-    **dict.fromkeys(DATASTORE_DEFAULTS, "datastore"),
-    **dict.fromkeys(MEMCACHE_DEFAULTS, "memcache"),
-    **dict.fromkeys(_COOKIE_ARGS, "cookie_args"),
-}
-
 _LOCAL = ("127.", "localhost", "[::1]", "unix:")
-
-
-class Advice(NamedTuple):
-    """One thing that could be better."""
-
-    #: One of :data:`SEVERITIES`.
-    severity: str
-    #: The key or argument that it is about.
-    key: str
-    #: What is the matter, and what to do.
-    text: str
 
 
 def advice_on(given: Mapping[str, Any], response_class: Any, debug: bool = False) -> list[Advice]:
@@ -55,23 +29,24 @@ def advice_on(given: Mapping[str, Any], response_class: Any, debug: bool = False
     :param debug: whether the application is in debug mode.
     """
     sound = {**given}
-    found = [*_errors(sound, response_class), *_misspelt(given)]
+    found = list(_errors(sound, response_class))
     if debug:
         text = "is on: visitors see tracebacks of errors; switch it off in production"
         found.append(Advice("warning", "debug", text))
     config = SessionConfig(sound, response_class)
     dropped = given.keys() - sound.keys()
+    more = oversights(config)
     for look in (_keys, _flags, _ages, _cookie, _storage, _servers, _backends):
-        more = look(config, sound)
-        found.extend(each for each in more if each.key.partition("[")[0] not in dropped)
+        more += look(config, sound)
+    found.extend(each for each in more if each.key.partition("[")[0] not in dropped)
     return sorted(found, key=lambda each: SEVERITIES.index(each.severity))
 
 
 def server_backends(given: Mapping[str, Any]) -> tuple[str, ...]:
     """Return which of the two backends with servers a configuration says something about."""
-    cached = (given.get("datastore") or {}).get("cache")
-    named = {key for key in ("memcache", "datastore") if given.get(key)}
-    named.update(each for each in (cached, given.get("on_oversize")) if each is not None)
+    sections = {key: given.get(key) for key in ("memcache", "datastore")}
+    used = {key: each for key, each in sections.items() if each and isinstance(each, Mapping)}
+    named = [*used, used.get("datastore", {}).get("cache"), given.get("on_oversize")]
     return tuple(key for key in ("memcache", "datastore") if key in named)
 
 
@@ -82,11 +57,13 @@ def _error(error: ConfigError) -> Advice:
 def _errors(sound: dict[str, Any], response_class: Any) -> Iterator[Advice]:
     """Tell of each wrong key, and take it out: the check of a whole ends at its first error."""
     for key, check in CHECKS.items():
+        value = {**default_config, **sound}[key]
         try:
-            check(key, {**default_config, **sound}[key])
+            check(key, value)
         except ConfigError as error:
-            yield _error(error)
-            sound.pop(key, None)
+            if foreign_value(key, value) is None:
+                yield _error(error)
+                sound.pop(key, None)
     if not sound.get("secret_key"):
         sound["secret_key"] = new_key(32)  # so that the rest can be checked
     while True:
@@ -101,22 +78,6 @@ def _errors(sound: dict[str, Any], response_class: Any) -> Iterator[Advice]:
             sound.setdefault("secret_key", new_key(32))
         else:
             return
-
-
-def _misspelt(given: Mapping[str, Any]) -> Iterator[Advice]:
-    """Keys that are none of ours, and look as if they were meant to be."""
-    for key in given:
-        if key in CHECKS:
-            continue
-        name = str(key).lower().replace("-", "_")
-        if name in _INNER_KEYS:
-            text = f"has no effect here; it belongs into {_INNER_KEYS[name]!r}"
-            yield Advice("warning", str(key), text)
-            continue
-        close = difflib.get_close_matches(name, CHECKS, 1, 0.75)
-        if close:
-            text = f"is no key of ours and has no effect; did you mean {close[0]!r}?"
-            yield Advice("warning", str(key), text)
 
 
 def _keys(config: SessionConfig, _: Mapping[str, Any]) -> Iterator[Advice]:
@@ -146,13 +107,9 @@ def _flags(config: SessionConfig, _: Mapping[str, Any]) -> Iterator[Advice]:
 
 
 def _ages(config: SessionConfig, _: Mapping[str, Any]) -> Iterator[Advice]:
-    max_age, refresh = config["session_max_age"], config["refresh_after"]
-    if max_age is None:
+    if config["session_max_age"] is None:
         text = "is None: a cookie is valid for ever, also one that was stolen; set it in seconds"
         yield Advice("warning", "session_max_age", text)
-    elif refresh is not None and refresh >= max_age:
-        text = "is not less than session_max_age: sessions are over before they are renewed"
-        yield Advice("warning", "refresh_after", text)
 
 
 def _cookie(config: SessionConfig, _: Mapping[str, Any]) -> Iterator[Advice]:
@@ -206,3 +163,7 @@ def _backends(config: SessionConfig, given: Mapping[str, Any]) -> Iterator[Advic
             if keyword == spill and not stores:
                 text = f"names {keyword!r}, which is no StoredSessionFactory and has to be one"
                 yield Advice("error", "on_oversize", text)
+            without = StoredSessionFactory._read_version
+            if stores and config["on_conflict"] == "merge" and factory._read_version is without:
+                text = f"is 'merge', and {factory.__name__} cannot compare and set"
+                yield Advice("error", "on_conflict", text)

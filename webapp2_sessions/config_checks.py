@@ -3,18 +3,27 @@
 from __future__ import annotations
 
 import re
-import reprlib
-import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
-from webapp2_sessions import cookie_rules
+from webapp2_sessions import cookie_rules, value_checks
 from webapp2_sessions.errors import ConfigError
 from webapp2_sessions.keys import DIGESTS, check_key_list, weakness
+from webapp2_sessions.value_checks import list_of, mapping, one_of, wrong, wrong_value
 
-__all__ = ["CHECKS", "NEW_SECRET", "check_max_age", "weak_keys"]
+__all__ = [
+    "CHECKS",
+    "CONFIG_KEY",
+    "NEW_SECRET",
+    "check_cookie_age",
+    "check_max_age",
+    "check_secret",
+    "secret_keys",
+    "weak_keys",
+]
 
-Check = Callable[[str, object], object]
+#: Key of the session configuration in an application's ``config``.
+CONFIG_KEY = "webapp2_extras.sessions"
 
 #: The command that makes a good key, in quotes.
 NEW_SECRET = "'webapp2-sessions keygen'"
@@ -29,7 +38,7 @@ def check_max_age(key: str, value: object) -> None:
         return
     # What is no number differs from itself.
     if not _is_real(value) or value != value:
-        raise _wrong(key, value, "a number of seconds or None")
+        raise wrong(key, value, "a number of seconds or None")
 
 
 def _is_real(value: object) -> bool:
@@ -40,39 +49,62 @@ def _is_real(value: object) -> bool:
     return isinstance(value, numbers.Number) and not isinstance(value, complex)
 
 
-def _wrong(key: str, value: object, allowed: str) -> ConfigError:
-    return ConfigError(key, f"must be {allowed}, not {type(value).__name__}")
+def _check_session_age(key: str, value: Any) -> None:
+    """As :func:`check_max_age`; refuse as well what lets no session survive."""
+    check_max_age(key, value)
+    if isinstance(value, bool) or (value is not None and value <= 0):
+        raise wrong_value(key, value, "a positive number of seconds or None")
 
 
-def _wrong_value(key: str, value: object, allowed: str) -> ConfigError:
-    """As :func:`_wrong`, showing the value too, where that is never a secret."""
-    return ConfigError(key, f"must be {allowed}, not {type(value).__name__} {reprlib.repr(value)}")
+def check_cookie_age(args: Mapping[str, Any], key: str = "cookie_args") -> None:
+    """Refuse a ``max_age`` for all cookies with which browsers drop each of them at once.
+
+    What cannot be an age at all, ``set_cookie()`` refuses.
+
+    :param key: how to name the arguments in the error.
+    """
+    age: Any = args.get("max_age")
+    try:
+        seconds = age.total_seconds() if hasattr(age, "total_seconds") else int(age)
+    except (TypeError, ValueError, OverflowError):
+        return
+    if isinstance(age, bool) or seconds < 1:
+        raise wrong_value(f"{key}['max_age']", age, "1 second at least, or None")
 
 
-def _check_secret(key: str, value: object) -> None:
+def check_secret(key: str, value: object, place: str = f"config[{CONFIG_KEY!r}]") -> None:
+    """Refuse what is no secret key.
+
+    :param place: where the configuration was given, for the error.
+    """
     if value is not None and not isinstance(value, (str, bytes)):
-        raise _wrong(key, value, "str or bytes")
+        raise wrong(key, value, "str or bytes")
     if isinstance(value, str) and not _is_unicode(value):
         raise ConfigError(key, "must be valid Unicode text or bytes, not str with lone surrogates")
     if not value:
         raise ConfigError(
             key,
-            "is missing or empty in config['webapp2_extras.sessions']; make one with "
-            f"{NEW_SECRET} and keep it out of the source code",
+            f"is missing or empty in {place}; make one with {NEW_SECRET} and keep it out of the "
+            "source code",
         )
 
 
 def _check_older_secrets(key: str, value: object) -> None:
     check_key_list(key, value)
     for index, each in enumerate(value):  # type: ignore[arg-type, var-annotated] # is a list
-        _check_secret(f"{key}[{index}]", each)
+        check_secret(f"{key}[{index}]", each)
+
+
+def secret_keys(config: Mapping[str, Any]) -> dict[str, Any]:
+    """Return all keys of a checked configuration by their names."""
+    fallbacks = enumerate(config["secret_key_fallbacks"])
+    older = {f"secret_key_fallbacks[{index}]": each for index, each in fallbacks}
+    return {"secret_key": config["secret_key"], **older}
 
 
 def weak_keys(config: Mapping[str, Any]) -> list[str]:
     """Return what is wrong with each key of a checked configuration that is easily guessed."""
-    keys = {"secret_key": config["secret_key"]}
-    for index, each in enumerate(config["secret_key_fallbacks"]):
-        keys[f"secret_key_fallbacks[{index}]"] = each
+    keys = secret_keys(config)
     return [f"{name} {problem}" for name, key in keys.items() if (problem := weakness(key))]
 
 
@@ -88,184 +120,73 @@ def _check_cookie_name(key: str, value: object) -> None:
         raise ConfigError(key, str(error)) from None
 
 
-def _mapping(key: str, value: object) -> Mapping[Any, Any]:
-    if not isinstance(value, Mapping):
-        raise _wrong(key, value, "a dictionary")
-    return value
-
-
 def _check_backends(key: str, value: object) -> None:
-    for keyword, factory in _mapping(key, value).items():
+    for keyword, factory in mapping(key, value).items():
         if not (callable(factory) or (isinstance(factory, str) and "." in factory.strip("."))):
-            raise _wrong(f"{key}[{keyword!r}]", factory, "a factory class or its dotted name")
+            raise wrong(f"{key}[{keyword!r}]", factory, "a factory class or its dotted name")
 
 
-def _check_size(key: str, value: object) -> None:
-    if value is not None and (type(value) is not int or value <= 0):
-        raise _wrong_value(key, value, "a positive number of bytes or None")
-
-
-def _check_count(key: str, value: object) -> None:
-    if value is not None and (type(value) is not int or value <= 0):
-        raise _wrong_value(key, value, "a positive whole number or None")
-
-
-def _check_bool(key: str, value: object) -> None:
-    if not isinstance(value, bool):
-        raise _wrong(key, value, "True or False")
-
-
-def _check_text(key: str, value: object) -> None:
-    if not isinstance(value, str):
-        raise _wrong(key, value, "text")
-
-
-def _check_optional_text(key: str, value: object) -> None:
-    if value is not None:
-        _check_text(key, value)
-
-
-def _check_timeout(key: str, value: object) -> None:
-    if (
-        isinstance(value, bool)
-        or not isinstance(value, (int, float))
-        or not 0 < value <= threading.TIMEOUT_MAX  # sockets refuse more, about 292 years
-    ):
-        raise _wrong_value(key, value, "a positive number of seconds")
-
-
-def _check_servers(key: str, value: object) -> None:
-    servers = value if isinstance(value, (list, tuple)) else ()
-    if not servers or not all(isinstance(server, str) and server for server in servers):
-        raise _wrong_value(key, value, 'a list of servers, each "host:port" or "unix:/path"')
-    if len(set(servers)) < len(servers):
-        raise ConfigError(key, f"names a server twice: {reprlib.repr(value)}")
-
-
-def _check_tls_context(key: str, value: object) -> None:
-    if value is None:
-        return
-    import ssl  # imported already by whoever has made a context
-
-    if not isinstance(value, ssl.SSLContext):
-        raise _wrong(key, value, "an ssl.SSLContext or None")
-
-
-def _check_client(method: str, library: str) -> Check:
-    """A check for a client of a library, which has that method."""
-
-    def check(key: str, value: object) -> None:
-        if value is not None and not (callable(value) or hasattr(value, method)):
-            raise _wrong(key, value, f"a client of {library}, a function that makes one, or None")
-
-    return check
-
-
-def _check_key_prefix(key: str, value: object) -> None:
-    # 250 bytes is memcached's limit for a key; session ids and a hash take up to 70.
-    _check_text(key, value)
-    text = str(value)
-    if not text.isascii() or not text.isprintable() or " " in text or len(text) > 150:
-        raise _wrong_value(key, value, "at most 150 printable ASCII characters without spaces")
-
-
-def _one_of(*allowed: str | None) -> Check:
-    """A check for a choice."""
-
-    def check(key: str, value: object) -> None:
-        if value not in allowed:
-            raise _wrong_value(key, value, " or ".join(map(repr, allowed)))
-
-    return check
-
-
-def _list_of(*allowed: str) -> Check:
-    """A check for a list of choices."""
-
-    def check(key: str, value: object) -> None:
-        chosen = value if isinstance(value, (list, tuple)) else None
-        if chosen is None or not all(each in allowed for each in chosen):
-            *others, last = map(repr, allowed)
-            raise _wrong_value(key, value, f"a list of {', '.join(others)} and {last}")
-
-    return check
-
-
-def _check_seconds(key: str, value: object) -> None:
-    if value is not None:
-        _check_timeout(key, value)
+def _check_cookie_args(key: str, value: object) -> None:
+    check_cookie_age(mapping(key, value), key)
 
 
 def _check_grace(key: str, value: object) -> None:
     is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
     if not is_number or not 0 <= value <= _LONGEST_GRACE:  # type: ignore[operator]
-        raise _wrong_value(key, value, f"a number of seconds, 0 to {_LONGEST_GRACE}")
+        raise wrong_value(key, value, f"a number of seconds, 0 to {_LONGEST_GRACE}")
 
 
 def _check_mappings(key: str, value: object) -> None:
     if not isinstance(value, (list, tuple)):
-        raise _wrong(key, value, "a list of dictionaries")
+        raise wrong(key, value, "a list of dictionaries")
     for index, each in enumerate(value):
-        _mapping(f"{key}[{index}]", each)
-
-
-def _section(checks: Mapping[str, Check]) -> Check:
-    """A check for a nested dictionary, of which every key has a check."""
-
-    def check(key: str, value: object) -> None:
-        for name, nested in _mapping(key, value).items():
-            if name not in checks:
-                known = ", ".join(checks)
-                raise ConfigError(f"{key}[{name!r}]", f"is unknown; known keys are {known}")
-            checks[name](f"{key}[{name!r}]", nested)
-
-    return check
+        mapping(f"{key}[{index}]", each)
 
 
 #: The check of each key; it raises a :class:`ConfigError` for a wrong value.
-CHECKS: dict[str, Check] = {
-    "secret_key": _check_secret,
+CHECKS: dict[str, value_checks.Check] = {
+    "secret_key": check_secret,
     "secret_key_fallbacks": _check_older_secrets,
-    "digest": _one_of(*DIGESTS),
-    "digest_fallbacks": _list_of(*DIGESTS),
+    "digest": one_of(*DIGESTS),
+    "digest_fallbacks": list_of(*DIGESTS),
     "cookie_name": _check_cookie_name,
-    "session_max_age": check_max_age,
-    "default_backend": _check_text,
-    "cookie_args": _mapping,
+    "session_max_age": _check_session_age,
+    "default_backend": value_checks.check_text,
+    "cookie_args": _check_cookie_args,
     "former_cookie_args": _check_mappings,
     "backends": _check_backends,
-    "max_cookie_size": _check_size,
-    "on_oversize": _check_text,
-    "on_damaged_cookie": _one_of("ignore", "expire"),
-    "change_detection": _one_of("flag", "content"),
-    "max_flashes": _check_count,
-    "vary": _check_bool,
-    "refresh_after": _check_seconds,
-    "absolute_max_age": _check_seconds,
+    "max_cookie_size": value_checks.check_size,
+    "on_oversize": value_checks.check_text,
+    "on_damaged_cookie": one_of("ignore", "expire"),
+    "change_detection": one_of("flag", "content"),
+    "max_flashes": value_checks.check_count,
+    "vary": value_checks.check_bool,
+    "refresh_after": value_checks.check_seconds,
+    "absolute_max_age": value_checks.check_seconds,
     "renewal_grace": _check_grace,
-    "serializer": _one_of("pickle", "json"),
-    "serializer_fallbacks": _list_of("pickle", "json"),
-    "on_conflict": _one_of("overwrite", "merge"),
-    "on_backend_error": _one_of("raise", "degrade"),
-    "on_unreadable": _one_of("raise", "new"),
-    "memcache": _section(
+    "serializer": one_of("pickle", "json"),
+    "serializer_fallbacks": list_of("pickle", "json"),
+    "on_conflict": one_of("overwrite", "merge"),
+    "on_backend_error": one_of("raise", "degrade"),
+    "on_unreadable": one_of("raise", "new"),
+    "memcache": value_checks.section(
         {
-            "servers": _check_servers,
-            "key_prefix": _check_key_prefix,
-            "namespace": _check_optional_text,
-            "timeout": _check_timeout,
-            "tls_context": _check_tls_context,
-            "client": _check_client("get", "pymemcache"),
+            "servers": value_checks.check_servers,
+            "key_prefix": value_checks.check_key_prefix,
+            "namespace": value_checks.check_optional_text,
+            "timeout": value_checks.check_timeout,
+            "tls_context": value_checks.check_tls_context,
+            "client": value_checks.client_of("get", "pymemcache"),
         }
     ),
-    "datastore": _section(
+    "datastore": value_checks.section(
         {
-            "project": _check_optional_text,
-            "namespace": _check_optional_text,
-            "database": _check_optional_text,
-            "client": _check_client("context", "google-cloud-ndb"),
-            "timeout": _check_timeout,
-            "cache": _one_of("memcache", None),
+            "project": value_checks.check_optional_text,
+            "namespace": value_checks.check_optional_text,
+            "database": value_checks.check_optional_text,
+            "client": value_checks.client_of("context", "google-cloud-ndb"),
+            "timeout": value_checks.check_timeout,
+            "cache": one_of("memcache", None),
         }
     ),
 }

@@ -34,6 +34,10 @@ class Target(NamedTuple):
     #: Whether the name is that of an application, whose other settings count as well.
     is_app: bool
 
+    def __repr__(self) -> str:
+        """Show no value: ``given`` has the secret key."""
+        return f"{type(self).__name__}(is_app={self.is_app})"
+
     @property
     def response_class(self) -> Any:
         """The class of the application's responses."""

@@ -9,6 +9,7 @@ from typing import Any
 
 import webob
 
+from webapp2_sessions.cookie_attributes import check_attributes
 from webapp2_sessions.errors import ConfigError
 
 __all__ = ["check_arguments", "check_cookie", "check_name", "check_prefix", "is_name", "set_cookie"]
@@ -23,8 +24,8 @@ _ATTRIBUTES = frozenset(
 #: What each argument of set_cookie() may be, for error messages.
 _ALLOWED = {
     "max_age": "a number of seconds, a timedelta or None",
-    "domain": "text or None",
-    "path": "text or None",
+    "domain": "a host name such as 'example.com', or None",
+    "path": "a path such as '/' or '/app', or None",
     "secure": "True, False or None",
     "httponly": "True, False or None",
     "samesite": "'strict', 'lax', 'none' (with secure) or None",
@@ -32,6 +33,15 @@ _ALLOWED = {
     "comment": "text or None",
     "overwrite": "True or False",
 }
+
+#: What browsers want of a cookie whose name has a prefix: the arguments that have to be set, and
+#: whether it belongs to one host alone. The longest prefix comes first.
+_PREFIXES = (
+    ("__Host-Http-", ("secure", "httponly"), True),
+    ("__Host-", ("secure",), True),
+    ("__Http-", ("secure", "httponly"), False),
+    ("__Secure-", ("secure",), False),
+)
 
 
 def check_name(name: object, args: Mapping[str, Any] | None = None) -> None:
@@ -64,15 +74,16 @@ def check_prefix(name: str | bytes, args: Mapping[str, Any]) -> None:
     if not name.startswith("__"):
         return
     lower = name.lower()  # browsers compare without case
-    if not lower.startswith(("__host-", "__secure-")):
-        return
-    prefix = "__Host-" if lower.startswith("__host-") else "__Secure-"
-    if not args.get("secure"):
-        raise _broken(name, "secure", f"a name that begins with {prefix} needs secure=True")
-    if prefix == "__Host-" and args.get("domain"):
-        raise _broken(name, "domain", "a name that begins with __Host- allows no domain")
-    if prefix == "__Host-" and args.get("path", "/") != "/":
-        raise _broken(name, "path", "a name that begins with __Host- needs path='/'")
+    for prefix, flags, is_of_one_host in _PREFIXES:
+        if lower.startswith(prefix.lower()):
+            for flag in flags:
+                if not args.get(flag):
+                    raise _broken(name, flag, f"a name that begins with {prefix} needs {flag}=True")
+            if is_of_one_host and args.get("domain"):
+                raise _broken(name, "domain", f"a name that begins with {prefix} allows no domain")
+            if is_of_one_host and args.get("path", "/") != "/":
+                raise _broken(name, "path", f"a name that begins with {prefix} needs path='/'")
+            return
 
 
 def _broken(name: str, argument: str, rule: str) -> ConfigError:
@@ -96,7 +107,7 @@ def check_arguments(
     """Refuse cookie arguments with which no cookie can be sent.
 
     They are tried on an empty response, so that whatever its ``set_cookie()`` takes is allowed
-    and nothing else.
+    and nothing else, except what makes a cookie that no browser keeps or returns.
 
     :param args: keyword arguments for ``set_cookie()``.
     :param response_class: the class of the responses that will be sent.
@@ -133,6 +144,7 @@ def _rehearse_cached(response_class: Any, items: frozenset[tuple[str, Any]]) -> 
 
 
 def _rehearse(response_class: Any, args: Mapping[str, Any]) -> None:
+    check_attributes(args)
     method = getattr(response_class, "set_cookie", None)
     if method is None:
         return  # whatever it is, cookies reach it in another way
@@ -150,8 +162,9 @@ def _explain(args: dict[str, Any], response_class: Any, key: str) -> None:
     try:
         _rehearse(response_class, args)
     except Exception as together:
-        for name, value in args.items():
-            # "secure" goes along, because samesite="none" is allowed only with it.
+        # "secure" is the first, and goes along with the others, because samesite="none" is
+        # allowed only with it.
+        for name, value in sorted(args.items(), key=lambda item: item[0] != "secure"):
             tried = {each: args[each] for each in ("secure", name) if each in args}
             try:
                 _rehearse(response_class, tried)
@@ -216,6 +229,7 @@ def _around(name: str, args: Mapping[str, Any]) -> tuple[str, str] | None:
 def _rehearsed_around(name: str, args: Mapping[str, Any]) -> tuple[str, str] | None:
     if args.get("max_age") is not None or args.get("expires") or args.get("overwrite"):
         return None  # the time is in the header, or other headers change as well
+    check_attributes(args)  # what is known counts as checked
     response = webob.Response()
     _set_cookie(response, name, b"X", args)
     before, found, behind = response.headerlist[-1][1].partition("=X")

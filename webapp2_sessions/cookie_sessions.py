@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any
 
-from webapp2_sessions import cookies
+from webapp2_sessions import cookie_rules, cookies
 from webapp2_sessions.config import _default_value
 from webapp2_sessions.cookie_data import SPILLED, OpenCookie, sealed
 from webapp2_sessions.errors import BackendError, ConfigError, SessionTooLarge
@@ -134,6 +134,10 @@ class SecureCookieSessionFactory(BaseSessionFactory):
             size = self._size_of(session, type(response))
             limit = self.session_store.config.get("max_cookie_size")
             if limit is not None and size > limit:
+                # Before anything is stored, as for every stored session.
+                cookie_rules.check_cookie(
+                    self.name, self.session_args, type(response), "session_args"
+                )
                 sid = self._refuse_or_spill(session, size, limit)
                 if sid is not None:
                     self._send(response, is_renewed, {}, **{SPILLED: sid})

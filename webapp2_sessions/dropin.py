@@ -5,14 +5,17 @@ from __future__ import annotations
 import importlib
 import importlib.machinery
 import importlib.util
+import logging
 import sys
 from collections.abc import Sequence
-from types import ModuleType
+from types import FunctionType, ModuleType
 from typing import Any
 
 from webapp2_sessions.config import UPSTREAM_MODULES
 
 __all__ = ["install_as_webapp2_extras"]
+
+logger: logging.Logger = logging.getLogger(__name__)
 
 #: Loaded at once: without optional dependencies, and webapp2_extras.auth has a reference.
 _EAGER = ("webapp2_extras.sessions", "webapp2_extras.securecookie")
@@ -25,7 +28,10 @@ def install_as_webapp2_extras() -> None:
     ``.securecookie``, ``.appengine.sessions_memcache``, ``.appengine.sessions_ndb`` and of the
     names before webapp2 3.0 then give our modules, also to ``webapp2_extras.auth``. The backends
     are imported when the application imports them. Calling it again changes nothing.
+
+    Modules that hold upstream's classes and functions already are named in a warning.
     """
+    comes_late = any(_is_upstreams(sys.modules.get(upstream)) for upstream in UPSTREAM_MODULES)
     if not any(isinstance(finder, _AliasFinder) for finder in sys.meta_path):
         sys.meta_path.insert(0, _AliasFinder())
     for upstream, ours in UPSTREAM_MODULES.items():
@@ -37,6 +43,39 @@ def install_as_webapp2_extras() -> None:
     auth = sys.modules.get("webapp2_extras.auth")
     if auth is not None:
         auth.__dict__["sessions"] = sys.modules["webapp2_extras.sessions"]
+    if comes_late:
+        _warn_of_holders()
+
+
+def _warn_of_holders() -> None:
+    """Log which modules hold what is upstream's, and so go on using it."""
+    holders = [
+        name
+        for name, module in list(sys.modules.items())
+        if type(module) is ModuleType and any(map(_is_upstreams, list(vars(module).values())))
+    ]
+    if holders:
+        logger.warning(
+            "install_as_webapp2_extras() comes too late for these modules, which hold names of "
+            "webapp2_extras' sessions and go on using them: %s. Call it before they are imported",
+            ", ".join(sorted(holders)),
+        )
+
+
+def _is_upstreams(value: Any) -> bool:
+    """Whether it is one of upstream's modules, or a class, function or object of theirs."""
+    # No attribute of an object is asked for: it may be a proxy that does something then.
+    kind = type(value)
+    if kind is ModuleType:
+        return _is_name_of_upstreams(vars(value).get("__name__"))
+    if kind is FunctionType:
+        return _is_name_of_upstreams(value.__module__)
+    classes = type.mro(value) if issubclass(kind, type) else kind.__mro__
+    return any(_is_name_of_upstreams(vars(each).get("__module__")) for each in classes)
+
+
+def _is_name_of_upstreams(name: object) -> bool:
+    return isinstance(name, str) and name in UPSTREAM_MODULES
 
 
 def _forget(module_name: str) -> None:

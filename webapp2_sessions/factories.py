@@ -147,8 +147,7 @@ class BaseSessionFactory:
         """
         store = self.session_store
         data, args = self._with_ages(data, attributes)
-        if type(self.name) is not str or self.name.startswith("__"):
-            cookie_rules.check_prefix(self.name, args)
+        cookie_rules.check_cookie(self.name, args, type(response), "session_args")
         save_cookie = getattr(store, "save_session_cookie", None)
         if save_cookie is None:
             self._write_to_another_store(response, data, args)

@@ -18,6 +18,7 @@ __all__ = [
     "derive_key",
     "new_key",
     "secret_bytes",
+    "surroundings",
     "weakness",
 ]
 
@@ -33,15 +34,8 @@ _SHORTEST = 16
 #: A key of so few different characters is a pattern.
 _FEWEST_CHARACTERS = 5
 
-#: Keys that stand in documentation or in public programs, without anything but their letters and
-#: digits.
-_EXAMPLES = frozenset(
-    b"changeme changethis mykey mysecret mysecretkey mysupersecretkey mysupersecretsecretkey"
-    b" mysessionsecretkey putyoursecretkeyhere secret secretkey sessionkey sessionsecret"
-    b" somesecretkey somethingreallysecret somethingverysecret supersecret supersecretkey"
-    b" thisisasecretkey thisismysecretkey topsecret topsecretkey verysecretkey"
-    b" widjeesobzp5nonprhdzsp40aba7stuqc6zry yoursecretkey yoursecretkeyhere".split()
-)
+#: Of what keys are made that people write down, in quotes.
+_QUOTED = re.compile(r"""(["'`])[\w+/=. -]+\1""")
 
 
 def new_key(size: int) -> str:
@@ -114,11 +108,31 @@ def check_key_list(key: str, value: object) -> None:
 
 def weakness(secret_key: str | bytes) -> str | None:
     """Return what makes a key easy to guess, without showing it; ``None`` if nothing is seen."""
+    from webapp2_sessions import guessable_keys  # when a configuration is first used
+
     key = secret_bytes(secret_key)
-    if re.sub(rb"[^a-z0-9]", b"", key.lower()) in _EXAMPLES:
+    if guessable_keys.is_published(key):
         return "is an example that many know"
+    if guessable_keys.is_placeholder(key):
+        return "is made of words that stand in for a key"
     if len(key) < _SHORTEST:
         return f"has fewer than {_SHORTEST} bytes"
     if len(set(key)) < _FEWEST_CHARACTERS:
         return f"has fewer than {_FEWEST_CHARACTERS} different characters"
+    if guessable_keys.is_pattern(key, _SHORTEST):
+        return "is a pattern"
     return None
+
+
+def surroundings(secret_key: str | bytes) -> str | None:
+    """Return what is around a key that was read from a file with more than the key in it."""
+    try:
+        text = secret_bytes(secret_key).decode("utf-8")
+    except ValueError:
+        return None
+    inner = text.strip("\ufeff\0 \t\r\n")
+    if not inner.isprintable():  # random bytes
+        return None
+    if inner != text:
+        return "white space"
+    return "quotes" if _QUOTED.fullmatch(text) else None

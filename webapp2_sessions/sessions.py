@@ -9,7 +9,7 @@ from weakref import ReferenceType, ref
 import webapp2
 
 from webapp2_sessions import cookie_rules, cookies
-from webapp2_sessions.app_config import load_config, response_class_of
+from webapp2_sessions.app_config import load_config, response_class_of, warn_of_foreign_store
 from webapp2_sessions.config import (
     CONFIG_KEY,
     SAVER_KEY,
@@ -282,6 +282,8 @@ def get_store(
 ) -> Any:
     """Return the session store of a request, making and registering it on the first call.
 
+    A store of ``webapp2_extras`` that is registered already is returned, and a warning is logged.
+
     :param factory: called with the request to make the store.
     :param key: the store's key in ``request.registry``.
     :param request: the request; by default the active one.
@@ -299,6 +301,8 @@ def get_store(
             # webapp2 has the request until it is answered. If the store had it as well, both would
             # wait for the cycle collector, with the response and all that was uploaded.
             store._request = ref(request)
+    if type(store) is not SessionStore:
+        warn_of_foreign_store(getattr(request, "app", None), store)
     return store
 
 

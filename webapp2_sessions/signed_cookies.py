@@ -6,7 +6,7 @@ import logging
 import time
 from typing import TYPE_CHECKING, Any
 
-from webapp2_sessions import cookies
+from webapp2_sessions import cookie_rules, cookies
 from webapp2_sessions.config import SessionConfig, _default_value
 from webapp2_sessions.config_checks import check_max_age
 from webapp2_sessions.cookie_data import CookieData, OpenCookie, sealed
@@ -83,7 +83,9 @@ class SignedCookies:
         :param value: anything that JSON can represent.
         :param kwargs: arguments of WebOb's ``Response.set_cookie()``.
         :raises TypeError: JSON cannot represent the value.
+        :raises ConfigError: no cookie can be sent with these arguments.
         """
+        cookie_rules.check_cookie(name, kwargs, type(response), "save_secure_cookie()")
         self._send(response, name, value, kwargs, self.serializer)
 
     def open_session_cookies(

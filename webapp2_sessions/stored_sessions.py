@@ -10,6 +10,7 @@ from webapp2_sessions import cookie_rules
 from webapp2_sessions.config import _default_value
 from webapp2_sessions.errors import (
     BackendError,
+    ConfigError,
     SessionConflict,
     SessionTooLarge,
     UnreadableSession,
@@ -325,7 +326,8 @@ class StoredSessionFactory(CustomBackendSessionFactory):
         if self.session_store.config.get("on_conflict") != "merge":
             return None
         if type(self)._read_version is StoredSessionFactory._read_version:
-            return None  # a backend that cannot compare and set
+            problem = f"is 'merge', and {type(self).__name__} cannot compare and set"
+            raise ConfigError("on_conflict", problem)
         return Merger(
             lambda: self._read_version(str(self.sid)),
             lambda data, token: self._write_version(str(self.sid), data, self._lifetime(), token),

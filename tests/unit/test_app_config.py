@@ -13,7 +13,7 @@ from types import SimpleNamespace
 import pytest
 import webapp2
 from support.stores import make_request, make_store
-from support.visits import make_app
+from support.visits import SECRET, make_app
 
 import webapp2_sessions
 from webapp2_sessions import ConfigError, default_config
@@ -94,10 +94,8 @@ def test_response_class_of_a_request_without_an_application() -> None:
 def warnings_of(caplog: pytest.LogCaptureFixture) -> list[str]:
     """What is wrong with the keys, by the warnings that were logged."""
     assert all(record.name == "webapp2_sessions.app_config" for record in caplog.records)
-    beginning = "config['webapp2_extras.sessions']: "
-    return [
-        message.removeprefix(beginning).partition("; who guesses")[0] for message in caplog.messages
-    ]
+    beginning = r"(config\['webapp2_extras.sessions'\]|SessionStore\(request, config=...\)): "
+    return [re.sub(beginning, "", each).partition("; who guesses")[0] for each in caplog.messages]
 
 
 @pytest.mark.parametrize(
@@ -105,10 +103,13 @@ def warnings_of(caplog: pytest.LogCaptureFixture) -> list[str]:
     [
         ({"secret_key": "s"}, "secret_key has fewer than 16 bytes"),
         ({"secret_key": b"ab" * 16}, "secret_key has fewer than 5 different characters"),
-        ({"secret_key": "my-super-secret-key"}, "secret_key is an example that many know"),
         (
-            {"secret_key_fallbacks": ["0123456789abcdef", "changeme"]},
-            "secret_key_fallbacks[1] is an example that many know",
+            {"secret_key": "my-super-secret-key"},
+            "secret_key is made of words that stand in for a key",
+        ),
+        (
+            {"secret_key_fallbacks": [SECRET[::-1], "changeme"]},
+            "secret_key_fallbacks[1] is made of words that stand in for a key",
         ),
         (
             {"secret_key": "s", "secret_key_fallbacks": ["older"]},
@@ -129,7 +130,7 @@ def test_weak_keys_are_logged_once(
 
 def test_a_good_key_is_not_logged(caplog: pytest.LogCaptureFixture) -> None:
     """The key of the tests, for instance."""
-    load_config(make_app(secret_key_fallbacks=["0123456789abcdef"]), CONFIG_KEY, None)
+    load_config(make_app(secret_key_fallbacks=[SECRET[::-1]]), CONFIG_KEY, None)
     assert caplog.messages == []
 
 
@@ -171,6 +172,7 @@ def test_a_weak_key_for_one_store_is_logged(caplog: pytest.LogCaptureFixture) ->
     for _ in range(3):
         load_config(app, CONFIG_KEY, {"secret_key": "s"})
     assert warnings_of(caplog) == ["secret_key has fewer than 16 bytes"]
+    assert caplog.messages[0].startswith("SessionStore(request, config=...): ")
 
 
 def test_each_application_is_warned_of(caplog: pytest.LogCaptureFixture) -> None:
@@ -185,3 +187,91 @@ def test_a_wrong_configuration_is_not_warned_of(caplog: pytest.LogCaptureFixture
     with pytest.raises(ConfigError, match="vary"):
         load_config(make_app(secret_key="s", vary="no"), CONFIG_KEY, None)
     assert caplog.messages == []
+
+
+# What has no effect, or lets no session survive
+
+
+@pytest.mark.parametrize(
+    ("values", "text"),
+    [
+        ({"session_maxage": 5}, "session_maxage is no key of this package and has no effect; did "),
+        ({"httponly": True}, "httponly has no effect here; it belongs into 'cookie_args'"),
+        ({"datastore": "Factory"}, "datastore holds str, which cannot be meant for this package"),
+        ({"vary": "User-Agent"}, "vary holds str, which cannot be meant for this package"),
+        ({"secret_key": f"{SECRET}\n"}, "secret_key has white space around it, as from"),
+        (
+            {"secret_key_fallbacks": [f"'{SECRET}'"]},
+            "secret_key_fallbacks[0] has quotes around it, as from a file",
+        ),
+        ({"session_max_age": 0.5}, "session_max_age is less than a second: sessions are over"),
+        (
+            {"session_max_age": 60, "refresh_after": 60},
+            "refresh_after is not less than session_max_age: sessions are over before they are",
+        ),
+    ],
+)
+def test_oversights_are_logged_once(
+    values: dict[str, object], text: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    """When the configuration is first used, by whatever way, and in each application."""
+    for _ in range(2):
+        app = make_app(**values)
+        for _ in range(2):
+            load_config(app, CONFIG_KEY, None)
+            load_config(app, CONFIG_KEY, {"cookie_name": "own"})
+    assert len(caplog.records) == 2
+    assert all(warning.startswith(text) for warning in warnings_of(caplog))
+    assert {record.levelname for record in caplog.records} == {"WARNING"}
+
+
+def test_each_oversight_is_logged(caplog: pytest.LogCaptureFixture) -> None:
+    """One line each, in the order in which they stand."""
+    load_config(make_app(secretkey="s", servers=[], cookie_arg={}), CONFIG_KEY, None)
+    keys = [warning.partition(" ")[0] for warning in warnings_of(caplog)]
+    assert keys == ["secretkey", "servers", "cookie_arg"]
+
+
+def test_an_oversight_for_one_store_is_logged(caplog: pytest.LogCaptureFixture) -> None:
+    """Where somebody gives values for one store in a wrong way."""
+    for _ in range(2):
+        load_config(make_app(), CONFIG_KEY, {"cookie-name": "own"})
+    assert [warning.partition(" ")[0] for warning in warnings_of(caplog)] == ["cookie-name"] * 2
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        {},
+        {"session_max_age": 3600, "cookie_args": {"path": "/", "max_age": 3600}},
+        {"backends": {"own": "shop.sessions.Factory"}, "shop": 5, "user_model": "shop.User"},
+    ],
+)
+def test_an_application_from_upstream_has_nothing_in_its_log(
+    values: dict[str, object], caplog: pytest.LogCaptureFixture
+) -> None:
+    """What could be better is the matter of `check`; so are keys of the application's own."""
+    load_config(make_app(**values), CONFIG_KEY, None)
+    assert caplog.messages == []
+
+
+def test_difflib_is_not_loaded_without_need() -> None:
+    """It takes longer than all of ours; a configuration with known keys needs none."""
+    program = """
+import sys, webapp2
+from webapp2_sessions.app_config import load_config
+app = webapp2.WSGIApplication(config={"webapp2_extras.sessions": {"secret_key": "s", **%r}})
+load_config(app, "webapp2_extras.sessions", None)
+print("difflib" in sys.modules)
+"""
+    loaded = []
+    for values in ({"vary": True}, {"secret-key": "s"}):
+        done = subprocess.run(
+            [sys.executable, "-c", program % values],
+            cwd=Path(webapp2_sessions.__file__).parents[1],
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+        loaded.append(done.stdout.strip())
+    assert loaded == ["False", "True"]

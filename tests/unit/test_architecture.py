@@ -26,6 +26,9 @@ PAGE = Path(__file__).parents[2] / "docs" / "architecture.md"
 #: The floor of each module. A module imports only from floors below its own.
 FLOORS = {
     "cookie_data": 0,
+    "config_kinds": 0,
+    "guessable_keys": 0,
+    "cookie_attributes": 0,
     "datastore_calls": 0,
     "errors": 0,
     "fork_gate": 0,
@@ -37,6 +40,7 @@ FLOORS = {
     "plain_json": 0,
     "sameness": 0,
     "keys": 1,
+    "value_checks": 1,
     "session_dict": 1,
     "clients": 1,
     "cli_output": 1,
@@ -62,11 +66,12 @@ FLOORS = {
     "memcached_nodes": 4,
     "received_cookies": 4,
     "factories": 5,
-    "app_config": 5,
+    "config_oversights": 5,
     "imports": 5,
     "signed_cookies": 5,
     "config_targets": 5,
     "memcached": 5,
+    "app_config": 6,
     "stored_sessions": 6,
     "server_checks": 6,
     "cli_arguments": 6,
@@ -211,10 +216,11 @@ def modules_after(statement: str) -> set[str]:
 
 #: What `import webapp2_sessions` loads: what an application with sessions in cookies needs.
 LOADED_AT_ONCE = {
-    *("app_config", "config", "config_checks", "cookie_data", "cookie_rules", "cookie_sessions"),
-    *("cookies", "errors", "factories", "imports", "keys", "lazy", "plain_json"),
+    *("app_config", "config", "config_checks", "cookie_attributes", "cookie_data", "cookie_rules"),
+    *("cookie_sessions", "cookies"),
+    *("errors", "factories", "imports", "keys", "lazy", "plain_json"),
     *("received_cookies", "securecookie", "session_dict", "sessions", "signed_codec"),
-    "signed_cookies",
+    *("signed_cookies", "value_checks"),
 }
 
 

@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 from support.modules import modules_in
 from support.stores import NOW, sign, sign_with
+from support.visits import SECRET
 
 import webapp2_sessions
 from webapp2_sessions import cli_output
@@ -29,7 +30,7 @@ HOME = Path(webapp2_sessions.__file__).parents[1]
 #: Seconds after which a command that hangs is a failure.
 PATIENCE = 60.0
 
-KEY = "0123456789abcdef0123456789abcdef"
+KEY = SECRET
 CONFIG = {"secret_key": KEY, "session_max_age": 3600}
 SID = "0123456789abcdefghijAB"
 
@@ -309,11 +310,11 @@ def test_check_nothing_to_say(capsys: Output, config: Callable[..., str]) -> Non
 
 def test_check(capsys: Output, config: Callable[..., str]) -> None:
     """One line each, the gravest first, and their number."""
-    name = config(**{**GOOD, "digest": "sha1", "on_oversize": 5}, sesion_max_age=5, secure=True)
+    name = config(**{**GOOD, "digest": "sha1", "on_oversize": ""}, sesion_max_age=5, secure=True)
     assert main(["check", name]) == 1
     assert capsys.readouterr().out.splitlines() == [
-        "error: on_oversize: must be text, not int",
-        "warning: sesion_max_age: is no key of ours and has no effect; did you mean "
+        "error: on_oversize: must be 'warn', 'raise' or a keyword of 'backends', not ''",
+        "warning: sesion_max_age: is no key of this package and has no effect; did you mean "
         "'session_max_age'?",
         "warning: secure: has no effect here; it belongs into 'cookie_args'",
         "advice: digest: is 'sha1', as webapp2_extras signs; 'sha256' is what policies ask for",

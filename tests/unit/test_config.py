@@ -6,6 +6,7 @@ import contextlib
 import copy
 import datetime
 import pickle
+import pprint
 import re
 import ssl
 from collections.abc import Iterator
@@ -87,7 +88,11 @@ def refusal(**values: Any) -> ConfigError:
         ("on_oversize", "warn"),
         ("on_damaged_cookie", "ignore"),
         ("change_detection", "flag"),
-        ("max_flashes", None),
+        ("max_flashes", 1000),
+        ("default_backend", "securecookie"),
+        ("former_cookie_args", ()),
+        ("renewal_grace", 10),
+        ("on_unreadable", "raise"),
         ("refresh_after", None),
         ("absolute_max_age", None),
         ("serializer", "pickle"),
@@ -99,6 +104,7 @@ def refusal(**values: Any) -> ConfigError:
             {
                 "servers": ("127.0.0.1:11211",),
                 "key_prefix": "session:",
+                "namespace": None,
                 "timeout": 1.0,
                 "tls_context": None,
                 "client": None,
@@ -151,12 +157,17 @@ ACCEPTED: dict[str, list[Any]] = {
     "digest": ["sha1", "sha256", "sha512"],
     "digest_fallbacks": [(), ["sha1"], ("sha256", "sha1")],
     "cookie_name": ["session", "__Hosts", "a.b", b"session"],
-    "session_max_age": [None, 0, 1, -1, 3600.5, True, Decimal("1.5"), Fraction(1, 2), float("inf")],
+    "session_max_age": [None, 1, 3600.5, Decimal("1.5"), Fraction(1, 2), float("inf")],
     "cookie_args": [
         {},
         {"path": "/app", "secure": True, "httponly": True, "samesite": "lax"},
         {"max_age": datetime.timedelta(days=1), "domain": ".example.com"},
+        {"max_age": "60"},
     ],
+    "former_cookie_args": [(), [], [{}], [{"path": "/app", "max_age": 0}]],
+    "default_backend": ["securecookie", "memcache"],
+    "renewal_grace": [0, 0.5, 10, 300],
+    "on_unreadable": ["raise", "new"],
     "backends": [{}, {"mine": BaseSessionFactory}, {"mine": "a.b.C"}, {"mine": lambda *args: None}],
     "max_cookie_size": [None, 1, 8192],
     "vary": [True, False],
@@ -165,6 +176,9 @@ ACCEPTED: dict[str, list[Any]] = {
         {"servers": ["10.0.0.1:11211"]},
         {"servers": ("unix:/run/memcached.sock",)},
         {"servers": ["a:1", "b:1", "c:1"]},
+        {"servers": ["a", "10.0.0.1:65535", "[::1]:11211", "[fe80::1%eth0]", "my_host:1"]},
+        {"servers": ["/run/memcached.sock", "unix:memcached.sock"]},
+        {"namespace": "tenant"},
         {"tls_context": ssl.create_default_context()},
         {"client": dict},
         {"client": {}},
@@ -221,6 +235,8 @@ TEXT_NAME = "must be text"
 UNSENDABLE = "cannot be sent"
 FACTORY = "must be a factory class or its dotted name"
 SIZE = "must be a positive number of bytes or None"
+AGE = "must be a positive number of seconds or None"
+SERVER = 'must be "host:port" with a port up to 65535, "host" or "unix:/path"'
 SERVERS = 'must be a list of servers, each "host:port" or "unix:/path"'
 PREFIX = "must be at most 150 printable ASCII characters without spaces"
 SECONDS = "must be a positive number of seconds"
@@ -260,7 +276,38 @@ REFUSED: list[tuple[str, Any, str, str]] = [
     ("session_max_age", float("nan"), "session_max_age", f"{NUMBER}, not float"),
     ("session_max_age", Decimal("nan"), "session_max_age", f"{NUMBER}, not Decimal"),
     ("session_max_age", [60], "session_max_age", f"{NUMBER}, not list"),
+    ("session_max_age", 0, "session_max_age", f"{AGE}, not int 0"),
+    ("session_max_age", -1, "session_max_age", f"{AGE}, not int -1"),
+    ("session_max_age", -0.5, "session_max_age", f"{AGE}, not float -0.5"),
+    ("session_max_age", Decimal(0), "session_max_age", f"{AGE}, not Decimal"),
+    ("session_max_age", True, "session_max_age", f"{AGE}, not bool True"),
+    ("session_max_age", False, "session_max_age", f"{AGE}, not bool False"),
     ("cookie_args", None, "cookie_args", "must be a dictionary, not NoneType"),
+    (
+        "cookie_args",
+        {"max_age": 0},
+        "cookie_args['max_age']",
+        "1 second at least, or None, not int",
+    ),
+    ("cookie_args", {"max_age": -1}, "cookie_args['max_age']", "not int -1"),
+    ("cookie_args", {"max_age": "0"}, "cookie_args['max_age']", "not str '0'"),
+    ("cookie_args", {"max_age": 0.9}, "cookie_args['max_age']", "not float 0.9"),
+    ("cookie_args", {"max_age": True}, "cookie_args['max_age']", "not bool True"),
+    ("cookie_args", {"max_age": datetime.timedelta(0)}, "cookie_args['max_age']", "not timedelta"),
+    ("cookie_args", {"secure": "False"}, "cookie_args['secure']", "any text counts as True"),
+    ("cookie_args", {"domain": "https://a.b"}, "cookie_args['domain']", "it is a URL"),
+    ("cookie_args", {"path": "app"}, "cookie_args['path']", "does not begin with '/'"),
+    ("former_cookie_args", {"path": "/"}, "former_cookie_args", "a list of dictionaries, not dict"),
+    ("former_cookie_args", ["/"], "former_cookie_args[0]", "must be a dictionary, not str"),
+    ("former_cookie_args", [{}, {"path": "app"}], "former_cookie_args[1]['path']", "begin with"),
+    ("former_cookie_args", None, "former_cookie_args", "a list of dictionaries, not NoneType"),
+    ("default_backend", None, "default_backend", "must be text, not NoneType"),
+    ("default_backend", "redis", "default_backend", "must be a keyword of 'backends' ('securecook"),
+    ("renewal_grace", -1, "renewal_grace", "a number of seconds, 0 to 300, not int -1"),
+    ("renewal_grace", 301, "renewal_grace", "a number of seconds, 0 to 300, not int 301"),
+    ("renewal_grace", None, "renewal_grace", "a number of seconds, 0 to 300, not NoneType"),
+    ("renewal_grace", True, "renewal_grace", "a number of seconds, 0 to 300, not bool"),
+    ("on_unreadable", "ignore", "on_unreadable", "must be 'raise' or 'new', not str 'ignore'"),
     ("cookie_args", [("path", "/")], "cookie_args", "must be a dictionary, not list"),
     ("cookie_args", {"foo": 1}, "cookie_args['foo']", "int is refused"),
     ("cookie_args", {"samesite": "none"}, "cookie_args['samesite']", "str is refused"),
@@ -273,14 +320,25 @@ REFUSED: list[tuple[str, Any, str, str]] = [
     ("backends", {"x": ".Factory"}, "backends['x']", f"{FACTORY}, not str"),
     ("max_cookie_size", 0, "max_cookie_size", f"{SIZE}, not int 0"),
     ("max_cookie_size", -1, "max_cookie_size", f"{SIZE}, not int -1"),
-    ("max_cookie_size", True, "max_cookie_size", f"{SIZE}, not bool True"),
     ("max_cookie_size", 4e3, "max_cookie_size", f"{SIZE}, not float 4000.0"),
     ("max_cookie_size", "4093", "max_cookie_size", f"{SIZE}, not str '4093'"),
-    ("vary", None, "vary", "must be True or False, not NoneType"),
+    ("vary", 0, "vary", "must be True or False, not int"),
+    ("vary", " False", "vary", "must be True or False, not str"),
     ("vary", 1, "vary", "must be True or False, not int"),
     ("vary", "no", "vary", "must be True or False, not str"),
-    ("memcache", None, "memcache", "must be a dictionary, not NoneType"),
-    ("memcache", {"server": "x"}, "memcache['server']", "known keys are servers, key_prefix, time"),
+    ("memcache", "10.0.0.1:11211", "memcache", "must be a dictionary, not str"),
+    ("memcache", "unix:/run/memcached.sock", "memcache", "must be a dictionary, not str"),
+    ("memcache", ["10.0.0.1"], "memcache", "must be a dictionary, not list"),
+    ("memcache", {"namespace": 5}, "memcache['namespace']", "must be text, not int"),
+    *(
+        ("memcache", {"servers": ["a:1", server]}, "memcache['servers'][1]", f"{SERVER}; an IPv6")
+        for server in [
+            *("127.0.0.1:abc", "127.0.0.1:", "127.0.0.1:0", "127.0.0.1:65536", "127.0.0.1:-1"),
+            *("127.0.0.1: 1", "a b:1", "::1", "::1:11211", "tcp://127.0.0.1:1", "a:1,b:1", "[::1"),
+            *("a:1\n", "a:\N{SUPERSCRIPT TWO}", "unix:", "user@host:1", ":11211"),
+        ]
+    ),
+    ("memcache", {"server": "x"}, "memcache['server']", "known keys are servers, key_prefix, name"),
     ("memcache", {"servers": "host:1"}, "memcache['servers']", f"{SERVERS}, not str 'host:1'"),
     ("memcache", {"servers": None}, "memcache['servers']", f"{SERVERS}, not NoneType None"),
     ("memcache", {"servers": "h"}, "memcache['servers']", f"{SERVERS}, not str 'h'"),
@@ -291,10 +349,9 @@ REFUSED: list[tuple[str, Any, str, str]] = [
     ("memcache", {"tls_context": True}, "memcache['tls_context']", "an ssl.SSLContext or None"),
     ("memcache", {"client": "x"}, "memcache['client']", "a client of pymemcache, a function that"),
     ("datastore", {"client": "x"}, "datastore['client']", "a client of google-cloud-ndb, a functi"),
-    ("on_oversize", None, "on_oversize", "must be text, not NoneType"),
     ("on_oversize", "redis", "on_oversize", "'raise' or a keyword of 'backends', not 'redis'"),
     ("on_damaged_cookie", "x", "on_damaged_cookie", "must be 'ignore' or 'expire', not str 'x'"),
-    ("change_detection", True, "change_detection", "must be 'flag' or 'content', not bool True"),
+    ("change_detection", "x", "change_detection", "must be 'flag' or 'content', not str 'x'"),
     ("max_flashes", 0, "max_flashes", "must be a positive whole number or None, not int 0"),
     ("cookie_name", "__Host-s", "cookie_args['secure']", "needs secure=True; the cookie is named"),
     ("refresh_after", 0, "refresh_after", f"{SECONDS}, not int 0"),
@@ -361,6 +418,118 @@ def test_a_large_value_is_shown_in_part() -> None:
     assert len(str(refusal(memcache={"key_prefix": "k" * 10_000}))) < 200
 
 
+# What was meant for something else
+
+#: Under names that upstream ignores.
+FOREIGN: list[tuple[str, Any, str]] = [
+    ("datastore", "DatastoreSessionFactory", "str"),
+    ("datastore", True, "bool"),
+    ("datastore", None, "NoneType"),
+    ("datastore", BaseSessionFactory, "type"),
+    ("memcache", True, "bool"),
+    ("memcache", "webapp2_extras.sessions_memcache.MemcacheSessionFactory", "str"),
+    ("memcache", None, "NoneType"),
+    ("vary", "User-Agent", "str"),
+    ("vary", ["Cookie"], "list"),
+    ("vary", None, "NoneType"),
+    ("max_flashes", "all", "str"),
+    ("max_flashes", True, "bool"),
+    ("max_cookie_size", {}, "dict"),
+    ("max_cookie_size", True, "bool"),
+    ("on_oversize", None, "NoneType"),
+    ("on_oversize", print, "builtin_function_or_method"),
+    ("on_damaged_cookie", print, "builtin_function_or_method"),
+    ("change_detection", True, "bool"),
+    ("refresh_after", "never", "str"),
+    ("refresh_after", datetime.timedelta(hours=1), "timedelta"),
+    ("on_backend_error", print, "builtin_function_or_method"),
+    ("on_unreadable", {}, "dict"),
+]
+
+
+@pytest.mark.parametrize(("key", "value", "kind"), FOREIGN)
+def test_what_cannot_be_meant_for_us_is_ignored(key: str, value: Any, kind: str) -> None:
+    """An application that works on upstream goes on working, and somebody is told."""
+    found = checked(**{key: value})
+    assert found[key] == checked()[key]
+    assert list(found.ignored) == [key]
+    assert f"holds {kind}, which cannot be meant for this package" in found.ignored[key]
+    assert saved_headers(opened(make_store(**{key: value})))
+
+
+def opened(store: SessionStore) -> SessionStore:
+    """The store, with a session that is to be saved."""
+    store.get_session()["a"] = 1
+    return store
+
+
+def test_a_foreign_default_is_ignored() -> None:
+    """Applications change `default_config` as well."""
+    default_config["datastore"] = "DatastoreSessionFactory"
+    assert checked()["datastore"] == config.DATASTORE_DEFAULTS
+
+
+#: Keys that decide on who can do what, which nobody may think to have set.
+DECISIVE = [
+    *("secret_key", "secret_key_fallbacks", "digest", "digest_fallbacks", "absolute_max_age"),
+    *("renewal_grace", "serializer", "serializer_fallbacks", "on_conflict", "default_backend"),
+    *("former_cookie_args", "cookie_name", "session_max_age", "cookie_args", "backends"),
+]
+
+
+@pytest.mark.parametrize("key", DECISIVE)
+def test_nothing_that_security_depends_on_is_ignored(key: str) -> None:
+    """Whatever is given, and upstream's own keys neither."""
+    assert refusal(**{key: object()}).key == key
+
+
+def test_each_key_is_decisive_or_may_be_foreign() -> None:
+    """A new key has to be thought about."""
+    assert sorted(default_config) == sorted({*DECISIVE, *(key for key, _, _ in FOREIGN)})
+
+
+def test_an_unchecked_configuration_may_be_foreign() -> None:
+    """A store of the application's own has the configuration as it was given."""
+    assert config.memcache_settings({"memcache": True}) == config.MEMCACHE_DEFAULTS
+    assert config.datastore_settings({"datastore": "x"}) == config.DATASTORE_DEFAULTS
+
+
+# What is shown
+
+
+@pytest.mark.parametrize("shown", [repr, str, pprint.pformat, "{}".format, "%r".__mod__])
+def test_secrets_are_not_shown(shown: Any) -> None:
+    """Reports of errors have representations of local variables, and logs of arguments."""
+    found = SessionConfig({"secret_key": "qwzx", "secret_key_fallbacks": [b"vkjq"], "mine": 7})
+    for value in (found, {"webapp2_extras.sessions": found}, [found]):
+        text = shown((value,) if shown == "%r".__mod__ else value)
+        assert [each for each in ("qwzx", "vkjq") if each in text] == []
+        assert "'mine': 7" in text
+        assert "'secret_key': '<hidden>'" in text
+
+
+def test_the_configuration_of_an_application_is_not_shown() -> None:
+    """webapp2's dictionary holds the checked one once it was used."""
+    app = make_app(secret_key="qwzx")
+    SessionStore(make_request(app))
+    assert "qwzx" not in repr(app.config)
+
+
+def test_a_configuration_that_holds_itself_is_shown() -> None:
+    """As any dictionary is."""
+    found = checked()
+    found["me"] = found
+    assert "'me': {...}" in repr(found)
+
+
+def test_a_copy_has_the_secrets() -> None:
+    """They are hidden, and there."""
+    found = checked(secret_key_fallbacks=["older"])
+    for copied in (copy.copy(found), copy.deepcopy(found), dict(found), found.copy()):
+        assert copied["secret_key"] == SECRET
+        assert copied["secret_key_fallbacks"] == ("older",)
+
+
 # The secret on every use
 
 
@@ -397,10 +566,24 @@ def test_a_store_with_a_secret_of_its_own_is_for_that_store_only() -> None:
         SessionStore(make_request(app))
 
 
-def test_an_empty_secret_for_one_store_is_refused() -> None:
-    """The application's own does not stand in for it."""
-    with pytest.raises(ConfigError, match=MISSING):
-        SessionStore(make_request(), config={"secret_key": ""})
+@pytest.mark.parametrize("empty", ["", b"", None])
+def test_an_empty_secret_for_one_store_is_refused(empty: Any) -> None:
+    """The application's own does not stand in for it; the error says where it was given."""
+    with pytest.raises(ConfigError) as refused:
+        SessionStore(make_request(), config={"secret_key": empty})
+    assert "is missing or empty in SessionStore(request, config=...); make" in str(refused.value)
+
+
+def test_a_missing_secret_of_another_key_is_named_there() -> None:
+    """A subclass has its configuration elsewhere; values for one store may lack a secret."""
+
+    class MyStore(SessionStore):
+        config_key = "my.sessions"
+
+    app = webapp2.WSGIApplication()
+    for values in ({}, {"cookie_name": "c"}):
+        with pytest.raises(ConfigError, match=r"empty in config\['my.sessions'\]; make"):
+            MyStore(make_request(app), config=values)
 
 
 @pytest.mark.parametrize("values", [{"vary": "no"}, {"cookie_args": {"foo": 1}}])

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import Any
 
 import pytest
 import webapp2
+from support.visits import SECRET
 
 from webapp2_sessions.config import SessionConfig
 from webapp2_sessions.config_advice import Advice, advice_on, server_backends
 from webapp2_sessions.stored_sessions import StoredSessionFactory
+from webapp2_sessions.testing import MemorySessionFactory
 
 #: The settings to copy of docs/security.md, on which there is no advice.
 GOOD: dict[str, Any] = {
-    "secret_key": "0123456789abcdef0123456789abcdef",
+    "secret_key": SECRET,
     "digest": "sha256",
     "cookie_name": "__Host-session",
     "cookie_args": {"path": "/", "secure": True, "httponly": True, "samesite": "lax"},
@@ -82,7 +85,24 @@ CASES: list[tuple[dict[str, Any], list[tuple[str, str]]]] = [
     ({"cookie_name": "s"}, [("advice", "cookie_name")]),
     ({"session_max_age": None}, [("warning", "session_max_age")]),
     ({"session_max_age": 600}, [("warning", "refresh_after")]),
+    ({"session_max_age": 0.5, "refresh_after": None}, [("warning", "session_max_age")]),
+    ({"absolute_max_age": 0.5, "refresh_after": None}, [("warning", "absolute_max_age")]),
+    ({"absolute_max_age": 600}, [("warning", "refresh_after")]),
+    ({"cookie_args": {**GOOD["cookie_args"], "max_age": "600"}}, [("warning", "refresh_after")]),
+    ({"cookie_args": {**GOOD["cookie_args"], "max_age": timedelta(days=1)}}, []),
+    ({"max_cookie_size": None}, [("warning", "on_oversize")]),
     ({"on_oversize": "warn"}, [("advice", "on_oversize")]),
+    ({"digest_fallbacks": ["sha1", "sha256"]}, [("warning", "digest_fallbacks[1]")]),
+    ({"serializer_fallbacks": ["json"]}, [("warning", "serializer_fallbacks[0]")]),
+    (
+        {"secret_key_fallbacks": [GOOD["secret_key"]]},
+        [("warning", "secret_key_fallbacks[0]")],
+    ),
+    ({"memcache": True}, [("warning", "memcache")]),
+    ({"datastore": "DatastoreSessionFactory"}, [("warning", "datastore")]),
+    ({"memcache": "10.0.0.1:11211"}, [("error", "memcache")]),
+    ({"backends": {"own": Stored}, "on_conflict": "merge"}, [("error", "on_conflict")]),
+    ({"backends": {"own": MemorySessionFactory}, "on_conflict": "merge"}, []),
     ({"on_oversize": "securecookie"}, [("error", "on_oversize")]),
     ({"on_oversize": "memcache"}, []),
     ({"serializer": "pickle"}, []),
@@ -94,7 +114,11 @@ CASES: list[tuple[dict[str, Any], list[tuple[str, str]]]] = [
     ),
     ({"memcache": {"servers": ["127.0.0.1:11211", "unix:/run/m", "localhost:1"]}}, []),
     ({"memcache": FAR}, [("advice", "memcache['tls_context']")]),
-    ({"memcache": {**FAR, "client": dict}}, []),
+    ({"memcache": {**FAR, "client": dict}}, [("warning", "memcache['servers']")]),
+    ({"memcache": {"timeout": 2.0, "client": dict}}, [("warning", "memcache['timeout']")]),
+    ({"memcache": {"key_prefix": "x", "client": dict}}, []),
+    ({"datastore": {"project": "p", "client": dict}}, [("warning", "datastore['project']")]),
+    ({"datastore": {"timeout": 2.0, "client": dict}}, []),
     ({"backends": {"own": Stored}, "on_oversize": "own"}, []),
     ({"backends": {"own": "nowhere.at.all"}}, [("error", "backends['own']")]),
     ({"sesion_max_age": 5}, [("warning", "sesion_max_age")]),
@@ -113,16 +137,62 @@ def test_case(values: dict[str, Any], expected: list[tuple[str, str]]) -> None:
 
 
 @pytest.mark.parametrize(
-    ("key", "text"),
+    ("key", "meant"),
     [
-        ("sesion_max_age", "is no key of ours and has no effect; did you mean 'session_max_age'?"),
-        ("max-age", "has no effect here; it belongs into 'cookie_args'"),
-        ("client", "has no effect here; it belongs into 'memcache'"),
+        ("secret-key", "secret_key"),
+        ("secretKey", "secret_key"),
+        ("SECRET", "secret_key"),
+        ("session_secret", "secret_key"),
+        ("sesion_max_age", "session_max_age"),
+        ("session_maxage", "session_max_age"),
+        ("cookie_arg", "cookie_args"),
+        ("session_cookie_args", "cookie_args"),
+        ("cookie-name", "cookie_name"),
+        ("memcached", "memcache"),
+        ("session_memcache", "memcache"),
+        ("backend", "backends"),
+        ("session_backends", "backends"),
+        ("session_cookie", "cookie_name"),
     ],
 )
-def test_what_was_meant(key: str, text: str) -> None:
+def test_what_was_meant(key: str, meant: str) -> None:
     """The key that was meant is told."""
+    text = f"is no key of this package and has no effect; did you mean {meant!r}?"
     assert advice(**{key: 5}) == [Advice("warning", key, text)]
+
+
+@pytest.mark.parametrize("key", ["backend", "session_backend", "session_backends"])
+def test_a_backend_by_its_keyword_was_meant(key: str) -> None:
+    """By its value, which is no dictionary of factories."""
+    [found] = advice(**{key: "memcache"})
+    assert found.text.endswith("did you mean 'default_backend'?")
+
+
+@pytest.mark.parametrize(
+    ("key", "homes"),
+    [
+        ("max-age", "'cookie_args'"),
+        ("httponly", "'cookie_args'"),
+        ("Secure", "'cookie_args'"),
+        ("cookie_samesite", "'cookie_args'"),
+        ("servers", "'memcache'"),
+        ("memcache_servers", "'memcache'"),
+        ("client", "'memcache' or 'datastore'"),
+        ("project", "'datastore'"),
+    ],
+)
+def test_where_a_key_belongs(key: str, homes: str) -> None:
+    """Its dictionary is told."""
+    text = f"has no effect here; it belongs into {homes}"
+    assert advice(**{key: 5}) == [Advice("warning", key, text)]
+
+
+@pytest.mark.parametrize(
+    "key", ["shop", "user_model", "my_sessions", "template_path", "id", "-", "key", 5, ("a", "b")]
+)
+def test_keys_of_the_application(key: Any) -> None:
+    """It may keep what it likes here."""
+    assert advice_on({**GOOD, key: 5}, webapp2.Response) == []
 
 
 def test_all_errors() -> None:
@@ -181,6 +251,7 @@ def test_the_configuration_stays_as_it_is() -> None:
     [
         ({}, ()),
         ({"memcache": {}, "datastore": None}, ()),
+        ({"memcache": True, "datastore": "memcache", "on_oversize": {}}, ()),
         ({"memcache": {"timeout": 1}}, ("memcache",)),
         ({"datastore": {"project": "p"}}, ("datastore",)),
         ({"datastore": {"cache": "memcache"}}, ("memcache", "datastore")),

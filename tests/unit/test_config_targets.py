@@ -59,6 +59,11 @@ def test_form(write: Write, form: str) -> None:
     assert target.app.debug is target.is_app
 
 
+def test_a_target_shows_no_secret(write: Write) -> None:
+    """Tracebacks with local variables have its representation."""
+    assert "0123456789" not in repr(load_target(f"{write(SOURCE)}:app"))
+
+
 WRONG = {
     "NUMBER": "{m}:NUMBER: must be a dictionary, a webapp2.WSGIApplication or a function that "
     "returns one of them, not int",

@@ -108,6 +108,8 @@ def test_a_name_in_bytes_is_checked() -> None:
 
 # Arguments
 
+DOMAIN = "a host name such as 'example.com', or None"
+PATH = "a path such as '/' or '/app', or None"
 SAMESITE = "'strict', 'lax', 'none' (with secure) or None"
 KNOWN = (
     "known are max_age, domain, path, secure, httponly, samesite, partitioned, comment, overwrite"
@@ -137,8 +139,8 @@ def test_arguments_that_webob_takes_are_accepted(args: dict[str, Any]) -> None:
     [
         ({"max_age": "soon"}, "max_age", "str", "a number of seconds, a timedelta or None"),
         ({"max_age": [1]}, "max_age", "list", "a number of seconds, a timedelta or None"),
-        ({"domain": 5}, "domain", "int", "text or None"),
-        ({"path": 5.5}, "path", "float", "text or None"),
+        ({"domain": 5}, "domain", "int", DOMAIN),
+        ({"path": 5.5}, "path", "float", PATH),
         ({"comment": "\N{EURO SIGN}"}, "comment", "str", "text or None"),
         ({"samesite": "some"}, "samesite", "str", SAMESITE),
         ({"samesite": "none"}, "samesite", "str", SAMESITE),
@@ -147,8 +149,8 @@ def test_arguments_that_webob_takes_are_accepted(args: dict[str, Any]) -> None:
         ({"name": "x"}, "name", "str", KNOWN),
         ({"value": b"x"}, "value", "bytes", KNOWN),
         ({5: 6}, 5, "int", KNOWN),
-        ({"path": "/", "domain": 5, "secure": True}, "domain", "int", "text or None"),
-        ({"samesite": "none", "secure": True, "domain": 5}, "domain", "int", "text or None"),
+        ({"path": "/", "domain": 5, "secure": True}, "domain", "int", DOMAIN),
+        ({"samesite": "none", "secure": True, "domain": 5}, "domain", "int", DOMAIN),
     ],
 )
 def test_a_refused_argument_is_named_with_its_type_and_what_is_allowed(
@@ -162,6 +164,85 @@ def test_a_refused_argument_is_named_with_its_type_and_what_is_allowed(
     assert str(refused.value).endswith(
         f"; {allowed}" if allowed is KNOWN else f"; allowed: {allowed}"
     )
+
+
+@pytest.mark.parametrize(
+    ("argument", "value", "reason"),
+    [
+        ("secure", "False", "any text counts as True"),
+        ("secure", "true", "any text counts as True"),
+        ("secure", b"", "any text counts as True"),
+        ("httponly", "no", "any text counts as True"),
+        ("overwrite", "0", "any text counts as True"),
+        ("domain", "https://example.com", "it is a URL"),
+        ("domain", "example.com/", "it is a URL"),
+        ("domain", b"//example.com", "it is a URL"),
+        ("domain", "*.example.com", "no wildcards"),
+        ("domain", "example.com:8080", "has no port"),
+        ("domain", "example.com:", "has no port"),
+        ("domain", " example.com", "no host name"),
+        ("domain", "example.com, example.org", "no host name"),
+        ("domain", "example.com;secure", "no host name"),
+        ("domain", "example.com\n", "no host name"),
+        ("domain", "..example.com", "no host name"),
+        ("domain", "example..com", "no host name"),
+        ("domain", "example.com.", "no host name"),
+        ("domain", ".", "no host name"),
+        ("domain", "user@example.com", "no host name"),
+        ("domain", "a" * 64 + ".com", "no host name"),
+        ("domain", ".".join(["a" * 60] * 5), "no host name"),
+        ("domain", "b\N{LATIN SMALL LETTER U WITH DIAERESIS}cher.example", "begins with 'xn--'"),
+        ("path", "app", "does not begin with '/'"),
+        ("path", "./", "does not begin with '/'"),
+        ("path", "https://example.com/", "does not begin with '/'"),
+        ("path", b"app", "does not begin with '/'"),
+        ("path", "/;secure", "no path of a URL"),
+        ("path", "/\r\nSet-Cookie: a=b", "no path of a URL"),
+        ("path", "/a b", "no path of a URL"),
+        ("path", "/\x7f", "no path of a URL"),
+        ("path", "/caf\N{LATIN SMALL LETTER E WITH ACUTE}", "no path of a URL"),
+        ("path", '/"', "no path of a URL"),
+    ],
+)
+@pytest.mark.parametrize("response_class", [webapp2.Response, PickyResponse, NotNow])
+def test_what_browsers_drop_is_refused(
+    argument: str, value: Any, reason: str, response_class: Any
+) -> None:
+    """WebOb sends it, and the cookie never comes back; or the flag is not what was meant."""
+    args = {"path": "/", "httponly": True, "secure": True, argument: value}
+    with pytest.raises(ConfigError, match=reason) as refused:
+        cookie_rules.check_arguments(args, response_class)
+    assert refused.value.key == f"cookie_args[{argument!r}]"
+    assert "; allowed: " in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    "args",
+    [
+        {"secure": 1, "httponly": 0},
+        {"secure": object(), "httponly": []},
+        {"domain": "", "path": ""},
+        {"domain": "localhost"},
+        {"domain": b".example.com"},
+        {"domain": "xn--bcher-kva.example"},
+        {"domain": "my_host.example"},
+        {"domain": "127.0.0.1"},
+        {"domain": "[::1]"},
+        {"path": b"/app"},
+        {"path": "/caf%C3%A9/~x:@!$&'()*+=-._"},
+    ],
+    ids=repr,
+)
+def test_what_browsers_take_is_accepted(args: dict[str, Any]) -> None:
+    """Other ways to say it, all of which upstream sends as they are meant."""
+    cookie_rules.check_arguments(args)
+
+
+def test_a_wrong_flag_is_named_wherever_it_stands() -> None:
+    """It is tried alone, so that no other argument is blamed for it."""
+    with pytest.raises(ConfigError) as refused:
+        cookie_rules.check_arguments({"domain": "example.com", "path": "/", "secure": "False"})
+    assert refused.value.key == "cookie_args['secure']"
 
 
 def test_the_refusal_of_an_argument_gives_the_reason() -> None:
@@ -256,6 +337,10 @@ def test_a_response_class_with_webobs_cookies_needs_no_instance(response_class: 
         ("__HOST-s", {"secure": True, "path": "/", "domain": None}),
         ("__Secure-s", {"secure": True, "domain": "example.com", "path": "/app"}),
         ("__secure-s", {"secure": True}),
+        ("__Http-s", {"secure": True, "httponly": True, "domain": "a.b", "path": "/app"}),
+        ("__Host-Http-s", {"secure": True, "httponly": True, "path": "/"}),
+        ("__Host-Https", {"secure": True, "path": "/"}),
+        ("__Https", {}),
         ("__Hosts", {}),
         ("s", {}),
     ],
@@ -274,6 +359,22 @@ def test_prefix_with_what_it_needs(name: str, args: dict[str, Any]) -> None:
         ("__Host-s", {"secure": True, "path": "/app"}, "path", "__Host- needs path='/'"),
         ("__Host-s", {"secure": True, "path": None}, "path", "__Host- needs path='/'"),
         ("__Secure-s", {"secure": False}, "secure", "__Secure- needs secure=True"),
+        ("__Http-s", {"secure": True}, "httponly", "__Http- needs httponly=True"),
+        ("__http-s", {"httponly": True}, "secure", "__Http- needs secure=True"),
+        ("__Host-Http-s", {"secure": True}, "httponly", "__Host-Http- needs httponly=True"),
+        ("__HOST-HTTP-s", {"httponly": True}, "secure", "__Host-Http- needs secure=True"),
+        (
+            "__Host-Http-s",
+            {"secure": True, "httponly": True, "domain": "a.b"},
+            "domain",
+            "__Host-Http- allows no domain",
+        ),
+        (
+            "__Host-Http-s",
+            {"secure": True, "httponly": True, "path": "/app"},
+            "path",
+            "__Host-Http- needs path='/'",
+        ),
     ],
 )
 def test_prefix_without_what_it_needs(
@@ -374,10 +475,13 @@ def test_what_was_set_once_is_still_checked() -> None:
     response = webapp2.Response()
     cookie_rules.set_cookie(response, "__Host-once", b"x", {**good, "domain": "a.example"})
     cookie_rules.set_cookie(response, "once", b"x", good)
+    dropped = {"domain": "https://example.com"}
+    cookie_rules.set_cookie(response, "dropped", b"x", dropped)
     cookie_rules.check_cookie("once", good, webapp2.Response)
     for name, args, response_class, word in [
         ("once", {**good, "domain": 5}, webapp2.Response, "domain"),
         ("once", {**good, "comment": 5}, webapp2.Response, "comment"),
+        ("dropped", dropped, webapp2.Response, "domain"),
         ("once", {**good, "priority": "middle"}, PickyResponse, "priority"),
         ("__Host-once", {**good, "domain": "a.example"}, webapp2.Response, "domain"),
     ]:

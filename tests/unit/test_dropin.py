@@ -331,3 +331,164 @@ def test_the_payload_of_auth_is_upstreams() -> None:
     payload, now, set_cookie = run(INSTALL, AUTH.format(imports=imports), program)
     assert payload == {"_user": [7, 1, "token of 7", now, now]}
     assert "; Max-Age=1814400; Path=/; expires=" in set_cookie
+
+
+# Too late
+
+#: Modules of an application, by what they hold, and a list to which the log goes.
+LATE = (
+    PRELUDE
+    + """
+import logging, types
+
+logged = []
+
+class Keep(logging.Handler):
+    def emit(self, record):
+        logged.append([record.levelname, record.name, record.getMessage()])
+
+logging.getLogger().addHandler(Keep())
+
+def module(name, source):
+    made = sys.modules[name] = types.ModuleType(name)
+    exec(source, vars(made))
+
+"""
+)
+HOLDERS = {
+    "the module": "from webapp2_extras import sessions",
+    "another module": "from webapp2_extras import securecookie",
+    "a class": "from webapp2_extras.sessions import SessionStore",
+    "a function": "from webapp2_extras.sessions import get_store",
+    "a subclass": """
+import webapp2_extras.sessions
+class Mine(webapp2_extras.sessions.SessionDict): pass
+""",
+    "an object": """
+import webapp2_extras.securecookie
+serializer = webapp2_extras.securecookie.SecureCookieSerializer("s")
+""",
+}
+
+
+@pytest.mark.parametrize("source", HOLDERS.values(), ids=HOLDERS)
+def test_a_late_call_names_who_holds_upstreams_names(source: str) -> None:
+    """They go on using upstream's, which nobody would notice otherwise; once."""
+    program = f"""
+    module("shop.handlers", {source!r})
+    module("shop.models", "import webapp2_extras.sessions")
+    install_as_webapp2_extras()
+    install_as_webapp2_extras()
+    result = logged
+    """
+    [[level, name, message]] = run(LATE, program)
+    assert (level, name) == ("WARNING", "webapp2_sessions.dropin")
+    assert "go on using them: shop.handlers. Call it before they are imported" in message
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        "",
+        "import webapp2_extras.auth",
+        "import webapp2_extras.sessions, webapp2_extras.json, webapp2_extras.auth",
+        "from webapp2_sessions import sessions, SessionStore, get_store",
+    ],
+)
+def test_a_call_in_time_logs_nothing(source: str) -> None:
+    """What is replaced is not held, and what is looked up later is found to be ours."""
+    program = f"""
+    module("shop.handlers", {source!r})
+    install_as_webapp2_extras()
+    module("shop.views", "from webapp2_extras import sessions, auth")
+    install_as_webapp2_extras()
+    result = logged
+    """
+    assert run(LATE, program) == []
+
+
+def test_objects_of_other_modules_are_left_alone() -> None:
+    """A proxy is not asked for anything, since it may raise or load something."""
+    program = """
+    import webapp2_extras.sessions
+
+    class Proxy:
+        def __getattribute__(self, name):
+            raise RuntimeError(name)
+
+    class Odd:
+        __module__ = []
+
+    module("shop.state", "")
+    vars(sys.modules["shop.state"]).update(proxy=Proxy(), odd=Odd, made=Odd())
+    sys.modules["shop.nothing"] = None
+    del webapp2_extras, Proxy, Odd
+    install_as_webapp2_extras()
+    result = logged
+    """
+    assert run(LATE, program) == []
+
+
+# webapp2_extras.auth is first
+
+UPSTREAMS_STORE = (
+    LATE
+    + """
+import webapp2
+from webapp2_extras import auth, sessions as upstream
+import webapp2_sessions
+
+app = webapp2.WSGIApplication(config={
+    "webapp2_extras.sessions": {"secret_key": "".join(map(chr, range(200, 250, 3)))},
+})
+
+class Mine(upstream.SessionStore):
+    pass
+
+def request():
+    made = webapp2.Request.blank("/")
+    made.app, made.registry = app, {}
+    return made
+
+"""
+)
+
+
+@pytest.mark.parametrize(
+    "first",
+    [
+        "auth.get_auth(request=each).store.get_session(each)",
+        "upstream.get_store(request=each)",
+        "webapp2_sessions.set_store(Mine(each), request=each)",
+    ],
+    ids=["auth", "unchanged import", "subclass"],
+)
+def test_upstreams_store_is_returned_and_logged_once(first: str) -> None:
+    """As upstream does; and somebody is told how to get ours."""
+    program = f"""
+    result = []
+    for _ in range(3):
+        each = request()
+        {first}
+        for _ in range(2):
+            store = webapp2_sessions.get_store(request=each)
+            result.append(isinstance(store, upstream.SessionStore))
+    result = [result, logged]
+    """
+    stores, [[level, name, message]] = run(UPSTREAMS_STORE, program)
+    assert (stores, level, name) == ([True] * 6, "WARNING", "webapp2_sessions.app_config")
+    assert "install_as_webapp2_extras() before the application is imported" in message
+    assert "get_store() before anything else asks for the store" in message
+
+
+def test_other_stores_are_not_logged() -> None:
+    """Ours, one of the application's that derives from ours, and one of another kind."""
+    program = """
+    Own = type("Own", (webapp2_sessions.SessionStore,), {})
+    for factory in (webapp2_sessions.SessionStore, Own, lambda request: object()):
+        each = request()
+        for _ in range(2):
+            webapp2_sessions.get_store(factory, request=each)
+    result = logged
+    """
+    assert run(UPSTREAMS_STORE, program) == []

@@ -33,7 +33,7 @@ from webapp2_sessions.errors import (
 )
 from webapp2_sessions.keys import derive_key
 
-OTHER_SECRET = "another secret that is only used by tests"
+OTHER_SECRET = SECRET[::-1]
 
 #: ``{"a": 1}`` in a cookie "session", encrypted at NOW with the secret "secret".
 WRITTEN_OUT = (
@@ -461,13 +461,13 @@ def test_a_set_cookie_is_merged_into_an_open_encrypted_session() -> None:
 
 # Without the library
 
-WITHOUT = """
+WITHOUT = f"""
 import sys, warnings
 warnings.simplefilter("ignore")
 sys.modules["cryptography"] = sys.modules["cryptography.fernet"] = None
 import webapp2, webapp2_sessions
-values = {"secret_key": "a secret that is only used by tests"}
-app = webapp2.WSGIApplication(config={"webapp2_extras.sessions": values})
+values = {{"secret_key": "{SECRET}"}}
+app = webapp2.WSGIApplication(config={{"webapp2_extras.sessions": values}})
 request = webapp2.Request.blank("/")
 request.app = app
 store = webapp2_sessions.SessionStore(request)

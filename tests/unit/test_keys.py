@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import base64
 import hashlib
 import hmac
+import random
 import secrets
+import string
+import uuid
 from typing import Any
 
 import pytest
@@ -16,6 +20,7 @@ from webapp2_sessions.keys import (
     check_key_list,
     derive_key,
     secret_bytes,
+    surroundings,
     weakness,
 )
 
@@ -119,11 +124,40 @@ def test_what_is_no_list_of_keys_is_refused(keys: Any, text: str) -> None:
         "changeme",
         "your-secret-key-here",
         "SUPER_SECRET_KEY",
-        "wIDjEesObzp5nonpRHDzSp40aba7STuqC6ZRY",
+        "putyoursecretkeyhere",
+        "RandomSecurityKey",
+        "MySuperSecretKey123",
+        "secret-session-key-123",
+        "_PUT_KEY_HERE_YOUR_SECRET_KEY_",
+        "CHANGE_TO_A_SECRET_KEY",
+        "my-little-secret",
+        "a different random key",
+        "__TODO:_GENERATE_YOUR_OWN_RANDOM_VALUE_HERE__",
+        "<your secret key here>",
+        "a long random string that nobody else knows",
+        "the session secret of widgets",
+        "not my-super-secret-key",
+        "changeme\n",
     ],
 )
-def test_examples_are_known(key: str | bytes) -> None:
+def test_placeholders_are_known(key: str | bytes) -> None:
     """Whoever tries keys begins with those of documentation, however they are spelt."""
+    assert weakness(key) == "is made of words that stand in for a key"
+
+
+@pytest.mark.parametrize(
+    "key",
+    [
+        "wIDjEesObzp5nonpRHDzSp40aba7STuqC6ZRY",
+        "9a788030-837b-11e1-b0c4-0800200c9a66",
+        "9A788030837B11E1B0C40800200C9A66",
+        b"192b9bdd22ab9ed4d12e236c78afcb9a393ec15f71bbf5dc987d54727823bcbf",
+        "61oETzKXQAGaYdkL5gEmGeJJFuYh7EQnp2XdTP1o/Vo=",
+        r"A0Zr98j/3yX R~XHH!jmN]LWX/,?RT",
+    ],
+)
+def test_published_keys_are_known(key: str | bytes) -> None:
+    """They are no words, and in the documentation of frameworks or in programs that many copy."""
     assert weakness(key) == "is an example that many know"
 
 
@@ -131,6 +165,24 @@ def test_examples_are_known(key: str | bytes) -> None:
 def test_short_keys_are_weak(key: str | bytes) -> None:
     """Bytes count, as they are signed with."""
     assert weakness(key) == "has fewer than 16 bytes"
+
+
+@pytest.mark.parametrize(
+    "key",
+    [
+        "0123456789abcdef",
+        "0123456789abcdef0123456789abcdef",
+        "12345678901234567890",
+        "abcdefghijklmnopqrstuvwxyz",
+        "zyxwvutsrqponmlkjihgf",
+        bytes(range(32)),
+        "abcde" * 4,
+        "h7Kx2mQp9rT" * 3,
+    ],
+)
+def test_sequences_and_repetitions_are_weak(key: str | bytes) -> None:
+    """What is repeated is no longer for that."""
+    assert weakness(key) == "is a pattern"
 
 
 @pytest.mark.parametrize("key", ["a" * 100, "abcd" * 10, b"\x00\x01" * 50])
@@ -142,16 +194,68 @@ def test_patterns_are_weak(key: str | bytes) -> None:
 @pytest.mark.parametrize(
     "key",
     [
-        "0123456789abcdef",
-        "abcde" * 4,
         secrets.token_hex(32),
         secrets.token_bytes(32),
-        "not my-super-secret-key",
+        "h7Kx2mQp9rTw4vBz",
+        "h7Kx2mQp9rTw4vBz" * 2,
+        "correct horse battery staple",
+        "acme-secret-key-8f3e9c1b7d204a5f",
+        "\N{EURO SIGN}\N{SNOWMAN}clé d'été et de l'hiver",
     ],
 )
 def test_other_keys_are_not_weak(key: str | bytes) -> None:
     """Nothing that can be told by looking."""
     assert weakness(key) is None
+
+
+def random_keys(draw: random.Random) -> dict[str, str | bytes]:
+    """A key of each form in which programs make them, 12 to 32 bytes."""
+    size = draw.choice([12, 16, 24, 32])
+    made = draw.randbytes(size)
+    characters = string.ascii_letters + string.digits + string.punctuation
+    return {
+        "hex": made.hex(),
+        "base64": base64.b64encode(made).decode(),
+        "for URLs": base64.urlsafe_b64encode(made).decode().rstrip("="),
+        "base32": base64.b32encode(made).decode().lower(),
+        "UUID": str(uuid.UUID(int=draw.getrandbits(128), version=4)),
+        "letters": "".join(draw.choices(string.ascii_lowercase, k=max(size, 16))),
+        "characters": "".join(draw.choices(characters, k=max(size, 16))),
+        "bytes": draw.randbytes(max(size, 16)),
+    }
+
+
+def test_random_keys_are_neither_weak_nor_quoted() -> None:
+    """No word, pattern or quote is found in what only chance has made."""
+    draw = random.Random(2027)
+    for _ in range(2000):
+        for form, key in random_keys(draw).items():
+            assert (form, key, weakness(key), surroundings(key)) == (form, key, None, None)
+
+
+@pytest.mark.parametrize(
+    ("key", "around"),
+    [
+        ("h7Kx2mQp9rTw4vBz\n", "white space"),
+        (b"h7Kx2mQp9rTw4vBz\r\n", "white space"),
+        (" h7Kx2mQp9rTw4vBz", "white space"),
+        ("\ufeffh7Kx2mQp9rTw4vBz", "white space"),
+        ("h7Kx2mQp9rTw4vBz\0", "white space"),
+        ("'h7Kx2mQp9rTw4vBz'\n", "white space"),
+        ('"h7Kx2mQp9rTw4vBz"', "quotes"),
+        (b"'h7Kx2mQp9rTw4vBz'", "quotes"),
+        ("'a b=/+'", "quotes"),
+        ("'", None),
+        ("'h7Kx2mQp9rTw4vBz", None),
+        ("h7Kx 2mQp 9rTw 4vBz", None),
+        (b"\n\xffKx2mQp9rTw4vBz", None),
+        ("\n\x01Kx2mQp9rTw4vBz", None),
+        ("", None),
+    ],
+)
+def test_what_is_around_a_key(key: str | bytes, around: str | None) -> None:
+    """A file with a key has a newline at its end, and a shell's assignment has quotes."""
+    assert surroundings(key) == around
 
 
 # Signing

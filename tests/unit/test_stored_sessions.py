@@ -292,7 +292,6 @@ NOT_GIVEN = object()
         (60, 30, None, 60),
         (60, 90, None, 90),
         (60, 0, None, 60),
-        (0, NOT_GIVEN, None, 0),
         (None, NOT_GIVEN, 60, 60),
         (30, NOT_GIVEN, 60, 30),
         (90, NOT_GIVEN, 60, 60),
@@ -788,9 +787,12 @@ def test_session_that_never_comes_to_rest(
     assert response.headers.getall("Set-Cookie") == []
 
 
-def test_backend_without_versions_overwrites(factory: type[DictFactory]) -> None:
-    """A backend that cannot compare and set works as before."""
-    store = stored(factory, sid_cookie(), on_conflict="merge")
-    store.get_session()["b"] = 2
-    saved_headers(store)
-    assert factory.records == {SID: {"a": 1, "b": 2}}
+@pytest.mark.parametrize("cookie", [None, sid_cookie()], ids=["new", "stored"])
+def test_backend_without_versions_cannot_merge(
+    factory: type[DictFactory], cookie: str | None
+) -> None:
+    """It would overwrite what other requests have saved, which somebody wanted not to happen."""
+    store = stored(factory, cookie, on_conflict="merge")
+    with pytest.raises(ConfigError, match="Factory cannot compare and set") as refused:
+        store.get_session()
+    assert refused.value.key == "on_conflict"
