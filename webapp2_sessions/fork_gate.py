@@ -37,6 +37,7 @@ class ForkGate:
             )
 
     def _begin(self) -> None:
+        self._pid = os.getpid()
         #: The threads that are making a request.
         self._inside: set[int] = set()
         self._forks = 0
@@ -45,8 +46,14 @@ class ForkGate:
         self._lock = threading.RLock()
         self._changed = threading.Condition(self._lock)
 
+    def _check_process(self) -> None:
+        """Begin again in a child whose fork has not called Python's hooks, as uWSGI's."""
+        if os.getpid() != self._pid:
+            self._begin()
+
     def run(self, request: Callable[[], Result]) -> Result:
         """Call ``request()``, which may call this as well, when no fork is under way."""
+        self._check_process()
         me = threading.get_ident()
         if me in self._inside:
             return request()
@@ -73,6 +80,7 @@ class ForkGate:
             self._changed.notify_all()
 
     def _before_fork(self) -> None:
+        self._check_process()
         myself = {threading.get_ident()}
         with self._lock:
             self._forks += 1

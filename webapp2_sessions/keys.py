@@ -16,6 +16,7 @@ __all__ = [
     "begun_hmac",
     "check_key_list",
     "derive_key",
+    "hmac_digest",
     "new_key",
     "secret_bytes",
     "surroundings",
@@ -76,14 +77,34 @@ def begun_hmac(
     half of the time of a short one; so do objects of :mod:`hmac`, which take longer to copy.
 
     :param beginning: what each message begins with.
+    :raises ConfigError: this Python does not allow the hash function.
     """
-    block_size = hashlib.new(digest).block_size
+    try:
+        block_size = hashlib.new(digest).block_size
+    except ValueError as error:
+        raise _forbidden(digest) from error
     if len(key) > block_size:
         key = hashlib.new(digest, key).digest()
     padded = key.ljust(block_size, b"\0")
     inner = hashlib.new(digest, padded.translate(_INNER_PAD) + beginning)
     outer = hashlib.new(digest, padded.translate(_OUTER_PAD))
     return inner.copy, outer.copy
+
+
+def hmac_digest(key: bytes, message: bytes, digest: str) -> bytes:
+    """Return the HMAC of one message.
+
+    :raises ConfigError: this Python does not allow the hash function.
+    """
+    try:
+        return hmac.digest(key, message, digest)
+    except ValueError as error:
+        raise _forbidden(digest) from error
+
+
+def _forbidden(digest: str) -> ConfigError:
+    """The error for a hash function that is switched off, as SHA-1 may be by FIPS 140."""
+    return ConfigError("digest", f"{digest!r} is not allowed by this Python; choose 'sha256'")
 
 
 def check_key_list(key: str, value: object) -> None:

@@ -33,8 +33,6 @@ _LONGEST_RELATIVE_EXPIRY = 30 * 24 * 3600
 _LATEST_EXPIRY = 2**31 - 1
 #: A value of so many bytes fits into any server (memcached's option -I is 1024 at least).
 _ALWAYS_FITS = 512
-#: What an item's key (250 at most) and memcached's own fields take of it.
-_ITEM_OVERHEAD = 512
 
 #: What the key of a mark ends with, beside the key of the record that was ended; 250 bytes are
 #: memcached's limit.
@@ -270,7 +268,7 @@ class SessionMemcached:
 
         :param owner: the session's name; under another one the record counts as none.
         :param max_age: the session's own age in seconds, if it has one.
-        :raises SessionTooLarge: the server would not take it, and would drop the stored one.
+        :raises SessionTooLarge: the server is known not to take it.
         """
         encoded = self._sessions.dumps(_bound(key, owner), [data, max_age])
         if len(encoded) > _ALWAYS_FITS:
@@ -278,8 +276,14 @@ class SessionMemcached:
         return encoded
 
     def _check_size(self, key: bytes, encoded: bytes, data: dict[Any, Any]) -> None:
+        """Refuse a session that the server would not take.
+
+        A server that does not tell its limit, as one behind a proxy, refuses by itself what is
+        too large. It drops the stored value then if it is told ``set``, and keeps it if it is told
+        ``replace`` or ``cas``, with which a session that is stored already is written.
+        """
         node = self._nodes.node_of(key)
-        limit = node.item_size() - _ITEM_OVERHEAD
+        limit = node.largest_value()
         if len(encoded) > limit:
             largest = largest_keys(data, lambda each: self._values.dumps(key, each))
             raise SessionTooLarge("memcache", node.address, len(encoded), limit, largest)

@@ -28,9 +28,9 @@ class Nodes:
         self._nodes = nodes
         #: The server that is responsible for every key, if it is a single one.
         self.only: Node | None = nodes[0] if len(nodes) == 1 else None
-        self._hashes = [
-            (hashlib.blake2b(node.address.encode("utf-8"), digest_size=8), node) for node in nodes
-        ]
+        # A single server needs no hash, of which some systems allow only a few.
+        several = nodes if len(nodes) > 1 else ()
+        self._hashes = [(_hash(node.address.encode("utf-8")), node) for node in several]
 
     def node_of(self, key: bytes) -> Node:
         """Return the server that is responsible for a key."""
@@ -39,10 +39,22 @@ class Nodes:
         return max(self._hashes, key=lambda pair: _weight(pair[0], key))[1]
 
 
-def _weight(address: hashlib.blake2b, key: bytes) -> bytes:
+def _hash(data: bytes) -> Any:
+    """BLAKE2b, which fixes the place of each key; SHA-256 where Python has no such hash.
+
+    Pythons that are restricted to FIPS 140 lack it, refuse it, or do not know its arguments.
+    """
+    try:
+        return hashlib.blake2b(data, digest_size=8)
+    except (AttributeError, TypeError, ValueError):
+        return hashlib.sha256(data)
+
+
+def _weight(address: Any, key: bytes) -> bytes:
     weight = address.copy()
     weight.update(key)
-    return weight.digest()
+    digest: bytes = weight.digest()
+    return digest
 
 
 def nodes_of(settings: Mapping[str, Any]) -> Nodes:

@@ -5,12 +5,18 @@ from __future__ import annotations
 import socket
 import ssl
 import time
-from collections.abc import Callable
 from typing import Any
 
 from webapp2_sessions.clients import ClientRegistry
-from webapp2_sessions.errors import BackendError, BackendUnavailable, MissingDependency
-from webapp2_sessions.memcached_connections import MOST_IDLE, Connections
+from webapp2_sessions.errors import (
+    BackendError,
+    BackendUnavailable,
+    MissingDependency,
+    SessionTooLarge,
+)
+from webapp2_sessions.memcached_connections import Connections, StaleConnection
+from webapp2_sessions.memcached_serdes import check_client
+from webapp2_sessions.memcached_words import hide_keys, known_words
 
 try:
     from pymemcache.exceptions import (
@@ -26,14 +32,26 @@ __all__ = ["Node", "OwnClient", "Server"]
 #: Seconds for which a server that was silent is not asked again.
 _PAUSE = 1.0
 
-#: A restarted server may leave all connections that are kept; each fails once.
-_ATTEMPTS = range(MOST_IDLE + 1)
+#: Questions that a proxy may not understand. One that gets no answer tells nothing of the server.
+_OPTIONAL = frozenset({"raw_command", "stats"})
+
+#: What stores a value, which is the second argument.
+_STORING = frozenset({"add", "cas", "replace", "set"})
+
+#: The server's words for a value that is larger than its items.
+_TOO_LARGE = b"object too large for cache"
 
 #: Seconds for reaching a server that is told something without waiting for its answer.
 _TELL_TIMEOUT = 0.05
 
 #: Item size of a server that does not tell it: memcached's default.
 _DEFAULT_ITEM_SIZE = 1024 * 1024
+
+#: What the key (250 at most) and memcached's own fields take of an item.
+_ITEM_OVERHEAD = 512
+
+#: Seconds after which a server that has not told its item size is asked again.
+_ASK_AGAIN = 60.0
 
 _clients: ClientRegistry[Any] = ClientRegistry()
 
@@ -48,8 +66,10 @@ class Node:
     #: again after a restart, so that a token from before may fit another value.
     lost = 0
 
-    #: Its item size, and how many connections had been lost when it was asked.
-    _item_size: tuple[int, int] | None = None
+    #: Its item size, and how many connections had been lost when it was told.
+    _item_size: tuple[int, int | None] = (_DEFAULT_ITEM_SIZE, None)
+    #: When it may be asked for it again, if it has not told.
+    _asked_for_size_again = 0.0
 
     def call(self, operation: str, *args: Any) -> Any:
         """Call a method of the client, with a bounded wait.
@@ -69,24 +89,47 @@ class Node:
     def item_size(self) -> int:
         """Return the size in bytes of the largest item that it takes, by its option ``-I``.
 
-        Asked once, and again when connections were lost, since it may have been restarted.
+        Asked once, and again when connections were lost, since it may have been restarted. Where
+        that gets no answer, as through a proxy, the last one counts, or memcached's default.
         """
         lost = self.lost
-        if self._item_size is None or self._item_size[1] != lost:
-            self._item_size = (self._ask_item_size(), lost)
+        if self._item_size[1] != lost and self._now() >= self._asked_for_size_again:
+            size = self._ask_item_size()
+            if size is None:
+                self._asked_for_size_again = self._now() + _ASK_AGAIN
+            else:
+                self._item_size = (size, lost)
         return self._item_size[0]
 
-    def _ask_item_size(self) -> int:
-        settings = self.call("stats", "settings")
+    def largest_value(self) -> int:
+        """Return the size in bytes of the largest value that it is known to take."""
+        return self.item_size() - _ITEM_OVERHEAD
+
+    def _ask_item_size(self) -> int | None:
+        try:
+            settings = self.call("stats", "settings")
+        except (AttributeError, BackendError, TypeError):
+            # Not every client has "stats", and HashClient's takes no arguments.
+            return None
         size = settings.get(b"item_size_max") if isinstance(settings, dict) else None
-        return size if isinstance(size, int) else _DEFAULT_ITEM_SIZE
+        return size if isinstance(size, int) else None
 
     def unavailable(self, problem: str) -> BackendUnavailable:
         """Return the error for a server that cannot be used."""
         return BackendUnavailable("memcache", self.address, problem)
 
-    def _refused(self, error: MemcacheError) -> BackendError:
-        return BackendError("memcache", self.address, f"the server refused ({_reason(error)})")
+    def _refused(self, error: MemcacheError, operation: str, args: tuple[Any, ...]) -> BackendError:
+        words = _words(error)
+        if words == _TOO_LARGE.decode("ascii") and operation in _STORING:
+            # What was not known: it does not tell, or was restarted with another limit.
+            size = len(args[1])
+            limit = min(self.largest_value(), size - 1)
+            return SessionTooLarge("memcache", self.address, size, limit)
+        problem = f"the server refused ({words or type(error).__name__})"
+        return BackendError("memcache", self.address, problem)
+
+    def _now(self) -> float:
+        return time.monotonic()
 
 
 class Server(Node):
@@ -109,67 +152,75 @@ class Server(Node):
         #: When it may be asked again, 0 if it answers.
         self._asked_again = 0.0
 
+    @property
+    def lost(self) -> int:  # type: ignore[override]  # nobody else counts
+        """How many connections were lost."""
+        count: int = self._client().lost
+        return count
+
     def call(self, operation: str, *args: Any) -> Any:
         """Call a method of the client, with a bounded wait.
 
-        Connections that the server has closed, as it does when it restarts, are replaced; a
-        ``cas`` is not repeated then.
+        A ``cas`` whose connection broke counts as refused: it may have been carried out, or the
+        token may by now fit another value.
         """
+        is_optional = operation in _OPTIONAL
         if self._asked_again:
-            self._wait_for_turn()
-        client = _clients.built.get(self) or _clients.get(self, self._connect)
-        method = getattr(client, operation)
-        for _ in _ATTEMPTS:
-            try:
-                result = method(*args)
-            except (ConnectionRefusedError, ConnectionError, MemcacheUnexpectedCloseError) as error:
-                self._asked_again = 0.0
-                self.lost += 1
-                closed: Exception = error
-                if isinstance(error, ConnectionRefusedError):
-                    raise self.unavailable("the server refused the connection") from error
-                if operation == "cas":
-                    return False
-            except OSError as error:
-                raise self._unreachable(error) from error
-            except MemcacheError as error:
-                self._asked_again = 0.0
-                raise self._refused(error) from error
-            else:
-                self._asked_again = 0.0
-                return result
-        raise self.unavailable("the server closes every connection") from closed
+            self._wait_for_turn(is_optional)
+        try:
+            result = getattr(self._client(), operation)(*args)
+        except (StaleConnection, ConnectionError, MemcacheUnexpectedCloseError) as error:
+            if isinstance(error, StaleConnection):
+                raise self.unavailable(self._silent()) from error
+            self._asked_again = 0.0
+            if isinstance(error, ConnectionRefusedError):
+                raise self.unavailable("the server refused the connection") from error
+            if operation == "cas":
+                return False
+            raise self.unavailable("the server closed the connection") from error
+        except OSError as error:
+            raise self._unreachable(error, is_optional) from error
+        except MemcacheError as error:
+            self._asked_again = 0.0
+            raise self._refused(error, operation, args) from error
+        self._asked_again = 0.0
+        return result
 
-    def _wait_for_turn(self) -> None:
+    def _wait_for_turn(self, is_optional: bool) -> None:
         """Let one caller a second through to a server that was silent."""
         now = self._now()
-        if now < self._asked_again:
+        if is_optional or now < self._asked_again:
             raise self.unavailable(
                 f"the server did not answer, and is not asked again for {_PAUSE:g} s"
             )
         self._asked_again = now + self._timeout + _PAUSE
 
-    def _unreachable(self, error: OSError) -> BackendUnavailable:
+    def _unreachable(self, error: OSError, is_optional: bool) -> BackendUnavailable:
         if not isinstance(error, (TimeoutError, socket.gaierror)):
             return self.unavailable(f"the server cannot be reached ({type(error).__name__})")
-        self._asked_again = self._now() + _PAUSE
+        if not is_optional:
+            self._asked_again = self._now() + _PAUSE
         if isinstance(error, TimeoutError):
-            return self.unavailable(f"the server did not answer within {self._timeout} s")
+            return self.unavailable(self._silent())
+        if error.errno == socket.EAI_AGAIN:
+            return self.unavailable("the server's name could not be looked up in time")
         return self.unavailable("the server's name was not found")
+
+    def _silent(self) -> str:
+        return f"the server did not answer within {self._timeout} s"
 
     def tell(self, key: bytes, value: bytes, seconds: int) -> None:
         """Send a value by a connection of its own, without waiting for an answer."""
-        client = _clients.get(self, self._connect)
         try:
-            client.tell(key, value, seconds, min(_TELL_TIMEOUT, self._timeout))
+            self._client().tell(key, value, seconds, min(_TELL_TIMEOUT, self._timeout))
         except (OSError, MemcacheError) as error:
             raise self.unavailable("the server cannot be reached") from error
 
+    def _client(self) -> Any:
+        return _clients.get(self, self._connect)
+
     def _connect(self) -> Connections:
         return Connections(self.address, self._timeout, self._tls_context)
-
-    def _now(self) -> float:
-        return time.monotonic()
 
 
 class OwnClient(Node):
@@ -185,38 +236,51 @@ class OwnClient(Node):
     _SILENT = frozenset({"add", "delete", "replace", "set", "touch"})
 
     def __init__(self, client: Any) -> None:
-        self._client: Callable[[], Any] = (lambda: client) if hasattr(client, "get") else client
+        self._given = client
 
     def call(self, operation: str, *args: Any) -> Any:
-        """Call a method of the client; what it raises because of a server becomes our error."""
+        """Call a method of the client; what it raises because of a server becomes our error.
+
+        :raises ConfigError: the client would decode what it reads.
+        """
         kwargs = {"noreply": False} if operation in self._SILENT else {}
         try:
-            client = _clients.get(self, self._client)
+            client = _clients.get(self, self._make)
             result = getattr(client, operation)(*args, **kwargs)
         except MemcacheUnexpectedCloseError as error:
             raise self.unavailable("the server closed the connection") from error
         except MemcacheError as error:
-            raise self._refused(error) from error
+            hide_keys(error)
+            raise self._refused(error, operation, args) from error
         except (OSError, RuntimeError, KeyError) as error:
             # The latter two: a pool without a free connection, and a broken answer.
+            hide_keys(error)
             raise self.unavailable(f"the client failed ({type(error).__name__})") from error
         if operation == "gets" and not isinstance(result, tuple):
             raise self.unavailable("the client has no server for the key")  # HashClient's way
+        if operation in ("get", "gets"):
+            self._check_value(result if operation == "get" else result[0])
         return result
 
     def tell(self, key: bytes, value: bytes, seconds: int) -> None:
         """Send a value; the client decides how long it waits."""
         self.call("set", key, value, seconds)
 
-    def _ask_item_size(self) -> int:
-        # Not every client has "stats", and HashClient's takes no arguments.
-        try:
-            return super()._ask_item_size()
-        except (AttributeError, TypeError, BackendError):
-            return _DEFAULT_ITEM_SIZE
+    def _make(self) -> Any:
+        client = self._given if hasattr(self._given, "get") else self._given()
+        check_client(client)
+        return client
+
+    def _check_value(self, value: object) -> None:
+        if value is not None and type(value) is not bytes:
+            raise BackendError(
+                "memcache",
+                self.address,
+                f"the client returned {type(value).__name__} and not the bytes that are stored",
+            )
 
 
-def _reason(error: MemcacheError) -> str:
-    """What an error says; only the server's own words are known to hold no key."""
+def _words(error: MemcacheError) -> str:
+    """What an error says; only known words of the server's hold no key."""
     words = error.args[0] if isinstance(error, MemcacheServerError) and error.args else None
-    return words.decode("ascii", "replace") if isinstance(words, bytes) else type(error).__name__
+    return known_words(words).decode("ascii") if isinstance(words, bytes) else ""

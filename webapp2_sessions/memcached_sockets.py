@@ -14,40 +14,55 @@ import ssl
 import struct
 import sys
 import time
-from typing import Any
+from typing import Any, Protocol
 
-__all__ = ["connected", "send_and_wait"]
+__all__ = ["connected", "is_closed", "send_and_wait"]
 
 #: How long the kernel waits by itself: 5 ms, as the struct timeval of 64-bit systems.
 _SHORTLY = struct.pack("ll", 0, 5000)
 #: Whether it is known to take that.
 _KERNEL_WAITS = sys.platform == "linux" and len(_SHORTLY) == 16
 
+#: Probes of an idle connection, where the system lets one choose: after so many seconds, then
+#: every so many, and how many may stay without an answer. The default would be two hours.
+_KEEPALIVE = {"TCP_KEEPIDLE": 20, "TCP_KEEPINTVL": 10, "TCP_KEEPCNT": 3}
+
+
+class Host(Protocol):
+    """A host that may have several addresses."""
+
+    #: Its name, which a certificate has to show.
+    host: str
+
+    def find(self, seconds: float) -> list[tuple[int, Any]]:
+        """Return families and addresses, the first of them first."""
+        ...
+
 
 def connected(
-    server: str | tuple[str, int], timeout: float, tls_context: ssl.SSLContext | None
+    server: str | Host, timeout: float, tls_context: ssl.SSLContext | None
 ) -> socket.socket:
     """Return a new connection; of a name's addresses the first that can be reached counts.
 
-    :param server: a path, or host and port.
-    :param timeout: seconds for connecting, and later for each piece of an answer.
+    :param server: a path, or the addresses of a host.
+    :param timeout: seconds for finding the addresses and connecting, and later for each piece of
+        an answer.
     :param tls_context: for a connection by TLS; one to a path is without.
     :raises OSError: there is none.
     """
     if isinstance(server, str):
         return _reached(socket.AF_UNIX, server, timeout, timeout)
-    host, port = server
     deadline = time.monotonic() + timeout
     failure: OSError | None = None
-    for family, _, _, _, place in socket.getaddrinfo(host, port, type=socket.SOCK_STREAM):
-        left = timeout if failure is None else deadline - time.monotonic()
+    for family, place in server.find(timeout):
+        left = deadline - time.monotonic()
         if left <= 0:
             break
         try:
-            return _reached(family, place, left, timeout, tls_context, host)
+            return _reached(family, place, left, timeout, tls_context, server.host)
         except OSError as error:
             failure = error
-    raise failure or OSError("no address")
+    raise failure or TimeoutError("no address was tried in time")
 
 
 def _reached(
@@ -63,7 +78,7 @@ def _reached(
         connection.settimeout(within)
         connection.connect(place)
         if not isinstance(place, str):
-            connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            _set_tcp_options(connection)
         if tls_context is not None:
             connection = tls_context.wrap_socket(connection, server_hostname=host)
         _set_waiting(connection, timeout)
@@ -71,6 +86,15 @@ def _reached(
         connection.close()
         raise
     return connection
+
+
+def _set_tcp_options(connection: socket.socket) -> None:
+    """Send small packets at once, and find out by probes whether an idle peer is still there."""
+    connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    connection.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+    for name, value in _KEEPALIVE.items():
+        if hasattr(socket, name):
+            connection.setsockopt(socket.IPPROTO_TCP, getattr(socket, name), value)
 
 
 def _set_waiting(connection: socket.socket, timeout: float) -> None:
@@ -103,3 +127,22 @@ def send_and_wait(connection: socket.socket, unsent: bytes, size: int, timeout: 
     piece = connection.recv(size)
     connection.settimeout(former)
     return piece
+
+
+def is_closed(connection: socket.socket) -> bool:
+    """Whether the server has closed an idle connection, as far as that is known here.
+
+    Of a connection by TLS it cannot be told.
+    """
+    if isinstance(connection, ssl.SSLSocket):
+        return False
+    former = connection.gettimeout()
+    try:
+        connection.settimeout(0)
+        connection.recv(1, socket.MSG_PEEK)
+    except BlockingIOError:
+        connection.settimeout(former)
+        return False
+    except OSError:
+        pass
+    return True  # what came is the end, or an answer to nothing

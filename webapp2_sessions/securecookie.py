@@ -17,7 +17,7 @@ from webapp2_sessions.errors import (
     MalformedCookie,
     UndecodableCookie,
 )
-from webapp2_sessions.keys import DIGESTS, check_key_list, secret_bytes
+from webapp2_sessions.keys import DIGESTS, check_key_list, hmac_digest, secret_bytes
 from webapp2_sessions.plain_json import decode_payload, encode_payload
 from webapp2_sessions.signed_codec import codec_of
 
@@ -225,7 +225,7 @@ class SecureCookieSerializer:
         return int(time.time())
 
     def _get_signature(self, *parts: bytes) -> bytes:
-        return hmac.digest(self.secret_key, b"|".join(parts), self.digest).hex().encode("ascii")
+        return hmac_digest(self.secret_key, b"|".join(parts), self.digest).hex().encode("ascii")
 
 
 #: Where an application has put another in its place, the codec knows nothing of it.

@@ -1,7 +1,9 @@
-"""Whether the servers of a configuration answer."""
+"""Whether the servers of a configuration answer, and take what a session may be."""
 
 from __future__ import annotations
 
+import contextlib
+import os
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -10,12 +12,20 @@ from webapp2_sessions.errors import BackendError, ConfigError, MissingDependency
 
 __all__ = ["unreachable"]
 
-#: A key and the name of an entity that nobody has.
+#: A key, or its beginning, and the name of an entity that nobody has.
 _NOBODYS = "webapp2-sessions-check"
+
+#: Bytes of the largest value that is written, however large a server's items may be.
+_LARGEST_CHECKED = 16 * 1024 * 1024
+
+#: Seconds after which memcached drops that value, should it not be deleted.
+_SECONDS = 60
 
 
 def unreachable(config: Mapping[str, Any], backend: str) -> list[str]:
     """Ask each server of a backend for something that is not there.
+
+    A memcached is also given a value as large as a session may be, for a moment.
 
     :param config: a checked configuration.
     :param backend: ``"memcache"`` or ``"datastore"``.
@@ -32,10 +42,25 @@ def _memcache(config: Mapping[str, Any]) -> Iterator[str]:
         try:
             from webapp2_sessions.memcached_nodes import nodes_of  # loads pymemcache
 
-            key = (settings["key_prefix"] + _NOBODYS).encode("ascii")
-            nodes_of(each).node_of(key).call("get", key)
-        except (BackendError, MissingDependency) as error:
+            # Nobody else checks under this key at the same time.
+            name = f"{settings['key_prefix']}{_NOBODYS}:{os.urandom(8).hex()}"
+            key = name.encode("ascii")
+            node = nodes_of(each).node_of(key)
+            node.call("get", key)
+            size = min(node.largest_value(), _LARGEST_CHECKED)
+            if not _keeps(node, key, os.urandom(size)):
+                yield str(node.unavailable(f"a value of {size} bytes did not come back"))
+        except (BackendError, ConfigError, MissingDependency) as error:
             yield str(error)
+
+
+def _keeps(node: Any, key: bytes, value: bytes) -> bool:
+    """Whether a server, and a proxy before it, keeps a value as large as a session may be."""
+    try:
+        return bool(node.call("set", key, value, _SECONDS)) and node.call("get", key) == value
+    finally:
+        with contextlib.suppress(BackendError):
+            node.call("delete", key)
 
 
 def _datastore(config: Mapping[str, Any]) -> Iterator[str]:

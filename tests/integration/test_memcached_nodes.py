@@ -15,12 +15,13 @@ import pytest
 import trustme
 from pymemcache.client.base import PooledClient
 from pymemcache.client.hash import HashClient
+from pymemcache.serde import pickle_serde
 from support.entries import entries_of
 from support.forks import forks, in_child
 from support.servers import HOST, Memcached, wait_until
 from support.visits import Visitor, make_app
 
-from webapp2_sessions import BackendError, BackendUnavailable
+from webapp2_sessions import BackendError, BackendUnavailable, ConfigError
 
 #: Seconds within which something must have happened that takes no time at all.
 BOUND = 30.0
@@ -286,6 +287,37 @@ def test_own_client_that_fails(launch: Launch, made: Callable[[Memcached], Any])
     server.kill()
     with pytest.raises(BackendError, match=r"memcache backend at config\['memcache'\]\['client'\]"):
         visitor.read()
+
+
+class Malicious:
+    """A value that notes that it was unpickled."""
+
+    ran = False
+
+    @staticmethod
+    def run() -> dict[str, bool]:
+        Malicious.ran = True
+        return {}
+
+    def __reduce__(self) -> Any:
+        return Malicious.run, ()
+
+
+@pytest.mark.parametrize("made", [PooledClient, HashClient])
+def test_own_client_that_unpickles(
+    memcached: Memcached, made: type[Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What somebody else has stored under a session's id is not run."""
+    monkeypatch.setattr(Malicious, "ran", False)
+    visitor = Visitor(make_app(memcache={"servers": [memcached.address]}), backend="memcache")
+    sid = visitor.write({"a": 1})
+    servers = memcached.address if made is PooledClient else [memcached.address]
+    client = made(servers, serde=pickle_serde, timeout=TIMEOUT, default_noreply=False)
+    client.set(f"session:{sid}", Malicious())
+    visitor.app = make_app(memcache={"client": client})
+    with pytest.raises(ConfigError, match=r"memcache\['client'\]: must be a client without serde"):
+        visitor.read()
+    assert not Malicious.ran
 
 
 @forks

@@ -48,14 +48,17 @@ class Relay(Server):
 
     Args:
         target: the server that is reached through it.
+        statistics: what it does as a proxy that does not know `stats`: "refuses", "closes" or
+            "drops"; nothing if it is empty.
     """
 
     name = "relay"
     stop_signal = signal.SIGKILL
 
-    def __init__(self, target: Server) -> None:
+    def __init__(self, target: Server, statistics: str = "") -> None:
         super().__init__()
         self.target = target
+        self.statistics = statistics
 
     @classmethod
     def missing(cls) -> str | None:
@@ -65,7 +68,9 @@ class Relay(Server):
     def command(self, folder: Path) -> list[str]:
         """A new interpreter; `-S` and `-E` make it start fast."""
         program = Path(__file__).with_name("run_relay.py")
-        return [sys.executable, "-S", "-E", str(program), str(self.port), str(self.target.port)]
+        ports = [str(self.port), str(self.target.port)]
+        options = [self.statistics] if self.statistics else []
+        return [sys.executable, "-S", "-E", str(program), *ports, *options]
 
     def answers(self) -> bool:
         """Whether it takes connections."""
@@ -75,8 +80,15 @@ class Relay(Server):
 
     def lose_answer(self) -> None:
         """Let the next request come through, and end the connection instead of its answer."""
+        self._order(signal.SIGUSR1)
+
+    def forget(self) -> None:
+        """Drop whatever is sent on the connections that there are, and tell nobody."""
+        self._order(signal.SIGUSR2)
+
+    def _order(self, number: int) -> None:
         confirmed = self.output().count("\n")
-        self._signal(signal.SIGUSR1)
+        self._signal(number)
         wait_until(lambda: self.output().count("\n") > confirmed, _PATIENCE, 0.001)
 
 
@@ -228,6 +240,7 @@ MEMCACHED_HARMS = (
     Harm("smaller", _shrink, _widen, loses="all", refuses=True, level="all"),
     Harm("crowded", _CROWD.come, _CROWD.go, "all", refuses=True, level="all", options=_FEW_PLACES),
     Harm("answer lost", Relay.lose_answer, Server.restart, relayed=True),
+    Harm("forgotten", Relay.forget, relayed=True),
 )
 
 #: What can happen to Datastore, of which the emulator keeps nothing when it ends.

@@ -14,10 +14,14 @@ __all__ = [
     "group_is_stopped",
     "group_members",
     "has_abandoned_connections",
+    "has_connections",
     "wait_until",
 ]
 
 HOST = "127.0.0.1"
+
+#: A connection's state in /proc/net/tcp: it is open on both sides.
+_ESTABLISHED = "01"
 
 #: A connection's state in /proc/net/tcp: the other side has closed it, this side has not.
 _CLOSE_WAIT = "08"
@@ -63,12 +67,22 @@ def has_abandoned_connections(port: int) -> bool:
 
     As long as it has not, it may still do what they told it. Without /proc this is not known.
     """
+    return _CLOSE_WAIT in _states(port)
+
+
+def has_connections(port: int) -> bool:
+    """Whether a server has connections that neither side has closed; unknown without /proc."""
+    return _ESTABLISHED in _states(port)
+
+
+def _states(port: int) -> set[str]:
+    """The states of a server's connections."""
     try:
         lines = Path("/proc/net/tcp").read_text("ascii").splitlines()[1:]
     except OSError:
-        return False
-    fields = [line.split() for line in lines if f":{port:04X} " in line]
-    return any(line[1].endswith(f":{port:04X}") and line[3] == _CLOSE_WAIT for line in fields)
+        return set()
+    fields = [line.split() for line in lines]
+    return {line[3] for line in fields if line[1].endswith(f":{port:04X}")}
 
 
 def _group_exists(group: int) -> bool:

@@ -1,7 +1,10 @@
 """A network between an application and its server: passes on what one sends to the other.
 
-Run as a program: `run_relay.py PORT TARGET_PORT`, both of 127.0.0.1. After a SIGUSR1 the next
-answer of the server is lost, and its connection with it.
+Run as a program: `run_relay.py PORT TARGET_PORT [STATISTICS]`, both ports of 127.0.0.1. After a
+SIGUSR1 the next answer of the server is lost, and its connection with it. After a SIGUSR2 the
+connections that there are are forgotten, as by a firewall: whatever is sent on them vanishes, and
+nobody is told. With STATISTICS the relay is a proxy that does not know memcached's `stats`: it
+"refuses" the command, "closes" the connection or leaves it without an answer ("drops").
 """
 
 from __future__ import annotations
@@ -11,61 +14,107 @@ import signal
 import socket
 import sys
 import threading
-from collections.abc import Callable
 
 HOST = "127.0.0.1"
 
 #: Set as long as an answer is to be lost.
 lose_answer = threading.Event()
 
+#: Connections that were made before the last time of forgetting; and those of now.
+forgotten: set[Connection] = set()
+remembered: set[Connection] = set()
 
-def prepare(*_: object) -> None:
-    """Lose the next answer; the line that is printed confirms it."""
-    lose_answer.set()
-    sys.stdout.write("the next answer will be lost\n")
+
+def confirm(what: str) -> None:
+    """Print a line, for which the test waits."""
+    sys.stdout.write(f"{what}\n")
     sys.stdout.flush()
 
 
-def end(*connections: socket.socket) -> None:
-    """End connections at both sides of the relay."""
-    for connection in connections:
+def prepare(*_: object) -> None:
+    """Lose the next answer."""
+    lose_answer.set()
+    confirm("the next answer will be lost")
+
+
+def forget(*_: object) -> None:
+    """Forget all connections that there are."""
+    forgotten.update(remembered)
+    remembered.clear()
+    confirm("the connections are forgotten")
+
+
+class Connection:
+    """A connection of a client, and the one to the server that belongs to it.
+
+    Args:
+        statistics: what is done to a `stats`; nothing if it is empty.
+    """
+
+    def __init__(self, client: socket.socket, server: socket.socket, statistics: str) -> None:
+        self.client = client
+        self.server = server
+        self.statistics = statistics
+        remembered.add(self)
+
+    def serve(self) -> None:
+        """Pass on in both directions."""
+        for pump in (self.ask, self.answer):
+            threading.Thread(target=pump, daemon=True).start()
+
+    def ask(self) -> None:
+        """Pass on what the client sends."""
         with contextlib.suppress(OSError):
-            connection.shutdown(socket.SHUT_RDWR)
+            while data := self.client.recv(65536):
+                if self in forgotten or not self.is_to_be_sent(data):
+                    continue
+                self.server.sendall(data)
+        self.end()
+
+    def is_to_be_sent(self, command: bytes) -> bool:
+        """Whether a command goes to the server."""
+        if not self.statistics or not command.startswith(b"stats"):
+            return True
+        if self.statistics == "closes":
+            self.end()
+        elif self.statistics == "refuses":
+            self.client.sendall(b"ERROR\r\n")
+        return False
+
+    def answer(self) -> None:
+        """Pass on what the server answers."""
+        with contextlib.suppress(OSError):
+            while data := self.server.recv(65536):
+                if self in forgotten:
+                    continue
+                if lose_answer.is_set():
+                    lose_answer.clear()
+                    break
+                self.client.sendall(data)
+        self.end()
+
+    def end(self) -> None:
+        """End the connections at both sides of the relay."""
+        remembered.discard(self)
+        for connection in (self.client, self.server):
+            with contextlib.suppress(OSError):
+                connection.shutdown(socket.SHUT_RDWR)
 
 
-def pump(source: socket.socket, target: socket.socket, lost: Callable[[], bool]) -> None:
-    """Pass on what comes from `source`, until one of the two ends or something is lost."""
-    with contextlib.suppress(OSError):
-        while (data := source.recv(65536)) and not lost():
-            target.sendall(data)
-    end(source, target)
-
-
-def is_lost() -> bool:
-    """Whether the answer that has just come is the one to be lost."""
-    lost = lose_answer.is_set()
-    lose_answer.clear()
-    return lost
-
-
-def connect(client: socket.socket, target_port: int) -> None:
-    """Connect a client with the server."""
-    try:
-        server = socket.create_connection((HOST, target_port))
-    except OSError:
-        client.close()
-        return
-    for arguments in ((client, server, lambda: False), (server, client, is_lost)):
-        threading.Thread(target=pump, args=arguments, daemon=True).start()
-
-
-def main(port: int, target_port: int) -> None:
+def main(port: int, target_port: int, statistics: str = "") -> None:
     """Serve until the process is killed."""
     signal.signal(signal.SIGUSR1, prepare)
+    signal.signal(signal.SIGUSR2, forget)
     with socket.create_server((HOST, port)) as listener:
         while True:
-            connect(listener.accept()[0], target_port)
+            client = listener.accept()[0]
+            try:
+                server = socket.create_connection((HOST, target_port))
+            except OSError:
+                client.close()
+                continue
+            Connection(client, server, statistics).serve()
 
 
 if __name__ == "__main__":
-    main(*map(int, sys.argv[1:]))
+    main(int(sys.argv[1]), int(sys.argv[2]), *sys.argv[3:])

@@ -27,8 +27,11 @@ _MEMCACHED = (
     "raw_command",
 )
 
-#: Every method of our connections that does not leave it to pymemcache's client.
-_OURS = ("get", "gets", "set", "add", "replace", "cas", "delete", "touch")
+#: Every method of our connections that waits for an answer.
+_OURS = (
+    *("get", "gets", "set", "add", "replace", "cas", "delete", "touch"),
+    *("stats", "raw_command"),
+)
 
 #: Every way in which gRPC sends a request that has one answer.
 _GRPC = ("__call__", "with_call", "future")

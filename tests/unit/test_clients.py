@@ -237,3 +237,81 @@ def test_registry_where_there_are_no_forks(monkeypatch: pytest.MonkeyPatch) -> N
     """On systems without fork() Python has no hooks for it, and none is needed."""
     monkeypatch.delattr(os, "register_at_fork")
     assert ClientRegistry[str]().get("settings", lambda: "client") == "client"
+
+
+# Forks that do not call Python's hooks
+
+
+def in_another_process(monkeypatch: pytest.MonkeyPatch, pid: int) -> None:
+    """Let the process have another id, which is all that such a child sees."""
+    monkeypatch.setattr(os, "getpid", lambda: pid)
+
+
+def test_process_is_known_by_its_id(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A child that nobody told of the fork builds its own client."""
+    registry: ClientRegistry[Client] = ClientRegistry()
+    parents = registry.get("a", Client)
+    in_another_process(monkeypatch, 1_000_000)
+    own = registry.get("a", Client)
+    assert own is not parents
+    assert registry.get("a", Client) is own
+    assert registry.built == {"a": own}
+
+
+def test_client_of_a_parent_is_not_collected(monkeypatch: pytest.MonkeyPatch) -> None:
+    """However many forks ago it was built."""
+    registry: ClientRegistry[Client] = ClientRegistry()
+    collected: list[int] = []
+
+    class Fragile(Client):
+        def __del__(self) -> None:
+            collected.append(self.pid)
+
+    for pid in range(1_000_000, 1_000_003):
+        in_another_process(monkeypatch, pid)
+        registry.get("a", Fragile)
+    assert collected == []
+    assert len(registry.built) == 1
+
+
+def test_process_id_that_an_ancestor_had(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The system gives ids again; the ancestor's client is none of ours."""
+    registry: ClientRegistry[Client] = ClientRegistry()
+    clients = []
+    for pid in (1_000_000, 1_000_001, 1_000_000):
+        in_another_process(monkeypatch, pid)
+        clients.append(registry.get("a", Client))
+    assert len(set(clients)) == 3
+
+
+def test_lock_of_a_parent(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Another thread had it at the fork; nobody is there to release it."""
+    registry: ClientRegistry[Client] = ClientRegistry()
+    stop = threading.Event()
+    building = threading.Event()
+
+    def slow_build() -> Client:
+        building.set()
+        stop.wait(PATIENCE)
+        return Client()
+
+    thread = threading.Thread(target=registry.get, args=("a", slow_build))
+    thread.start()
+    try:
+        assert building.wait(PATIENCE)
+        in_another_process(monkeypatch, 1_000_000)
+        assert isinstance(registry.get("a", Client), Client)
+        assert thread.is_alive()  # it still has the lock
+    finally:
+        stop.set()
+        thread.join(PATIENCE)
+
+
+def test_failure_of_a_parent(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is not remembered in a child."""
+    registry: ClientRegistry[Client] = ClientRegistry(retry_after=30)
+    Clock(registry, monkeypatch)
+    with pytest.raises(ValueError):  # noqa: PT011 # it is the test's own
+        registry.get("a", CountingBuild(ValueError()))
+    in_another_process(monkeypatch, 1_000_000)
+    assert isinstance(registry.get("a", Client), Client)

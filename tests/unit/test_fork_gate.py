@@ -206,3 +206,30 @@ def test_interrupted_hook_keeps_nobody_waiting() -> None:
     gate._after_in_parent()
     assert gate.run(lambda: True)
     assert gate._forks == 0
+
+
+def test_child_whose_fork_called_no_hooks(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It waits for no thread of the parent, and for no lock that one had."""
+    gate = ForkGate(FOR_EVER)
+    with ThreadPoolExecutor() as pool:
+        stop = Stop()
+        request = pool.submit(gate.run, stop)
+        assert stop.reached.wait(PATIENCE)
+        lock = gate._lock
+        held = Stop()
+
+        def hold() -> bool:
+            with lock:
+                return held()
+
+        holder = pool.submit(hold)
+        assert held.reached.wait(PATIENCE)
+        with monkeypatch.context() as patch:
+            patch.setattr(os, "getpid", lambda: 1_000_000)
+            in_child_only = pool.submit(lambda: gate._before_fork() or gate._after_in_parent())
+            in_child_only.result(PATIENCE)
+            assert gate.run(lambda: "answer") == "answer"
+        held.left.set()
+        stop.left.set()
+        assert holder.result(PATIENCE)
+        assert request.result(PATIENCE)

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from webapp2_sessions import ConfigError
+from webapp2_sessions import ConfigError, SecureCookieSerializer
 from webapp2_sessions.keys import (
     DIGESTS,
     begun_hmac,
@@ -286,3 +286,51 @@ def test_hmac_that_has_begun_can_be_used_again() -> None:
     begun = begun_hmac(b"key", "sha1")
     digests = [finished(begun, rest) for rest in (b"a", b"b", b"a")]
     assert digests[0] == digests[2] != digests[1]
+
+
+# Pythons that are restricted to FIPS 140
+
+
+def without_sha1(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let SHA-1 be switched off."""
+    new, digest_of = hashlib.new, hmac.digest
+
+    def check(name: str) -> None:
+        if name == "sha1":
+            raise ValueError("[digital envelope routines] unsupported")
+
+    def make(name: str, *args: Any, **options: Any) -> Any:
+        check(name)
+        return new(name, *args, **options)
+
+    def digest(key: bytes, message: bytes, name: str) -> bytes:
+        check(name)
+        return digest_of(key, message, name)
+
+    monkeypatch.setattr(hashlib, "new", make)
+    monkeypatch.setattr(hmac, "digest", digest)
+
+
+@pytest.mark.parametrize("name", ["session", b"session"])
+def test_digest_that_python_does_not_allow(
+    monkeypatch: pytest.MonkeyPatch, name: str | bytes
+) -> None:
+    """The error names the key of the configuration, whichever way a cookie takes."""
+    without_sha1(monkeypatch)
+    serializer = SecureCookieSerializer("a key that no other test has")
+    for action in (
+        lambda: serializer.serialize(name, {"a": 1}),
+        lambda: serializer.deserialize(name, "e30=|1500000000|" + "0" * 40),
+    ):
+        with pytest.raises(ConfigError, match=r"^digest: 'sha1' is not allowed .* 'sha256'") as e:
+            action()
+        assert e.value.key == "digest"
+
+
+@pytest.mark.parametrize("name", ["session", b"session"])
+def test_digest_that_python_allows(monkeypatch: pytest.MonkeyPatch, name: str | bytes) -> None:
+    """SHA-256 signs without the other, and so do stored values."""
+    without_sha1(monkeypatch)
+    serializer = SecureCookieSerializer("a key that no other test has", digest="sha256")
+    assert serializer.deserialize(name, serializer.serialize(name, {"a": 1})) == {"a": 1}
+    assert len(derive_key("secret", "memcached:memcache")) == 32

@@ -21,8 +21,9 @@ from pymemcache.exceptions import (
 from support.processes import wait_until
 from support.scripted import SILENCE, ScriptedServer
 
-from webapp2_sessions import memcached_connections, memcached_sockets
-from webapp2_sessions.memcached_connections import MOST_IDLE, Connections
+from webapp2_sessions import memcached_answers, memcached_connections, memcached_sockets
+from webapp2_sessions.memcached_connections import Connections, StaleConnection
+from webapp2_sessions.memcached_pool import LONGEST_IDLE, MOST_IDLE
 
 KEY = b"session:0123456789abcdefghijkl"
 
@@ -58,6 +59,13 @@ def value(data: bytes, key: bytes = KEY, flags: int = 0, token: bytes = b"") -> 
     """The answer to get, or with a token to gets."""
     words = b"VALUE %b %d %d%b" % (key, flags, len(data), token and b" " + token)
     return words + b"\r\n" + data + b"\r\nEND\r\n"
+
+
+def receive(monkeypatch: pytest.MonkeyPatch, first: int, largest: int) -> None:
+    """Let so many bytes be received at first, and at once."""
+    for module in (memcached_answers, memcached_connections):
+        monkeypatch.setattr(module, "FIRST_PIECE", first)
+    monkeypatch.setattr(memcached_answers, "_LARGEST_PIECE", largest)
 
 
 # What is asked, and what the answers mean
@@ -100,8 +108,7 @@ def test_exchange(
 ) -> None:
     """Every answer is understood, in one piece or in many, and the connection used again."""
     if piece is not None:
-        monkeypatch.setattr(memcached_connections, "_FIRST_PIECE", piece)
-        monkeypatch.setattr(memcached_connections, "_LARGEST_PIECE", 1000 * piece)
+        receive(monkeypatch, piece, 1000 * piece)
     server, connections = start(answer, answer)
     for _ in range(2):
         assert getattr(connections, call[0])(*call[1:]) == meaning
@@ -181,21 +188,11 @@ def test_broken_answer(start: Start, call: Any, answer: bytes, kind: type[Memcac
 
 @pytest.mark.parametrize("call", [("get", KEY), ("set", KEY, b"data", 0)], ids=lambda call: call[0])
 def test_refusal_has_the_servers_words(start: Start, call: Any) -> None:
-    """As pymemcache's does."""
-    _, connections = start(b"SERVER_ERROR out of memory storing object\r\n")
+    """As pymemcache's does, as far as they are known ones."""
+    _, connections = start(b"SERVER_ERROR out of memory storing object %b\r\n" % KEY)
     with pytest.raises(MemcacheServerError) as caught:
         getattr(connections, call[0])(*call[1:])
     assert caught.value.args == (b"out of memory storing object",)
-
-
-def test_connection_that_the_server_has_closed(start: Start) -> None:
-    """It is found out when it is used, and not used again."""
-    server, connections = start(b"END\r\n", b"", b"END\r\n")
-    assert connections.get(KEY) is None
-    with pytest.raises(MemcacheUnexpectedCloseError):
-        connections.get(KEY)
-    assert connections.get(KEY) is None
-    assert server.connections == 2
 
 
 # Waiting
@@ -255,10 +252,9 @@ def test_answer_that_comes_too_slowly(start: Start, monkeypatch: pytest.MonkeyPa
     """Pieces, each of them in time, do not make a call last for ever."""
     server, connections = start(value(b"x" * 1000), value(b"data"), timeout=LONG)
     times = iter(range(1000))
-    monkeypatch.setattr(memcached_connections, "_FIRST_PIECE", 10)
-    monkeypatch.setattr(memcached_connections, "_LARGEST_PIECE", 10)
+    receive(monkeypatch, 10, 10)
     clock = type("Clock", (), {"monotonic": lambda: next(times)})
-    monkeypatch.setattr(memcached_connections, "time", clock)
+    monkeypatch.setattr(memcached_answers, "time", clock)
     with pytest.raises(TimeoutError, match="too slowly"):
         connections.get(KEY)
     assert server.was_left()
@@ -282,6 +278,202 @@ def test_signals_do_not_prolong_the_wait(start: Start) -> None:
         signal.setitimer(signal.ITIMER_REAL, 0)
         signal.signal(signal.SIGALRM, former)
         rescue.cancel()
+
+
+# Kept connections that fail
+
+#: Commands, and the answer to each that is as good the second time.
+REPEATED: list[tuple[Any, bytes, object]] = [
+    (("get", KEY), value(b"data"), b"data"),
+    (("gets", KEY), value(b"data", token=b"17"), (b"data", b"17")),
+    (("set", KEY, b"d", 0), b"STORED\r\n", True),
+    (("replace", KEY, b"d", 0), b"STORED\r\n", True),
+    (("delete", KEY), b"DELETED\r\n", True),
+    (("touch", KEY, 0), b"TOUCHED\r\n", True),
+]
+
+ONCE: list[Any] = [("add", KEY, b"d", 0), ("cas", KEY, b"d", b"17", 0)]
+
+#: What a kept connection can do to a command: it is closed instead of an answer, or forgotten.
+FAILING = pytest.mark.parametrize("answer", [b"", SILENCE], ids=["closed", "silent"])
+
+
+def keep(connections: Connections, server: ScriptedServer, count: int) -> None:
+    """Let so many connections be kept, one of which has answered last."""
+    server.go_on.clear()
+    before = server.connections
+    threads = [threading.Thread(target=connections.get, args=(KEY,)) for _ in range(count)]
+    for thread in threads:
+        thread.start()
+    assert wait_until(lambda: server.connections == before + count, LONG)
+    server.go_on.set()
+    for thread in threads:
+        thread.join(LONG)
+    assert len(connections._pool) == count
+
+
+@pytest.mark.parametrize(("call", "good", "meaning"), REPEATED, ids=lambda value: str(value)[:9])
+@FAILING
+def test_command_is_repeated(
+    start: Start, call: Any, good: bytes, meaning: object, answer: bytes | None
+) -> None:
+    """On a new connection, once; the others that were kept are no better."""
+    server, connections = start(*[b"END\r\n"] * 3, answer, good, timeout=TIMEOUT)
+    keep(connections, server, 3)
+    assert getattr(connections, call[0])(*call[1:]) == meaning
+    assert server.connections == 4
+    assert len(connections._pool) == 1
+    assert connections.lost == 1
+    assert server.commands[3] == server.commands[4]
+    assert all(server.was_left() for _ in range(3))
+
+
+@pytest.mark.parametrize("call", ONCE, ids=lambda call: call[0])
+@FAILING
+def test_command_is_not_repeated(start: Start, call: Any, answer: bytes | None) -> None:
+    """Its second answer would tell something else; but the connections are given up."""
+    server, connections = start(*[b"END\r\n"] * 3, answer, timeout=TIMEOUT)
+    keep(connections, server, 3)
+    expected = MemcacheUnexpectedCloseError if answer == b"" else StaleConnection
+    with pytest.raises(expected):
+        getattr(connections, call[0])(*call[1:])
+    assert len(server.commands) == 4
+    assert len(connections._pool) == 0
+    assert connections.lost == 1
+
+
+@pytest.mark.parametrize("call", [*[each[0] for each in REPEATED], *ONCE], ids=lambda call: call[0])
+@FAILING
+def test_new_connection_that_fails(start: Start, call: Any, answer: bytes | None) -> None:
+    """It is the server's fault, and asked no more."""
+    server, connections = start(answer, timeout=TIMEOUT)
+    expected = MemcacheUnexpectedCloseError if answer == b"" else TimeoutError
+    with pytest.raises(expected) as caught:
+        getattr(connections, call[0])(*call[1:])
+    assert type(caught.value) is expected
+    assert len(server.commands) == 1
+    assert connections.lost == 1
+
+
+def test_server_that_closes_every_connection(start: Start) -> None:
+    """It is tried twice and no more."""
+    server, connections = start(b"END\r\n", b"", b"")
+    assert connections.get(KEY) is None
+    with pytest.raises(MemcacheUnexpectedCloseError):
+        connections.get(KEY)
+    assert server.connections == 2
+
+
+def test_add_after_the_server_has_closed_the_connection(start: Start) -> None:
+    """That is seen before anything is sent, so that a restart is no error."""
+    server, connections = start(b"END\r\n", b"STORED\r\n")
+    assert connections.get(KEY) is None
+    close_all(server)
+    assert connections.add(KEY, b"d", 0) is True
+    assert server.connections == 2
+    assert len(server.commands) == 2
+
+
+def test_cas_after_the_server_has_closed_the_connection(start: Start) -> None:
+    """The server that comes back may have given the token to another value: nothing is sent."""
+    server, connections = start(b"END\r\n", b"STORED\r\n")
+    assert connections.get(KEY) is None
+    close_all(server)
+    with pytest.raises(ConnectionError):
+        connections.cas(KEY, b"d", b"17", 0)
+    assert len(server.commands) == 1
+
+
+def close_all(server: ScriptedServer) -> None:
+    """Close the server's connections, and wait until that is known here."""
+    for connection in server._open:
+        connection.shutdown(socket.SHUT_RDWR)
+    assert server.was_left()
+
+
+def test_old_connection_is_not_used(start: Start, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What was idle for so long may have been forgotten."""
+    server, connections = start(b"END\r\n", b"END\r\n")
+    now = 1000.0
+    monkeypatch.setattr(connections._pool, "_now", lambda: now)
+    assert connections.get(KEY) is None
+    now += LONGEST_IDLE + 0.1
+    assert connections.get(KEY) is None
+    assert server.connections == 2
+    assert connections.lost == 1
+
+
+# Questions that a proxy may not know
+
+
+def test_statistics(start: Start) -> None:
+    """Numbers are numbers, and the connection is no other's."""
+    answer = b"STAT item_size_max 1048576\r\nSTAT evictions on\r\nSTAT inter \r\nEND\r\n"
+    server, connections = start(answer, b"END\r\n")
+    assert connections.stats("settings") == {
+        b"item_size_max": 1048576,
+        b"evictions": b"on",
+        b"inter": b"",
+    }
+    assert server.commands == [b"stats settings\r\n"]
+    assert connections.get(KEY) is None
+    assert server.connections == 2
+    assert connections.lost == 0
+
+
+@pytest.mark.parametrize(
+    ("answer", "kind"),
+    [
+        (b"ERROR\r\n", MemcacheClientError),
+        (b"CLIENT_ERROR unknown\r\n", MemcacheClientError),
+        (b"SERVER_ERROR unknown\r\n", MemcacheServerError),
+        (b"STAT x\r\n" * 20_000, MemcacheUnknownError),
+        (b"", MemcacheUnexpectedCloseError),
+        (SILENCE, TimeoutError),
+        (b"STAT item_size", TimeoutError),
+    ],
+    ids=lambda value: repr(value)[:30],
+)
+def test_no_statistics(start: Start, answer: bytes | None, kind: type[Exception]) -> None:
+    """It is an error, and nothing is known about the other connections by it."""
+    _, connections = start(b"END\r\n", answer, timeout=TIMEOUT)
+    assert connections.get(KEY) is None
+    with pytest.raises(kind):
+        connections.stats("settings")
+    assert len(connections._pool) == 1
+    assert connections.lost == 0
+
+
+def test_other_command(start: Start) -> None:
+    """The line that answers it."""
+    server, connections = start(b"HD t-1 l3\r\n")
+    assert connections.raw_command(b"mg key t l") == b"HD t-1 l3"
+    assert server.commands == [b"mg key t l\r\n"]
+
+
+def test_telling(start: Start) -> None:
+    """Nobody waits for an answer."""
+    server, connections = start(SILENCE)
+    connections.tell(KEY, b"data", 60, LONG)
+    assert wait_until(lambda: server.commands, LONG)
+    assert server.commands == [b"set %b 0 60 4 noreply\r\ndata\r\n" % KEY]
+
+
+@pytest.mark.parametrize(
+    "call", [("stats", "settings"), ("raw_command", b"mg k t"), ("tell", KEY, b"", 3, LONG)]
+)
+def test_first_address_at_which_nobody_listens(
+    start: Start, monkeypatch: pytest.MonkeyPatch, call: Any
+) -> None:
+    """As "localhost", which is ::1 first: all commands try the next."""
+    server, _ = start(b"END\r\n")
+    port = int(server.address.rpartition(":")[2])
+    closed = (socket.AF_INET6, socket.SOCK_STREAM, 6, "", ("::1", port, 0, 0))
+    listening = (socket.AF_INET, socket.SOCK_STREAM, 6, "", ("127.0.0.1", port))
+    monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: [closed, listening])
+    with contextlib.closing(Connections(f"localhost:{port}", LONG)) as connections:
+        getattr(connections, call[0])(*call[1:])
+    assert wait_until(lambda: server.commands, LONG)
 
 
 # What ends an exchange from outside
@@ -314,7 +506,7 @@ def test_interrupted_exchange(
         assert interrupted.fileno() == -1
         assert theirs.recv(1000).startswith(call[0].encode())
         assert theirs.recv(1000) == b""
-    assert connections._idle == []
+    assert len(connections._pool) == 0
 
 
 # How many are kept
@@ -333,6 +525,6 @@ def test_threads_at_once_have_connections_of_their_own(start: Start) -> None:
     for thread in threads:
         thread.join(LONG)
     assert all(server.was_left() for _ in range(3))
-    assert len(connections._idle) == MOST_IDLE
+    assert len(connections._pool) == MOST_IDLE
     assert connections.get(KEY) is None
     assert server.connections == count

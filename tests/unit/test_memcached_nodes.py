@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import ssl
 from collections import Counter
 from typing import Any
@@ -62,6 +63,54 @@ def test_place_of_a_key_is_fixed() -> None:
 
 #: Which of the three servers has each of the first keys.
 PLACES = "132131222223"
+
+
+# Pythons that are restricted to FIPS 140
+
+
+def refuse(*_: Any, **__: Any) -> Any:
+    """What hash functions do that are switched off."""
+    raise ValueError("disabled for FIPS")
+
+
+def unknown(data: bytes = b"", *, usedforsecurity: bool = True) -> Any:
+    """OpenSSL's BLAKE2b, which has no length of its own."""
+
+
+FIPS = pytest.mark.parametrize("blake2b", [None, refuse, unknown], ids=["missing", "off", "other"])
+
+
+def restrict(monkeypatch: pytest.MonkeyPatch, blake2b: Any) -> None:
+    """Take BLAKE2b away."""
+    if blake2b is None:
+        monkeypatch.delattr(hashlib, "blake2b")
+    else:
+        monkeypatch.setattr(hashlib, "blake2b", blake2b)
+
+
+@FIPS
+def test_one_server_without_blake2b(monkeypatch: pytest.MonkeyPatch, blake2b: Any) -> None:
+    """It has all keys, and no hash is asked for."""
+    restrict(monkeypatch, blake2b)
+    monkeypatch.setattr(hashlib, "sha256", refuse)
+    assert set(places(servers("a:1")).values()) == {"a:1"}
+
+
+@FIPS
+def test_several_servers_without_blake2b(monkeypatch: pytest.MonkeyPatch, blake2b: Any) -> None:
+    """SHA-256 spreads the keys as well, to fixed places."""
+    restrict(monkeypatch, blake2b)
+    nodes = servers("10.0.0.1:11211", "10.0.0.2:11211", "10.0.0.3:11211")
+    assert [nodes.node_of(key).address[7] for key in KEYS[:12]] == list(PLACES_BY_SHA256)
+    counts = Counter(places(nodes).values())
+    assert all(1000 - 130 < count < 1000 + 130 for count in counts.values())
+
+
+#: As PLACES, where BLAKE2b is not to be had.
+PLACES_BY_SHA256 = "232111321223"
+
+
+# Settings
 
 
 def test_same_settings_give_the_same_servers() -> None:

@@ -6,15 +6,24 @@ import socket
 from typing import Any
 
 import pytest
+from pymemcache.client.base import PooledClient
 from pymemcache.exceptions import (
     MemcacheClientError,
     MemcacheServerError,
     MemcacheUnexpectedCloseError,
     MemcacheUnknownError,
 )
+from pymemcache.serde import pickle_serde
+from support.faults import texts
 
 from webapp2_sessions import memcached_servers
-from webapp2_sessions.errors import BackendError, BackendUnavailable
+from webapp2_sessions.errors import (
+    BackendError,
+    BackendUnavailable,
+    ConfigError,
+    SessionTooLarge,
+)
+from webapp2_sessions.memcached_connections import StaleConnection
 from webapp2_sessions.memcached_servers import Node, OwnClient, Server
 
 KEY = b"session:0123456789abcdefghijkl"
@@ -26,6 +35,7 @@ class FakeClient:
     def __init__(self, *answers: Any) -> None:
         self.answers = list(answers)
         self.calls: list[Any] = []
+        self.lost = 0
 
     def answer(self, *call: Any) -> Any:
         """The next answer; the last one again and again."""
@@ -100,36 +110,25 @@ CLOSED = [MemcacheUnexpectedCloseError(), BrokenPipeError(), ConnectionResetErro
 
 
 @pytest.mark.parametrize("failure", CLOSED, ids=repr)
-def test_closed_connections_are_replaced(failure: Exception) -> None:
-    """Connections that a restart has closed are left behind without an error."""
-    assert FakeServer(*[failure] * 20, b"value").call("get", KEY) == b"value"
+def test_server_that_hangs_up(failure: Exception) -> None:
+    """The connections have tried what can be tried."""
+    with pytest.raises(BackendUnavailable, match="the server closed the connection"):
+        FakeServer(failure).call("get", KEY)
 
 
 @pytest.mark.parametrize("failure", CLOSED, ids=repr)
-def test_compare_and_set_is_not_repeated(failure: Exception) -> None:
-    """After a restart the token may fit another value, so that it counts as changed."""
+def test_compare_and_set_counts_as_refused(failure: Exception) -> None:
+    """After a restart the token may fit another value."""
     restarted = FakeServer(failure, True)
     assert restarted.call("cas", KEY, b"value", b"1", 60) is False
     assert len(restarted.client.calls) == 1
 
 
-@pytest.mark.parametrize("failure", [*CLOSED, ConnectionRefusedError()], ids=repr)
-def test_lost_connections_are_counted(failure: Exception) -> None:
-    """Tokens from before are not used any more."""
-    server = FakeServer(failure, b"value", b"value")
-    for _ in range(2):
-        try:
-            server.call("get", KEY)
-        except BackendUnavailable:
-            assert isinstance(failure, ConnectionRefusedError)
-    assert server.lost == 1
-
-
-@pytest.mark.parametrize("failure", CLOSED, ids=repr)
-def test_server_that_closes_every_connection(failure: Exception) -> None:
-    """A server that hangs up each time is given up."""
-    with pytest.raises(BackendUnavailable, match="closes every connection"):
-        FakeServer(failure).call("get", KEY)
+def test_lost_connections_are_those_of_the_client() -> None:
+    """Tokens from before a loss are not used any more."""
+    server = FakeServer(b"value")
+    server.client.lost = 7
+    assert server.lost == 7
 
 
 def test_program_error_is_no_backend_error() -> None:
@@ -197,9 +196,8 @@ def test_server_that_fails_in_another_way_is_not_silent(answer: Exception) -> No
     with pytest.raises(BackendUnavailable):
         server.call("get", KEY)
     server.now += 1.0
-    if not isinstance(answer, ConnectionResetError):
-        with pytest.raises(BackendError):
-            server.call("get", KEY)
+    with pytest.raises(BackendError):
+        server.call("get", KEY)
     assert server.call("get", KEY) == b"value"
 
 
@@ -222,6 +220,126 @@ def test_one_caller_at_a_time_tries_a_silent_server() -> None:
     with pytest.raises(BackendUnavailable, match="within"):
         server.call("get", KEY)
     assert ["not asked again" in text for text in others] == [True]
+
+
+def test_connection_that_was_forgotten_is_no_silent_server() -> None:
+    """A command that is not repeated fails, and the next one is sent at once."""
+    server = FakeServer(StaleConnection(), b"value")
+    with pytest.raises(BackendUnavailable, match="did not answer within"):
+        server.call("add", KEY, b"value", 60)
+    assert server.call("get", KEY) == b"value"
+
+
+@pytest.mark.parametrize("failure", [TimeoutError(), socket.gaierror()], ids=repr)
+@pytest.mark.parametrize("operation", ["stats", "raw_command"])
+def test_question_that_may_get_no_answer(failure: Exception, operation: str) -> None:
+    """A proxy may not know it; that says nothing about the server."""
+    server = FakeServer(failure, b"value")
+    with pytest.raises(BackendUnavailable):
+        server.call(operation, "settings")
+    assert server.call("get", KEY) == b"value"
+
+
+@pytest.mark.parametrize("operation", ["stats", "raw_command"])
+def test_silent_server_is_not_asked_what_is_optional(operation: str) -> None:
+    """The one turn a second is for what matters."""
+    server = FakeServer(TimeoutError(), b"value")
+    with pytest.raises(BackendUnavailable):
+        server.call("get", KEY)
+    server.now += 1.0
+    with pytest.raises(BackendUnavailable, match="not asked again"):
+        server.call(operation, "settings")
+    assert server.call("get", KEY) == b"value"
+
+
+def test_name_that_cannot_be_looked_up_in_time() -> None:
+    """The name server is to blame, and asked once a second."""
+    server = FakeServer(socket.gaierror(socket.EAI_AGAIN, "no answer"))
+    with pytest.raises(BackendUnavailable, match=r"name could not be looked up in time"):
+        server.call("get", KEY)
+    with pytest.raises(BackendUnavailable, match="not asked again"):
+        server.call("get", KEY)
+
+
+# Sizes
+
+NO_ANSWER = [
+    TimeoutError(),
+    ConnectionRefusedError(),
+    MemcacheUnexpectedCloseError(),
+    MemcacheClientError(b""),
+    MemcacheUnknownError(b"HTTP/1.1"),
+    {},
+    {b"item_size_max": b"unknown"},
+]
+
+
+@pytest.mark.parametrize("answer", NO_ANSWER, ids=repr)
+def test_item_size_that_is_not_told(answer: Any) -> None:
+    """memcached's default counts; the question is put once a minute, and no error."""
+    server = FakeServer(answer)
+    for _ in range(5):
+        assert server.item_size() == 1024 * 1024
+        server.now += 10.0
+    assert len(server.client.calls) == 1
+    server.now += 10.0
+    assert server.item_size() == 1024 * 1024
+    assert len(server.client.calls) == 2
+
+
+@pytest.mark.parametrize("answer", NO_ANSWER, ids=repr)
+def test_item_size_that_was_told_before(answer: Any) -> None:
+    """It counts, until another is told."""
+    server = FakeServer({b"item_size_max": 4096}, answer, {b"item_size_max": 8192})
+    assert server.item_size() == 4096
+    server.client.lost += 1
+    assert server.item_size() == 4096
+    server.now += 60.0
+    assert server.item_size() == 8192
+    assert server.item_size() == 8192
+    assert len(server.client.calls) == 3
+
+
+@pytest.mark.parametrize("operation", ["set", "add", "replace", "cas"])
+@pytest.mark.parametrize("own", [False, True])
+def test_value_that_the_server_refuses_for_its_size(operation: str, own: bool) -> None:
+    """It is the error of a session that is known to be too large, with what is known."""
+    failure = MemcacheServerError(b"object too large for cache")
+    node = OwnClient(FakeClient(failure)) if own else FakeServer(failure)
+    with pytest.raises(SessionTooLarge) as caught:
+        node.call(operation, KEY, bytes(2000), 60)
+    assert (caught.value.size, caught.value.limit) == (2000, 1999)
+    assert caught.value.__cause__ is failure
+
+
+def test_other_refusals_are_no_matter_of_size() -> None:
+    """The same words in answer to a command that stores nothing are only words."""
+    failing = FakeServer(MemcacheServerError(b"object too large for cache"))
+    with pytest.raises(BackendError, match=r"refused \(object too large for cache\)") as caught:
+        failing.call("get", KEY)
+    assert type(caught.value) is BackendError
+
+
+# Messages
+
+
+@pytest.mark.parametrize("own", [False, True])
+@pytest.mark.parametrize(
+    "failure",
+    [
+        MemcacheServerError(b"out of memory storing " + KEY),
+        MemcacheServerError(KEY),
+        MemcacheClientError(b"unknown command get " + KEY),
+    ],
+    ids=lambda failure: repr(failure)[:30],
+)
+def test_error_of_a_server_that_repeats_the_command(failure: Exception, own: bool) -> None:
+    """No key is in the error; in its cause neither, which our own connections see to."""
+    node = OwnClient(FakeClient(failure)) if own else FakeServer(failure)
+    with pytest.raises(BackendError) as caught:
+        node.call("get", KEY)
+    shown = texts(caught.value) if own else [str(caught.value), repr(caught.value)]
+    assert not [text for text in shown if KEY.decode()[-22:] in text]
 
 
 # A client of the application's own
@@ -286,6 +404,33 @@ def test_failure_of_an_own_client(failure: Exception, text: str) -> None:
         node_of(FakeClient(failure)).call("get", KEY)
     assert caught.value.address == "config['memcache']['client']"
     assert caught.value.__cause__ is failure
+
+
+@pytest.mark.parametrize("error", [KeyError(KEY), RuntimeError(f"no place for {KEY!r}")], ids=type)
+def test_key_in_an_error_of_an_own_client(error: Exception) -> None:
+    """It is not in ours, nor in the cause, which the log shows."""
+    with pytest.raises(BackendUnavailable) as caught:
+        node_of(FakeClient(error)).call("get", KEY)
+    assert not [text for text in texts(caught.value) if KEY.decode()[-22:] in text]
+
+
+@pytest.mark.parametrize("made", [False, True])
+def test_own_client_that_decodes(made: bool) -> None:
+    """It is refused before it is asked anything, also one that a function makes."""
+    client = PooledClient("127.0.0.1:1", serde=pickle_serde)
+    node = node_of((lambda: client) if made else client)
+    for _ in range(2):
+        with pytest.raises(ConfigError, match="without serde"):
+            node.call("get", KEY)
+
+
+@pytest.mark.parametrize("value", ["text", bytearray(b"data"), memoryview(b"data"), {"a": 1}, 7])
+@pytest.mark.parametrize("operation", ["get", "gets"])
+def test_value_that_an_own_client_has_decoded(value: Any, operation: str) -> None:
+    """Only bytes have a signature that can be checked."""
+    node = node_of(FakeClient(value if operation == "get" else (value, b"1")))
+    with pytest.raises(BackendError, match=f"returned {type(value).__name__} and not the bytes"):
+        node.call(operation, KEY)
 
 
 def test_own_client_without_a_server() -> None:
