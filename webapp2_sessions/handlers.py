@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import webapp2
 
 from webapp2_sessions.config import _default_value
-from webapp2_sessions.endings import carry, set_cookies
+from webapp2_sessions.endings import carry, detach_headers, set_cookies
 from webapp2_sessions.session_dict import SessionDict
 from webapp2_sessions.sessions import SessionStore, get_store
 
@@ -36,6 +36,8 @@ class SessionHandler(RequestHandler):
     save_on_error: bool = False
 
     _session: SessionDict | None = None
+    #: What ``initialize()`` was given.
+    _given_response: Any = None
 
     @property
     def session_store(self) -> SessionStore:
@@ -76,25 +78,42 @@ class SessionHandler(RequestHandler):
         )
         return session
 
+    def initialize(self, request: Any, response: Any) -> None:
+        """Take the request, and the response that is sent if no other one is returned."""
+        self._given_response = response  # also if a subclass sets another one
+        super().initialize(request, response)
+
     def dispatch(self) -> Any:
         """Run the handler's method, then save the sessions that it used.
 
         :raises BackendError: it is not certain that a session was stored.
         """
-        response = self.response  # this one is sent, also if the method sets another one
+        response = self._response_of_request()
         try:
             returned = super().dispatch()
         except Exception as error:
             is_answer = isinstance(error, webapp2.HTTPException)
             if is_answer and self._is_sent_as_it_is(error):
-                self._save(response, error)
-                raise
+                sent = self._save(response, error)
+                if sent is error:
+                    raise
+                try:
+                    raise sent
+                finally:  # it was raised while the same was handled as the original
+                    sent.__context__ = error.__context__
+                    del sent  # its traceback has this frame
             if not (is_answer or self.save_on_error):
                 raise
             returned = self._answer_to(error, response)
         # Not in the "except": SessionMiddleware saves nothing while an exception is handled.
-        self._save(response, returned)
-        return returned
+        return self._save(response, returned)
+
+    def _response_of_request(self) -> Any:
+        """Return the response that is sent if no other one is returned; no other request has it."""
+        given = self._given_response
+        if given is None:  # a subclass initializes itself
+            given = getattr(self.request, "response", None)
+        return self.response if given is None else given
 
     def _is_sent_as_it_is(self, error: Exception) -> bool:
         """Whether webapp2 will send an HTTPException itself, and ask nobody for a response."""
@@ -116,9 +135,19 @@ class SessionHandler(RequestHandler):
         except Exception as other:
             return app._internal_error(other)
 
-    def _save(self, response: Any, sent: Any) -> None:
-        """Save the sessions to the handler's response; ``sent`` goes out, unless it is ``None``."""
+    def _save(self, response: Any, sent: Any) -> Any:
+        """Save the sessions; returns what is sent, with their cookies.
+
+        :param response: the handler's response, which is sent if ``sent`` is ``None``.
+        :param sent: what is sent. It may outlive the request: it stays as it is, and a copy goes
+            out if there is something to add.
+        """
+        detach_headers(response)
         before = set_cookies(response)
         self.session_store.save_sessions(response)
-        if sent is not response:
-            carry(before, response, sent)
+        if sent is response:
+            return sent
+        made = carry(before, response, sent)
+        if made is not sent and self.response is sent:
+            self.response = made  # for a dispatch() around this one
+        return made

@@ -227,13 +227,14 @@ class SessionStore(SignedCookies):
         :raises BackendError: it is not certain that a session was stored.
         """
         try:
-            saver = self.request.environ.get(SAVER_KEY)
+            environ = self.request.environ
+            saver = environ.get(SAVER_KEY)
         except AttributeError:  # an object without an environ has no middleware
             saver = None
-        if saver is None:
+        if saver is None or not saver.is_of(environ):
             self._save_all(response)
         else:
-            saver(self._save_all, response)
+            saver.save(self, response)
 
     def _save_all(self, response: Any) -> None:
         sessions, config = self.sessions, self.config
