@@ -13,8 +13,8 @@ from webob.headers import ResponseHeaders
 from webapp2_sessions.cookies import vary_on_cookie
 
 __all__ = [
+    "Additions",
     "added_cookies",
-    "carry",
     "copied",
     "detach_headers",
     "set_cookies",
@@ -49,24 +49,52 @@ def varies_on_cookie(response: Any) -> bool:
     return any(field.strip().lower() == "cookie" for field in fields)
 
 
-def carry(before: list[str], response: Any, sent: Any) -> Any:
-    """Return what is sent, with what saving added to another response.
+class Additions:
+    """What is added to the headers of a response while a ``with`` block runs.
 
-    :param before: the Set-Cookie headers of ``response`` before the sessions were saved to it.
-    :param response: the response to which they were saved.
-    :param sent: the response that is sent in its place. What is not WebOb's has no headers that
-        could be set.
-    :returns: ``sent`` if there is nothing to add, otherwise a copy. Other requests may send the
-        same object, and must not find the cookies of this one.
+    The header list is the response's own from then on. If the block raises, what it has added is
+    taken away again. A response that is not WebOb's is left alone.
+
+    :param response: the response to which sessions are saved in the block.
     """
-    if not isinstance(getattr(sent, "headers", None), ResponseHeaders):
-        return sent
-    made = copied(sent)
-    for cookie in added_cookies(before, response):
-        made.headers.add("Set-Cookie", cookie)
-    if varies_on_cookie(response):
-        vary_on_cookie(made)
-    return sent if made.headerlist == sent.headerlist else made
+
+    def __init__(self, response: Any) -> None:
+        self._response = response
+        #: The Set-Cookie headers that were added, in order.
+        self.cookies: list[str] = []
+        #: Whether the response depends on the visitor's cookies.
+        self.varies = False
+
+    def __enter__(self) -> Additions:
+        detach_headers(self._response)
+        self._before = set_cookies(self._response)
+        self._headers = list(getattr(self._response, "headerlist", ()))
+        return self
+
+    def __exit__(self, error: object, *_: object) -> None:
+        if error is None:
+            self.cookies = added_cookies(self._before, self._response)
+            self.varies = varies_on_cookie(self._response)
+        elif isinstance(getattr(self._response, "headers", None), ResponseHeaders):
+            self._response.headerlist[:] = self._headers
+
+    def given_to(self, sent: Any) -> Any:
+        """Return what is sent in place of the response, with the additions.
+
+        :param sent: what is sent. What is not WebOb's has no headers that could be set.
+        :returns: ``sent`` if there is nothing to add, otherwise a copy. Other requests may send
+            the same object, and must not find the cookies of this one.
+        """
+        if sent is self._response or not isinstance(
+            getattr(sent, "headers", None), ResponseHeaders
+        ):
+            return sent
+        made = copied(sent)
+        for cookie in self.cookies:
+            made.headers.add("Set-Cookie", cookie)
+        if self.varies:
+            vary_on_cookie(made)
+        return sent if made.headerlist == sent.headerlist else made
 
 
 def detach_headers(response: Any) -> None:

@@ -13,13 +13,8 @@ from webob.headers import ResponseHeaders
 
 from webapp2_sessions.config import SAVER_KEY
 from webapp2_sessions.cookies import vary_on_cookie
-from webapp2_sessions.endings import (
-    added_cookies,
-    copied,
-    detach_headers,
-    set_cookies,
-    varies_on_cookie,
-)
+from webapp2_sessions.endings import Additions, copied
+from webapp2_sessions.sign_outs import end_destroyed
 
 __all__ = ["SessionMiddleware"]
 
@@ -29,7 +24,8 @@ class SessionMiddleware:
 
     Where a handler saves its sessions to ``self.response`` and another response is sent, because
     it ended by ``abort()`` for instance, their cookies are sent with that one. While any
-    exception but an ``HTTPException`` is being handled, ``save_sessions()`` saves nothing.
+    exception but an ``HTTPException`` is being handled, ``save_sessions()`` saves nothing, and
+    ends the sessions that were destroyed.
 
     Other attributes than those below are the application's.
 
@@ -108,28 +104,35 @@ class _Saver:
         return id(environ) == self._environ_id
 
     def save(self, store: Any, response: Any) -> None:
-        """Save the sessions of a store, unless an exception is being handled.
+        """Save the sessions of a store; those that were destroyed only, if the request fails.
 
-        Cookies are set on the response of the request. Any other one may outlive it, and stays as
-        it is: its headers are completed when they are sent.
+        It does while an exception is being handled, and if saving fails. Cookies are set on the
+        response of the request. Any other one may outlive it, and stays as it is: its headers are
+        completed when they are sent.
         """
-        error = sys.exc_info()[1]
-        if error is not self._exception_before and not self._may_save_after(error):
-            return
-        if response is getattr(store.request, "response", None):
-            detach_headers(response)
-        else:
+        if response is not getattr(store.request, "response", None):
             response = copied(response)
-        before = set_cookies(response)
-        store._save_all(response)
-        self._record(added_cookies(before, response), varies_on_cookie(response))
+        additions = Additions(response)
+        try:
+            error = sys.exc_info()[1]
+            with additions:
+                if error is self._exception_before or self._may_save_after(error):
+                    store._save_all(response)
+                else:
+                    end_destroyed(store, response)
+        except BaseException:
+            with additions:
+                end_destroyed(store, response)
+            raise
+        finally:
+            self._record(additions)
 
-    def _record(self, cookies: list[str], varies: bool) -> None:
-        self._cookies.update((_identity(cookie), cookie) for cookie in cookies)
-        self._seen.update(cookies)
-        self._varies = self._varies or varies
+    def _record(self, additions: Additions) -> None:
+        self._cookies.update((_identity(cookie), cookie) for cookie in additions.cookies)
+        self._seen.update(additions.cookies)
+        self._varies = self._varies or additions.varies
         if self._outer is not None:
-            self._outer._record(cookies, varies)
+            self._outer._record(additions)
 
     def _may_save_after(self, error: BaseException | None) -> bool:
         if isinstance(error, Exception):

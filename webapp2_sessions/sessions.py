@@ -23,7 +23,7 @@ from webapp2_sessions.errors import UnknownBackend
 from webapp2_sessions.factories import BEGAN, BaseSessionFactory, CustomBackendSessionFactory
 from webapp2_sessions.imports import import_object
 from webapp2_sessions.lazy import imported_once
-from webapp2_sessions.session_dict import SessionDict
+from webapp2_sessions.session_dict import SessionDict, is_destroyed
 from webapp2_sessions.signed_cookies import SignedCookies
 
 if TYPE_CHECKING:
@@ -237,6 +237,17 @@ class SessionStore(SignedCookies):
             saver.save(self, response)
 
     def _save_all(self, response: Any) -> None:
+        containers = [*self.sessions.values()]
+        destroyed = [each for each in containers if is_destroyed(getattr(each, "session", None))]
+        try:
+            self._save_each(response)
+        except BaseException:
+            from webapp2_sessions.sign_outs import end_destroyed  # for this error alone
+
+            end_destroyed(self, response, destroyed)
+            raise
+
+    def _save_each(self, response: Any) -> None:
         sessions, config = self.sessions, self.config
         if sessions:
             containers = [*sessions.values()]

@@ -52,6 +52,7 @@ FLOORS = {
     "config_checks": 3,
     "datastore": 3,
     "endings": 3,
+    "sign_outs": 3,
     "securecookie": 3,
     "signed_values": 3,
     "memcached_servers": 3,

@@ -11,8 +11,8 @@ import webob
 import webob.exc
 
 from webapp2_sessions.endings import (
+    Additions,
     added_cookies,
-    carry,
     copied,
     detach_headers,
     set_cookies,
@@ -54,11 +54,21 @@ def test_varies_on_cookie(vary: str | None, varies: bool) -> None:
     assert varies_on_cookie(response_with(vary=vary)) is varies
 
 
-def test_carry_gives_what_was_added_to_a_copy() -> None:
+def added(to: webob.Response, *cookies: str, vary: str | None = None) -> Additions:
+    """What a block has added that sets these cookies."""
+    with Additions(to) as additions:
+        for cookie in cookies:
+            to.headers.add("Set-Cookie", cookie)
+        if vary:
+            to.headers["Vary"] = vary
+    return additions
+
+
+def test_additions_are_given_to_a_copy() -> None:
     """And that the response depends on cookies; the other one stays as it is."""
     sent = webob.Response(b"body", headerlist=[("Set-Cookie", "own=1"), ("Vary", "Accept")])
     headers = list(sent.headerlist)
-    made = carry(["a=1"], response_with("a=1", "b=2", vary="Cookie"), sent)
+    made = added(response_with("a=1"), "b=2", vary="Cookie").given_to(sent)
     assert set_cookies(made) == ["own=1", "b=2"]
     assert made.headers.getall("Vary") == ["Accept, Cookie"]
     assert (type(made), made.status, made.body) == (webob.Response, "200 OK", b"body")
@@ -69,16 +79,48 @@ def test_carry_gives_what_was_added_to_a_copy() -> None:
 def test_what_nothing_is_added_to_is_not_copied(vary: str | None) -> None:
     """The very same object is sent."""
     sent = response_with("own=1", vary=vary)
-    assert carry(["a=1"], response_with("a=1", vary=vary and "Cookie"), sent) is sent
+    additions = added(response_with("a=1"), vary=vary and "Cookie")
+    assert additions.given_to(sent) is sent
+
+
+def test_response_itself_has_its_additions() -> None:
+    """It is not copied, and has them once."""
+    response = response_with("a=1")
+    additions = added(response, "b=2", vary="Cookie")
+    assert (additions.cookies, additions.varies) == (["b=2"], True)
+    assert additions.given_to(response) is response
+    assert set_cookies(response) == ["a=1", "b=2"]
+
+
+def test_additions_of_a_block_that_fails_are_taken_away() -> None:
+    """Nothing of them is sent; the block may be entered a second time."""
+    response = response_with("a=1")
+    before = list(response.headerlist)
+    additions = Additions(response)
+
+    def fail() -> None:
+        with additions:
+            response.headers.add("Set-Cookie", "b=2")
+            raise ValueError("failed")
+
+    with pytest.raises(ValueError, match="failed"):
+        fail()
+    assert (response.headerlist, additions.cookies, additions.varies) == (before, [], False)
+    with additions:
+        response.headers.add("Set-Cookie", "c=3")
+    assert additions.cookies == ["c=3"]
 
 
 @pytest.mark.parametrize("thing", [None, "text", object(), ValueError("no response"), type])
 def test_what_is_no_response_is_left_alone(thing: Any) -> None:
     """It has no cookies and can be given none."""
-    assert carry([], response_with("a=1", vary="Cookie"), thing) is thing
+    assert added(response_with(), "a=1", vary="Cookie").given_to(thing) is thing
+    with Additions(thing) as additions:
+        assert (set_cookies(thing), varies_on_cookie(thing)) == ([], False)
+    assert (additions.cookies, additions.varies) == ([], False)
+    with pytest.raises(KeyError), Additions(thing):
+        raise KeyError
     assert copied(thing) is thing
-    detach_headers(thing)
-    assert (set_cookies(thing), varies_on_cookie(thing)) == ([], False)
 
 
 # Header lists
