@@ -30,6 +30,7 @@ FLOORS = {
     "fork_gate": 0,
     "json_tags": 0,
     "lazy": 0,
+    "locks": 0,
     "memcached_sockets": 0,
     "ndb_types": 0,
     "plain_json": 0,
@@ -210,7 +211,7 @@ def modules_after(statement: str) -> set[str]:
 #: What `import webapp2_sessions` loads: what an application with sessions in cookies needs.
 LOADED_AT_ONCE = {
     *("app_config", "config", "config_checks", "cookie_rules", "cookie_sessions", "cookies"),
-    *("errors", "factories", "imports", "keys", "lazy", "plain_json"),
+    *("errors", "factories", "imports", "keys", "lazy", "locks", "plain_json"),
     *("received_cookies", "securecookie", "session_dict", "sessions", "signed_codec"),
     "signed_cookies",
 }
