@@ -29,7 +29,7 @@ __all__ = [
 _default_value: Any = object()
 
 #: Key of what saves the sessions of a request in the store's stead, in its environ, where
-#: SessionMiddleware is: called with what saves to a response, and the response.
+#: SessionMiddleware is. Copies of the environ have the key as well: ask ``is_of(environ)``.
 SAVER_KEY = "webapp2_sessions.saver"
 
 #: Upstream's module names, also those from before webapp2 3.0, and the modules that stand in.

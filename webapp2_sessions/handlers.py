@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING, Any
 import webapp2
 
 from webapp2_sessions.config import _default_value
-from webapp2_sessions.endings import carry, set_cookies
+from webapp2_sessions.endings import Additions
 from webapp2_sessions.session_dict import SessionDict
 from webapp2_sessions.sessions import SessionStore, get_store
+from webapp2_sessions.sign_outs import end_destroyed
 
 if TYPE_CHECKING:
     from webapp2_sessions.interfaces import RequestHandler, SessionFactory
@@ -24,8 +25,9 @@ class SessionHandler(RequestHandler):
 
     Cookies reach the response that is sent: ``self.response``, another one that the handler
     returns, and the one that answers ``abort()``, ``redirect(abort=True)`` and every other
-    ``HTTPException``, whoever makes it. On any other exception nothing is saved; one that the
-    handler's own ``handle_exception()`` answers is dealt with, and counts as none.
+    ``HTTPException``, whoever makes it. On any other exception nothing is saved, and only sessions
+    that were destroyed are ended; one that the handler's own ``handle_exception()`` answers is
+    dealt with, and counts as none.
     """
 
     #: Name of :attr:`session` and its cookie; ``None`` means ``cookie_name`` of the configuration.
@@ -37,6 +39,8 @@ class SessionHandler(RequestHandler):
     save_on_error: bool = False
 
     _session: SessionDict | None = None
+    #: What ``initialize()`` was given.
+    _given_response: Any = None
 
     @property
     def session_store(self) -> SessionStore:
@@ -78,25 +82,53 @@ class SessionHandler(RequestHandler):
         )
         return session
 
+    def initialize(self, request: Any, response: Any) -> None:
+        """Take the request, and the response that is sent if no other one is returned."""
+        self._given_response = response  # also if a subclass sets another one
+        super().initialize(request, response)
+
     def dispatch(self) -> Any:
         """Run the handler's method, then save the sessions that it used.
 
         :raises BackendError: it is not certain that a session was stored.
         """
-        response = self.response  # this one is sent, also if the method sets another one
+        response = self._response_of_request()
         try:
-            returned = super().dispatch()
+            sent, is_raised = self._run(response)
+            # While no exception is handled: SessionMiddleware saves nothing then.
+            sent = self._save(response, sent)
+        except BaseException as error:
+            ended = self._end_destroyed(response)
+            if ended is None or not isinstance(error, Exception):
+                raise
+            return self._given_to(self._answer_to(error, response), ended)
+        if not is_raised:
+            return sent
+        context = sent.__context__
+        try:
+            raise sent
+        finally:
+            sent.__context__ = context
+            del sent  # its traceback has this frame
+
+    def _run(self, response: Any) -> tuple[Any, bool]:
+        """Return the end of the handler's method: what is sent, and whether that is raised."""
+        try:
+            return super().dispatch(), False
         except Exception as error:
             is_answer = isinstance(error, webapp2.HTTPException)
             if is_answer and self._is_sent_as_it_is(error):
-                self._save(response, error)
-                raise
+                return error, True
             if not (is_answer or self.save_on_error):
                 raise
-            returned = self._answer_to(error, response)
-        # Not in the "except": SessionMiddleware saves nothing while an exception is handled.
-        self._save(response, returned)
-        return returned
+            return self._answer_to(error, response), False
+
+    def _response_of_request(self) -> Any:
+        """Return the response that is sent if no other one is returned; no other request has it."""
+        given = self._given_response
+        if given is None:  # a subclass initializes itself
+            given = getattr(self.request, "response", None)
+        return self.response if given is None else given
 
     def _is_sent_as_it_is(self, error: Exception) -> bool:
         """Whether webapp2 will send an HTTPException itself, and ask nobody for a response."""
@@ -118,9 +150,28 @@ class SessionHandler(RequestHandler):
         except Exception as other:
             return app._internal_error(other)
 
-    def _save(self, response: Any, sent: Any) -> None:
-        """Save the sessions to the handler's response; ``sent`` goes out, unless it is ``None``."""
-        before = set_cookies(response)
-        self.session_store.save_sessions(response)
-        if sent is not response:
-            carry(before, response, sent)
+    def _save(self, response: Any, sent: Any) -> Any:
+        """Save the sessions; returns what is sent, with their cookies.
+
+        :param response: the handler's response, which is sent if ``sent`` is ``None``.
+        :param sent: what is sent. It may outlive the request.
+        """
+        with Additions(response) as additions:
+            self.session_store.save_sessions(response)
+        return self._given_to(sent, additions)
+
+    def _end_destroyed(self, response: Any) -> Additions | None:
+        """End the sessions that were destroyed; ``None`` if there are none."""
+        try:
+            store = self.session_store
+        except Exception:  # it cannot be made, and so has no sessions; the handler's error counts
+            return None
+        with Additions(response) as additions:
+            is_any = end_destroyed(store, response)
+        return additions if is_any else None
+
+    def _given_to(self, sent: Any, additions: Additions) -> Any:
+        made = additions.given_to(sent)
+        if made is not sent and self.response is sent:
+            self.response = made  # for a dispatch() around this one
+        return made

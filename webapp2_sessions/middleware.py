@@ -13,7 +13,8 @@ from webob.headers import ResponseHeaders
 
 from webapp2_sessions.config import SAVER_KEY
 from webapp2_sessions.cookies import vary_on_cookie
-from webapp2_sessions.endings import added_cookies, set_cookies, varies_on_cookie
+from webapp2_sessions.endings import Additions, copied
+from webapp2_sessions.sign_outs import end_destroyed
 
 __all__ = ["SessionMiddleware"]
 
@@ -23,7 +24,8 @@ class SessionMiddleware:
 
     Where a handler saves its sessions to ``self.response`` and another response is sent, because
     it ended by ``abort()`` for instance, their cookies are sent with that one. While any
-    exception but an ``HTTPException`` is being handled, ``save_sessions()`` saves nothing.
+    exception but an ``HTTPException`` is being handled, ``save_sessions()`` saves nothing, and
+    ends the sessions that were destroyed.
 
     Other attributes than those below are the application's.
 
@@ -44,13 +46,21 @@ class SessionMiddleware:
         self, environ: dict[str, Any], start_response: Callable[..., Any]
     ) -> Iterable[bytes]:
         """Answer a request, as WSGI (PEP 3333) wants it."""
-        saver = _Saver(self.save_on_error)
-        environ[SAVER_KEY] = saver.save
+        outer = environ.get(SAVER_KEY)
+        if outer is not None and not (outer.is_calling and outer.is_of(environ)):
+            outer = None  # it came with a copy, of another request's environ, or has done its work
+        saver = _Saver(environ, self.save_on_error, outer)
+        environ[SAVER_KEY] = saver
 
         def start(status: str, headers: list[tuple[str, str]], *exc_info: Any) -> Any:
             return start_response(status, saver.complete(headers), *exc_info)
 
-        body: Iterable[bytes] = self.app(environ, start)
+        try:
+            body: Iterable[bytes] = self.app(environ, start)
+        finally:
+            saver.is_calling = False
+            if outer is not None:  # the handler that has called this application goes on
+                environ[SAVER_KEY] = outer
         return body
 
     def get_response(self, *args: Any, **kwargs: Any) -> Any:
@@ -68,10 +78,19 @@ class SessionMiddleware:
 
 
 class _Saver:
-    """Saves the sessions of one request, and knows the cookies that have to be sent."""
+    """Saves the sessions of one request, and knows the cookies that have to be sent.
 
-    def __init__(self, save_on_error: bool) -> None:
+    :param environ: the request's. Copies of it are other requests, though they have the key.
+    :param outer: that of a middleware further out, through which the same request came.
+    """
+
+    def __init__(self, environ: dict[str, Any], save_on_error: bool, outer: _Saver | None) -> None:
+        # With the environ itself there would be a cycle. It lives until the request is answered.
+        self._environ_id = id(environ)
+        #: Whether the application has been called and has not returned yet.
+        self.is_calling = True
         self._save_on_error = save_on_error
+        self._outer = outer
         # The application may have been called by somebody who is handling an exception.
         self._exception_before = sys.exc_info()[1]
         #: The Set-Cookie headers to be sent: those that were saved last, of each cookie.
@@ -80,17 +99,40 @@ class _Saver:
         self._seen: set[str] = set()
         self._varies = False
 
-    def save(self, save: Callable[[Any], None], response: Any) -> None:
-        """Save the sessions of a store, unless an exception is being handled."""
-        error = sys.exc_info()[1]
-        if error is not self._exception_before and not self._may_save_after(error):
-            return
-        before = set_cookies(response)
-        save(response)
-        for cookie in added_cookies(before, response):
-            self._cookies[_identity(cookie)] = cookie
-            self._seen.add(cookie)
-        self._varies = self._varies or varies_on_cookie(response)
+    def is_of(self, environ: dict[str, Any]) -> bool:
+        """Whether this is the environ of the request whose sessions it saves."""
+        return id(environ) == self._environ_id
+
+    def save(self, store: Any, response: Any) -> None:
+        """Save the sessions of a store; those that were destroyed only, if the request fails.
+
+        It does while an exception is being handled, and if saving fails. Cookies are set on the
+        response of the request. Any other one may outlive it, and stays as it is: its headers are
+        completed when they are sent.
+        """
+        if response is not getattr(store.request, "response", None):
+            response = copied(response)
+        additions = Additions(response)
+        try:
+            error = sys.exc_info()[1]
+            with additions:
+                if error is self._exception_before or self._may_save_after(error):
+                    store._save_all(response)
+                else:
+                    end_destroyed(store, response)
+        except BaseException:
+            with additions:
+                end_destroyed(store, response)
+            raise
+        finally:
+            self._record(additions)
+
+    def _record(self, additions: Additions) -> None:
+        self._cookies.update((_identity(cookie), cookie) for cookie in additions.cookies)
+        self._seen.update(additions.cookies)
+        self._varies = self._varies or additions.varies
+        if self._outer is not None:
+            self._outer._record(additions)
 
     def _may_save_after(self, error: BaseException | None) -> bool:
         if isinstance(error, Exception):

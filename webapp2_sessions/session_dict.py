@@ -10,7 +10,7 @@ from webapp2_sessions.errors import ConfigError
 if TYPE_CHECKING:
     from _typeshed import SupportsKeysAndGetItem
 
-__all__ = ["SessionDict"]
+__all__ = ["SessionDict", "is_destroyed"]
 
 Self = TypeVar("Self", bound="SessionDict")
 Other = TypeVar("Other")
@@ -313,6 +313,11 @@ class SessionDict(dict[Any, Any]):
     def _use_flash_key(self, key: str) -> None:
         if key != _FLASH and key not in self._flash_keys:
             self._flash_keys = self._flash_keys | {key}
+
+
+def is_destroyed(session: object) -> bool:
+    """Whether ``destroy()`` was called for a session, and has not been saved yet."""
+    return getattr(session, "_destroyed", False) is True
 
 
 def _is_positive(seconds: object) -> bool:

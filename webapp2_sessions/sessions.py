@@ -22,7 +22,8 @@ from webapp2_sessions.errors import UnknownBackend
 from webapp2_sessions.factories import BaseSessionFactory, CustomBackendSessionFactory
 from webapp2_sessions.imports import import_object
 from webapp2_sessions.lazy import imported_once
-from webapp2_sessions.session_dict import SessionDict
+from webapp2_sessions.locks import lock_of, share_lock
+from webapp2_sessions.session_dict import SessionDict, is_destroyed
 from webapp2_sessions.signed_cookies import SignedCookies
 
 if TYPE_CHECKING:
@@ -151,6 +152,12 @@ class SessionStore(SignedCookies):
         :raises ConfigError: the name cannot be sent as a cookie, or ``max_age`` is no number.
         :raises BackendError: the backend's server failed.
         """
+        with lock_of(self.__dict__):  # threads of one request get one session
+            return self._open(name, max_age, factory, backend)
+
+    def _open(
+        self, name: str | None, max_age: float | None, factory: SessionFactory | None, backend: str
+    ) -> SessionDict:
         config = self.config
         if backend is _default_backend:
             backend = config.get("default_backend", backend)
@@ -215,12 +222,15 @@ class SessionStore(SignedCookies):
             raise TypeError(
                 f"the value of a secure cookie must be a dict, not {type(value).__name__}"
             )
-        container = self._get_session_container(name, SecureCookieSessionFactory)
+        with lock_of(self.__dict__):
+            container = self._get_session_container(name, SecureCookieSessionFactory)
         if kwargs:
             args = {**container.session_args, **kwargs}
             response_class = response_class_of(getattr(self.request, "app", None))
             cookie_rules.check_cookie(name, args, response_class, "set_secure_cookie()")
-        container.get_session().update(value)
+        with lock_of(self.__dict__):
+            session = container.get_session()
+        session.update(value)
         container.session_args.update(kwargs)
 
     def save_sessions(self, response: Any) -> None:
@@ -231,15 +241,27 @@ class SessionStore(SignedCookies):
         :raises BackendError: it is not certain that a session was stored.
         """
         try:
-            saver = self.request.environ.get(SAVER_KEY)
+            environ = self.request.environ
+            saver = environ.get(SAVER_KEY)
         except AttributeError:  # an object without an environ has no middleware
             saver = None
-        if saver is None:
+        if saver is None or not saver.is_of(environ):
             self._save_all(response)
         else:
-            saver(self._save_all, response)
+            saver.save(self, response)
 
     def _save_all(self, response: Any) -> None:
+        containers = [*self.sessions.values()]
+        destroyed = [each for each in containers if is_destroyed(getattr(each, "session", None))]
+        try:
+            self._save_each(response)
+        except BaseException:
+            from webapp2_sessions.sign_outs import end_destroyed  # for this error alone
+
+            end_destroyed(self, response, destroyed)
+            raise
+
+    def _save_each(self, response: Any) -> None:
         sessions, config = self.sessions, self.config
         if sessions:
             containers = [*sessions.values()]
@@ -292,17 +314,34 @@ def get_store(
     registry = request.registry
     store = registry.get(key)
     if not store:
-        store = registry[key] = factory(request)
-        if (
-            type(store) is SessionStore
-            and issubclass(type(request), webapp2.Request)
-            and request.route is not None
-        ):
-            # webapp2 has the request until it is answered. If the store had it as well, both would
-            # wait for the cycle collector, with the response and all that was uploaded.
-            store._request = ref(request)
+        with lock_of(_attributes(request)):  # threads of one request get one store
+            store = registry.get(key) or _register(registry, key, factory, request)
     if type(store) is not SessionStore:
         warn_of_foreign_store(getattr(request, "app", None), store)
+    return store
+
+
+def _attributes(request: Any) -> Any:
+    try:
+        return request.__dict__
+    except AttributeError:  # a request of another kind, with slots
+        return request.registry
+
+
+def _register(registry: Any, key: str, factory: Callable[..., Any], request: Any) -> Any:
+    store = registry[key] = factory(request)
+    if isinstance(store, SessionStore):
+        # One lock for all stores of a request: with two, each of two threads could have one and
+        # wait for the other.
+        share_lock(_attributes(request), store.__dict__)
+    if (
+        type(store) is SessionStore
+        and issubclass(type(request), webapp2.Request)
+        and request.route is not None
+    ):
+        # webapp2 has the request until it is answered. If the store had it as well, both would
+        # wait for the cycle collector, with the response and all that was uploaded.
+        store._request = ref(request)
     return store
 
 

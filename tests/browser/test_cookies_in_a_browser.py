@@ -64,6 +64,21 @@ class AbortHandler(SessionHandler):
         self.abort(403)
 
 
+#: An answer that is the same for all visitors.
+OK = webapp2.Response(b"ok", content_type="text/plain")
+
+
+class SharedHandler(SessionHandler):
+    """Remembers who comes, or tells who is there; the answer is the same object for all."""
+
+    def get(self) -> Any:
+        if "who" in self.request.GET:
+            self.session["n"] = self.request.GET["who"]
+            return OK
+        self.session.get("n")
+        return OK
+
+
 class DocumentedHandler(webapp2.RequestHandler):
     """The same with the base handler of webapp2's documentation."""
 
@@ -111,6 +126,7 @@ def make_app(options: dict[str, Any] | None = None, **cookie_args: Any) -> webap
         "show": ShowHandler,
         "end": EndHandler,
         "abort": AbortHandler,
+        "shared": SharedHandler,
         "documented": DocumentedHandler,
         "large": LargeHandler,
         "small": SmallHandler,
@@ -306,6 +322,26 @@ def test_abort_of_a_documented_handler(browser: Browser) -> None:
         browser.open(f"{site}/documented")
         shown.append(browser.open(f"{site}/show"))
     assert shown == ["None", "1"]
+
+
+@pytest.mark.parametrize("wrap", [lambda app: app, SessionMiddleware], ids=["", "middleware"])
+def test_shared_answer_does_not_hand_on_a_session(
+    chromium: Chromium, tmp_path: Path, wrap: Any
+) -> None:
+    """Of two visitors who get the same object neither becomes the other."""
+    with ExitStack() as at_end:
+        site = at_end.enter_context(served(wrap(make_app()))).replace(HOST, "site.test")
+        first, second = (
+            Browser(at_end.enter_context(chromium.browser(tmp_path / name)))
+            for name in ("first", "second")
+        )
+        assert first.open(f"{site}/shared?who=first") == "ok"
+        assert first.open(f"{site}/show") == "first"
+        assert second.open(f"{site}/shared") == "ok"
+        assert second.cookie is None
+        assert second.open(f"{site}/show") == "None"
+        second.open(f"{site}/shared?who=second")
+        assert [each.open(f"{site}/show") for each in (first, second)] == ["first", "second"]
 
 
 def test_large_cookie_is_dropped_and_the_former_stays(

@@ -18,7 +18,24 @@ from support.sides import Clock
 from support.visits import Visitor
 
 import webapp2_sessions
-from webapp2_sessions import ConfigError, SessionStore
+from webapp2_sessions import (
+    ConfigError,
+    SessionHandler,
+    SessionMiddleware,
+    SessionStore,
+    get_store,
+)
+
+
+class DocumentedHandler(webapp2.RequestHandler):
+    """The base handler of webapp2's documentation."""
+
+    def dispatch(self) -> None:
+        self.session_store = get_store(request=self.request)
+        try:
+            webapp2.RequestHandler.dispatch(self)
+        finally:
+            self.session_store.save_sessions(self.response)
 
 
 def test_first_visit_opens_a_new_empty_session(visitor: Visitor) -> None:
@@ -409,6 +426,40 @@ def test_destroyed_session_stays_destroyed(backend: Backend) -> None:
     visitor.cookies = former
     if stays:
         assert visitor.read() == {}
+
+
+def signing_out_and_failing(base: Any, keyword: str) -> Any:
+    """A page that ends its session, puts something into it, and fails."""
+
+    class Page(base):
+        def get(self) -> None:
+            session = get_store(request=self.request).get_session(backend=keyword)
+            session.destroy()
+            session["b"] = 2
+            raise ValueError("after signing out")
+
+    return Page
+
+
+@pytest.mark.parametrize("is_in_middleware", [False, True], ids=["handler", "middleware"])
+def test_session_that_a_failing_request_destroyed_is_gone(
+    backend: Backend, is_in_middleware: bool
+) -> None:
+    """The error page takes the cookie back; what was set afterwards is not saved."""
+    app = backend.app()
+    visitor = backend.visitor(app)
+    visitor.write({"a": 1})
+    former = dict(visitor.cookies)
+    base = DocumentedHandler if is_in_middleware else SessionHandler
+    app.router.add(("/", signing_out_and_failing(base, backend.keyword)))
+    site = SessionMiddleware(app) if is_in_middleware else app
+    response = visitor.request().get_response(site)
+    visitor.take(response)
+    assert response.status_int == 500
+    if backend.is_ours:
+        assert visitor.cookies == {}
+    visitor.cookies = former
+    assert visitor.read() == ({} if backend.is_ours and backend.is_stored else {"a": 1})
 
 
 # A new id

@@ -13,10 +13,11 @@ from urllib.parse import urlsplit
 import pytest
 import requests
 import webapp2
+import webob.exc
 from support.visits import SECRET
 from support.wsgi import served
 
-from webapp2_sessions import get_store
+from webapp2_sessions import SessionHandler, SessionMiddleware, get_store
 
 
 class Handler(webapp2.RequestHandler):
@@ -83,6 +84,79 @@ def test_session_goes_over_a_redirect(url: str) -> None:
     visitor = requests.Session()
     assert visitor.post(url).text == "101"
     assert visitor.get(url).text == "102"
+
+
+#: Answers that are the same for all visitors.
+OK = webapp2.Response(b"ok")
+FORBIDDEN = webob.exc.HTTPForbidden()
+
+
+class SharedHandler(SessionHandler):
+    """Remembers who comes, and answers by an object that all requests have."""
+
+    def get(self) -> Any:
+        if "who" not in self.request.GET:
+            self.response.write(str(self.session.get("who")))
+            return None
+        self.session["who"] = self.request.GET["who"]
+        if "raise" in self.request.GET:
+            raise FORBIDDEN
+        return OK
+
+
+class DocumentedSharedHandler(Handler):
+    """The same, saved on whatever the handler has as its response."""
+
+    get = SharedHandler.get
+
+    @property
+    def session(self) -> Any:
+        return self.session_store.get_session()
+
+    def dispatch(self) -> Any:
+        self.session_store = get_store(request=self.request)
+        try:
+            sent = webapp2.RequestHandler.dispatch(self)
+            self.response = sent or self.response
+            return sent
+        finally:
+            self.session_store.save_sessions(self.response)
+
+
+@pytest.mark.parametrize(
+    ("handler", "wrap"),
+    [
+        (SharedHandler, lambda app: app),
+        (SharedHandler, SessionMiddleware),
+        (DocumentedSharedHandler, SessionMiddleware),
+    ],
+    ids=["handler", "both", "middleware"],
+)
+def test_shared_answers_have_the_cookie_of_their_visitor(handler: Any, wrap: Any) -> None:
+    """Also while others are answered by the same object in other threads."""
+    config = {"webapp2_extras.sessions": {"secret_key": SECRET}}
+    app = wrap(webapp2.WSGIApplication([("/", handler)], config=config))
+    wrong: list[Any] = []
+
+    def visit(number: int) -> None:
+        for turn in range(15):
+            with requests.Session() as visitor:
+                query = {"who": f"{number}-{turn}", **({"raise": "1"} if turn % 2 else {})}
+                answer = visitor.get(url, params=query)
+                count = len(answer.raw.headers.getlist("Set-Cookie"))
+                seen = visitor.get(url).text
+            if (count, seen) != (1, query["who"]):
+                wrong.append((count, seen, query))
+
+    with served(app, threads=8) as url:
+        threads = [threading.Thread(target=visit, args=(number,)) for number in range(8)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+    assert wrong == []
+    assert "Set-Cookie" not in OK.headers
+    assert "Set-Cookie" not in FORBIDDEN.headers
 
 
 def test_visitors_at_once_do_not_meet(url: str) -> None:

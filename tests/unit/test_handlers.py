@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import traceback
 from typing import Any
 
 import pytest
@@ -368,3 +369,151 @@ def test_destroyed_session_is_expired_on_an_error_page() -> None:
 
     [cookie] = respond(page(get=get)).headers.getall("Set-Cookie")
     assert "Max-Age=0" in cookie
+
+
+# Answers that outlive the request
+
+
+def dispatched(handler: Any, path: str = "/") -> Any:
+    """What a handler's dispatch returns or raises, and the handler."""
+    seen: list[Any] = []
+
+    class Page(handler):
+        def dispatch(self) -> Any:
+            seen.append(self)
+            try:
+                seen.append(super().dispatch())
+            except webapp2.HTTPException as error:
+                seen.append(error)
+                raise
+            return seen[-1]
+
+    respond(Page, path=path)
+    return seen[1], seen[0]
+
+
+@pytest.mark.parametrize("is_raised", [False, True])
+@pytest.mark.parametrize("vary", [True, False])
+def test_answer_to_which_nothing_is_added_is_sent_itself(is_raised: bool, vary: bool) -> None:
+    """The very object that the method returns or raises."""
+    shared = webob.exc.HTTPForbidden() if is_raised else webapp2.Response("ok")
+    shared.headers["Vary"] = "Cookie"
+
+    def get(self: Any) -> Any:
+        if vary:
+            self.session.get("a")
+        if is_raised:
+            raise shared
+        return shared
+
+    assert dispatched(page(get=get))[0] is shared
+
+
+def test_raised_answer_is_a_copy_with_its_history() -> None:
+    """It tells where it was raised, and while what was handled, as the original does."""
+    shared = webob.exc.HTTPForbidden()
+
+    def get(self: Any) -> Any:
+        self.session["a"] = 1
+        try:
+            raise KeyError
+        except KeyError:
+            raise shared from None
+
+    sent, _ = dispatched(page(get=get))
+    assert sent is not shared
+    assert type(sent) is webob.exc.HTTPForbidden
+    names = [frame.name for frame in traceback.extract_tb(sent.__traceback__)]
+    assert names[-1] == "get"
+    assert type(sent.__context__) is KeyError
+    assert (sent.__cause__, sent.__suppress_context__) == (None, True)
+
+
+def test_replaced_response_may_be_changed_after_the_dispatch() -> None:
+    """``self.response`` is what is sent, also where that is a copy."""
+    shared = webapp2.Response("ok")
+
+    class Page(SessionHandler):
+        def dispatch(self) -> Any:
+            sent = super().dispatch()
+            self.response.headers["X-Own"] = "1"
+            return sent
+
+        def get(self) -> Any:
+            self.session["a"] = 1
+            self.response = shared
+            return self.response
+
+    response = respond(Page)
+    assert (response.headers["X-Own"], names_of(response)) == ("1", ["session"])
+    assert "Set-Cookie" not in shared.headers
+    assert "X-Own" not in shared.headers
+
+
+def test_headers_may_be_changed_by_a_view_from_before() -> None:
+    """One that a dispatch around this one has made."""
+
+    class Page(SessionHandler):
+        def dispatch(self) -> Any:
+            headers = self.response.headers
+            super().dispatch()
+            headers["X-Own"] = "1"
+
+        def get(self) -> None:
+            self.session["a"] = 1
+
+    response = respond(Page)
+    assert (response.headers["X-Own"], names_of(response)) == ("1", ["session"])
+
+
+def test_streamed_answer_is_streamed() -> None:
+    """Nothing of a shared response's body is read before it is sent."""
+    read: list[int] = []
+
+    class Body:
+        def __iter__(self) -> Any:
+            read.append(1)
+            yield b"block"
+
+    shared = webapp2.Response(app_iter=Body())
+
+    def get(self: Any) -> Any:
+        self.session["a"] = 1
+        return shared
+
+    sent, _ = dispatched(page(get=get))
+    assert sent.app_iter is shared.app_iter
+    assert read == []
+
+
+def test_dispatcher_with_a_response_of_its_own() -> None:
+    """The response that a handler is given is the request's."""
+
+    def dispatch(router: Any, request: Any, response: Any) -> Any:
+        own = webapp2.Response("own")
+        router.default_dispatcher(request, own)
+        return own
+
+    def get(self: Any) -> None:
+        self.session["a"] = 1
+
+    app = make_app()
+    app.router.set_dispatcher(dispatch)
+    response = respond(page(get=get), app)
+    assert (response.text, names_of(response)) == ("own", ["session"])
+
+
+@pytest.mark.parametrize("has_context", [False, True])
+def test_handler_that_initializes_itself(has_context: bool) -> None:
+    """What webapp2 sends has the cookie, or else what the handler has."""
+
+    class Page(SessionHandler):
+        def initialize(self, request: Any, response: Any) -> None:
+            self.request, self.response = request, response
+            if not has_context:
+                request.response = None
+
+        def get(self) -> None:
+            self.session["a"] = 1
+
+    assert names_of(respond(Page)) == ["session"]

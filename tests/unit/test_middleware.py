@@ -16,7 +16,7 @@ import webapp2
 import webob
 import webob.exc
 from support.sides import stopped_clock
-from support.stores import DictFactory, make_request
+from support.stores import DictFactory, make_request, sign
 from support.visits import SECRET, make_app
 
 from webapp2_sessions import SessionHandler, SessionMiddleware, SessionStore, get_store
@@ -423,14 +423,91 @@ def test_middleware_around_may_answer_itself() -> None:
     assert respond(outer).headers["X-Outer"] == "1"
 
 
-def test_application_may_have_a_copy_of_the_environ() -> None:
-    """As one that is mounted below a path gets it."""
-    inner = app_with(abort).app
+#: Ways to a request of its own that begin with another one's environ.
+COPIES: dict[str, Callable[[Any], Any]] = {
+    "copy": lambda request: request.copy(),
+    "copy_get": lambda request: request.copy_get(),
+    "decode": lambda request: request.decode("latin-1"),
+    "blank": lambda request: type(request).blank("/", environ=request.environ),
+    "dict": lambda request: type(request)(dict(request.environ)),
+    "shallow copy": lambda request: type(request)(copy.copy(request.environ)),
+    "plain WebOb": lambda request: webob.Request(request.environ.copy()),
+}
 
-    def mount(environ: Any, start_response: Any) -> Any:
-        return inner(dict(environ), start_response)
 
-    assert names_of(respond(SessionMiddleware(mount))) == ["session"]
+def site_with_subrequest(
+    make: Callable[[Any], Any], end: Callable[[Any], Any], is_wrapped: bool = False
+) -> tuple[Any, list[Any]]:
+    """An application whose page asks itself in another visitor's name; the answers it gets."""
+    answers: list[Any] = []
+    count = sign("session", {"n": 10})
+
+    def get(handler: Any) -> Any:
+        if "X-Sub" in handler.request.headers:
+            handler.session["n"] = handler.session.get("n", 0) + 1
+            return end(handler)
+        sub = make(handler.request)
+        sub.headers.update({"Cookie": f"session={count}", "X-Sub": "1"})
+        answers.append(sub.get_response(wrapped if is_wrapped else wrapped.app))
+        return None
+
+    wrapped = app_with(get)
+    return wrapped, answers
+
+
+@pytest.mark.parametrize("is_wrapped", [False, True], ids=["plain", "through the middleware"])
+@pytest.mark.parametrize("make", COPIES.values(), ids=COPIES)
+@pytest.mark.parametrize("end", [lambda handler: None, abort], ids=["normal", "abort"])
+def test_cookie_of_a_subrequest_stays_with_its_answer(
+    make: Callable[[Any], Any], end: Callable[[Any], Any], is_wrapped: bool
+) -> None:
+    """A copy of the environ is another request, maybe in the name of another visitor."""
+    wrapped, answers = site_with_subrequest(make, end, is_wrapped)
+    assert names_of(respond(wrapped)) == []
+    has_cookie = is_wrapped or end is not abort
+    assert names_of(answers[0]) == ["session"] * has_cookie
+
+
+@pytest.mark.parametrize("is_wrapped", [False, True], ids=["plain", "through the middleware"])
+def test_the_same_environ_is_the_same_request(is_wrapped: bool) -> None:
+    """Its cookies are the visitor's, and so are those that are saved afterwards."""
+
+    def get(handler: Any) -> None:
+        if "sub" in handler.request.environ:
+            handler.session["sub"] = 1
+            handler.abort(404)
+        handler.request.environ["sub"] = True
+        handler.request.get_response(wrapped if is_wrapped else wrapped.app)
+        get_store(request=handler.request).get_session("other")["main"] = 1
+        handler.response = webapp2.Response("never sent")
+
+    wrapped = app_with(get)
+    assert sorted(names_of(respond(wrapped))) == ["other", "session"]
+
+
+def test_request_that_is_sent_again() -> None:
+    """As a test may do: what the first visit saved is not sent with the second."""
+    pages = iter([abort, lambda handler: handler.abort(404), abort])
+    wrapped = app_with(lambda handler: next(pages)(handler))
+
+    def lazy(environ: Any, start_response: Any) -> Iterator[bytes]:
+        yield from wrapped.app(environ, start_response)
+
+    request = webapp2.Request.blank("/")
+    sites = [wrapped, wrapped, SessionMiddleware(lazy)]
+    answers = [names_of(request.get_response(site)) for site in sites]
+    assert answers == [["session"], [], ["session"]]
+
+
+def test_application_that_is_mounted_with_a_copy_of_the_environ() -> None:
+    """The middleware belongs around it: outside it cannot tell the copy from a sub-request."""
+
+    def mount(app: Any) -> Any:
+        return lambda environ, start_response: app(dict(environ), start_response)
+
+    wrapped = app_with(abort)
+    assert names_of(respond(SessionMiddleware(mount(wrapped.app)))) == []
+    assert names_of(respond(mount(wrapped))) == ["session"]
 
 
 def test_body_is_closed() -> None:
