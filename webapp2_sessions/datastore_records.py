@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 
 from webapp2_sessions.app_config import active_config
 from webapp2_sessions.config import datastore_settings
-from webapp2_sessions.datastore import Datastore, UtcNowProperty, VersionConflict, ndb
+from webapp2_sessions.datastore import Datastore, Place, UtcNowProperty, VersionConflict, ndb
 from webapp2_sessions.datastore_versions import ABSENT, ANY, EntityName, VersionedStub
 from webapp2_sessions.errors import ConfigError
 from webapp2_sessions.serializers import SHARED_PROTOCOL, Serializer
@@ -28,6 +28,7 @@ class Records:
     :param max_age: seconds since an entity was written after which it counts as none, ``None``
         for no limit. Whatever deletes old entities, a policy or a purge, may not have come to it.
     :param fresh: read Datastore itself, whatever the cache holds.
+    :param place: where the entities are; ``None`` for where each operation is called.
     """
 
     def __init__(
@@ -36,6 +37,7 @@ class Records:
         lifetime: float | None,
         max_age: float | None = None,
         fresh: bool = False,
+        place: Place | None = None,
     ) -> None:
         settings = datastore_settings(config)
         self._config = config
@@ -46,6 +48,7 @@ class Records:
         self._lifetime = lifetime
         self._max_age = max_age
         self._fresh = fresh
+        self._place = place
         #: Knows the version of the entity where that is asked for.
         self._stub: VersionedStub | None = None
         self._version: int | None = None
@@ -60,7 +63,7 @@ class Records:
         """Call ``operation()`` in an ndb context in which the model works on these records."""
         if self._is_active:
             return operation()
-        return self._datastore.run(lambda: self._activate(operation))
+        return self._datastore.run(lambda: self._activate(operation), self._place)
 
     def run_versioned(
         self,
@@ -82,7 +85,7 @@ class Records:
         self._version = None
         try:
             result = self._datastore.run_versioned(
-                with_stub, EntityName(model._get_kind(), sid), expected
+                with_stub, EntityName(model._get_kind(), sid), expected, self._place
             )
             if self._version is None and self._stub is not None:
                 return result, self._stub.version  # the model worked in a way of its own
@@ -107,7 +110,9 @@ class Records:
         if self._cache is None or self._fresh:
             entry = self._lookup(model, sid)
         else:
-            name = _name(*self._datastore.place(), model._get_kind(), sid)
+            # A model's own method is in a context already, perhaps in one that it has entered.
+            place = None if self._is_active else self._place
+            name = _name(*self._datastore.partition(place), model._get_kind(), sid)
             entry = self._cache.read(
                 name, lambda: self._lookup(model, sid), self._lifetime, self._keep_entry
             )

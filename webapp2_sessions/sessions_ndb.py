@@ -8,12 +8,20 @@ from collections.abc import Callable
 from typing import Any
 
 from webapp2_sessions.app_config import backend_config
-from webapp2_sessions.config import _default_value
-from webapp2_sessions.datastore import UtcNowProperty, VersionConflict, ndb, service_address
+from webapp2_sessions.config import _default_value, datastore_settings
+from webapp2_sessions.datastore import (
+    Datastore,
+    Place,
+    UtcNowProperty,
+    VersionConflict,
+    ndb,
+    service_address,
+)
 from webapp2_sessions.datastore_records import Records, active_records
 from webapp2_sessions.datastore_versions import ABSENT, PRESENT
 from webapp2_sessions.errors import RefusedFormat, SessionTooLarge, UnreadableSession
 from webapp2_sessions.merging import NEW, Version
+from webapp2_sessions.session_dict import SessionDict
 from webapp2_sessions.sizes import largest_keys
 from webapp2_sessions.stored_sessions import StoredSessionFactory
 
@@ -100,6 +108,13 @@ class DatastoreSessionFactory(StoredSessionFactory):
     #: The model of the entities.
     session_model: Any = Session
 
+    #: Where the session is, for as long as this factory has it open.
+    _opened_at: Place | None = None
+
+    def _get_by_sid(self, sid: str | None) -> SessionDict:
+        self._opened_at = self._datastore().here()
+        return super()._get_by_sid(sid)
+
     def _read(self, sid: str) -> dict[Any, Any] | None:
         records, model = self._records(None), self.session_model
         data: dict[Any, Any] | None
@@ -183,4 +198,10 @@ class DatastoreSessionFactory(StoredSessionFactory):
             max_age = config.get("session_max_age")
         if self.own_max_age is not None:  # what set_max_age was told goes before the others
             max_age = self.own_max_age
-        return Records(config, lifetime, max_age, fresh)
+        datastore = self._datastore()
+        # Opening a session that is new asks no client, which may not be there.
+        self._opened_at = datastore.complete(self._opened_at or datastore.here())
+        return Records(config, lifetime, max_age, fresh, self._opened_at)
+
+    def _datastore(self) -> Datastore:
+        return Datastore(datastore_settings(backend_config(self.session_store)))
