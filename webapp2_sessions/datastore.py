@@ -8,7 +8,13 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from webapp2_sessions.clients import ClientRegistry
-from webapp2_sessions.errors import BackendError, BackendUnavailable, ConfigError, MissingDependency
+from webapp2_sessions.errors import (
+    BackendError,
+    BackendUnavailable,
+    ConfigError,
+    MissingDependency,
+    SessionTooLarge,
+)
 from webapp2_sessions.fork_gate import ForkGate
 
 try:
@@ -35,6 +41,7 @@ except ImportError as _error:
     raise MissingDependency("google-cloud-ndb", "datastore") from _error
 
 __all__ = [
+    "REFUSALS",
     "Datastore",
     "Place",
     "UtcNowProperty",
@@ -74,6 +81,10 @@ _REFUSED_FOR_NOW = (api_errors.Aborted, api_errors.TooManyRequests)
 #: How the service says that an entity has another version than the one to be replaced, or that
 #: it exists or is gone.
 _OTHER_VERSION = (api_errors.FailedPrecondition, api_errors.AlreadyExists, api_errors.NotFound)
+
+#: What an operation raises when it is certain that nothing was written: answers of the service, and
+#: errors of ours before it was asked.
+REFUSALS = (*_OTHER_VERSION, *_REFUSED_FOR_NOW, api_errors.BadRequest, SessionTooLarge)
 
 
 class UtcNowProperty(ndb.DateTimeProperty):

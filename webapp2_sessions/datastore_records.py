@@ -10,7 +10,14 @@ from typing import Any, TypeVar
 
 from webapp2_sessions.app_config import active_config
 from webapp2_sessions.config import datastore_settings
-from webapp2_sessions.datastore import Datastore, Place, UtcNowProperty, VersionConflict, ndb
+from webapp2_sessions.datastore import (
+    REFUSALS,
+    Datastore,
+    Place,
+    UtcNowProperty,
+    VersionConflict,
+    ndb,
+)
 from webapp2_sessions.datastore_versions import ABSENT, ANY, EntityName, VersionedStub
 from webapp2_sessions.errors import ConfigError
 from webapp2_sessions.serializers import SHARED_PROTOCOL, Serializer
@@ -168,7 +175,7 @@ class Records:
         if self._cache is None:
             put()
         else:
-            self._cache.write(_cache_name(entity.key), put_for_cache, self._lifetime)
+            self._cache.write(_cache_name(entity.key), put_for_cache, self._lifetime, REFUSALS)
 
     def end(self, model: type[Any], sid: str) -> bool:
         """Delete the entity of that id, and mark that it was ended; whether nobody did before.
