@@ -58,6 +58,7 @@ FLOORS = {
     "signed_values": 3,
     "memcached_servers": 3,
     "config": 4,
+    "datastore_entities": 4,
     "memcached_nodes": 4,
     "received_cookies": 4,
     "factories": 5,
