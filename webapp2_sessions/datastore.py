@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
-import contextvars
 import datetime
 import os
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from webapp2_sessions.clients import ClientRegistry
-from webapp2_sessions.errors import BackendError, BackendUnavailable, ConfigError, MissingDependency
+from webapp2_sessions.errors import (
+    BackendError,
+    BackendUnavailable,
+    ConfigError,
+    MissingDependency,
+    SessionTooLarge,
+)
 from webapp2_sessions.fork_gate import ForkGate
 
 try:
@@ -24,12 +29,21 @@ try:
         from google.cloud import ndb
 
     from webapp2_sessions.datastore_calls import waiting
+    from webapp2_sessions.datastore_places import (
+        Place,
+        active_place,
+        namespace_of,
+        place_to_open_at,
+        run_at,
+    )
     from webapp2_sessions.datastore_versions import EntityName, VersionedStub, versioned_client
 except ImportError as _error:
     raise MissingDependency("google-cloud-ndb", "datastore") from _error
 
 __all__ = [
+    "REFUSALS",
     "Datastore",
+    "Place",
     "UtcNowProperty",
     "VersionConflict",
     "is_passing",
@@ -73,9 +87,9 @@ _REFUSED_FOR_NOW = (api_errors.Aborted, api_errors.TooManyRequests)
 #: it exists or is gone.
 _OTHER_VERSION = (api_errors.FailedPrecondition, api_errors.AlreadyExists, api_errors.NotFound)
 
-
-#: ndb's own method of clients; its contexts have the client's namespace.
-_open_context = ndb.Client.context
+#: What an operation raises when it is certain that nothing was written: answers of the service, and
+#: errors of ours before it was asked.
+REFUSALS = (*_OTHER_VERSION, *_REFUSED_FOR_NOW, api_errors.BadRequest, SessionTooLarge)
 
 
 class UtcNowProperty(ndb.DateTimeProperty):
@@ -126,41 +140,63 @@ class Datastore:
         """Options of each ndb call: its defaults would wait without end and retry by sleeping."""
         return {"timeout": self._timeout, "retries": 0}
 
-    def run(self, operation: Callable[[], Result]) -> Result:
-        """Call ``operation()`` in the active ndb context, or in one of our own.
+    def here(self) -> Place:
+        """Return where a session belongs that is opened now; no client is made for it.
 
-        In a transaction of the application the operation runs outside of it: a session is not
-        part of what the transaction may roll back.
-
-        :raises BackendUnavailable: Datastore was not reached or did not answer in time.
-        :raises BackendError: Datastore refused.
+        The configured namespace holds everywhere; without it the namespace of the active ndb
+        context, or of App Engine's SDK, or of the client.
         """
-        return self._request(lambda: self._run_in_context(operation))
+        place = place_to_open_at(self._settings.get("namespace"))
+        client = self._settings.get("client")
+        is_made = client is not None and (not callable(client) or client in _clients.built)
+        return self.complete(place) if is_made else place
 
-    def place(self) -> tuple[str, str | None, str | None]:
+    def complete(self, place: Place) -> Place:
+        """Return a place with the namespace of the client, where nothing else has decided on it.
+
+        :raises BackendUnavailable: there are no credentials.
+        """
+        if place.namespace is not None:
+            return place
+        asked = self._with_our_errors(lambda: namespace_of(self._client_of(place)))
+        return place._replace(namespace=asked)
+
+    def partition(self, place: Place | None = None) -> tuple[str, str | None, str]:
         """Return project, database and namespace of the keys that :meth:`run` would work on.
 
         Finding them takes less than entering a context and making a key.
 
         :raises BackendUnavailable: there are no credentials.
         """
-        context = ndb.get_context(raise_context_error=False)
-        if context is None:
-            client = self._with_our_errors(self._client)
-            if getattr(client.context, "__func__", None) is not _open_context:
-                # An application's own method may choose a namespace for each context.
-                return self.run(self.place)
-            namespace = client.namespace
-        else:
-            client, namespace = context.client, context.get_namespace()
+        place = self.complete(self._place(place))
+        client = self._with_our_errors(lambda: self._client_of(place))
         # ndb takes what follows App Engine's "s~" for the project.
-        return client.project.split("~", 1)[-1], client.database, namespace
+        return client.project.split("~", 1)[-1], client.database, place.namespace or ""
+
+    def run(self, operation: Callable[[], Result], place: Place | None = None) -> Result:
+        """Call ``operation()`` in an ndb context of a place.
+
+        In a transaction of the application the operation runs outside of it: a session is not
+        part of what the transaction may roll back.
+
+        :param place: ``None`` for the active context, and where a session would be opened if there
+            is none.
+        :raises BackendUnavailable: Datastore was not reached or did not answer in time.
+        :raises BackendError: Datastore refused.
+        """
+
+        def run() -> Result:
+            at = self._place(place)
+            return run_at(self._client_of(at), at.namespace, operation)
+
+        return self._request(run)
 
     def run_versioned(
         self,
         operation: Callable[[VersionedStub], Result],
         entity: EntityName,
         expected: int | None,
+        place: Place | None = None,
     ) -> Result:
         """As :meth:`run`, in a context of its own, for an operation on one entity.
 
@@ -170,8 +206,14 @@ class Datastore:
             or a constant of :mod:`webapp2_sessions.datastore_versions`.
         :raises VersionConflict: the entity has another version; nothing was written.
         """
+
+        def run() -> Result:
+            at = self._place(place)
+            client, stub = versioned_client(self._client_of(at), entity, expected)
+            return run_at(client, at.namespace, lambda: operation(stub))
+
         try:
-            return self._request(lambda: self._run_beside(operation, entity, expected))
+            return self._request(run)
         except BackendError as error:
             if expected is not None and isinstance(error.__cause__, _OTHER_VERSION):
                 raise VersionConflict() from error
@@ -194,30 +236,11 @@ class Datastore:
                 "datastore", service_address(), f"it refused ({type(error).__name__})"
             ) from error
 
-    def _run_in_context(self, operation: Callable[[], Result]) -> Result:
-        context = ndb.get_context(raise_context_error=False)
-        if context is None:
-            with self._client().context():
-                return operation()
-        if context.in_transaction():
-            client, namespace = context.client, context.get_namespace()
-            return contextvars.Context().run(_in_new_context, client, namespace, operation)
-        return operation()
+    def _place(self, place: Place | None) -> Place:
+        return place or active_place() or self.here()
 
-    def _run_beside(
-        self,
-        operation: Callable[[VersionedStub], Result],
-        entity: EntityName,
-        expected: int | None,
-    ) -> Result:
-        context = ndb.get_context(raise_context_error=False)
-        client, namespace = self._client() if context is None else context.client, None
-        if context is not None:
-            namespace = context.get_namespace()
-        versioned, stub = versioned_client(client, entity, expected)
-        return contextvars.Context().run(
-            _in_new_context, versioned, namespace, lambda: operation(stub)
-        )
+    def _client_of(self, place: Place) -> Any:
+        return self._client() if place.client is None else place.client
 
     def _client(self) -> Any:
         settings = self._settings
@@ -277,10 +300,4 @@ def _with_second_try(operation: Callable[[], Result]) -> Result:
     try:
         return operation()
     except _PASSING:
-        return operation()
-
-
-def _in_new_context(client: Any, namespace: str | None, operation: Callable[[], Result]) -> Result:
-    options = {} if namespace is None else {"namespace": namespace}
-    with client.context(**options):
         return operation()

@@ -10,14 +10,30 @@ from typing import Any, TypeVar
 
 from webapp2_sessions.app_config import active_config
 from webapp2_sessions.config import datastore_settings
-from webapp2_sessions.datastore import Datastore, UtcNowProperty, VersionConflict, ndb
+from webapp2_sessions.datastore import (
+    REFUSALS,
+    Datastore,
+    Place,
+    VersionConflict,
+    ndb,
+)
+from webapp2_sessions.datastore_entities import (
+    SessionEnded,
+    bounded_age,
+    entry_name,
+    entry_name_of,
+    kind_is_taken,
+    unix_seconds,
+)
 from webapp2_sessions.datastore_versions import ABSENT, ANY, EntityName, VersionedStub
-from webapp2_sessions.errors import ConfigError
 from webapp2_sessions.serializers import SHARED_PROTOCOL, Serializer
 
-__all__ = ["Records", "SessionEnded", "active_records", "forget_cached"]
+__all__ = ["AS_IT_IS", "Records", "SessionEnded", "active_records", "forget_cached"]
 
 Result = TypeVar("Result")
+
+#: Stands for a lifetime that the caller says nothing about.
+AS_IT_IS: Any = object()
 
 
 class Records:
@@ -28,6 +44,7 @@ class Records:
     :param max_age: seconds since an entity was written after which it counts as none, ``None``
         for no limit. Whatever deletes old entities, a policy or a purge, may not have come to it.
     :param fresh: read Datastore itself, whatever the cache holds.
+    :param place: where the entities are; ``None`` for where each operation is called.
     """
 
     def __init__(
@@ -36,16 +53,23 @@ class Records:
         lifetime: float | None,
         max_age: float | None = None,
         fresh: bool = False,
+        place: Place | None = None,
     ) -> None:
         settings = datastore_settings(config)
         self._config = config
         #: Decodes once more what was read or written last; ``None`` if nothing was.
         self.again: Callable[[], Any] | None = None
+        #: The session's own lifetime, in seconds, as the record has it that was read last; ``None``
+        #: for a session like others.
+        self.own_max_age: int | None = None
+        #: The one to be written; :data:`AS_IT_IS` leaves the entity as it is.
+        self.new_max_age: Any = AS_IT_IS
         self._datastore = Datastore(settings)
         self._cache = _cache(config) if settings["cache"] == "memcache" else None
         self._lifetime = lifetime
         self._max_age = max_age
         self._fresh = fresh
+        self._place = place
         #: Knows the version of the entity where that is asked for.
         self._stub: VersionedStub | None = None
         self._version: int | None = None
@@ -60,7 +84,7 @@ class Records:
         """Call ``operation()`` in an ndb context in which the model works on these records."""
         if self._is_active:
             return operation()
-        return self._datastore.run(lambda: self._activate(operation))
+        return self._datastore.run(lambda: self._activate(operation), self._place)
 
     def run_versioned(
         self,
@@ -82,7 +106,7 @@ class Records:
         self._version = None
         try:
             result = self._datastore.run_versioned(
-                with_stub, EntityName(model._get_kind(), sid), expected
+                with_stub, EntityName(model._get_kind(), sid), expected, self._place
             )
             if self._version is None and self._stub is not None:
                 return result, self._stub.version  # the model worked in a way of its own
@@ -107,10 +131,13 @@ class Records:
         if self._cache is None or self._fresh:
             entry = self._lookup(model, sid)
         else:
-            name = _name(*self._datastore.place(), model._get_kind(), sid)
+            # A model's own method is in a context already, perhaps in one that it has entered.
+            place = None if self._is_active else self._place
+            name = entry_name(*self._datastore.partition(place), model._get_kind(), sid)
             entry = self._cache.read(
                 name, lambda: self._lookup(model, sid), self._lifetime, self._keep_entry
             )
+        self.own_max_age = None if entry is None else bounded_age(entry.get("own_max_age"))
         if entry is None or self._is_too_old(entry["updated"]):
             return None
         self._version = entry["version"]
@@ -127,7 +154,7 @@ class Records:
             if entity is None:
                 return None
             if not hasattr(type(entity), "get_by_sid"):
-                raise _kind_is_taken(type(entity))
+                raise kind_is_taken(type(entity))
             self._note_version()
             return self._entry(entity, entity.data)
 
@@ -137,19 +164,23 @@ class Records:
         self._version = None if self._stub is None else self._stub.version
 
     def _entry(self, entity: Any, data: Any) -> dict[str, Any]:
-        updated = entity.updated
-        if isinstance(updated, datetime.datetime):  # as a number, which takes less to decode
-            updated = updated.replace(tzinfo=datetime.timezone.utc).timestamp()
-        return {"data": data, "updated": updated, "version": self._version}
+        # A number takes less to decode.
+        updated = unix_seconds(entity.updated)
+        entry = {"data": data, "updated": updated, "version": self._version}
+        own_max_age = bounded_age(getattr(entity, "own_max_age", None))
+        return entry if own_max_age is None else {**entry, "own_max_age": own_max_age}
 
     def _is_too_old(self, updated: float | None) -> bool:
-        if self._max_age is None or updated is None:
+        max_age = self._max_age if self.own_max_age is None else self.own_max_age
+        if max_age is None or updated is None:
             return False
         now = datetime.datetime.now(datetime.timezone.utc).timestamp()
-        return now - updated > self._max_age + _SLACK
+        return now - updated > max_age + _SLACK
 
     def save(self, entity: Any) -> None:
         """Write the entity."""
+        if self.new_max_age is not AS_IT_IS:
+            entity.own_max_age = bounded_age(self.new_max_age)
         data = entity.data  # afterwards ndb holds the bytes, and would decode them
 
         def put() -> None:
@@ -163,7 +194,7 @@ class Records:
         if self._cache is None:
             put()
         else:
-            self._cache.write(_cache_name(entity.key), put_for_cache, self._lifetime)
+            self._cache.write(entry_name_of(entity.key), put_for_cache, self._lifetime, REFUSALS)
 
     def end(self, model: type[Any], sid: str) -> bool:
         """Delete the entity of that id, and mark that it was ended; whether nobody did before.
@@ -189,13 +220,30 @@ class Records:
         if self._cache is None:
             delete()
         else:
-            self._cache.delete(_cache_name(key), delete)
+            self._cache.delete(entry_name_of(key), delete)
+
+    def ended_at(self, sid: str) -> float | None:
+        """Return when the session of that id was ended, in Unix seconds; ``None`` if it was not.
+
+        An entity that was deleted in another way leaves no mark.
+        """
+        ended = self.run(lambda: ndb.Key(SessionEnded, sid).get(**self._datastore.options))
+        return None if ended is None else unix_seconds(ended.updated)
 
     def is_ended(self, sid: str) -> bool:
-        """Whether an entity that is not there was ended, and not deleted in another way."""
-        return (
-            self.run(lambda: ndb.Key(SessionEnded, sid).get(**self._datastore.options)) is not None
-        )
+        """Whether the session of that id was ended."""
+        return self.ended_at(sid) is not None
+
+    def is_ended_meanwhile(self, model: type[Any], sid: str) -> bool:
+        """Whether the session of that id was ended; then its entity is deleted once more.
+
+        For who has put an entity where there was none: the mark of an end is set before the
+        deletion, and both may have come before the entity.
+        """
+        if not self.is_ended(sid):
+            return False
+        self.run(lambda: self._delete(ndb.Key(model, sid)))
+        return True
 
     def touch(self, model: type[Any], sid: str) -> bool:
         """Write the entity of that id as it is, so that it is as good as new; if there is one.
@@ -216,16 +264,6 @@ class Records:
         return self.run_versioned(
             model, sid, lambda: ndb.Key(model, sid).get(**self._datastore.options)
         )
-
-
-class SessionEnded(ndb.Model):
-    """Marks a session that was destroyed, by its id; of use for as long as a request may take."""
-
-    _use_cache = False
-    _use_global_cache = False
-
-    #: When that was, in UTC.
-    updated: Any = UtcNowProperty(auto_now=True)
 
 
 #: An entity is written a moment before its cookie is signed.
@@ -251,7 +289,7 @@ def forget_cached(config: Mapping[str, Any], keys: Iterable[Any]) -> None:
     if datastore_settings(config)["cache"] == "memcache":
         cache = _cache(config)
         for key in keys:
-            cache.forget(_cache_name(key))
+            cache.forget(entry_name_of(key))
 
 
 def _cache(config: Mapping[str, Any]) -> Any:
@@ -266,23 +304,3 @@ def _modules_of_the_cache() -> tuple[Callable[..., Any], Callable[..., Any]]:
     from webapp2_sessions.memcached import session_memcached
 
     return CoherentCache, session_memcached
-
-
-def _cache_name(key: Any) -> str:
-    return _name(key.project(), key.database(), key.namespace(), *key.flat()[-2:])
-
-
-def _name(
-    project: str, database: str | None, namespace: str | None, kind: str, key_name: object
-) -> str:
-    """A name in the cache, different for each entity, also of other namespaces and databases."""
-    return f"{project}/{database or ''}/{namespace or ''}/{kind}/{key_name}"
-
-
-def _kind_is_taken(model: type[Any]) -> ConfigError:
-    return ConfigError(
-        "session_model",
-        f"{model.__module__}.{model.__qualname__} has the kind {model._get_kind()!r} as well, and "
-        "ndb loads sessions as that class; rename one of them, or let it derive from "
-        "webapp2_sessions.sessions_ndb.Session",
-    )

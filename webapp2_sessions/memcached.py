@@ -164,6 +164,10 @@ class SessionMemcached:
         """Return where the server of that key is."""
         return self._nodes.node_of(key).address
 
+    def lost(self, key: bytes) -> int:
+        """Return how many connections to the server of that key were lost so far."""
+        return self._nodes.node_of(key).lost
+
     def gets(self, key: bytes) -> tuple[bytes | None, Token | None]:
         """Return what is stored under ``key`` and its token; ``None`` twice where nothing is.
 

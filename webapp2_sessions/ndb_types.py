@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-__all__ = ["BlobProperty", "DateTimeProperty", "Model"]
+__all__ = ["BlobProperty", "DateTimeProperty", "IntegerProperty", "Model"]
 
 
 class _ModelType(type):
@@ -31,6 +31,12 @@ class BlobProperty(_Property):
 
 class DateTimeProperty(_Property):
     """A point in time."""
+
+
+class IntegerProperty(_Property):
+    """A whole number."""
+
+    def _to_datastore(self, *args: Any, **kwargs: Any) -> Any: ...
 
 
 def __getattr__(name: str) -> Any: ...

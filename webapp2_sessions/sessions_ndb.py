@@ -8,12 +8,20 @@ from collections.abc import Callable
 from typing import Any
 
 from webapp2_sessions.app_config import backend_config
-from webapp2_sessions.config import _default_value
-from webapp2_sessions.datastore import UtcNowProperty, VersionConflict, ndb, service_address
+from webapp2_sessions.config import _default_value, datastore_settings
+from webapp2_sessions.datastore import (
+    Datastore,
+    Place,
+    UtcNowProperty,
+    VersionConflict,
+    ndb,
+    service_address,
+)
 from webapp2_sessions.datastore_records import Records, active_records
 from webapp2_sessions.datastore_versions import ABSENT, PRESENT
 from webapp2_sessions.errors import RefusedFormat, SessionTooLarge, UnreadableSession
 from webapp2_sessions.merging import NEW, Version
+from webapp2_sessions.session_dict import SessionDict
 from webapp2_sessions.sizes import largest_keys
 from webapp2_sessions.stored_sessions import StoredSessionFactory
 
@@ -52,6 +60,21 @@ class _SessionDataProperty(ndb.BlobProperty):
             ) from error
 
 
+class _OwnMaxAgeProperty(ndb.IntegerProperty):
+    """A number that is written only where there is one.
+
+    The entity of a session like others is what it is in the old library.
+    """
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(indexed=False, **options)
+
+    def _to_datastore(self, entity: Any, data: Any, *args: Any, **options: Any) -> Any:
+        if self._get_value(entity) is None:
+            return ()
+        return super()._to_datastore(entity, data, *args, **options)
+
+
 class Session(ndb.Model):
     """The entity of a session; its key's name is the session's id.
 
@@ -68,6 +91,8 @@ class Session(ndb.Model):
     updated: Any = UtcNowProperty(auto_now=True)
     #: The session's data, a dictionary.
     data: Any = _SessionDataProperty()
+    #: Seconds for which this session lives, where ``set_max_age()`` has said so.
+    own_max_age: Any = _OwnMaxAgeProperty()
 
     @classmethod
     def get_by_sid(cls, sid: str) -> dict[Any, Any] | None:
@@ -91,6 +116,16 @@ class Session(ndb.Model):
 _get_by_sid = vars(Session)["get_by_sid"].__func__
 
 
+def _as_dict(data: Any) -> Any:
+    """Return what a model's own method gives, which may be a mapping or pairs, as a dictionary."""
+    if data is None:
+        return None
+    try:
+        return dict(data)
+    except (TypeError, ValueError):
+        return data  # no session
+
+
 class DatastoreSessionFactory(StoredSessionFactory):
     """Keeps sessions in Datastore, configured by ``config["datastore"]``.
 
@@ -100,17 +135,26 @@ class DatastoreSessionFactory(StoredSessionFactory):
     #: The model of the entities.
     session_model: Any = Session
 
+    #: Where the session is, for as long as this factory has it open.
+    _opened_at: Place | None = None
+
+    def _get_by_sid(self, sid: str | None) -> SessionDict:
+        self._opened_at = self._datastore().here()
+        return super()._get_by_sid(sid)
+
     def _read(self, sid: str) -> dict[Any, Any] | None:
         records, model = self._records(None), self.session_model
         data: dict[Any, Any] | None
         if getattr(model.get_by_sid, "__func__", None) is _get_by_sid:
             data = records.load(model, sid)
         else:  # the model's own, which may do whatever ndb can
-            data = records.run(lambda: model.get_by_sid(sid))
+            data = _as_dict(records.run(lambda: model.get_by_sid(sid)))
+        self._note_max_age(records.own_max_age)
         return data
 
     def _write(self, sid: str, data: dict[Any, Any], lifetime: float | None) -> bool:
         records, model = self._records(lifetime), self.session_model
+        records.new_max_age = self.own_max_age
         if self._is_stored:
             try:
                 records.run_versioned(model, sid, lambda: model(id=sid, data=data)._put(), PRESENT)
@@ -120,7 +164,7 @@ class DatastoreSessionFactory(StoredSessionFactory):
             else:
                 return True
         records.run(lambda: model(id=sid, data=data)._put())
-        return True
+        return not (self._is_stored and records.is_ended_meanwhile(model, sid))
 
     def _delete(self, sid: str) -> bool:
         return self._records(None).end(self.session_model, sid)
@@ -148,22 +192,24 @@ class DatastoreSessionFactory(StoredSessionFactory):
     def _version(self, sid: str, records: Records) -> Version | None:
         model = self.session_model
         data, version = records.run_versioned(model, sid, lambda: model.get_by_sid(sid))
+        self._note_max_age(records.own_max_age)
         if data is None:
             return None
         return Version(version, self._copy_of(data, records, "get_by_sid"))
 
     def _copy_of(self, data: Any, records: Records, method: str) -> Callable[[], Any]:
-        """Return what makes the data anew that a method of the model has read or written."""
+        """Return what makes fresh objects of data that a method of the model read or wrote."""
         owner = next(cls for cls in self.session_model.__mro__ if method in vars(cls))
         if owner is Session and records.again is not None:
             return records.again
         # In a way of the model's own, which may have changed what is stored.
-        return functools.partial(copy.deepcopy, copy.deepcopy(data))
+        return functools.partial(copy.deepcopy, copy.deepcopy(_as_dict(data)))
 
     def _write_version(
         self, sid: str, data: dict[Any, Any], lifetime: float | None, token: Any
     ) -> Version | None:
         records, model = self._records(lifetime), self.session_model
+        records.new_max_age = self.own_max_age
         expected = ABSENT if token is NEW else token
         try:
             _, version = records.run_versioned(
@@ -171,7 +217,16 @@ class DatastoreSessionFactory(StoredSessionFactory):
             )
         except VersionConflict:
             return None
+        if self._is_stored and token is NEW and records.is_ended_meanwhile(model, sid):
+            return None  # the next look at it tells so
         return Version(version, self._copy_of(data, records, "_put"))
+
+    def _ended_at(self, sid: str) -> float | None:
+        """Return when the session of that id was ended, in Unix seconds; ``None`` if it was not.
+
+        :raises BackendError: it cannot be told.
+        """
+        return self._records(None).ended_at(sid)
 
     def _place(self) -> tuple[str, str]:
         return "datastore", service_address()
@@ -183,4 +238,10 @@ class DatastoreSessionFactory(StoredSessionFactory):
             max_age = config.get("session_max_age")
         if self.own_max_age is not None:  # what set_max_age was told goes before the others
             max_age = self.own_max_age
-        return Records(config, lifetime, max_age, fresh)
+        datastore = self._datastore()
+        # Opening a session that is new asks no client, which may not be there.
+        self._opened_at = datastore.complete(self._opened_at or datastore.here())
+        return Records(config, lifetime, max_age, fresh, self._opened_at)
+
+    def _datastore(self) -> Datastore:
+        return Datastore(datastore_settings(backend_config(self.session_store)))

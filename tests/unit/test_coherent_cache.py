@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import itertools
 import random
 import threading
 from collections.abc import Callable, Iterator
@@ -26,8 +28,13 @@ NOW = 1_700_000_000
 NAME = "0123456789abcdefghijkl"
 KEY = b"session:" + NAME.encode()
 
-#: What stands in the cache while nobody can tell which write was the last.
-UNSETTLED = b""
+#: What stands in the cache where nobody can tell which write was the last ...
+MARK = b""
+#: ... and where the record was deleted, or nobody knows yet whether it was written.
+TOMBSTONE = b"closed"
+
+#: How long entries and marks may live, as memcached is told.
+LONGEST = 3601
 
 #: Seconds after which a thread that hangs is a failure.
 PATIENCE = 30.0
@@ -50,6 +57,8 @@ class FakeServer(Node):
         self.calls: list[str] = []
         #: Operations that raise.
         self.broken: dict[str, Exception] = {}
+        #: Whether nobody has asked since a restart.
+        self._is_new = False
         self._memcached = memcached_of(self)
 
     def call(self, operation: str, *args: Any, **kwargs: Any) -> Any:
@@ -57,6 +66,10 @@ class FakeServer(Node):
         self.calls.append(operation)
         if operation in self.broken:
             raise self.broken[operation]
+        if self._is_new:
+            self._is_new, self.lost = False, self.lost + 1
+            if operation == "cas":
+                return False
         return getattr(self, f"do_{operation}")(*args)
 
     def tell(self, key: bytes, value: bytes, seconds: int) -> None:
@@ -92,9 +105,20 @@ class FakeServer(Node):
         return self.tokens[key] == token and self.do_set(key, value, expire)
 
     def held(self) -> Any:
-        """The entry decoded; UNSETTLED for the mark, None for nothing."""
+        """The entry decoded; MARK and TOMBSTONE as they are, None for nothing."""
         entry = self.data.get(KEY)
-        return entry if entry == UNSETTLED else self._memcached.decode(KEY, entry)
+        return entry if entry in (MARK, TOMBSTONE) else self._memcached.decode(KEY, entry)
+
+    def let_time_pass(self) -> None:
+        """Let half an hour pass."""
+        for key in [key for key, seconds in self.expiries.items() if seconds < LONGEST // 2]:
+            self.data.pop(key, None)
+
+    def restart(self) -> None:
+        """Forget everything, and end the connections."""
+        self.data.clear()
+        self.tokens.clear()
+        self._is_new = True
 
 
 def memcached_of(server: Node) -> SessionMemcached:
@@ -112,6 +136,10 @@ def write(
         return value
 
     cache.write(NAME, store_and_return, lifetime)
+
+
+class EndedError(Exception):
+    """A record was not written, because it was deleted meanwhile."""
 
 
 class Record:
@@ -302,7 +330,7 @@ def test_order_of_a_write(
 
 def test_write_settles_again(cache: CoherentCache, server: FakeServer) -> None:
     """A write that meets the mark, and nobody else, caches its value."""
-    server.do_set(KEY, UNSETTLED, 3)
+    server.do_set(KEY, MARK, LONGEST)
     write(cache, {"a": 1}, lambda: None, None)
     assert server.held() == {"a": 1}
 
@@ -337,18 +365,89 @@ def raising(error: BaseException) -> Callable[[], None]:
     return store
 
 
-def test_unsettled_entry_is_not_filled(cache: CoherentCache, server: FakeServer) -> None:
-    """Readers do not replace the mark; it goes by itself."""
-    server.do_set(KEY, UNSETTLED, 3)
+def test_mark_is_replaced_by_a_reader(cache: CoherentCache, server: FakeServer) -> None:
+    """The next reader takes its token before it reads the record, and caches that."""
+    server.do_set(KEY, MARK, LONGEST)
+    cache.read(NAME, lambda: server.calls.append("load") or {"a": 1}, None)  # type: ignore[func-returns-value]
+    assert (server.held(), server.calls) == ({"a": 1}, ["get", "gets", "load", "cas"])
+
+
+def test_mark_is_replaced_by_a_slow_reader(
+    cache: CoherentCache, server: FakeServer, clock: SimpleNamespace
+) -> None:
+    """However long it takes: its token tells whether anybody came in between."""
+    server.do_set(KEY, MARK, LONGEST)
+    cache.read(NAME, moving(clock, 100, {"a": 1}), None)
+    assert server.held() == {"a": 1}
+
+
+def test_mark_that_is_gone_is_filled_like_nothing(cache: CoherentCache, server: FakeServer) -> None:
+    """A mark that memcached drops between two questions leaves an absent entry."""
+    server.do_set(KEY, MARK, LONGEST)
+    server.do_gets = lambda key: (server.data.clear(), (None, None))[1]  # type: ignore[method-assign]
     cache.read(NAME, Record({"a": 1}).load, None)
-    assert (server.held(), server.calls) == (UNSETTLED, ["get"])
+    assert (server.held(), server.calls) == ({"a": 1}, ["get", "gets", "add"])
 
 
-def test_mark_stays_for_seconds_only(cache: CoherentCache, server: FakeServer) -> None:
-    """Caching goes on soon after concurrent writes."""
-    with pytest.raises(BackendError):
-        write(cache, {}, raising(BackendError("datastore", "here", "no")), None)
-    assert server.expiries[KEY] == 3
+def test_reader_that_meets_a_writer_at_a_mark(cache: CoherentCache, server: FakeServer) -> None:
+    """It leaves what the writer has stored between its two questions."""
+    server.do_set(KEY, MARK, LONGEST)
+    do_gets = server.do_gets
+
+    def overtaken(key: bytes) -> tuple[bytes | None, int | None]:
+        server.do_gets = do_gets  # type: ignore[method-assign]
+        write(cache, {"a": "new"}, lambda: None, None)
+        return server.do_gets(key)
+
+    server.do_gets = overtaken  # type: ignore[method-assign]
+    cache.read(NAME, Record({"a": "old"}).load, None)
+    assert server.held() == {"a": "new"}
+
+
+def test_mark_of_a_record_that_is_gone_stays(cache: CoherentCache, server: FakeServer) -> None:
+    """There is nothing to put in its place."""
+    server.do_set(KEY, MARK, LONGEST)
+    assert cache.read(NAME, Record().load, None) is None
+    assert server.held() == MARK
+
+
+def test_write_that_is_refused_leaves_a_mark(cache: CoherentCache, server: FakeServer) -> None:
+    """Nothing was written: the next reader may cache what is there."""
+    with pytest.raises(EndedError):
+        cache.write(NAME, raising(EndedError()), None, (EndedError,))
+    assert (server.held(), server.expiries[KEY]) == (MARK, LONGEST)
+
+
+def test_write_of_which_nobody_knows_leaves_a_tombstone(
+    cache: CoherentCache, server: FakeServer
+) -> None:
+    """It may be written at any time later; a reader must not cache what was there before."""
+    with pytest.raises(KeyError):
+        cache.write(NAME, raising(KeyError()), None, (EndedError,))
+    assert (server.held(), server.expiries[KEY]) == (TOMBSTONE, LONGEST)
+    assert cache.read(NAME, Record({"a": 1}).load, None) == {"a": 1}
+    assert server.held() == TOMBSTONE
+
+
+def test_mark_where_others_store_all_the_time(cache: CoherentCache, server: FakeServer) -> None:
+    """After some tries there is a tombstone, whatever was there."""
+    write(cache, {"a": 1}, lambda: None, None)
+    server.do_cas = lambda *_: False  # type: ignore[method-assign]
+    write(cache, {"a": 2}, lambda: None, None)
+    assert (server.held(), server.expiries[KEY]) == (TOMBSTONE, LONGEST)
+
+
+@pytest.mark.parametrize("entry", ["absent", "present", "marked"])
+def test_writer_that_is_overtaken_leaves_a_mark(
+    cache: CoherentCache, server: FakeServer, entry: str
+) -> None:
+    """It lives as long as an entry, so that none that is on its way finds the place empty."""
+    if entry == "present":
+        write(cache, {"a": 1}, lambda: None, None)
+    if entry == "marked":
+        server.do_set(KEY, MARK, LONGEST)
+    write(cache, {"a": 3}, lambda: write(cache, {"a": 2}, lambda: None, None), None)
+    assert (server.held(), server.expiries[KEY]) == (MARK, LONGEST)
 
 
 # Lifetime
@@ -422,11 +521,11 @@ def test_read_of_a_dead_memcached_asks_it_once(cache: CoherentCache, server: Fak
     assert server.calls == ["get"]
 
 
-def test_write_of_a_dead_memcached_asks_it_twice(cache: CoherentCache, server: FakeServer) -> None:
-    """Before the record is written for the token, and after it to mark a value that is old."""
+def test_write_of_a_dead_memcached(cache: CoherentCache, server: FakeServer) -> None:
+    """It is asked before the record is written for the token, and after it to leave a mark."""
     server.broken = dict.fromkeys(OPERATIONS, DOWN)
     write(cache, {}, lambda: None, None)
-    assert server.calls == ["gets", "set", "tell"]
+    assert server.calls == ["gets", "gets", "set", "tell"]
 
 
 def test_silent_memcached_is_told_of_the_write(cache: CoherentCache, server: FakeServer) -> None:
@@ -435,7 +534,7 @@ def test_silent_memcached_is_told_of_the_write(cache: CoherentCache, server: Fak
     server.broken = dict.fromkeys(OPERATIONS, DOWN)
     write(cache, {"a": "new"}, lambda: None, None)
     server.broken = {}
-    assert (server.held(), server.expiries[KEY]) == (UNSETTLED, 3)
+    assert (server.held(), server.expiries[KEY]) == (TOMBSTONE, LONGEST)
 
 
 def test_memcached_that_cannot_even_be_told(cache: CoherentCache, server: FakeServer) -> None:
@@ -449,13 +548,117 @@ def test_memcached_that_cannot_even_be_told(cache: CoherentCache, server: FakeSe
 # Deleting
 
 
-def test_forgotten_record_is_gone(cache: CoherentCache, server: FakeServer) -> None:
-    """Neither record nor entry is left, and a reader that is on its way does not fill it."""
+def test_deleted_record_leaves_a_tombstone(cache: CoherentCache, server: FakeServer) -> None:
+    """Neither record nor entry is left, and the tombstone lives as long as an entry may."""
     record = Record()
     write(cache, {"a": 1}, record.storing({"a": 1}), None)
     cache.delete(NAME, record.storing(None))
-    assert (record.value, server.held()) == (None, UNSETTLED)
+    assert (record.value, server.held(), server.expiries[KEY]) == (None, TOMBSTONE, LONGEST)
     assert cache.read(NAME, record.load, None) is None
+
+
+def test_entry_goes_before_the_record(cache: CoherentCache, server: FakeServer) -> None:
+    """So that it has gone if the process dies on the way."""
+    write(cache, {"a": 1}, lambda: None, None)
+    held: list[Any] = []
+    cache.delete(NAME, lambda: held.append(server.held()))
+    assert held == [TOMBSTONE]
+
+
+def test_tombstone_is_put_twice(cache: CoherentCache, server: FakeServer) -> None:
+    """memcached may have been restarted and filled before the record was deleted."""
+    record = Record({"a": 1})
+
+    def delete() -> None:
+        server.restart()
+        cache.read(NAME, record.load, None)
+        assert server.held() == {"a": 1}
+        record.value = None
+
+    cache.delete(NAME, delete)
+    assert server.held() == TOMBSTONE
+
+
+@pytest.mark.parametrize("entry", ["absent", "present", "marked"])
+def test_writer_that_is_overtaken_by_the_end(
+    cache: CoherentCache, server: FakeServer, entry: str
+) -> None:
+    """What it wrote is not cached, and the tombstone lives on."""
+    if entry == "present":
+        write(cache, {"a": 1}, lambda: None, None)
+    if entry == "marked":
+        server.do_set(KEY, MARK, LONGEST)
+    write(cache, {"a": 2}, lambda: cache.delete(NAME, lambda: None), None)
+    assert (server.held(), server.expiries[KEY]) == (TOMBSTONE, LONGEST)
+
+
+def test_writer_that_finds_the_record_gone(cache: CoherentCache, server: FakeServer) -> None:
+    """It leaves the tombstone, too."""
+
+    def store() -> None:
+        cache.delete(NAME, lambda: None)
+        raise EndedError()
+
+    with pytest.raises(EndedError):
+        cache.write(NAME, store, None, (EndedError,))
+    assert (server.held(), server.expiries[KEY]) == (TOMBSTONE, LONGEST)
+
+
+def test_silent_memcached_is_told_of_the_end(cache: CoherentCache, server: FakeServer) -> None:
+    """When it goes on the entry has gone."""
+    write(cache, {"a": 1}, lambda: None, None)
+    server.broken = dict.fromkeys(OPERATIONS, DOWN)
+    cache.delete(NAME, lambda: None)
+    assert (server.held(), server.expiries[KEY]) == (TOMBSTONE, LONGEST)
+
+
+def test_end_that_the_cache_does_not_hear_of(cache: CoherentCache, server: FakeServer) -> None:
+    """It is an error, after the record was deleted: the entry may be handed out."""
+    record = Record()
+    write(cache, {"a": 1}, record.storing({"a": 1}), None)
+    server.broken = dict.fromkeys((*OPERATIONS, "tell"), DOWN)
+    with pytest.raises(BackendUnavailable, match=r"memcache backend at fake:1: .*deleted.*hour"):
+        cache.delete(NAME, record.storing(None))
+    assert record.value is None
+    server.broken = {}
+    assert cache.read(NAME, record.load, None) == {"a": 1}  # as the error says
+
+
+def test_end_that_fails_twice_tells_of_the_record(cache: CoherentCache, server: FakeServer) -> None:
+    """A record that may still be there is the more important error."""
+    server.broken = dict.fromkeys((*OPERATIONS, "tell"), DOWN)
+    with pytest.raises(KeyboardInterrupt):
+        cache.delete(NAME, raising(KeyboardInterrupt()))
+
+
+@pytest.mark.parametrize("actor", ["reader", "writer"])
+def test_restarted_memcached_is_not_filled_with_what_was_deleted(
+    cache: CoherentCache, server: FakeServer, actor: str
+) -> None:
+    """A tombstone that is lost by a restart is missed by none of those who saw no entry."""
+    record = Record({"a": 1})
+
+    def end_and_restart() -> dict[str, int]:
+        cache.delete(NAME, record.storing(None))
+        server.restart()
+        return {"a": 1}
+
+    if actor == "reader":
+        cache.read(NAME, end_and_restart, None)
+    else:
+        cache.write(NAME, end_and_restart, None)
+    assert server.held() == TOMBSTONE
+    assert cache.read(NAME, record.load, None) is None
+
+
+def test_tombstone_is_not_replaced(cache: CoherentCache, server: FakeServer) -> None:
+    """Whoever writes a record that was deleted is not cached until the tombstone has gone."""
+    record = Record()
+    cache.delete(NAME, record.storing(None))
+    write(cache, {"a": 1}, record.storing({"a": 1}), None)
+    assert (server.held(), server.expiries[KEY]) == (TOMBSTONE, LONGEST)
+    assert cache.read(NAME, record.load, None) == {"a": 1}
+    assert server.held() == TOMBSTONE
 
 
 def test_record_that_cannot_be_deleted(cache: CoherentCache) -> None:
@@ -475,14 +678,14 @@ def test_entry_is_decoded_anew_for_who_wants_that(cache: CoherentCache) -> None:
     assert [decode() for decode in kept] == [{"list": [1]}]
 
 
-def test_memcached_that_comes_back_meanwhile_is_marked(
+def test_memcached_that_comes_back_meanwhile_has_a_tombstone(
     cache: CoherentCache, server: FakeServer
 ) -> None:
     """An entry from before a write that memcached did not hear of is not believed."""
     write(cache, {"a": "old"}, lambda: None, None)
     server.broken = {"gets": DOWN}
     write(cache, {"a": "new"}, lambda: None, None)
-    assert server.held() == UNSETTLED
+    assert server.held() == TOMBSTONE
 
 
 # Forgetting
@@ -511,6 +714,12 @@ def test_writer_of_a_deleted_record_does_not_bring_it_back(cache: CoherentCache)
     write(cache, {"a": 1}, lambda: None, None)
     write(cache, {"a": 2}, lambda: cache.forget(NAME) and None, None)
     assert cache.read(NAME, Record().load, None) is None
+
+
+def test_forgotten_record_has_a_tombstone(cache: CoherentCache, server: FakeServer) -> None:
+    """As long as an entry of it may be on its way."""
+    cache.forget(NAME)
+    assert (server.held(), server.expiries[KEY]) == (TOMBSTONE, LONGEST)
 
 
 def test_forgetting_without_memcached(cache: CoherentCache, server: FakeServer) -> None:
@@ -589,33 +798,103 @@ class SteppedServer(FakeServer):
         return super().call(operation, *args, **kwargs)
 
 
-def outcome(
-    pool: ThreadPoolExecutor, turns: Turns, writers: int, readers: int, warm: bool
-) -> tuple[Any, Any]:
-    """What the cache holds in the end, and the record."""
-    server = SteppedServer()
-    cache, record = CoherentCache(memcached_of(server)), Record({"writer": None})
-    if warm:
-        cache.read(NAME, record.load, None)
-    server.turns = turns
+class LateError(Exception):
+    """No answer came; that does not say that nothing happens."""
 
-    def act_as_writer(number: int) -> None:
-        def store() -> None:
-            turns.step()
-            record.value = {"writer": number}
 
-        write(cache, {"writer": number}, store, None)
+class Scene:
+    """A cache with its record, and what may happen to them at once; each of it in steps.
 
-    def read() -> None:
+    Args:
+        begins: whether the cache holds nothing at first ("cold"), the record ("warm") or a mark.
+    """
+
+    def __init__(self, turns: Turns, begins: str) -> None:
+        self.server = SteppedServer()
+        self.record = Record({"writer": None})
+        self._cache = CoherentCache(memcached_of(self.server))
+        self._turns = turns
+        self._ended = False
+        self._writers = 0
+        if begins == "warm":
+            self._cache.read(NAME, self.record.load, None)
+        if begins == "marked":
+            self.server.do_set(KEY, MARK, LONGEST)
+        self.server.turns = turns
+
+    def write(self) -> None:
+        """A writer, which does not bring back what was deleted."""
+        self._writers += 1
+        value = {"writer": self._writers}
+
+        def store() -> Any:
+            self._turns.step()
+            self._store(value)
+            return value
+
+        with contextlib.suppress(EndedError):
+            self._cache.write(NAME, store, None, (EndedError,))
+
+    def write_late(self) -> None:
+        """A writer that hears of a failure, and whose record is written some time later."""
+        self._writers += 1
+        value = {"writer": self._writers}
+        with contextlib.suppress(LateError):
+            self._cache.write(NAME, self._fail, None, (EndedError,))
+        self._turns.step()
+        with contextlib.suppress(EndedError):
+            self._store(value)
+
+    def _store(self, value: Any) -> None:
+        if self._ended:
+            raise EndedError()
+        self.record.value = value
+
+    def _fail(self) -> None:
+        self._turns.step()
+        raise LateError()
+
+    def read(self) -> None:
+        """A reader."""
+
         def load() -> Any:
-            turns.step()
-            return record.load()
+            self._turns.step()
+            return self.record.load()
 
-        cache.read(NAME, load, None)
+        self._cache.read(NAME, load, None)
 
-    actors: list[Callable[[], object]] = [lambda n=n: act_as_writer(n) for n in range(writers)]
-    turns.run(pool, actors + [read] * readers)
-    return server.held(), record.value
+    def end(self) -> None:
+        """Whoever deletes the record."""
+
+        def delete() -> None:
+            self._turns.step()
+            self.record.value, self._ended = None, True
+
+        self._cache.delete(NAME, delete)
+
+    def end_late(self) -> None:
+        """Whoever hears of a failure, while the record is deleted some time later."""
+        with contextlib.suppress(LateError):
+            self._cache.delete(NAME, self._fail)
+        self._turns.step()
+        self.record.value, self._ended = None, True
+
+    def wait(self) -> None:
+        """Half an hour; what is on its way to memcached stays there."""
+        self._turns.step()
+        self.server.let_time_pass()
+
+    def restart(self) -> None:
+        """memcached forgets everything."""
+        self._turns.step()
+        self.server.restart()
+
+
+def outcome(pool: ThreadPoolExecutor, turns: Turns, actors: str, begins: str) -> tuple[Any, Any]:
+    """What the cache holds in the end, and the record."""
+    scene = Scene(turns, begins)
+    turns.run(pool, [getattr(scene, actor) for actor in actors.split()])
+    return scene.server.held(), scene.record.value
 
 
 def all_orders() -> Iterator[Callable[[int], int]]:
@@ -639,27 +918,51 @@ def all_orders() -> Iterator[Callable[[int], int]]:
         path[-1][0] += 1
 
 
-@pytest.mark.parametrize("warm", [False, True], ids=["cold", "warm"])
-@pytest.mark.parametrize(("writers", "readers"), [(1, 1), (2, 0), (1, 2), (2, 1)])
-def test_every_interleaving_agrees(writers: int, readers: int, warm: bool) -> None:
+#: What is tried in every order; with a mark at first there are more steps.
+TWO = (
+    *("write read", "write write", "end read", "end write", "end_late read", "end_late write"),
+    *("write_late read", "write_late write", "write read wait", "write write wait"),
+    *("end read wait", "end write wait", "end read restart", "end write restart"),
+)
+THREE = (
+    *("write read read", "write write read", "end write read", "end end write"),
+    *("write_late read wait", "end_late read wait", "end read wait restart"),
+)
+
+
+@pytest.mark.parametrize(
+    ("begins", "actors"),
+    [
+        *itertools.product(("cold", "warm"), TWO + THREE),
+        *itertools.product(("marked",), (*TWO, "end write read")),
+    ],
+)
+def test_every_interleaving_agrees(begins: str, actors: str) -> None:
     """In whatever order the steps are taken, the cache ends with the record, a mark or nothing."""
     wrong = []
-    with ThreadPoolExecutor(writers + readers) as pool:
+    with ThreadPoolExecutor(len(actors.split())) as pool:
         for choose in all_orders():
-            held, record = outcome(pool, Turns(choose), writers, readers, warm)
-            if held not in (record, UNSETTLED, None):
+            held, record = outcome(pool, Turns(choose), actors, begins)
+            if held not in (record, MARK, TOMBSTONE, None):
                 wrong.append((held, record))
     assert wrong == []
 
 
-@pytest.mark.parametrize("warm", [False, True], ids=["cold", "warm"])
-@pytest.mark.parametrize(("writers", "readers"), [(3, 0), (2, 2), (1, 3), (3, 2)])
-def test_sampled_interleavings_agree(writers: int, readers: int, warm: bool) -> None:
+@pytest.mark.parametrize("begins", ["cold", "warm", "marked"])
+@pytest.mark.parametrize(
+    "actors",
+    [
+        *("write write write", "write write read read", "write read read read"),
+        *("write write write read read", "end write write read wait", "end write read read wait"),
+        *("end write read wait restart", "end end write read wait", "write write write read wait"),
+    ],
+)
+def test_sampled_interleavings_agree(actors: str, begins: str) -> None:
     """With more threads than can be tried out in full, the same holds for any sample."""
     chance, wrong = random.Random(1), []
-    with ThreadPoolExecutor(writers + readers) as pool:
+    with ThreadPoolExecutor(len(actors.split())) as pool:
         for _ in range(300):
-            held, record = outcome(pool, Turns(chance.randrange), writers, readers, warm)
-            if held not in (record, UNSETTLED, None):
+            held, record = outcome(pool, Turns(chance.randrange), actors, begins)
+            if held not in (record, MARK, TOMBSTONE, None):
                 wrong.append((held, record))
     assert wrong == []

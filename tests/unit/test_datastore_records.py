@@ -47,7 +47,7 @@ def records_of(**settings: Any) -> Records:
 
 def name_by_key(records: Records, model: Any) -> str:
     """The name that a write gives to the entry."""
-    return records.run(lambda: datastore_records._cache_name(ndb.Key(model, SID)))
+    return records.run(lambda: datastore_records.entry_name_of(ndb.Key(model, SID)))
 
 
 class OtherKind(Session):

@@ -278,6 +278,6 @@ def test_every_deleted_session_is_forgotten(monkeypatch: pytest.MonkeyPatch) -> 
         return len(names) != 2
 
     monkeypatch.setattr(datastore_records, "_cache", lambda _: SimpleNamespace(forget=forget))
-    monkeypatch.setattr(datastore_records, "_cache_name", str)
+    monkeypatch.setattr(datastore_records, "entry_name_of", str)
     datastore_records.forget_cached({"datastore": {"cache": "memcache"}}, ["a", "b", "c", "d"])
     assert names == ["a", "b", "c", "d"]
