@@ -15,13 +15,12 @@ from webapp2_sessions.errors import (
     BackendError,
     BadSignature,
     ConfigError,
-    RefusedFormat,
     SessionTooLarge,
     UnreadableSession,
 )
 from webapp2_sessions.keys import derive_key
 from webapp2_sessions.memcached_nodes import Nodes, nodes_of
-from webapp2_sessions.serializers import OWN_PROTOCOL, Serializer
+from webapp2_sessions.serializers import OWN_PROTOCOL, Serializer, undecodable
 from webapp2_sessions.signed_values import SignedValues
 from webapp2_sessions.sizes import largest_keys
 
@@ -266,9 +265,8 @@ class SessionMemcached:
         except BadSignature:
             return None
         except Exception as error:
-            problem = str(error) if isinstance(error, RefusedFormat) else type(error).__name__
             raise UnreadableSession(
                 "memcache",
                 self.address(key),
-                f"a stored session cannot be decoded ({problem})",
+                undecodable(error),
             ) from error
