@@ -6,6 +6,7 @@ import datetime
 import importlib
 import itertools
 import os
+import re
 import subprocess
 import sys
 import threading
@@ -23,7 +24,8 @@ from support.sides import OURS, Clock, records_factory, stopped_clock
 from support.visits import Visitor, make_app
 
 import webapp2_sessions
-from webapp2_sessions import SessionStore
+from webapp2_sessions import SessionStore, UnstorableValue
+from webapp2_sessions.errors import UnreadableSession
 from webapp2_sessions.testing import MemorySessionFactory
 
 #: Seconds after which a thread that hangs is a failure.
@@ -69,6 +71,11 @@ class Backend:
     def is_cookie(self) -> bool:
         """Whether the cookie holds the data itself, and no id."""
         return self.keyword in ("securecookie", "encryptedcookie")
+
+    @property
+    def writes_json(self) -> bool:
+        """Whether what is stored is no pickle."""
+        return self._config.get("serializer") == "json"
 
     @property
     def merges(self) -> bool:
@@ -361,6 +368,35 @@ def test_python_types_come_back_from_stores(visitor: Visitor, backend: Backend) 
     else:
         with pytest.raises(TypeError):
             visitor.write(values)
+
+
+def test_error_says_where_an_unstorable_value_is(visitor: Visitor, backend: Backend) -> None:
+    """By its keys, whatever the format is; nothing is written."""
+    if not backend.is_ours:
+        return
+    visitor.write({"kept": 1})
+    with pytest.raises(UnstorableValue) as caught:
+        visitor.write({"kept": 2, "a": [1, {"b": threading.Lock()}]})
+    assert (caught.value.path, caught.value.kind) == ("session['a'][1]['b']", "lock")
+    assert visitor.read() == {"kept": 1}
+
+
+class Cart:
+    """A class that an application renames."""
+
+
+def test_error_names_the_class_that_is_gone(
+    visitor: Visitor, backend: Backend, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A session that cannot be decoded any more is neither lost nor empty."""
+    if not backend.is_ours or backend.is_cookie or backend.writes_json:
+        return
+    visitor.write({"cart": Cart()})
+    with monkeypatch.context() as patch:
+        patch.delattr(f"{__name__}.Cart")
+        with pytest.raises(UnreadableSession, match=rf"{re.escape(__name__)}\.Cart"):
+            visitor.read()
+    assert type(visitor.read()["cart"]) is Cart
 
 
 def test_visitors_are_kept_apart(backend: Backend) -> None:
@@ -805,7 +841,8 @@ import threading, warnings
 warnings.simplefilter("ignore")
 import webapp2
 import webapp2_sessions
-from webapp2_sessions import SessionStore
+from webapp2_sessions import SessionStore, UnstorableValue
+from webapp2_sessions.errors import UnreadableSession
 
 values = {{"secret_key": "a secret that is only used by tests"}}
 app = webapp2.WSGIApplication(config={{"webapp2_extras.sessions": values}})
