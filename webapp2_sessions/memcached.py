@@ -253,6 +253,10 @@ class SessionMemcached:
                 raise SessionTooLarge("memcache", node.address, len(data), limit, largest)
         return data
 
+    def opened(self, key: bytes, data: bytes) -> bytes | None:
+        """Return what is stored as the serializer has made it; ``None`` if it is none of ours."""
+        return self._values.opened(key, data)
+
     def decode(self, key: bytes, data: bytes | None) -> Any:
         """Return what is stored under ``key``, ``None`` if that is nothing of ours.
 
