@@ -89,11 +89,12 @@ setup(
     long_description_content_type="text/markdown",
     license_expression="Apache-2.0",
     license_files=["LICENSE"],
-    packages=["webapp2_sessions"],
+    packages=["webapp2_sessions", "webapp2_sessions._pyinstaller"],
     py_modules=["_webapp2_sessions_pytest"],
     entry_points={
         "console_scripts": ["webapp2-sessions = webapp2_sessions.cli:main"],
         "pytest11": ["webapp2_sessions = _webapp2_sessions_pytest"],
+        "pyinstaller40": ["hook-dirs = webapp2_sessions._pyinstaller:get_hook_dirs"],
     },
     package_data={"webapp2_sessions": ["py.typed"]},
     zip_safe=False,

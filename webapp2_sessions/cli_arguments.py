@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import argparse
-import datetime
 import re
 from collections.abc import Callable, Sequence
 from typing import Any, NoReturn
 
-__all__ = ["make_parser"]
+from webapp2_sessions import cli_values
 
-_SECONDS_OF = {"": 1, "s": 1, "m": 60, "h": 3600, "d": 24 * 3600, "w": 7 * 24 * 3600}
-_DURATION = re.compile(r"([0-9]{1,9}(?:\.[0-9]{1,6})?)([smhdw]?)")
+__all__ = ["make_parser"]
 
 _CONFIG = "MODULE:CONFIG"
 
@@ -94,12 +92,22 @@ What counts is the last change: a session that is read and never changed is old 
 examples:
   %(prog)s --older-than 31d --dry-run
   %(prog)s --older-than 31d --project shop --namespace de
-  %(prog)s --older-than 12h --limit 10000
+  %(prog)s --older-than 2w --limit 10000
 
-DURATION is a number and a unit: 45s, 90m, 12h, 30d, 2w; without a unit it is seconds.
+DURATION is a number and a unit: 45s, 90m, 12h, 30d, 2w; without a unit it is seconds. Less than a
+day ends sessions that are in use, and is asked about on the terminal unless --yes is given.
 
 After a failure or an interrupt run the command again: it goes on with what is left.
 """
+
+
+_OPTION = re.compile("--[a-z][a-z-]*")
+
+#: Errors of argparse that show what they were given.
+_SHOWING = {
+    re.compile(r"invalid choice: .* \(choose", re.DOTALL): "unknown (choose",
+    re.compile("ignored explicit argument .*", re.DOTALL): "takes no value",
+}
 
 
 class _Parser(argparse.ArgumentParser):
@@ -109,16 +117,16 @@ class _Parser(argparse.ArgumentParser):
         """Parse; an error does not show what was too much."""
         options, rest = self.parse_known_args(args, namespace)
         if rest:
-            known = [re.split("[= ]", each)[0] for each in rest if re.match("--[a-z]", each)]
+            known = [found[0] for found in map(_OPTION.match, rest) if found is not None]
             shown = " ".join(known) or "too many; put a cookie into quotes"
             self.error(f"unrecognized arguments: {shown}")
         return options
 
     def error(self, message: str) -> NoReturn:
         """End with usage and message."""
-        super().error(
-            re.sub(r"invalid choice: .* \(choose", "unknown (choose", message, flags=re.DOTALL)
-        )
+        for pattern, text in _SHOWING.items():
+            message = pattern.sub(text, message)
+        super().error(message)
 
 
 def make_parser(prog: str) -> argparse.ArgumentParser:
@@ -155,7 +163,7 @@ def _add(
 def _add_keygen(commands: Any) -> None:
     parser = _add(commands, "keygen", "make a secret key", _KEYGEN, ("done", "failed"))
     text = "random bytes of the key, which is twice as long (default: 32)"
-    parser.add_argument("--bytes", default=32, type=_key_size, metavar="N", help=text)
+    parser.add_argument("--bytes", default=32, type=cli_values.key_size, metavar="N", help=text)
     parser.set_defaults(run=_lazily("cli_cookies", "run_keygen"))
 
 
@@ -215,19 +223,28 @@ def _add_place(parser: argparse.ArgumentParser) -> None:
 
 
 def _add_purge(commands: Any) -> None:
-    codes = ("all is done", "Datastore failed")
+    codes = ("all is done", "Datastore failed, or not confirmed")
     parser = _add(commands, "purge", "delete old sessions from Datastore", _PURGE, codes)
     add = parser.add_argument
-    add("--older-than", required=True, type=_duration, metavar="DURATION", help="e.g. 31d")
+    add(
+        "--older-than", required=True, type=cli_values.duration, metavar="DURATION", help="e.g. 31d"
+    )
     add("--dry-run", action="store_true", help="count, and delete nothing")
-    add("--limit", type=_whole_number, metavar="N", help="delete N sessions at most")
+    add("--yes", action="store_true", help="do not ask, however short the duration is")
+    add("--limit", type=cli_values.whole_number, metavar="N", help="delete N sessions at most")
     add("--project", metavar="P", help="Google project (default: the environment's)")
     add("--namespace", metavar="N", help="namespace (default: the empty one)")
     add("--database", metavar="D", help="database (default: the project's default one)")
-    add("--kind", default="Session", type=_name, metavar="K", help="kind (default: Session)")
+    add(
+        "--kind",
+        default="Session",
+        type=cli_values.name,
+        metavar="K",
+        help="kind (default: Session)",
+    )
     # Nobody waits for a page here, and a query that steps over many deleted entities takes long.
     seconds = "seconds for each request (default: 30)"
-    add("--timeout", default=30.0, type=_seconds, metavar="S", help=seconds)
+    add("--timeout", default=30.0, type=cli_values.seconds, metavar="S", help=seconds)
     parser.set_defaults(run=_lazily("cli_purge", "run_purge"))
 
 
@@ -246,36 +263,3 @@ def _lazily(module: str, name: str) -> Callable[[argparse.Namespace], int]:
         return command(options)
 
     return run
-
-
-def _duration(text: str) -> datetime.timedelta:
-    match = _DURATION.fullmatch(text)
-    if match is None:
-        raise argparse.ArgumentTypeError(
-            f"{text!r} is no duration; give a number and a unit: 45s, 90m, 12h, 30d, 2w"
-        )
-    return datetime.timedelta(seconds=float(match[1]) * _SECONDS_OF[match[2]])
-
-
-def _whole_number(text: str) -> int:
-    if not re.fullmatch(r"0*[1-9][0-9]{0,15}", text):
-        raise argparse.ArgumentTypeError(f"{text!r} is no positive whole number")
-    return int(text)
-
-
-def _key_size(text: str) -> int:
-    if not re.fullmatch(r"[0-9]{1,4}", text) or not 16 <= int(text) <= 1024:
-        raise argparse.ArgumentTypeError(f"{text!r} is no number from 16 to 1024")
-    return int(text)
-
-
-def _seconds(text: str) -> float:
-    if not re.fullmatch(r"[0-9]{1,9}(\.[0-9]{1,6})?", text) or not float(text):
-        raise argparse.ArgumentTypeError(f"{text!r} is no positive number of seconds")
-    return float(text)
-
-
-def _name(text: str) -> str:
-    if not text:
-        raise argparse.ArgumentTypeError("a kind has a name")
-    return text

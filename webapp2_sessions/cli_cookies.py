@@ -127,14 +127,16 @@ def _times(seen: Inspection, now: float) -> list[tuple[str, str]]:
     if type(seen.began) is int:
         rows.append(("began", _moment(seen.began, now)))
     if type(seen.own_max_age) is int:
-        rows.append(("max age", f"{age_of(seen.own_max_age)}, as the cookie says itself"))
+        sign = "-" if seen.own_max_age < 0 else ""
+        rows.append(("max age", f"{sign}{age_of(seen.own_max_age)}, as the cookie says itself"))
     return rows
 
 
 def _moment(seconds: int, now: float) -> str:
-    if seconds > now:
-        return f"{time_of(seconds)}, in {age_of(seconds - now)}"
-    return f"{time_of(seconds)}, {age_of(now - seconds)} ago"
+    since = int(now) - seconds  # without a float, for which the number may be too large
+    if since < 0:
+        return f"{time_of(seconds)}, in {age_of(since)}"
+    return f"{time_of(seconds)}, {age_of(since)} ago"
 
 
 def _sizes(cookie: CookieText, seen: Inspection, limit: int | None) -> list[tuple[str, str]]:

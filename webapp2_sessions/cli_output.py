@@ -8,11 +8,12 @@ import os
 import sys
 from typing import Any, TextIO
 
-from webapp2_sessions.errors import ConfigError
+from webapp2_sessions.errors import ConfigError, SessionError
 
 __all__ = [
     "age_of",
     "ask",
+    "can_ask",
     "paint",
     "printable",
     "read_secret",
@@ -27,6 +28,9 @@ _STYLES = {"error": "31", "warning": "33", "advice": "36", "good": "32", "label"
 
 #: Characters that a command reads from its standard input at most.
 _MOST_READ = 1_000_000
+
+#: Seconds above which nothing is counted any more.
+_LONGEST = 10_000 * 365 * 86_400
 
 _UNITS = ((86_400, "day"), (3600, "hour"), (60, "minute"), (1, "second"))
 
@@ -44,8 +48,32 @@ def write(text: str) -> None:
 
 
 def write_json(value: Any) -> None:
-    """Write a value for a program: JSON that is ASCII."""
-    sys.stdout.write(json.dumps(value, indent=2) + "\n")
+    """Write a value for a program: JSON that is ASCII, and has a tag for what is no number.
+
+    :raises SessionError: it is too deep, or a number in it is too long.
+    """
+    text = _json(value)
+    try:
+        json.loads(text, parse_constant=_refuse)
+    except ValueError:
+        text = _json(json.loads(text, parse_constant=lambda name: {"!float": repr(float(name))}))
+    sys.stdout.write(text + "\n")
+
+
+def _refuse(name: str) -> Any:
+    raise ValueError(name)
+
+
+def _json(value: Any, **options: Any) -> str:
+    try:
+        try:
+            return json.dumps(value, indent=2, **options)
+        except RecursionError:
+            return json.dumps(value, **options)  # in C, which takes less of the stack
+    except RecursionError:
+        raise SessionError("what was found is too deep to be shown") from None
+    except ValueError:
+        raise SessionError("what was found has a number that is too long to be shown") from None
 
 
 def write_rows(rows: list[tuple[str, str]]) -> None:
@@ -67,9 +95,11 @@ def paint(text: str, style: str, stream: TextIO) -> str:
 
 
 def printable(value: Any) -> str:
-    """Return text, or another value as JSON, without characters that a terminal would obey."""
-    is_text = isinstance(value, str)
-    text = value if is_text else json.dumps(value, indent=2, ensure_ascii=False)
+    """Return text, or another value as JSON, without characters that a terminal would obey.
+
+    :raises SessionError: it is too deep, or a number in it is too long.
+    """
+    text = value if isinstance(value, str) else _json(value, ensure_ascii=False)
     shown = (each if each.isprintable() or each == "\n" else _escape(each) for each in text)
     return "".join(shown)
 
@@ -83,12 +113,14 @@ def time_of(seconds: float) -> str:
     try:
         moment = datetime.datetime.fromtimestamp(seconds, datetime.timezone.utc)
     except (OverflowError, ValueError, OSError):
-        return f"{seconds} seconds since 1970"
+        return "after the year 9999" if seconds > 0 else "before the year 1"
     return moment.strftime("%Y-%m-%dT%H:%M:%SZ") if moment.year > 999 else moment.isoformat()
 
 
 def age_of(seconds: float) -> str:
     """Return a number of seconds as text in the largest unit of which there are two."""
+    if abs(seconds) > _LONGEST:
+        return "more than 10000 years"
     size, unit = next((each for each in _UNITS if abs(seconds) >= 2 * each[0]), _UNITS[-1])
     count = int(abs(seconds) // size)
     return f"{count} {unit}{'' if count == 1 else 's'}"
@@ -100,7 +132,7 @@ def read_secret(argument: str, what: str) -> str:
     :raises ConfigError: there is nothing.
     """
     if argument == "-":
-        if sys.stdin.isatty():
+        if can_ask():
             sys.stderr.write(f"{what}: ")
             sys.stderr.flush()
             argument = sys.stdin.readline()
@@ -112,10 +144,17 @@ def read_secret(argument: str, what: str) -> str:
 
 
 def _all_input() -> str:
+    if sys.stdin is None:  # it was closed
+        return ""
     raw = getattr(sys.stdin, "buffer", None)
     if raw is None:
         return sys.stdin.read(_MOST_READ)
     return str(raw.read(_MOST_READ).decode("utf-8", "replace"))
+
+
+def can_ask() -> bool:
+    """Whether there is somebody at a terminal."""
+    return sys.stdin is not None and sys.stdin.isatty()
 
 
 def ask(question: str) -> bool:

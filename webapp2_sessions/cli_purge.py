@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import argparse
+import datetime
 import sys
 import time
 from typing import Any
 
-from webapp2_sessions.cli_output import tell
+from webapp2_sessions.cli_output import ask, can_ask, tell
 from webapp2_sessions.errors import ConfigError, SessionError
 
 __all__ = ["run_purge"]
+
+#: What is shorter is more often a slip than meant: a unit that is missing, or minutes for months.
+_SHORTEST = datetime.timedelta(days=1)
+_IN_USE = "is less than a day, and ends sessions that are in use"
 
 #: Seconds between two lines of progress where there is no terminal.
 _LINE_EVERY = 5.0
@@ -18,6 +23,12 @@ _LINE_EVERY = 5.0
 
 def run_purge(options: argparse.Namespace) -> int:
     """Delete old sessions, and return the exit code."""
+    if options.older_than < _SHORTEST and not options.dry_run and not options.yes:
+        if not can_ask():
+            raise ConfigError("--older-than", f"{_IN_USE}; give --yes as well if that is meant")
+        if not ask(f"That {_IN_USE}. Delete all that were not written for so long?"):
+            tell("nothing deleted")
+            return 1
     report = _Report("would be deleted" if options.dry_run else "deleted", options.limit)
     try:
         with report:

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import argparse
 import datetime
-import sys
 import time
 from typing import Any
 
 from webapp2_sessions.cli_output import (
     age_of,
     ask,
+    can_ask,
     printable,
     read_secret,
     tell,
@@ -43,11 +43,11 @@ def run_show(options: argparse.Namespace) -> int:
 
 def run_delete(options: argparse.Namespace) -> int:
     """End a stored session, and return the exit code."""
-    if not options.yes and not sys.stdin.isatty():
+    if not options.yes and not can_ask():
         raise ConfigError("--yes", "is needed where nobody can be asked: there is no terminal")
     session = _session_of(options)
     with importing_from_here():
-        found = session.look_up()
+        found = session.look_up(decode=False)
         if found is None:
             return _not_found(session)
         if not options.yes and not ask(f"Delete {_described(session, found)}?"):
@@ -72,14 +72,9 @@ def _not_found(session: StoredSession) -> int:
 
 
 def _described(session: StoredSession, found: Found) -> str:
-    text = f"the session {_keys(found.data)} in {session.keyword}"
+    size = "" if found.size is None else f" of {found.size} bytes"
+    text = f"the session{size} in {session.keyword}"
     return text if found.updated is None else f"{text}, last written {_ago(found.updated)}"
-
-
-def _keys(data: dict[Any, Any] | None) -> str:
-    if data is None:
-        return "that cannot be decoded"
-    return "of 1 key" if len(data) == 1 else f"of {len(data)} keys"
 
 
 def _ago(moment: datetime.datetime) -> str:
@@ -94,6 +89,7 @@ def _facts(session: StoredSession, found: Found, data: Any) -> dict[str, Any]:
         "data": data,
         "problem": found.problem,
         "size": found.size,
+        "format": found.format,
         "updated": None if found.updated is None else int(found.updated.timestamp()),
         "idle": found.idle,
         "expires_in": found.expires_in,
@@ -104,6 +100,8 @@ def _rows(session: StoredSession, found: Found, data: Any) -> list[tuple[str, st
     rows = [("backend", session.keyword)]
     if found.size is not None:
         rows.append(("size", f"{found.size} bytes"))
+    if found.format is not None:
+        rows.append(("format", found.format))
     if found.updated is not None:
         rows.append(("written", _ago(found.updated)))
     if found.idle is not None:

@@ -101,7 +101,7 @@ def inspect_cookie(
     payload, timestamp, signature = value.split("|")
     try:
         data, size = _held(decode_payload(payload.encode("ascii"))), _decoded_size(payload)
-        signed_at = int(timestamp)
+        signed_at = int(timestamp.encode("ascii"))
     except (ValueError, RecursionError):
         what = "three parts, of which the first is no JSON in base64 or the second no time"
         return Inspection("unknown", f"it has {what}")
@@ -226,7 +226,7 @@ def _limits(seen: Inspection, config: Mapping[str, Any]) -> Iterator[Limit]:
     if own is not None:
         yield Limit("set_max_age()", signed_at + own)
     elif max_age is not None and math.isfinite(max_age):
-        yield Limit("session_max_age", int(signed_at + max_age))
+        yield Limit("session_max_age", signed_at + math.floor(max_age))
     if absolute is not None:
         began = signed_at if seen.began is None else seen.began
-        yield Limit("absolute_max_age", int(began + absolute))
+        yield Limit("absolute_max_age", began + math.floor(absolute))

@@ -10,9 +10,10 @@ from typing import NamedTuple
 
 __all__ = ["CookieText", "read_cookies", "token_time"]
 
-#: Headers, also as ``curl -v`` shows them.
+#: Headers, also as ``curl -v`` shows them. What stands before a name is on its line: a pattern that
+#: could begin on an earlier one would be tried from there, for each line again.
 _HEADER = re.compile(
-    r"^[<>*\s]*(set-cookie|cookie)[ \t]*:[ \t]*(.*)$", re.IGNORECASE | re.MULTILINE
+    r"^(?:[<>*]|[^\S\n])*(set-cookie|cookie)[ \t]*:[ \t]*(.*)$", re.IGNORECASE | re.MULTILINE
 )
 
 #: What stands behind a value in a Set-Cookie header, in lower case.

@@ -17,15 +17,18 @@ __all__ = [
     "ExpiredCookie",
     "InvalidCookie",
     "MalformedCookie",
+    "MissingClass",
     "MissingDependency",
     "RefusedFormat",
     "SessionConflict",
     "SessionError",
     "SessionTooLarge",
+    "TooDeepValue",
     "UndecodableCookie",
     "UnknownBackend",
     "UnreadableSession",
     "UnstorableValue",
+    "UnwritableValue",
 ]
 
 
@@ -175,6 +178,22 @@ class RefusedFormat(SessionError, ValueError):
         return f"it is {self.found}, which 'serializer' and 'serializer_fallbacks' do not name"
 
 
+class MissingClass(SessionError, LookupError):
+    """A stored pickle names a class, or a function, that cannot be imported here."""
+
+    #: Its module and name, e.g. ``"shop.models.Cart"``; ``"?"`` if that is no name of Python's.
+    missing: str
+
+    def __init__(self, missing: str, problem: str) -> None:
+        if len(missing) > 200 or not all(map(str.isidentifier, missing.split("."))):
+            missing = "?"  # of a damaged pickle, it may be anything
+        super().__init__(missing, problem)
+        self.missing = missing
+
+    def __str__(self) -> str:
+        return "it needs {}, which cannot be imported: {}".format(*self.args)
+
+
 class UnreadableSession(BackendError):
     """A stored session exists and cannot be decoded here, e.g. its class was renamed.
 
@@ -197,3 +216,14 @@ class UnstorableValue(SessionError, TypeError):
 
     def __str__(self) -> str:
         return "{} ({}): {}".format(*self.args)
+
+
+# Applications may catch what Python's own modules raise for such values.
+
+
+class UnwritableValue(UnstorableValue, ValueError):
+    """It contains itself, or has a number that is too long (a :class:`ValueError` of JSON)."""
+
+
+class TooDeepValue(UnstorableValue, RecursionError):
+    """It has more containers inside each other than can be written."""

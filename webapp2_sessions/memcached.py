@@ -15,13 +15,12 @@ from webapp2_sessions.errors import (
     BackendError,
     BadSignature,
     ConfigError,
-    RefusedFormat,
     SessionTooLarge,
     UnreadableSession,
 )
 from webapp2_sessions.keys import derive_key
 from webapp2_sessions.memcached_nodes import Nodes, nodes_of
-from webapp2_sessions.serializers import OWN_PROTOCOL, Serializer
+from webapp2_sessions.serializers import OWN_PROTOCOL, Serializer, undecodable
 from webapp2_sessions.signed_values import SignedValues
 from webapp2_sessions.sizes import largest_keys
 
@@ -306,6 +305,10 @@ class SessionMemcached:
         held = self._decoded(key, lambda: self._sessions.loads(_bound(key, owner), stored))
         return (None, None) if held is None else (held[0], held[1])
 
+    def opened(self, key: bytes, data: bytes) -> bytes | None:
+        """Return what is stored as the serializer has made it; ``None`` if it is none of ours."""
+        return self._values.opened(key, data)
+
     def decode(self, key: bytes, data: bytes | None) -> Any:
         """Return what is stored under ``key``, ``None`` if that is nothing of ours.
 
@@ -319,11 +322,10 @@ class SessionMemcached:
         except BadSignature:
             return None
         except Exception as error:
-            problem = str(error) if isinstance(error, RefusedFormat) else type(error).__name__
             raise UnreadableSession(
                 "memcache",
                 self.address(key),
-                f"a stored session cannot be decoded ({problem})",
+                undecodable(error),
             ) from error
 
 

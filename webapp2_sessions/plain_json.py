@@ -8,7 +8,11 @@ import json.encoder
 from collections.abc import Callable, Iterable
 from typing import Any
 
+from webapp2_sessions.errors import TooDeepValue, UnstorableValue, UnwritableValue
+
 __all__ = ["decode_json", "decode_payload", "encode_json", "encode_payload", "scan_json"]
+
+_TOO_LONG = "it has more digits than Python writes; store it as text"
 
 _ENCODER = json.JSONEncoder(separators=(",", ":"))
 _DECODER = json.JSONDecoder()
@@ -49,11 +53,37 @@ _chunks_of = _make_chunks_of()
 
 
 def encode_json(value: Any) -> str:
-    """Return the JSON of a value, ASCII text; raises what ``json.dumps()`` raises."""
+    """Return the JSON of a value, ASCII text.
+
+    :raises UnstorableValue: there is no JSON for a value in it. The error is also what
+        ``json.dumps()`` raises: a ``TypeError``, ``ValueError`` or ``RecursionError``.
+    """
     try:
         return "".join(_chunks_of(value, 0))
-    except RecursionError:
-        return _ENCODER.encode(value)  # which tells a cycle from a deep value
+    except (TypeError, ValueError, RecursionError):
+        return _encode_again(value)
+
+
+def _encode_again(value: Any) -> str:
+    """Encode what could not be encoded, in the way that tells a cycle from a deep value."""
+    try:
+        return _ENCODER.encode(value)
+    except (TypeError, ValueError, RecursionError) as error:
+        raise _located(value, error) from error
+
+
+def _located(value: Any, error: Exception) -> UnstorableValue:
+    """The error that says where in a value that is for which the encoder has raised another."""
+    from webapp2_sessions import unstorable  # hardly ever needed
+
+    if isinstance(error, RecursionError):
+        culprit = unstorable.deepest(value, unstorable.in_json)
+        return TooDeepValue(culprit.path, culprit.kind, unstorable.TOO_DEEP)
+    culprit = unstorable.find(value, _ENCODER.encode, unstorable.in_json, True)
+    if isinstance(error, ValueError):
+        problem = unstorable.JSON_CYCLE if culprit.is_cycle else _TOO_LONG
+        return UnwritableValue(culprit.path, culprit.kind, problem)
+    return UnstorableValue(culprit.path, culprit.kind, unstorable.JSON_UNKNOWN)
 
 
 def decode_json(text: str) -> Any:
@@ -69,8 +99,8 @@ def encode_payload(value: Any) -> bytes:
     """Return a value as signed cookies hold it: JSON in base64; raises as :func:`encode_json`."""
     try:  # as encode_json(), a call of which is one percent of what a cookie of ten keys costs
         text = "".join(_chunks_of(value, 0))
-    except RecursionError:
-        text = _ENCODER.encode(value)
+    except (TypeError, ValueError, RecursionError):
+        text = _encode_again(value)
     # So that the JSON can stand in a <script> element. One character is found sooner than two.
     if "<" in text and "</" in text:
         text = text.replace("</", "<\\/")

@@ -2,29 +2,55 @@
 
 from __future__ import annotations
 
-import datetime
 import functools
 import io
 import pickle
 from collections.abc import Callable, Collection, Mapping
 from typing import Any
 
-from webapp2_sessions.errors import RefusedFormat
+# Of CPython's own, whatever an application has put into pickle before this is first needed.
+try:
+    from _pickle import Unpickler as _Unpickler
+    from _pickle import dumps as _dumps
+    from _pickle import loads as _loads
+except ImportError:  # another Python
+    from pickle import Unpickler as _Unpickler
+    from pickle import dumps as _dumps
+    from pickle import loads as _loads
 
-__all__ = ["OWN_PROTOCOL", "SHARED_PROTOCOL", "Serializer", "dump_pickle", "load_pickle"]
+from webapp2_sessions import unstorable
+from webapp2_sessions.errors import MissingClass, RefusedFormat, TooDeepValue, UnstorableValue
+from webapp2_sessions.python2_pickles import rewritten
+
+__all__ = [
+    "OWN_PROTOCOL",
+    "SHARED_PROTOCOL",
+    "Serializer",
+    "UnpicklableValue",
+    "dump_pickle",
+    "format_of",
+    "load_pickle",
+    "undecodable",
+]
 
 #: The newest protocol that Python 2.7 reads, so that old applications can share entities.
 SHARED_PROTOCOL = 2
 
 #: The newest protocol that all supported versions of Python write alike.
 OWN_PROTOCOL = 5
-#: How a pickle begins that only Python 3 writes.
-_OWN_PICKLE_BEGINS = frozenset(
-    pickle.PROTO + bytes([protocol]) for protocol in range(SHARED_PROTOCOL + 1, OWN_PROTOCOL + 1)
-)
 
 #: How JSON begins here. A pickle of any protocol begins with an opcode, and these are none.
-_JSON_BEGINS = b"{[ "
+_JSON_BEGINS = (b"{", b"[", b" ")
+
+
+_NO_PICKLE = "it cannot be pickled ({}); store plain values from which it can be made again"
+
+
+class UnpicklableValue(UnstorableValue, pickle.PicklingError, AttributeError):
+    """It cannot be pickled; the error is also what pickle raises, which differs by the value.
+
+    It is defined here and not with the other errors, because it needs pickle.
+    """
 
 
 class Serializer:
@@ -45,7 +71,7 @@ class Serializer:
         self._reads_pickles = "pickle" in self._reads
         #: Return a value as bytes; raises whatever a value that does not fit raises.
         self.dumps: Callable[[Any], bytes] = (
-            _dump_json if writes == "json" else functools.partial(pickle.dumps, protocol=protocol)
+            _dump_json if writes == "json" else functools.partial(dump_pickle, protocol=protocol)
         )
 
     @staticmethod
@@ -60,13 +86,21 @@ class Serializer:
         :raises RefusedFormat: it has a format that is not accepted; nothing was decoded.
         :raises Exception: whatever a broken value, or a pickle of a missing class, raises.
         """
-        if self._reads_pickles and data[:2] in _OWN_PICKLE_BEGINS:
-            return pickle.loads(data)
-        is_json = data[:1] in _JSON_BEGINS and data != b""
-        found = "json" if is_json else "pickle"
+        found = format_of(data)
         if found not in self._reads:
             raise RefusedFormat(found)
-        return _load_json(data) if is_json else load_pickle(data)
+        return _load_json(data) if found == "json" else load_pickle(data)
+
+
+def format_of(data: bytes) -> str:
+    """Return the format of stored data, ``"json"`` or ``"pickle"``; nothing is decoded."""
+    return "json" if data.startswith(_JSON_BEGINS) else "pickle"
+
+
+def undecodable(error: Exception) -> str:
+    """Return what an error of :meth:`Serializer.loads` says about a session, without its data."""
+    is_safe = isinstance(error, (MissingClass, RefusedFormat))
+    return f"a stored session cannot be decoded ({error if is_safe else type(error).__name__})"
 
 
 @functools.lru_cache(maxsize=16)
@@ -91,8 +125,21 @@ def _dump_json(value: Any) -> bytes:
 
 
 def dump_pickle(value: Any, protocol: int = SHARED_PROTOCOL) -> bytes:
-    """Pickle a value, by default so that Python 2.7 can read it."""
-    return pickle.dumps(value, protocol)
+    """Pickle a value, by default so that Python 2.7 can read it.
+
+    :raises UnstorableValue: a value in it cannot be pickled, or is too deep.
+    :raises Exception: whatever a class raises whose instances cannot be pickled.
+    """
+    try:
+        return _dumps(value, protocol)
+    except RecursionError as error:
+        culprit = unstorable.deepest(value, unstorable.in_pickle)
+        raise TooDeepValue(culprit.path, culprit.kind, unstorable.TOO_DEEP) from error
+    except (AttributeError, pickle.PicklingError, TypeError) as error:
+        again = functools.partial(_dumps, protocol=protocol)
+        culprit = unstorable.find(value, again, unstorable.in_pickle, False)
+        problem = _NO_PICKLE.format(type(error).__name__)
+        raise UnpicklableValue(culprit.path, culprit.kind, problem) from error
 
 
 def load_pickle(data: bytes) -> Any:
@@ -101,82 +148,24 @@ def load_pickle(data: bytes) -> Any:
     Text that Python 2 wrote as ``str`` comes back as ``str`` where it is valid UTF-8, and as
     ``bytes`` otherwise. Never give it data that others could have written.
 
-    :raises Exception: whatever a broken pickle, or one of a missing class, raises.
+    :raises MissingClass: it names a class that cannot be imported.
+    :raises Exception: whatever a broken pickle raises.
     """
-    if data[:1] == b"\x80" and data[1] > SHARED_PROTOCOL:
-        return pickle.loads(data)  # only Python 3 writes these
     try:
-        return _Python2Unpickler(io.BytesIO(data), encoding="utf-8").load()
+        return _loads(data)  # which takes what Python 2 wrote for ASCII
     except UnicodeDecodeError:
-        escaped = _Python2Unpickler(
-            io.BytesIO(data), encoding="utf-8", errors="surrogateescape"
-        ).load()
-        return _BinaryStrings().restore(escaped)
+        may_be_of_python2 = data[:1] != b"\x80" or data[1] <= SHARED_PROTOCOL
+        again = rewritten(data, _loads) if may_be_of_python2 else data
+    except Exception:
+        again = data
+    return _Explainer(io.BytesIO(again)).load()
 
 
-class _Python2Unpickler(pickle.Unpickler):
-    """Reads protocols 0 to 2, in which a Python 2 ``str`` may be text or binary."""
+class _Explainer(_Unpickler):
+    """Unpickles again what could not be unpickled, and names the class for which that is so."""
 
     def find_class(self, module: str, name: str) -> Any:
-        if module == "datetime" and name in ("date", "datetime", "time"):
-            return _from_binary_state(getattr(datetime, name))
-        return super().find_class(module, name)
-
-
-def _from_binary_state(cls: Callable[..., Any]) -> Callable[..., Any]:
-    """``cls`` for pickles: Python 2 wrote the state as a ``str``, the constructor takes bytes."""
-
-    def construct(state: Any, *rest: Any) -> Any:
-        if isinstance(state, str):
-            state = state.encode("utf-8", "surrogateescape")
-        return cls(state, *rest)
-
-    return construct
-
-
-class _BinaryStrings:
-    """Turns text that holds escaped bytes back into bytes, throughout nested containers."""
-
-    def __init__(self) -> None:
-        self._done: dict[int, Any] = {}
-        self._keep: list[Any] = []  # ids stay unique as long as the objects live
-
-    def restore(self, value: Any) -> Any:
-        """Return ``value`` with such strings replaced; lists, sets and dicts are changed."""
-        kind = type(value)
-        if kind is str:
-            return _restore_string(value)
-        if kind not in (list, dict, set, tuple, frozenset):
-            return value
-        if id(value) not in self._done:
-            self._done[id(value)] = value  # also what a cycle comes back to
-            self._keep.append(value)
-            self._done[id(value)] = self._restore_container(kind, value)
-        return self._done[id(value)]
-
-    def _restore_container(self, kind: type[Any], value: Any) -> Any:
-        if kind is dict:
-            items = [(self.restore(key), self.restore(item)) for key, item in value.items()]
-            value.clear()
-            value.update(items)
-            return value
-        items = [self.restore(item) for item in value]
-        if kind is list:
-            value[:] = items
-            return value
-        if kind is set:
-            value.clear()
-            value.update(items)
-            return value
-        return kind(items)
-
-
-def _restore_string(value: str) -> str | bytes:
-    try:
-        value.encode("utf-8")
-    except UnicodeEncodeError:
         try:
-            return value.encode("utf-8", "surrogateescape")
-        except UnicodeEncodeError:
-            pass  # a lone surrogate that Python 2 had in a unicode string
-    return value
+            return super().find_class(module, name)
+        except Exception as error:
+            raise MissingClass(f"{module}.{name}", type(error).__name__) from error

@@ -19,8 +19,9 @@ from webapp2_sessions.datastore import (
 )
 from webapp2_sessions.datastore_records import Records, active_records
 from webapp2_sessions.datastore_versions import ABSENT, PRESENT
-from webapp2_sessions.errors import RefusedFormat, SessionTooLarge, UnreadableSession
+from webapp2_sessions.errors import SessionTooLarge, UnreadableSession
 from webapp2_sessions.merging import NEW, Version
+from webapp2_sessions.serializers import undecodable
 from webapp2_sessions.session_dict import SessionDict
 from webapp2_sessions.sizes import largest_keys
 from webapp2_sessions.stored_sessions import StoredSessionFactory
@@ -54,10 +55,7 @@ class _SessionDataProperty(ndb.BlobProperty):
         try:
             return records.again()
         except Exception as error:
-            problem = str(error) if isinstance(error, RefusedFormat) else type(error).__name__
-            raise UnreadableSession(
-                "datastore", service_address(), f"a stored session cannot be decoded ({problem})"
-            ) from error
+            raise UnreadableSession("datastore", service_address(), undecodable(error)) from error
 
 
 class _OwnMaxAgeProperty(ndb.IntegerProperty):

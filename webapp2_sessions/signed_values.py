@@ -61,6 +61,11 @@ class SignedValues:
             raise BadSignature("a stored value was not written by this application")
         return self._serializer.loads(data)
 
+    def opened(self, name: bytes, signed: bytes) -> bytes | None:
+        """Return what was signed, which is not decoded; ``None`` if we did not sign it."""
+        is_ours = self._is_signed(name, signed) or self._former_of(name, signed) is not None
+        return signed[_START:] if is_ours else None
+
     @property
     def has_fallbacks(self) -> bool:
         """Whether there may be values that are signed with an older key."""

@@ -15,7 +15,14 @@ from webapp2_sessions.config_targets import Target
 from webapp2_sessions.cookie_data import SPILLED
 from webapp2_sessions.cookie_inspection import Inspection, inspect_cookie
 from webapp2_sessions.cookie_texts import read_cookies
-from webapp2_sessions.errors import BackendError, ConfigError, UnreadableSession, UnstorableValue
+from webapp2_sessions.errors import (
+    BackendError,
+    ConfigError,
+    SessionError,
+    UnreadableSession,
+    UnstorableValue,
+)
+from webapp2_sessions.serializers import format_of, undecodable
 from webapp2_sessions.sessions import SessionStore
 from webapp2_sessions.stored_sessions import StoredSessionFactory
 from webapp2_sessions.tagged_json import MAX_DEPTH, dumps
@@ -26,12 +33,14 @@ __all__ = ["Found", "StoredSession", "as_json", "stored_session"]
 class Found(NamedTuple):
     """What is stored of a session, and what the backend knows about it."""
 
-    #: The data; ``None`` if it could not be decoded.
-    data: dict[Any, Any] | None
+    #: The data; ``None`` if it could not be decoded, or was not to be.
+    data: dict[Any, Any] | None = None
     #: Why it could not be decoded.
     problem: str | None = None
     #: Bytes as they are stored; ``None`` if that is not known.
     size: int | None = None
+    #: ``"pickle"`` or ``"json"``; ``None`` if that is not known.
+    format: str | None = None
     #: When it was last written, in UTC; ``None`` if that is not known.
     updated: datetime.datetime | None = None
     #: Seconds since it was last asked for; ``None`` if that is not known.
@@ -54,16 +63,24 @@ class StoredSession:
         self._factory = factory
         self._sid = sid
 
-    def look_up(self) -> Found | None:
+    def look_up(self, decode: bool = True) -> Found | None:
         """Return what is stored, ``None`` if nothing is.
 
+        :param decode: whether the data is needed; without it no code of the application runs,
+            where the backend is one of ours.
         :raises BackendError: the server failed.
         """
         facts = self._facts()
+        if facts and not decode:
+            return Found(**facts)
         try:
             data = self._factory._read(self._sid)
         except UnreadableSession as error:
             return Found(None, error.args[2], **facts)
+        except SessionError:
+            raise
+        except Exception as error:  # of a backend of the application's own
+            return Found(None, undecodable(error), **facts)
         return None if data is None else Found(data, None, **facts)
 
     def is_ended(self) -> bool:
@@ -87,6 +104,7 @@ class StoredSession:
         self._factory.discard()
 
     def _facts(self) -> dict[str, Any]:
+        """What is known of the record without decoding it; nothing if there is none of ours."""
         if _is_a(self._factory, "sessions_memcache", "MemcacheSessionFactory"):
             return _memcached_facts(self._factory, self._sid)
         if _is_a(self._factory, "sessions_ndb", "DatastoreSessionFactory"):
@@ -170,7 +188,8 @@ def _memcached_facts(factory: Any, sid: str) -> dict[str, Any]:
     key = factory._key(sid)
     times = _times(memcached, key)  # first, because asking for it is a use
     stored = memcached.call("get", key)
-    return {"size": None if stored is None else len(stored), **times}
+    data = None if stored is None else memcached.opened(key, stored)
+    return {} if data is None else {"size": len(stored), "format": format_of(data), **times}
 
 
 def _times(memcached: Any, key: bytes) -> dict[str, int]:
@@ -196,9 +215,9 @@ def _datastore_facts(factory: Any, sid: str) -> dict[str, Any]:
     try:
         # Before it is decoded, which happens when it is used.
         [stored] = type(entity).data._get_base_value_unwrapped_as_list(entity)
-        return {"size": len(stored), **facts}
+        return {"size": len(stored), "format": format_of(stored), **facts}
     except (AttributeError, TypeError, ValueError):  # a model that keeps it in a way of its own
-        return facts
+        return {"size": None, **facts}
 
 
 def as_json(value: Any, inside: frozenset[int] = frozenset()) -> Any:

@@ -15,12 +15,12 @@ from __future__ import annotations
 
 import json
 import re
-import reprlib
 from collections.abc import Callable
 from typing import Any
 
 from webapp2_sessions.errors import UnstorableValue
 from webapp2_sessions.json_tags import MAX_DIGITS, SCALARS, Scalar, needs_pairs, unpack
+from webapp2_sessions.unstorable import JSON_CYCLE, JSON_UNKNOWN, path_of, subscript
 
 __all__ = ["MAX_DEPTH", "dumps", "loads"]
 
@@ -34,8 +34,6 @@ _EXACT: frozenset[type] = frozenset({bool, type(None)})
 _QUICK: frozenset[type] = frozenset({*_EXACT, str, int, float})
 
 _TOO_DEEP = f"it is too deep, at most {MAX_DEPTH} containers go inside each other; store it flatter"
-_CYCLE = "it contains itself; store it without the reference to itself"
-_UNKNOWN = "JSON cannot keep this type; store plain values from which it can be made again"
 
 _ENCODER = json.JSONEncoder(
     ensure_ascii=False, check_circular=False, allow_nan=False, separators=(",", ":")
@@ -105,18 +103,9 @@ class _Refused(Exception):
         steps: dict[int, str] = {}
         for place, kind, step in reversed(self._trail):
             if place in steps:
-                return UnstorableValue(_path([*steps.values()]), kind, _CYCLE)
+                return UnstorableValue(path_of([*steps.values()]), kind, JSON_CYCLE)
             steps[place] = step
-        return UnstorableValue(_path([*steps.values()]), kind, *self.args)
-
-
-def _path(steps: list[str]) -> str:
-    return "".join(["session", *(steps if len(steps) < 10 else [*steps[:4], "...", *steps[-4:]])])
-
-
-def _subscript(key: Any) -> str:
-    shown = type(key) is str or (type(key) is int and key.bit_length() < 64)
-    return f"[{reprlib.repr(key)}]" if shown else f"[<{type(key).__name__}>]"
+        return UnstorableValue(path_of([*steps.values()]), kind, *self.args)
 
 
 # Each of these returns the value itself where JSON keeps it, and a tag otherwise.
@@ -131,7 +120,7 @@ def _pack(value: Any, plain: frozenset[type], depth: int) -> Any:
 def _refuse(value: Any, plain: frozenset[type], depth: int) -> Any:
     base = next((base.__name__ for base in type(value).__mro__ if base in _PACKERS), None)
     if base is None:
-        raise _Refused(value, _UNKNOWN)
+        raise _Refused(value, JSON_UNKNOWN)
     raise _Refused(value, f"it would come back as {base}; store a plain {base} instead")
 
 
@@ -150,7 +139,7 @@ def _pack_dict(value: dict[Any, Any], plain: frozenset[type], depth: int) -> Any
                     packed = dict(value) if packed is value else packed
                     packed[key] = new
     except _Refused as refused:
-        raise refused.inside(value, _subscript(key)) from None
+        raise refused.inside(value, subscript(key)) from None
     return packed
 
 
@@ -158,7 +147,7 @@ def _pack_pairs(value: dict[Any, Any], plain: frozenset[type], depth: int) -> An
     keys = [*value]
     packed = _pack_items(value, keys, plain, depth, lambda _: ".keys()")
     items = [*value.values()]
-    items = _pack_items(value, items, plain, depth, lambda index: _subscript(keys[index]))
+    items = _pack_items(value, items, plain, depth, lambda index: subscript(keys[index]))
     return {"!dict": [[*pair] for pair in zip(packed, items, strict=True)]}
 
 

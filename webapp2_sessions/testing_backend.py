@@ -9,9 +9,9 @@ from typing import Any
 
 from webapp2_sessions.app_config import backend_config, load_config
 from webapp2_sessions.config import CONFIG_KEY
-from webapp2_sessions.errors import RefusedFormat, SessionTooLarge, UnreadableSession
+from webapp2_sessions.errors import SessionTooLarge, UnreadableSession
 from webapp2_sessions.merging import NEW, Version
-from webapp2_sessions.serializers import OWN_PROTOCOL, SHARED_PROTOCOL, Serializer
+from webapp2_sessions.serializers import OWN_PROTOCOL, SHARED_PROTOCOL, Serializer, undecodable
 from webapp2_sessions.sizes import largest_keys
 from webapp2_sessions.stored_sessions import StoredSessionFactory
 from webapp2_sessions.testing_apps import webapp_of
@@ -106,10 +106,7 @@ class MemorySessionFactory(StoredSessionFactory):
         try:
             return self._serializer().loads(encoded)
         except Exception as error:
-            problem = str(error) if isinstance(error, RefusedFormat) else type(error).__name__
-            raise UnreadableSession(
-                self.keyword, ADDRESS, f"a stored session cannot be decoded ({problem})"
-            ) from error
+            raise UnreadableSession(self.keyword, ADDRESS, undecodable(error)) from error
 
     def _serializer(self) -> Serializer:
         return Serializer.of(backend_config(self.session_store), self.protocol)

@@ -2,7 +2,7 @@
 
 The application keeps its sessions on memcached. Its tests need none, nor a browser, nor time::
 
-    pip install "webapp2_sessions[examples,memcache]" pytest WebTest
+    pip install ".[examples,memcache]" pytest WebTest
     pytest examples/testing
 
 To see it yourself, with a memcached at 127.0.0.1:11211::

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+import re
 import subprocess
 import sys
 import threading
@@ -23,8 +24,10 @@ from webapp2_sessions import (
     SessionHandler,
     SessionMiddleware,
     SessionStore,
+    UnstorableValue,
     get_store,
 )
+from webapp2_sessions.errors import UnreadableSession
 
 
 class DocumentedHandler(webapp2.RequestHandler):
@@ -168,6 +171,35 @@ def test_python_types_come_back_from_stores(visitor: Visitor, backend: Backend) 
     else:
         with pytest.raises(TypeError):
             visitor.write(values)
+
+
+def test_error_says_where_an_unstorable_value_is(visitor: Visitor, backend: Backend) -> None:
+    """By its keys, whatever the format is; nothing is written."""
+    if backend.keyword in ("custom", "own"):  # which have formats of their own
+        return
+    visitor.write({"kept": 1})
+    with pytest.raises(UnstorableValue) as caught:
+        visitor.write({"kept": 2, "a": [1, {"b": threading.Lock()}]})
+    assert (caught.value.path, caught.value.kind) == ("session['a'][1]['b']", "lock")
+    assert visitor.read() == {"kept": 1}
+
+
+class Cart:
+    """A class that an application renames."""
+
+
+def test_error_names_the_class_that_is_gone(
+    visitor: Visitor, backend: Backend, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A session that cannot be decoded any more is neither lost nor empty."""
+    if not backend.pickles:
+        return
+    visitor.write({"cart": Cart()})
+    with monkeypatch.context() as patch:
+        patch.delattr(f"{__name__}.Cart")
+        with pytest.raises(UnreadableSession, match=rf"{re.escape(__name__)}\.Cart"):
+            visitor.read()
+    assert type(visitor.read()["cart"]) is Cart
 
 
 def test_visitors_are_kept_apart(backend: Backend) -> None:
@@ -659,7 +691,8 @@ import threading, warnings
 warnings.simplefilter("ignore")
 import webapp2
 import webapp2_sessions
-from webapp2_sessions import SessionStore
+from webapp2_sessions import SessionStore, UnstorableValue
+from webapp2_sessions.errors import UnreadableSession
 
 values = {{"secret_key": "a secret that is only used by tests"}}
 app = webapp2.WSGIApplication(config={{"webapp2_extras.sessions": values}})

@@ -460,8 +460,9 @@ def test_entity_that_cannot_be_read_is_an_error(data: bytes) -> None:
     """A stored session that cannot be decoded is not replaced by an empty one."""
     sid = new_sid()
     entities.put_raw(sid, data)
-    with pytest.raises(UnreadableSession, match=r"datastore backend at .* cannot be decoded"):
+    with pytest.raises(UnreadableSession, match=r"datastore backend at .* cannot be decoded") as e:
         visitor_with(sid).read()
+    assert ("collections.Vanished" in str(e.value)) == (b"Vanished" in data)
 
 
 # Age

@@ -139,7 +139,7 @@ def test_show_for_people(shop: Shop, capsys: Output, backend: str) -> None:
     out = capsys.readouterr().out
     labels = [line.split()[0] for line in out.splitlines() if line[0] != " "]
     times = {"memcache": ["used", "expires"], "datastore": ["written"]}[backend]
-    assert labels == ["backend", "size", *times, "data"]
+    assert labels == ["backend", "size", "format", *times, "data"]
     assert '"text": "J\xf6rg"' in out
     assert sid not in out
 
@@ -252,6 +252,86 @@ def test_show_what_cannot_be_decoded(shop: Shop, capsys: Output) -> None:
     found = shown(capsys)
     assert (found["data"], found["size"], found["updated"]) == (None, 6, 1577934245)
     assert found["problem"].startswith("a stored session cannot be decoded")
+
+
+def vanishing(make_shop: Any, backend: str, **values: Any) -> tuple[Shop, Visitor, str]:
+    """A shop in which a session's class was renamed, a visitor with such a session, and its id."""
+    shop = make_shop("class Cart:\n    pass\n", **values)
+    module = sys.modules[shop.name.partition(":")[0]]
+    visitor, sid = shop.visitor(backend, cart=module.Cart())
+    del module.Cart
+    return shop, visitor, sid
+
+
+@EACH_BACKEND
+def test_show_which_class_is_missing(make_shop: Any, capsys: Output, backend: str) -> None:
+    """And all that is known without it."""
+    shop, _, sid = vanishing(make_shop, backend)
+    missing = f"{shop.name.partition(':')[0]}.Cart"
+    assert run("show", sid, "--json", config=shop.name, backend=backend) == 1
+    found = shown(capsys)
+    assert (found["data"], found["format"], missing in found["problem"]) == (None, "pickle", True)
+    assert found["size"] > 20
+    assert run("show", sid, config=shop.name, backend=backend) == 1
+    labels = [line.split()[0] for line in capsys.readouterr().out.splitlines() if line[0] != " "]
+    times = {"memcache": ["used", "expires"], "datastore": ["written"]}[backend]
+    assert labels == ["backend", "size", "format", *times, "problem"]
+
+
+@EACH_BACKEND
+@pytest.mark.parametrize("cache", [None, "memcache"])
+def test_delete_what_cannot_be_decoded(
+    make_shop: Any, capsys: Output, backend: str, cache: str | None
+) -> None:
+    """Its end needs no class of the application."""
+    place = {"namespace": f"ns-{uuid.uuid4().hex}", "cache": cache}
+    shop, visitor, sid = vanishing(make_shop, backend, datastore=place)
+    assert run("delete", sid, "--yes", config=shop.name, backend=backend) == 0
+    assert capsys.readouterr().out == "1 session deleted\n"
+    assert visitor.read() == {}
+
+
+@EACH_BACKEND
+def test_delete_runs_no_code_of_the_session(make_shop: Any, backend: str) -> None:
+    """A class that does something when it is loaded does not do it."""
+    source = "class Cart:\n    def __setstate__(self, state):\n        raise SystemExit(5)\n"
+    shop = make_shop(source)
+    cart = sys.modules[shop.name.partition(":")[0]].Cart()
+    cart.items = []
+    _, sid = shop.visitor(backend, cart=cart)
+    assert run("delete", sid, "--yes", config=shop.name, backend=backend) == 0
+
+
+@EACH_BACKEND
+@pytest.mark.parametrize("serializer", ["pickle", "json"])
+def test_show_the_format(make_shop: Any, capsys: Output, backend: str, serializer: str) -> None:
+    """Also where it is not accepted any more."""
+    shop = make_shop(serializer=serializer)
+    _, sid = shop.visitor(backend)
+    assert run("show", sid, "--json", config=shop.name, backend=backend) == 0
+    assert shown(capsys)["format"] == serializer
+
+
+def test_show_and_delete_in_a_backend_that_fails_in_its_own_way(
+    make_shop: Any, capsys: Output
+) -> None:
+    """A broken record of an application's own backend has no traceback, and can be ended."""
+    shop = make_shop(
+        "from webapp2_sessions import StoredSessionFactory\n"
+        "class Own(StoredSessionFactory):\n"
+        "    records = {'r' * 22: None}\n"
+        "    def _read(self, sid):\n"
+        "        raise ValueError('a secret')\n"
+        "    def _delete(self, sid):\n"
+        "        del self.records[sid]\n"
+        "CONFIG['webapp2_extras.sessions']['backends'] = {'own': Own}\n"
+    )
+    assert run("show", "r" * 22, config=shop.name, backend="own") == 1
+    out, err = capsys.readouterr()
+    assert "a stored session cannot be decoded (ValueError)" in out
+    assert "secret" not in out + err
+    assert run("delete", "r" * 22, "--yes", config=shop.name, backend="own") == 0
+    assert sys.modules[shop.name.partition(":")[0]].Own.records == {}
 
 
 def test_show_what_others_wrote(shop: Shop, capsys: Output, entries: Entries) -> None:
@@ -403,7 +483,7 @@ def test_delete_asks(
     monkeypatch.setattr(sys, "stdin", terminal)
     assert run("delete", sid, config=shop.name, backend="datastore") == code
     out, err = capsys.readouterr()
-    assert err.startswith("Delete the session of 1 key in datastore, last written ")
+    assert err.startswith("Delete the session of 20 bytes in datastore, last written ")
     assert sid not in out + err
     assert visitor.read() == left
 

@@ -63,6 +63,12 @@ class Backend:
         return self.keyword in ("securecookie", "encryptedcookie")
 
     @property
+    def pickles(self) -> bool:
+        """Whether it is one of the package's that writes pickles."""
+        is_stored = self.keyword in ("memory", "memcache", "datastore")
+        return is_stored and self._config.get("serializer") != "json"
+
+    @property
     def merges(self) -> bool:
         """Whether changes of requests at once are merged."""
         return self._config.get("on_conflict") == "merge"

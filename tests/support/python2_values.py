@@ -7,11 +7,15 @@ read as `str` and `long` as `int`.
 
 from __future__ import annotations
 
+import array
+import collections
 import datetime
 import decimal
 import uuid
 from pathlib import Path
 from typing import Any
+
+from support import python2_classes as classes
 
 __all__ = ["EXPECTED", "FOLDER", "PROTOCOLS", "describe", "pickled"]
 
@@ -39,11 +43,30 @@ def describe(value: object) -> object:
 
 def _describe(value: object, seen: dict[int, int]) -> object:
     """`describe`, with the order in which mutable containers were met."""
+    if type(value).__module__ == classes.__name__:
+        if id(value) in seen:
+            return ("number", seen[id(value)])
+        seen[id(value)] = len(seen)
+        names = vars(value) if hasattr(value, "__dict__") else getattr(value, "__slots__", ())
+        attributes = {name: getattr(value, name) for name in names if hasattr(value, name)}
+        described = sorted((name, _describe(item, seen)) for name, item in attributes.items())
+        return (type(value).__name__, described, _describe_content(value, seen))
+    return _describe_content(value, seen)
+
+
+def _describe_content(value: object, seen: dict[int, int]) -> object:
+    """`describe`, of what a container holds, and of a value whose repr() is all of it."""
     kind = type(value).__name__
-    if isinstance(value, list | dict | set | bytearray):
+    if isinstance(value, list | dict | set | bytearray | collections.deque):
         if id(value) in seen:
             return (kind, "number", seen[id(value)])
         seen[id(value)] = len(seen)
+    if isinstance(value, collections.defaultdict):
+        kind += f" of {value.default_factory}"
+    if isinstance(value, collections.OrderedDict):
+        return (kind, [(_describe(k, seen), _describe(v, seen)) for k, v in value.items()])
+    if isinstance(value, collections.deque):
+        return (kind, value.maxlen, [_describe(item, seen) for item in value])
     if isinstance(value, dict):
         items = sorted(value.items(), key=lambda item: repr(item[0]))
         return (kind, [(_describe(k, seen), _describe(v, seen)) for k, v in items])
@@ -51,7 +74,53 @@ def _describe(value: object, seen: dict[int, int]) -> object:
         return (kind, [_describe(item, seen) for item in sorted(value, key=repr)])
     if isinstance(value, list | tuple):
         return (kind, [_describe(item, seen) for item in value])
-    return (kind, repr(value))
+    return (kind, kind if type(value).__repr__ is object.__repr__ else repr(value))
+
+
+def _counted() -> Session:
+    """A defaultdict of lists."""
+    found: dict[Any, Any] = collections.defaultdict(list)
+    found["a"].append(b"\xff")
+    found[b"\xff"].append("Zürich")
+    return found
+
+
+def _instances(text: str | bytes) -> Session:
+    """Objects of all kinds that hold a text."""
+    words, options = classes.Words([text]), classes.Options({text: text})
+    words.note, options.note = text, text  # type: ignore[attr-defined]
+    note = classes.Note(text=text, inside=[text, (text,)])
+    note.itself = note
+    return {
+        "list": words,
+        "dict": options,
+        "set": classes.Tags([text]),
+        "tuple": classes.Pair([text]),
+        "namedtuple": classes.Point(text, "y"),
+        "note": note,
+        "slots": classes.Slotted(text),
+        "state": classes.Stateful(text),
+        "reduced": classes.Reduced(text, [text]),
+        "error": ValueError(text),
+        "title": classes.Title("Zürich"),
+    }
+
+
+def _moments(cls_date: Any, cls_datetime: Any, cls_time: Any) -> Session:
+    """Dates whose state is ASCII, is UTF-8 by chance, and is neither."""
+    return {
+        "date": cls_date(2014, 5, 13),
+        "ASCII date": cls_date(1820, 1, 2),
+        "datetime": cls_datetime(2014, 5, 13, 16, 53, 20, 123456),
+        "ASCII datetime": cls_datetime(1820, 1, 2, 3, 4, 5),
+        "UTF-8 datetime": cls_datetime(1820, 1, 2, 3, 4, 5, 0xC3A9),
+        "zone": cls_datetime(2014, 5, 13, 16, tzinfo=classes.Zone()),
+        "time": cls_time(23, 59, 58, 999999),
+        "ASCII time": cls_time(1, 2, 3),
+        "UTF-8 time": cls_time(1, 2, 3, 0xC3A9),
+        "text like a time": "\x01\x02\x03\x00é",
+        "class": cls_datetime,
+    }
 
 
 def _shared() -> Session:
@@ -181,6 +250,31 @@ EXPECTED: dict[str, Session] = {
         "dicts": {"a": {b"\xff": {"c": b"\xff"}}},
         "tuple key": {("a", b"\xff"): "b"},
     },
+    "collections_binary": {
+        "OrderedDict": collections.OrderedDict([(b"\xff", 1), ("b", b"\xff"), ("a", [b"\xff"])]),
+        "defaultdict": _counted(),
+        "deque": collections.deque([b"\xff", "two", (b"\xff",)], 5),
+        "Counter": collections.Counter([b"\xff", b"\xff", "a"]),
+        "nested": [collections.OrderedDict(a=collections.deque([b"\xff"]))],
+    },
+    "old_style": {
+        "with arguments": classes.Old(b"\xff"),
+        "with attributes": classes.Older(b"\xff"),
+    },
+    "instances": _instances("Zürich"),
+    "instances_binary": _instances(b"Z\xfcrich"),
+    "moments": _moments(datetime.date, datetime.datetime, datetime.time),
+    "moments_binary": {
+        **_moments(datetime.date, datetime.datetime, datetime.time),
+        "binary": b"\xff",
+    },
+    "own_moments": _moments(classes.Day, classes.Moment, classes.Clock),
+    "labels": {
+        "ASCII": classes.Label("a"),
+        "UTF-8": classes.Label("Zürich"),
+        "binary": classes.Label("Z\udcfcrich"),
+    },
+    "arrays": {"ints": array.array("i", [1, -1, 65]), "ASCII": array.array("b", [1, 65])},
     "shared": _shared(),
     "shared_binary": _shared_binary(),
     "cycles": _cycles(),

@@ -58,6 +58,14 @@ def purge(monkeypatch: pytest.MonkeyPatch) -> Purge:
     return purge
 
 
+class Terminal(io.StringIO):
+    """A standard stream that is a terminal."""
+
+    def isatty(self) -> bool:
+        """It is."""
+        return True
+
+
 Output = pytest.CaptureFixture[str]
 
 # Arguments
@@ -78,12 +86,13 @@ Output = pytest.CaptureFixture[str]
 )
 def test_duration(purge: Purge, text: str, seconds: float) -> None:
     """A duration is a number and a unit; without a unit it is seconds."""
-    assert main(["purge", "--older-than", text]) == 0
+    assert main(["purge", "--yes", "--older-than", text]) == 0
     assert purge.calls[0]["older_than"] == datetime.timedelta(seconds=seconds)
 
 
 WRONG = [
     *(["--older-than", text] for text in ("", "d", "1y", "-1d", "1 d", "1d2h", "inf", "1e9", "٣d")),
+    ["--older-than", "999999999w"],
     *(["--limit", text] for text in ("0", "-1", "1.5", "all", "")),
     *(["--timeout", text] for text in ("0", "-1", "nan", "")),
     ["--kind", ""],
@@ -157,6 +166,47 @@ def test_examples_of_the_help(purge: Purge, capsys: Output) -> None:
     assert [main(command.split()) for command in lines] == [0, 0, 0]
 
 
+# Short durations
+
+SHORT = ["0", "1", "3600", "31m", "23h", "0.9d"]
+
+
+@pytest.mark.parametrize("text", SHORT)
+def test_short_duration_is_asked_about(
+    purge: Purge, capsys: Output, monkeypatch: pytest.MonkeyPatch, text: str
+) -> None:
+    """On a terminal; anything but yes means no."""
+    for answer, code in (("y\n", 0), ("n\n", 1), ("", 1), ("31d\n", 1)):
+        purge.calls.clear()
+        terminal = Terminal(answer)
+        monkeypatch.setattr(sys, "stdin", terminal)
+        assert main(["purge", "--older-than", text]) == code
+        assert len(purge.calls) == (code == 0)
+        assert "ends sessions that are in use" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("text", SHORT)
+def test_short_duration_where_nobody_can_be_asked(
+    purge: Purge, capsys: Output, monkeypatch: pytest.MonkeyPatch, text: str
+) -> None:
+    """It has to be said that it is meant, or it is only a look."""
+    for stdin in (io.StringIO("y\n"), None):
+        monkeypatch.setattr(sys, "stdin", stdin)
+        assert main(["purge", "--older-than", text]) == 2
+        assert capsys.readouterr().err.startswith("error: --older-than: is less than a day")
+        assert purge.calls == []
+    assert main(["purge", "--older-than", text, "--dry-run"]) == 0
+    assert main(["purge", "--older-than", text, "--yes"]) == 0
+    assert [call["dry_run"] for call in purge.calls] == [True, False]
+
+
+@pytest.mark.parametrize("text", ["1d", "24h", "86400", "31d"])
+def test_longer_duration_is_not_asked_about(purge: Purge, capsys: Output, text: str) -> None:
+    """Nor does it need --yes, as before."""
+    assert main(["purge", "--older-than", text]) == 0
+    assert (len(purge.calls), capsys.readouterr().err) == (1, "")
+
+
 # Ends
 
 
@@ -227,14 +277,6 @@ def test_lines_come_every_few_seconds(
         "3 sessions deleted so far",
         "5 sessions deleted so far",
     ]
-
-
-class Terminal(io.StringIO):
-    """A standard error that is a terminal."""
-
-    def isatty(self) -> bool:
-        """It is."""
-        return True
 
 
 def on_terminal(*arguments: str) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import io
 import json
 import os
@@ -13,7 +14,7 @@ from typing import Any
 
 import pytest
 from support.modules import modules_in
-from support.stores import NOW, sign, sign_with
+from support.stores import NOW, sign, sign_payload, sign_with
 from support.visits import SECRET
 
 import webapp2_sessions
@@ -274,6 +275,100 @@ def test_decode_a_strange_time(capsys: Output, timestamp: int) -> None:
     assert shown(capsys)["signed"] != ""
 
 
+NUMBERS = ["9" * 400, "-" + "9" * 400, "9" * 4300, "-" + "9" * 4300, "-5", "0", "NaN", "1e999"]
+
+
+def held(number: str) -> str:
+    """A cookie that holds a number wherever it can."""
+    keys = ("text", "__max_age__", "__began__")
+    data = "{{{}}}".format(",".join(f'"{key}":{number}' for key in keys))
+    return sign_payload("session", base64.b64encode(data.encode()), secret=KEY)
+
+
+def timed(number: str) -> str:
+    """A cookie that was signed at that time."""
+    return sign_payload("session", base64.b64encode(b"{}"), number.encode(), KEY)
+
+
+@pytest.mark.parametrize("options", [[], ["--json"]])
+@pytest.mark.parametrize("is_judged", [False, True])
+@pytest.mark.parametrize("made", [held, timed])
+@pytest.mark.parametrize("number", NUMBERS, ids=lambda number: f"{number[:4]}_{len(number)}")
+def test_decode_numbers_of_any_size(
+    capsys: Output,
+    config: Callable[..., str],
+    number: str,
+    made: Callable[[str], str],
+    is_judged: bool,
+    options: list[str],
+) -> None:
+    """There is an answer or a line that says why not, and what is for programs is JSON."""
+    judge = ["--config", config(absolute_max_age=7200.5)] if is_judged else []
+    code = main(["decode", made(number), *judge, *options])
+    out, err = capsys.readouterr()
+    if err:
+        assert (code, out, err.startswith("error: "), err.count("\n")) == (1, "", True, 1)
+    elif options:
+        json.loads(out, parse_constant=lambda name: pytest.fail(f"{name} is not JSON"))
+    else:
+        assert max(map(len, out.splitlines())) < 120 or made is held
+
+
+def test_decode_says_how_far_a_time_is(capsys: Output) -> None:
+    """Not by 400 digits."""
+    assert main(["decode", timed("9" * 400)]) == 0
+    assert shown(capsys)["signed"] == "after the year 9999, in more than 10000 years"
+    assert main(["decode", timed("-" + "9" * 400)]) == 0
+    assert shown(capsys)["signed"] == "before the year 1, more than 10000 years ago"
+    assert main(["decode", signed({"__max_age__": -90})]) == 0
+    assert shown(capsys)["max age"] == "-90 seconds, as the cookie says itself"
+
+
+@pytest.mark.parametrize("options", [[], ["--json"]])
+@pytest.mark.parametrize("depth", [100, 300, 500, 800, 5000, 100_000])
+def test_decode_depths(capsys: Output, depth: int, options: list[str]) -> None:
+    """What is deep is shown, called none of ours, or said to be too deep."""
+    payload = base64.b64encode(b"[" * depth + b"]" * depth)
+    code = main(["decode", sign_payload("session", payload), *options])
+    out, err = capsys.readouterr()
+    assert (code, bool(out), err) in [
+        (0, True, ""),
+        (1, True, ""),
+        (1, False, "error: what was found is too deep to be shown\n"),
+    ]
+    if depth == 100:
+        assert code == 0
+
+
+LARGE = {
+    "newlines": b"\n" * 1_000_000,
+    "lines": b" \t> \r\n" * 150_000,
+    "spaces": b"Cookie" + b" " * 1_000_000 + b"x",
+    "spaces of other kinds": b"\x0b\x0c\r\xc2\xa0" * 200_000,
+    "pipes": b"|" * 1_000_000,
+    "quotes": b'Cookie: a="' + b'\\"' * 500_000,
+    "padding": b"a=" + b"=" * 1_000_000,
+}
+
+
+@pytest.mark.parametrize("text", LARGE.values(), ids=LARGE)
+def test_decode_a_large_text(text: bytes) -> None:
+    """As much as is read of the standard input takes no hour."""
+    command = [sys.executable, "-W", "ignore", "-m", "webapp2_sessions", "decode", "-"]
+    finished = subprocess.run(
+        command, cwd=HOME, input=text, capture_output=True, timeout=PATIENCE, check=False
+    )
+    assert (finished.returncode in (1, 2), b"Traceback" in finished.stderr) == (True, False)
+
+
+def test_decode_without_a_standard_input(capsys: Output, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As where a service runs a command and has closed it."""
+    monkeypatch.setattr(sys, "stdin", None)
+    assert main(["decode", "-"]) == 2
+    assert main(["delete", "-", "--config", "a:b"]) == 2
+    assert capsys.readouterr().err.startswith("error: COOKIE: is empty\nerror: --yes: is needed")
+
+
 def test_decode_is_safe_for_a_terminal(capsys: Output) -> None:
     """Whoever made the cookie does not command the terminal that shows it."""
     hostile = "\x1b[31m\x9b31m\u202e\x7f\r\ud800"
@@ -380,6 +475,8 @@ def test_check_of_servers(capsys: Output, config: Callable[..., str]) -> None:
 SECRETS = [
     (["decode", signed({}), signed({"again": 1})], "unrecognized arguments: too many"),
     (["decode", "x", f"--cookie={SID}"], "unrecognized arguments: --cookie"),
+    (["decode", "x", f"--cookie|{SID}"], "unrecognized arguments: --cookie"),
+    (["decode", "x", f"--json={SID}"], "argument --json: takes no value"),
     ([signed({})], "argument COMMAND: unknown (choose from "),
     (["show", SID, SID, "--config", "a:b"], "unrecognized arguments: too many"),
     (["show", SID, "--config", "nowhere_to_be_found:b"], "No module named"),
@@ -397,6 +494,28 @@ def test_errors_show_no_secrets(capsys: Output, arguments: list[str], message: s
     out, err = capsys.readouterr()
     assert (code, out, message in err) == (2, "", True)
     assert [each for each in (SID, signed({}), signed({"again": 1})) if each in err] == []
+
+
+def test_errors_are_safe_for_a_terminal(capsys: Output) -> None:
+    """Whatever the arguments are."""
+    hostile = "\x1b[31m\udcff"
+    for arguments in (
+        [f"--{hostile}"],
+        ["decode", "x", f"--a{hostile}"],
+        ["decode", "x", "--name", hostile],
+        ["decode", "x", "--secret-key-env", hostile],
+        ["check", f"a{hostile}:b"],
+        ["show", "x", "--config", f"a{hostile}:b"],
+        ["keygen", "--bytes", hostile],
+        ["purge", "--older-than", hostile],
+        [hostile],
+    ):
+        try:
+            code: Any = main(arguments)
+        except SystemExit as caught:
+            code = caught.code
+        out, err = capsys.readouterr()
+        assert (code == 0, "\x1b" in out + err) == (False, False)
 
 
 class Terminal(io.StringIO):

@@ -111,6 +111,26 @@ def test_encrypted_without_a_key() -> None:
     assert (seen.kind, seen.signed_at, seen.data) == ("encrypted", NOW, None)
 
 
+HUGE = 10**400
+
+
+@pytest.mark.parametrize("sign_of_it", [1, -1])
+@pytest.mark.parametrize("ages", [{}, {"session_max_age": 60.5, "absolute_max_age": 1e9}], ids=str)
+def test_numbers_of_any_size(sign_of_it: int, ages: dict[str, Any]) -> None:
+    """A time or an age that no float holds is as good as another to whoever has the key."""
+    for data in ({}, {"__max_age__": sign_of_it * HUGE}, {"__began__": sign_of_it * HUGE}):
+        for timestamp in (NOW, sign_of_it * HUGE):
+            value = sign("session", data, timestamp, NEW)
+            seen = looked_at(value, **{"digest": "sha1", **ages})
+            assert (seen.kind, seen.key) == ("signed", "secret_key")
+
+
+def test_digits_of_other_alphabets_make_no_time() -> None:
+    """As where cookies are accepted."""
+    payload = signed({}).split("|")[0].encode()
+    assert looked_at(sign_payload("session", payload, "\u0661".encode())).kind == "unknown"
+
+
 def test_quotes() -> None:
     """As another writer of cookies puts them around a value."""
     assert looked_at(f'"{signed({"user": 5})}"').data == {"user": 5}

@@ -35,6 +35,10 @@ TEXTS = {
         "<p>b=2; c=3</p>",
         [("a", "1", ("Path=/",)), ("session", VALUE, ())],
     ),
+    "headers of a log": (
+        f"\n\n \t* > Cookie: a=1\r\n\r\n\xa0Cookie:b={VALUE}\nx Cookie: c=3\n",
+        [("a", "1", None), ("b", VALUE, None)],
+    ),
     "curl -v": (f"> Cookie: a=1\n< Set-Cookie: b={VALUE}", [("a", "1", None), ("b", VALUE, ())]),
     "word": ("abc", [(None, "abc", None)]),
     "nothing": (" \n", []),

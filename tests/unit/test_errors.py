@@ -23,11 +23,14 @@ EXAMPLES: list[errors.SessionError] = [
     errors.UndecodableCookie("text"),
     errors.BackendError("memcache", "127.0.0.1:11211", "the server refused"),
     errors.BackendUnavailable("datastore", "localhost:8081", "it failed"),
+    errors.MissingClass("shop.models.Cart", "AttributeError"),
     errors.RefusedFormat("pickle"),
     errors.SessionConflict("datastore", "localhost:8081", "text"),
     errors.SessionTooLarge("memcache", "127.0.0.1:11211", 2_000_000, 1_048_064, [("a", 5)]),
     errors.UnreadableSession("datastore", "localhost:8081", "no class"),
     errors.UnstorableValue("session['price']", "Money", "store its parts"),
+    errors.UnwritableValue("session['a']", "list", "it contains itself"),
+    errors.TooDeepValue("session['a'][0]", "list", "it is too deep"),
 ]
 EACH = pytest.mark.parametrize("error", EXAMPLES, ids=lambda error: type(error).__name__)
 
@@ -58,6 +61,8 @@ def test_all_errors_have_one_root(error: errors.SessionError) -> None:
         ("SessionTooLarge", errors.BackendError),
         ("UnreadableSession", errors.BackendError),
         ("UnstorableValue", TypeError),
+        ("UnwritableValue", ValueError),
+        ("TooDeepValue", RecursionError),
     ],
 )
 def test_bases_that_applications_catch(error: str, base: type[Exception]) -> None:

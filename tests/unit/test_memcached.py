@@ -301,7 +301,7 @@ def test_own_value_that_cannot_be_unpickled(monkeypatch: pytest.MonkeyPatch) -> 
     """A session of ours whose class was renamed is an error, not an empty session."""
     data = backend().encode(b"k", {"note": Vanishing()})
     monkeypatch.delattr(f"{__name__}.Vanishing")
-    with pytest.raises(UnreadableSession, match=r"127\.0\.0\.1:1: .*\(AttributeError\)"):
+    with pytest.raises(UnreadableSession, match=r"127\.0\.0\.1:1: .*\.Vanishing,"):
         backend().decode(b"k", data)
 
 

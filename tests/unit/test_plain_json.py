@@ -13,6 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from webapp2_sessions import plain_json
+from webapp2_sessions.errors import UnstorableValue
 from webapp2_sessions.plain_json import decode_json, decode_payload, encode_json, encode_payload
 
 values = st.recursive(
@@ -60,16 +61,84 @@ def test_payloads_hold_the_same_json(value: object) -> None:
     assert outcome(decode_payload, payload) == outcome(json.loads, expected)
 
 
+def nested(depth: int) -> list[Any]:
+    """Lists inside each other."""
+    found: list[Any] = []
+    for _ in range(depth):
+        found = [found]
+    return found
+
+
+REFUSED: list[tuple[Any, str, str]] = [
+    ({1}, "session", "set"),
+    ({"a": b"x"}, "session['a']", "bytes"),
+    ({(1,): 1}, "session.keys()", "tuple"),
+    ({"a": {("secret",): 1}}, "session['a'].keys()", "tuple"),
+    ([object], "session[0]", "type"),
+    ({"a": [1, {2}]}, "session['a'][1]", "set"),
+    ({"a": ({"b": {"c": [0, 0, {"secret"}]}},)}, "session['a'][0]['b']['c'][2]", "set"),
+    ({3: [SimpleNamespace(a={1})]}, "session[3][0]", "SimpleNamespace"),
+    ({"a": 10**5000}, "session['a']", "int"),
+    (cycle(), "session", "list"),
+    ({"a": [cycle()]}, "session['a'][0]", "list"),
+]
+
+
 @pytest.mark.parametrize("encode", [encode_json, encode_payload])
-@pytest.mark.parametrize(
-    "value", [{1}, {"a": b"x"}, {(1,): 1}, cycle(), [object], {"a": [1, {2}]}], ids=repr
-)
-def test_what_is_refused_is_refused_alike(value: object, encode: Any) -> None:
-    """The error has the same type and text, or tells of the cycle."""
-    kind, _ = expected = outcome(lambda: json.dumps(value, separators=(",", ":")))
-    assert outcome(encode, value)[0] == kind
-    if kind == "TypeError":
-        assert outcome(encode, value) == expected
+@pytest.mark.parametrize(("value", "path", "kind"), REFUSED)
+def test_what_is_refused_is_refused_alike(value: Any, path: str, kind: str, encode: Any) -> None:
+    """By an error of the type that json raises, which says where and what it is."""
+    with pytest.raises((TypeError, ValueError)) as expected:
+        json.dumps(value, separators=(",", ":"))
+    with pytest.raises(UnstorableValue) as caught:
+        encode(value)
+    assert isinstance(caught.value, expected.type)
+    assert (caught.value.path, caught.value.kind) == (path, kind)
+    assert "secret" not in str(caught.value)
+
+
+@pytest.mark.parametrize("encode", [encode_json, encode_payload])
+def test_cycle_is_told_from_a_bad_value_beside_it(encode: Any) -> None:
+    """As json does, whose error is of another type."""
+    with pytest.raises(ValueError, match=r"session\['a'\] \(list\): it contains itself"):
+        encode({"a": cycle(), "b": {1}})
+    with pytest.raises(TypeError, match=r"session\['b'\] \(set\)"):
+        encode({"b": {1}, "a": cycle()})
+
+
+@pytest.mark.parametrize("encode", [encode_json, encode_payload])
+def test_too_deep_value_is_a_recursion_error(encode: Any) -> None:
+    """As with json; the path is shortened."""
+    with pytest.raises(RecursionError) as caught:
+        encode({"a": nested(100_000)})
+    assert isinstance(caught.value, UnstorableValue)
+    assert str(caught.value).startswith("session['a'][0][0][0]...[0][0][0][0] (list): too many ")
+
+
+@pytest.mark.parametrize("encode", [encode_json, encode_payload])
+def test_a_bad_value_at_great_depth_is_found_in_time(encode: Any) -> None:
+    """Nothing is looked for behind a hundred containers."""
+    value: Any = {1}
+    for _ in range(500):
+        value = [value, "x" * 100]
+    with pytest.raises(UnstorableValue) as caught:
+        encode({"a": value})
+    assert (caught.value.path, caught.value.kind) == (
+        "session['a'][0][0][0]...[0][0][0][0]",
+        "list",
+    )
+
+
+@pytest.mark.parametrize("encode", [encode_json, encode_payload])
+def test_error_of_an_applications_class_stays_what_it_is(encode: Any) -> None:
+    """Only what json itself refuses is explained."""
+
+    class Lazy(dict[str, Any]):
+        def items(self) -> Any:
+            raise LookupError("theirs")
+
+    with pytest.raises(LookupError, match="theirs"):
+        encode({"a": Lazy(b=1)})
 
 
 @given(value=values)
@@ -101,4 +170,4 @@ def test_without_cpythons_encoder(broken: Any, monkeypatch: pytest.MonkeyPatch) 
     value = {"a": [1, None], "</": "é"}
     assert json.loads(encode_json(value)) == json.loads(text_of(encode_payload(value))) == value
     for encode in (encode_json, encode_payload):
-        assert outcome(encode, cycle())[0] == "ValueError"
+        assert outcome(encode, cycle())[0] == "UnwritableValue"

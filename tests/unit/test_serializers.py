@@ -5,10 +5,13 @@ from __future__ import annotations
 import collections
 import datetime
 import decimal
+import os
 import pickle
 import pickletools
 import shutil
 import subprocess
+import sys
+import types
 import uuid
 from pathlib import Path
 from typing import Any
@@ -18,6 +21,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from support.python2_values import EXPECTED, FOLDER, PROTOCOLS, describe, pickled
 
+from webapp2_sessions import errors, serializers
 from webapp2_sessions.errors import RefusedFormat
 from webapp2_sessions.serializers import (
     OWN_PROTOCOL,
@@ -169,8 +173,108 @@ def test_broken_pickle_raises(data: bytes) -> None:
 
 def test_pickle_of_a_missing_class_raises() -> None:
     """A class that is gone is an error."""
-    with pytest.raises(AttributeError, match="Vanished"):
+    with pytest.raises(errors.MissingClass, match=r"needs collections\.Vanished, "):
         load_pickle(b"ccollections\nVanished\n.")
+
+
+class Moody:
+    """Its instances cannot be made again here."""
+
+    error: Exception = ValueError("a secret")
+
+    def __setstate__(self, state: object) -> None:
+        raise self.error
+
+
+@pytest.mark.parametrize("protocol", range(pickle.HIGHEST_PROTOCOL + 1))
+@pytest.mark.parametrize(
+    "error", [ValueError("a secret"), UnicodeDecodeError("utf-8", b"\xff", 0, 1, "x")], ids=repr
+)
+def test_error_of_a_class_stays_what_it_is(
+    protocol: int, error: Exception, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whatever it is, and also where it looks like text of Python 2."""
+    monkeypatch.setattr(Moody, "error", error)
+    moody = Moody()
+    moody.mood = "bad"  # type: ignore[attr-defined]
+    with pytest.raises(type(error)) as caught:
+        load_pickle(pickle.dumps({"a": moody}, protocol))
+    assert caught.value is error
+    text = serializers.undecodable(error)
+    assert text == f"a stored session cannot be decoded ({type(error).__name__})"
+
+
+@pytest.mark.parametrize("protocol", range(pickle.HIGHEST_PROTOCOL + 1))
+@pytest.mark.parametrize("former", ["Note", "shop.models"])
+def test_error_names_the_class_that_is_missing(
+    protocol: int, former: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A class that was renamed, and one whose module was."""
+    shop = types.ModuleType("shop")
+    models = shop.models = types.ModuleType("shop.models")  # type: ignore[attr-defined]
+    cart = type("Cart", (), {"__module__": "shop.models"})
+    models.Cart = cart  # type: ignore[attr-defined]
+    with monkeypatch.context() as patch:
+        patch.setitem(sys.modules, "shop", shop)
+        patch.setitem(sys.modules, "shop.models", models)
+        data = pickle.dumps({"secret": [cart()]}, protocol)
+        if former == "Note":
+            del models.Cart
+            with pytest.raises(errors.MissingClass) as caught:
+                load_pickle(data)
+    if former != "Note":
+        with pytest.raises(errors.MissingClass) as caught:
+            load_pickle(data)
+    assert caught.value.missing == "shop.models.Cart"
+    assert "shop.models.Cart" in serializers.undecodable(caught.value)
+    assert "secret" not in serializers.undecodable(caught.value)
+
+
+def test_missing_class_of_python2_is_named() -> None:
+    """Also beside text that is not UTF-8, before it and behind it."""
+    for data in (b"(S'\\xff'\ncshop\nCart\nt.", b"(cshop\nCart\nS'\\xff'\nt."):
+        with pytest.raises(errors.MissingClass) as caught:
+            load_pickle(data)
+        assert caught.value.missing == "shop.Cart"
+
+
+@pytest.mark.parametrize("name", [b"\x1b[31m\nx", b"a b\nc", b"x" * 300 + b"\ny"])
+def test_error_shows_no_name_of_a_damaged_pickle(name: bytes) -> None:
+    """What stands where a class's name would is shown only if it can be one."""
+    with pytest.raises(errors.MissingClass) as caught:
+        load_pickle(b"c" + name + b"\n.")
+    assert caught.value.missing == "?"
+
+
+REPLACED = """
+import sys
+sys.path[:] = {path!r}
+import pickle
+def restricted(*args, **options):
+    raise pickle.UnpicklingError("restricted")
+class Restricted:
+    load = dump = restricted
+    def __init__(self, *args, **options):
+        pass
+def replace():
+    pickle.loads = pickle.dumps = pickle.load = pickle.dump = restricted
+    pickle.Unpickler = pickle.Pickler = pickle._Unpickler = pickle._Pickler = Restricted
+if {before}:
+    replace()
+from webapp2_sessions.serializers import Serializer
+serializer = Serializer()
+replace()
+assert serializer.loads(serializer.dumps({{"a": (1,)}})) == {{"a": (1,)}}
+assert serializer.loads(b"(S'a'\\nS'\\\\xff'\\nd.") == {{"a": b"\\xff"}}
+"""
+
+
+@pytest.mark.parametrize("before", [True, False])
+def test_what_an_application_puts_into_pickle_is_not_used(before: bool) -> None:
+    """Replaced before or after the first stored session, by a form that refuses to work."""
+    program = REPLACED.format(path=sys.path, before=before)
+    finished = subprocess.run([sys.executable, "-c", program], capture_output=True, check=False)
+    assert (finished.returncode, finished.stderr) == (0, b"")
 
 
 # What we write
@@ -202,10 +306,17 @@ for line in sys.stdin:
 
 def test_python2_reads_and_returns_what_we_write(python2: str) -> None:
     """Sessions go to Python 2.7 and back without a change."""
-    values = [value for name, value in EXPECTED.items() if not name.startswith("cycles")]
+    # It has no way back for classes that have become others, and its cPickle none for the last.
+    no_way_back = {"labels", "old_style", "cycles", "cycles_binary"}
+    values = [value for name, value in EXPECTED.items() if name not in no_way_back]
     lines = "".join(dump_pickle(value).hex() + "\n" for value in values)
     echo = subprocess.run(
-        [python2, "-c", ECHO], input=lines, capture_output=True, text=True, check=True
+        [python2, "-B", "-c", ECHO],
+        input=lines,
+        capture_output=True,
+        text=True,
+        check=True,
+        env={**os.environ, "PYTHONPATH": str(FOLDER.parent.parent)},
     )
     returned = [load_pickle(bytes.fromhex(line)) for line in echo.stdout.split()]
     assert list(map(describe, values)) == list(map(describe, returned))

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from webapp2_sessions.errors import BadSignature, RefusedFormat
+from webapp2_sessions.errors import BadSignature, MissingClass, RefusedFormat
 from webapp2_sessions.serializers import OWN_PROTOCOL, Serializer
 from webapp2_sessions.signed_values import SignedValues
 
@@ -172,11 +172,20 @@ def test_name_and_pickle_are_kept_apart(signed: SignedValues) -> None:
 
 
 def test_signed_pickle_of_a_missing_class_is_no_forgery(signed: SignedValues) -> None:
-    """A value of ours that cannot be unpickled raises what pickle raises."""
+    """A value of ours that cannot be unpickled raises another error, which names the class."""
     data = signed.dumps(NAME, {"note": Note("hello")}).replace(b"Note", b"Gone")
     signature = signed._signature(NAME, data[33:])
-    with pytest.raises(AttributeError, match="Gone"):
+    with pytest.raises(MissingClass, match="Gone"):
         signed.loads(NAME, signature + data[33:])
+
+
+def test_what_was_signed_is_seen_without_decoding_it(signed: SignedValues) -> None:
+    """Only of values that we signed, under their own name."""
+    data = signed.dumps(NAME, {"a": 1})
+    assert signed.opened(NAME, data) == data[33:]
+    assert signed.opened(b"other", data) is None
+    assert signed.opened(NAME, data[:-1]) is None
+    assert signed.opened(NAME, b"") is None
 
 
 def test_refusal_shows_nothing_of_the_value(signed: SignedValues) -> None:

@@ -1,0 +1,79 @@
+"""The hooks for PyInstaller name every module that is imported by its name."""
+
+from __future__ import annotations
+
+import ast
+import re
+import runpy
+from pathlib import Path
+from typing import Any
+
+import webapp2_sessions
+from webapp2_sessions._pyinstaller import get_hook_dirs
+from webapp2_sessions.config import UPSTREAM_MODULES, default_config
+
+PACKAGE = Path(webapp2_sessions.__file__).parent
+PAGE = Path(__file__).parents[2] / "docs" / "operating.md"
+
+
+def hidden(name: str) -> list[str]:
+    """What the hook for a module names."""
+    [folder] = get_hook_dirs()
+    found: list[str] = runpy.run_path(str(Path(folder) / f"hook-{name}.py"))["hiddenimports"]
+    return found
+
+
+def calls(function: str) -> list[ast.Call]:
+    """The calls of a function in all modules."""
+    trees = [ast.parse(path.read_text("utf-8")) for path in PACKAGE.glob("*.py")]
+    nodes = (node for tree in trees for node in ast.walk(tree) if isinstance(node, ast.Call))
+    return [node for node in nodes if getattr(node.func, "id", None) == function]
+
+
+def constant(node: ast.expr) -> Any:
+    """The value of a literal."""
+    return ast.literal_eval(node)
+
+
+def test_backends_and_lazy_names_are_hidden_imports() -> None:
+    """The list is complete, and has nothing more."""
+    named = (name for name in default_config["backends"].values() if isinstance(name, str))
+    backends = {name.rpartition(".")[0] for name in named}
+    parents = {name.rpartition(".")[0] for name in UPSTREAM_MODULES}
+    lazy = {
+        f"webapp2_sessions.{constant(keyword.value)}"
+        for call in calls("imported_once")
+        for keyword in call.keywords
+    }
+    assert {"webapp2_sessions.handlers", "webapp2_sessions.dropin"} < lazy
+    expected = {*backends, *UPSTREAM_MODULES.values(), *parents, *lazy}
+    assert sorted(hidden("webapp2_sessions")) == sorted(expected)
+
+
+def test_commands_are_hidden_imports() -> None:
+    """As soon as the command line is part of an application."""
+    commands = {f"webapp2_sessions.{constant(call.args[0])}" for call in calls("_lazily")}
+    assert sorted(hidden("webapp2_sessions.cli_arguments")) == sorted(commands)
+
+
+def test_nothing_else_is_imported_by_name() -> None:
+    """Whoever adds such an import has to say here where its names come from."""
+    importing = re.compile(r"\b(?:import_object|import_module|__import__)\b")
+    users = {
+        path.stem for path in PACKAGE.glob("*.py") if importing.search(path.read_text("utf-8"))
+    }
+    assert users == {
+        "cli_arguments",
+        "config_advice",
+        "config_targets",
+        "dropin",
+        "imports",
+        "lazy",
+        "sessions",
+    }
+
+
+def test_the_page_has_the_list() -> None:
+    """For other tools that freeze applications."""
+    listed = re.findall(r"--hidden-import=(\S+)", PAGE.read_text("utf-8"))
+    assert sorted(listed) == sorted(hidden("webapp2_sessions"))

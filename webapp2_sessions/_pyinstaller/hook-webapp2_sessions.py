@@ -1,0 +1,18 @@
+"""The modules that are imported by their names, which PyInstaller does not find by itself."""
+
+hiddenimports = [
+    # backends
+    "webapp2_sessions.encryption",
+    "webapp2_sessions.sessions",
+    "webapp2_sessions.sessions_memcache",
+    "webapp2_sessions.sessions_ndb",
+    # what stands for upstream's modules, and the packages in which these are looked for
+    "webapp2_sessions.securecookie",
+    "webapp2_extras",
+    "webapp2_extras.appengine",
+    # names of the package that few applications use
+    "webapp2_sessions.dropin",
+    "webapp2_sessions.handlers",
+    "webapp2_sessions.middleware",
+    "webapp2_sessions.stored_sessions",
+]
