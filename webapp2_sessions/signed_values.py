@@ -63,7 +63,7 @@ class SignedValues:
 
     def opened(self, name: bytes, signed: bytes) -> bytes | None:
         """Return what was signed, which is not decoded; ``None`` if we did not sign it."""
-        is_ours = self._is_signed(name, signed) or self._former_of(name, signed) is not None
+        is_ours = self._is_signed(name, signed) or self._fallback_signer_of(name, signed) is not None
         return signed[_START:] if is_ours else None
 
     @property

@@ -47,7 +47,6 @@ FLOORS = {
     "value_checks": 1,
     "python2_pickles": 0,
     "unstorable": 0,
-    "keys": 1,
     "plain_json": 1,
     "session_dict": 1,
     "clients": 1,
