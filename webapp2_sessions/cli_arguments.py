@@ -220,6 +220,7 @@ def _add_place(parser: argparse.ArgumentParser) -> None:
     add("--config", metavar=_CONFIG, required=True, help="the application's configuration")
     text = "memcache, datastore or another keyword of 'backends' (default: as configured)"
     add("--backend", metavar="B", help=text)
+    add("--name", metavar="N", help="the session's name (default: the cookie's, or 'cookie_name')")
 
 
 def _add_purge(commands: Any) -> None:

@@ -62,11 +62,12 @@ def _session_of(options: argparse.Namespace) -> StoredSession:
     text = read_secret(options.sid, "SID")
     target = load_target(options.config)
     with importing_from_here():  # for backends of the application
-        return stored_session(target, text, options.backend)
+        return stored_session(target, text, options.backend, options.name)
 
 
 def _not_found(session: StoredSession) -> int:
-    why = "it was ended not long ago" if session.is_ended() else "by these keys, at this place"
+    elsewhere = f"by these keys, at this place, for the name {session.name!r} (see --name)"
+    why = "it was ended not long ago" if session.is_ended() else elsewhere
     tell(f"error: no session of that id in {session.keyword}: {why}")
     return 1
 

@@ -305,9 +305,14 @@ class SessionMemcached:
         held = self._decoded(key, lambda: self._sessions.loads(_bound(key, owner), stored))
         return (None, None) if held is None else (held[0], held[1])
 
-    def opened(self, key: bytes, data: bytes) -> bytes | None:
-        """Return what is stored as the serializer has made it; ``None`` if it is none of ours."""
-        return self._values.opened(key, data)
+    def opened(self, key: bytes, owner: str, stored: bytes) -> bytes | None:
+        """Return a stored session as the serializer has made it; ``None`` if it is none.
+
+        :param owner: the session's name.
+        """
+        if stored.startswith(_SESSION):
+            return self._sessions.opened(_bound(key, owner), stored)
+        return self._values.opened(key, stored)
 
     def decode(self, key: bytes, data: bytes | None) -> Any:
         """Return what is stored under ``key``, ``None`` if that is nothing of ours.

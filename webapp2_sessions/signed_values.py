@@ -63,8 +63,9 @@ class SignedValues:
 
     def opened(self, name: bytes, signed: bytes) -> bytes | None:
         """Return what was signed, which is not decoded; ``None`` if we did not sign it."""
-        is_ours = self._is_signed(name, signed) or self._fallback_signer_of(name, signed) is not None
-        return signed[_START:] if is_ours else None
+        if self._is_signed(name, signed) or self._fallback_signer_of(name, signed) is not None:
+            return signed[_START:]
+        return None
 
     @property
     def has_fallbacks(self) -> bool:

@@ -60,6 +60,8 @@ class StoredSession:
     def __init__(self, factory: StoredSessionFactory, keyword: str, sid: str) -> None:
         #: The backend's keyword.
         self.keyword = keyword
+        #: The session's name.
+        self.name: str = factory.name
         self._factory = factory
         self._sid = sid
 
@@ -112,30 +114,33 @@ class StoredSession:
         return {}
 
 
-def stored_session(target: Target, text: str, backend: str | None = None) -> StoredSession:
+def stored_session(
+    target: Target, text: str, backend: str | None = None, name: str | None = None
+) -> StoredSession:
     """Return the session of an id, or of a cookie that leads to it.
 
     :param target: the application's configuration, whose keys must have signed the cookie.
     :param text: the id, or a cookie as :func:`~webapp2_sessions.cookie_texts.read_cookies` takes
         it.
     :param backend: the backend's keyword; ``None`` where the configuration leaves no choice.
+    :param name: the session's name; by default that of the cookie, or ``cookie_name``.
     :raises ConfigError: an argument is wrong, or the configuration.
     :raises MissingDependency: the library that the backend needs is not installed.
     """
     config = target.checked()
-    seen = _leading_to_a_session(text, target)
+    seen, cookie_name = _leading_to_a_session(text, target)
     if backend is None:
         spilled = seen is not None and SPILLED in seen.attributes
         backend = config["on_oversize"] if spilled else _only_backend(target)
-    factory = _factory_of(target, backend)
+    factory = _factory_of(target, backend, name or cookie_name or config["cookie_name"])
     sid = text.strip() if seen is None else str(seen.session_id)
     if not factory._is_valid_sid(sid):
         raise ConfigError("SID", "is neither a session id nor a cookie that leads to one")
     return StoredSession(factory, backend, sid)
 
 
-def _leading_to_a_session(text: str, target: Target) -> Inspection | None:
-    """What was seen of the cookie in a text; ``None`` if the text is an id.
+def _leading_to_a_session(text: str, target: Target) -> tuple[Inspection | None, str | None]:
+    """What was seen of the cookie in a text, and its name; ``None`` if the text is an id.
 
     A cookie that is too old will do: its session may be stored all the same.
     """
@@ -144,13 +149,13 @@ def _leading_to_a_session(text: str, target: Target) -> Inspection | None:
     for cookie in read_cookies(text):
         seen = inspect_cookie(cookie, config, time.time())
         if seen.kind in ("id", "unknown") and cookie.name is None:
-            return None
+            return None, None
         if seen.session_id is None and seen.key is not None:
             refused = "holds the whole session itself; use the command decode"
         elif seen.session_id is not None and seen.key is None:
             refused = f"is a cookie, and {seen.refused}"
         elif seen.session_id is not None:
-            return seen
+            return seen, cookie.name
     raise ConfigError("SID", refused or "is neither a session id nor a cookie that leads to one")
 
 
@@ -166,11 +171,11 @@ def _is_cached(target: Target) -> bool:
     return (target.given.get("datastore") or {}).get("cache") is not None
 
 
-def _factory_of(target: Target, backend: str) -> StoredSessionFactory:
+def _factory_of(target: Target, backend: str, name: str) -> StoredSessionFactory:
     request = webapp2.Request.blank("/")
     request.app = target.app
     store = SessionStore(request)
-    made = store.get_backend(backend)(store.config["cookie_name"], store)
+    made = store.get_backend(backend)(name, store)
     if not isinstance(made, StoredSessionFactory):
         raise ConfigError("--backend", f"{backend!r} keeps no sessions on a server of its own")
     made._max_age = None  # whatever is stored is shown
@@ -188,7 +193,7 @@ def _memcached_facts(factory: Any, sid: str) -> dict[str, Any]:
     key = factory._key(sid)
     times = _times(memcached, key)  # first, because asking for it is a use
     stored = memcached.call("get", key)
-    data = None if stored is None else memcached.opened(key, stored)
+    data = None if stored is None else memcached.opened(key, factory._owner(), stored)
     return {} if data is None else {"size": len(stored), "format": format_of(data), **times}
 
 

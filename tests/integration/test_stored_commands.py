@@ -441,6 +441,23 @@ def test_delete(shop: Shop, capsys: Output, backend: str) -> None:
 
 
 @EACH_BACKEND
+def test_session_of_another_name(
+    shop: Shop, capsys: Output, monkeypatch: pytest.MonkeyPatch, backend: str
+) -> None:
+    """Its cookie tells the name; for an id it has to be given, where records know their name."""
+    visitor = Visitor(shop.app, backend=backend, name="auth")
+    sid = str(visitor.write({"user": 7}))
+    [header] = visitor.set_cookies
+    for command in (("show", header, "--json"), ("show", sid, "--name", "auth", "--json")):
+        assert run(*command, config=shop.name, backend=backend) == 0
+        assert shown(capsys)["data"] == {"user": 7}
+    assert run("show", sid, config=shop.name, backend=backend) == (backend == "memcache")
+    assert ("see --name" in capsys.readouterr().err) is (backend == "memcache")
+    assert run("delete", "--yes", sid, "--name", "auth", config=shop.name, backend=backend) == 0
+    assert visitor.read() == {}
+
+
+@EACH_BACKEND
 def test_delete_while_a_request_runs(shop: Shop, backend: str) -> None:
     """The request does not bring the session back."""
     visitor, sid = shop.visitor(backend)
