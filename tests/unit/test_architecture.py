@@ -33,6 +33,7 @@ FLOORS = {
     "memcached_sockets": 0,
     "ndb_types": 0,
     "plain_json": 0,
+    "sameness": 0,
     "keys": 1,
     "session_dict": 1,
     "clients": 1,
