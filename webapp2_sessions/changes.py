@@ -6,7 +6,7 @@ import pickle
 from collections.abc import Callable
 from typing import Any
 
-from webapp2_sessions.merging import same_value
+from webapp2_sessions.merging import changed_keys
 
 __all__ = ["Snapshot"]
 
@@ -14,12 +14,13 @@ __all__ = ["Snapshot"]
 class Snapshot:
     """A copy of a session's data, as bytes.
 
-    Dictionaries are equal in whatever order their keys are; values have to be of the same types
-    (``True`` is not ``1``). Objects of classes without ``==`` are equal if they pickle alike.
+    A value is the same as before if it would be stored the same, whatever its ``==`` says:
+    ``True`` is not ``1``, and the order of a dictionary counts. The order of the session's own
+    keys does not.
 
     :param data: what the session holds when it is loaded.
     :param dumps: turns data into bytes. What cannot be turned into bytes counts as changed.
-    :param loads: the opposite.
+    :param loads: the opposite. What cannot be read again counts as changed.
     """
 
     def __init__(
@@ -31,6 +32,8 @@ class Snapshot:
         self._dumps = dumps
         self._loads = loads
         self._bytes = self._try_to_dump(data)
+        #: To name them all where the bytes cannot tell.
+        self._keys = dict.fromkeys(data)
 
     def _try_to_dump(self, data: dict[Any, Any]) -> bytes | None:
         try:
@@ -46,13 +49,13 @@ class Snapshot:
         """Return the keys that were set, changed or removed; all of them if that is unknown."""
         now = self._try_to_dump(data)
         if self._bytes is None or now is None:
-            return list(data)
+            return list({**self._keys, **data})
         if now == self._bytes:
             return []
-        # Both from bytes, so that what bytes cannot tell (lists from tuples in JSON) is no change.
-        before, after = self._loads(self._bytes), self._loads(now)
-        return [
-            key
-            for key in {**before, **after}
-            if key not in before or key not in after or not same_value(before[key], after[key])
-        ]
+        try:
+            # Both from bytes, so that what they cannot tell (lists from tuples in JSON) is no
+            # change.
+            before, after = self._loads(self._bytes), self._loads(now)
+        except Exception:  # of which whoever loads the session next will hear
+            return list({**self._keys, **data})
+        return changed_keys(before, after)

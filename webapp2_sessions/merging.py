@@ -2,13 +2,23 @@
 
 from __future__ import annotations
 
-import pickle
 import random
 import time
+from collections import Counter
 from collections.abc import Callable, Collection
 from typing import Any, NamedTuple
 
-__all__ = ["NEW", "Merger", "TooManyConflicts", "Version", "merge", "same_value"]
+from webapp2_sessions.sameness import same_value, stored_forms
+
+__all__ = [
+    "NEW",
+    "Merger",
+    "TooManyConflicts",
+    "Version",
+    "changed_keys",
+    "merge",
+    "same_value",
+]
 
 #: How often a save is tried. Twenty threads that change one session without a pause in between
 #: need twelve at times.
@@ -26,6 +36,8 @@ _FLASH = "_flash"
 NEW: Any = object()
 
 _MISSING: Any = object()
+#: A key that is not there, and its value.
+_ABSENT: tuple[Any, Any] = (_MISSING, _MISSING)
 
 
 class TooManyConflicts(Exception):
@@ -61,9 +73,16 @@ class Merger:
         #: The state that this request knows: loaded or written.
         self.known: Version = Version(NEW, dict)
 
-    def save(self, mine: dict[Any, Any], flash_keys: Collection[str] = ()) -> dict[Any, Any] | None:
+    def save(
+        self,
+        mine: dict[Any, Any],
+        flash_keys: Collection[str] = (),
+        assigned: Collection[Any] = (),
+    ) -> dict[Any, Any] | None:
         """Store this request's changes beside those of others.
 
+        :param flash_keys: as of :func:`merge`.
+        :param assigned: as of :func:`merge`.
         :returns: what is stored now; ``None`` if the session was destroyed meanwhile.
         :raises TooManyConflicts: nothing of ``mine`` is stored.
         """
@@ -86,11 +105,38 @@ class Merger:
             theirs = present.data()
             if not isinstance(theirs, dict):
                 return None  # something else is in its place
-            if same_value(value, theirs):  # by this request, whose answer was lost
+            if not changed_keys(value, theirs):  # by this request, whose answer was lost
                 self.known = present
                 return value
-            value = merge(self.known.data(), mine, theirs, flash_keys)
+            value = merge(self.known.data(), mine, theirs, flash_keys, assigned)
         raise TooManyConflicts()
+
+    def merged(
+        self,
+        mine: dict[Any, Any],
+        flash_keys: Collection[str] = (),
+        assigned: Collection[Any] = (),
+    ) -> dict[Any, Any] | None:
+        """Return what :meth:`save` would store, after reading the present state; writes nothing.
+
+        :param flash_keys: as of :func:`merge`.
+        :param assigned: as of :func:`merge`.
+        :returns: ``mine`` where nothing is stored; ``None`` if the session was destroyed
+            meanwhile.
+        """
+        if self.known.token is NEW:
+            return mine
+        present = self._read()
+        if present is None:
+            return None
+        if present.token is NEW:
+            return mine
+        theirs = present.data()
+        if not isinstance(theirs, dict):
+            return None  # something else is in its place
+        if not changed_keys(mine, theirs):  # by this request, whose answer was lost
+            return mine
+        return merge(self.known.data(), mine, theirs, flash_keys, assigned)
 
     def _pause(self, attempt: int) -> None:
         time.sleep(random.uniform(0, min(_FIRST_PAUSE * 2**attempt, _LONGEST_PAUSE)))
@@ -101,26 +147,59 @@ def merge(
     mine: dict[Any, Any],
     theirs: dict[Any, Any],
     flash_keys: Collection[str] = (),
+    assigned: Collection[Any] = (),
 ) -> dict[Any, Any]:
     """Return ``theirs`` with the changes that lead from ``base`` to ``mine``.
 
     A key that both changed is taken from ``mine``; flash messages that both added or showed are
-    added, or gone, both.
+    added, or gone, both. If ``theirs`` is ``base`` the result is ``mine``. A value is unchanged if
+    it would be stored the same; the order of keys is that of ``theirs``.
 
     :param flash_keys: keys of flash messages besides the usual one.
+    :param assigned: keys that count as changed in any case: ``mine`` has set or removed them,
+        perhaps to what they were.
     """
-    merged = dict(theirs)
-    for key in {**base, **mine}:
-        old, new = base.get(key, _MISSING), mine.get(key, _MISSING)
-        if same_value(old, new):
-            continue
+    old, ours, others = _entries(base, mine, theirs)
+    if not _differences(old, others):
+        return dict(mine)
+    assigned = frozenset(assigned)
+    keys = {form: key for form, (key, _) in {**others, **old, **ours}.items()}
+    named = [form for form, key in keys.items() if key in assigned]
+    merged = dict(others)
+    for form in dict.fromkeys([*_differences(old, ours), *named]):
+        key = keys[form]
+        was, new, now = (session.get(form, _ABSENT)[1] for session in (old, ours, others))
         if key == _FLASH or key in flash_keys:
-            new = _merge_flashes(old, new, theirs.get(key, _MISSING))
+            new = _merge_flashes(was, new, now)
         if new is _MISSING:
-            merged.pop(key, None)
+            merged.pop(form, None)
         else:
-            merged[key] = new
-    return merged
+            merged[form] = key, new
+    return dict(merged.values())
+
+
+def changed_keys(before: dict[Any, Any], after: dict[Any, Any]) -> list[Any]:
+    """Return the keys that were set, changed or removed; their order does not count."""
+    old, new = _entries(before, after)
+    return [new.get(form, old.get(form, _ABSENT))[0] for form in _differences(old, new)]
+
+
+#: Keys and values by the forms in which the keys are stored, since 1 and ``True`` are equal.
+_Entries = dict[Any, tuple[Any, Any]]
+
+
+def _entries(*sessions: dict[Any, Any]) -> list[_Entries]:
+    forms = iter(stored_forms(key for session in sessions for key in session))
+    return [{next(forms): item for item in session.items()} for session in sessions]
+
+
+def _differences(before: _Entries, after: _Entries) -> list[Any]:
+    """Return the forms of the keys that were set, changed or removed."""
+    return [
+        form
+        for form in {**before, **after}
+        if not same_value(before.get(form, _ABSENT)[1], after.get(form, _ABSENT)[1])
+    ]
 
 
 def _merge_flashes(base: Any, mine: Any, theirs: Any) -> Any:
@@ -128,56 +207,24 @@ def _merge_flashes(base: Any, mine: Any, theirs: Any) -> Any:
     lists = [[] if messages is _MISSING else messages for messages in (base, mine, theirs)]
     if not all(isinstance(messages, list) for messages in lists):
         return mine  # used for something else
-    old, ours, others = lists
+    forms = iter(stored_forms(message for messages in lists for message in messages))
+    old, ours, others = ([(next(forms), message) for message in messages] for messages in lists)
     shown, added = _without(old, ours), _without(ours, old)
-    return [*_without(others, shown), *added] or _MISSING
+    return [message for _, message in [*_without(others, shown), *added]] or _MISSING
 
 
-def _without(messages: list[Any], others: list[Any]) -> list[Any]:
-    """Return the messages that are not among the others, each of which stands for one."""
-    others = list(others)
-    left = []
-    for message in messages:
-        for index, other in enumerate(others):
-            if same_value(message, other):
-                del others[index]
-                break
-        else:
-            left.append(message)
-    return left
+def _without(
+    messages: list[tuple[Any, Any]], others: list[tuple[Any, Any]]
+) -> list[tuple[Any, Any]]:
+    """Return the messages that are not among the others, each of which stands for one.
 
-
-def same_value(one: Any, other: Any) -> bool:
-    """Whether two values are equal and have the same types, also in dicts, lists and tuples.
-
-    Objects of other classes are the same if they are equal, or if they pickle alike: not all
-    have an ``==`` that tells.
+    :param messages: with the forms in which they are stored, and so are the others.
     """
-    if one is other:
-        return True
-    kind = type(one)
-    if kind is not type(other):
-        return False
-    try:
-        if kind is dict:
-            return one.keys() == other.keys() and all(
-                same_value(value, other[key]) for key, value in one.items()
-            )
-        if kind is list or kind is tuple:
-            return len(one) == len(other) and all(map(same_value, one, other))
-        return _are_equal(one, other) or (
-            kind not in _PLAIN and pickle.dumps(one) == pickle.dumps(other)
-        )
-    except Exception:
-        return False  # a cycle, or nothing that can be pickled
-
-
-def _are_equal(one: Any, other: Any) -> bool:
-    try:
-        return bool(one == other)
-    except Exception:
-        return False  # arrays, for instance, compare each of their values
-
-
-#: Types whose values are different if they are not equal.
-_PLAIN = frozenset({bool, bytes, int, str})
+    counts = Counter(form for form, _ in others)
+    left = []
+    for form, message in messages:
+        if counts[form]:
+            counts[form] -= 1
+        else:
+            left.append((form, message))
+    return left
