@@ -38,7 +38,12 @@ __all__ = [
 ]
 
 UTC = datetime.timezone.utc
-NEW_YORK = zoneinfo.ZoneInfo("America/New_York")
+#: A system without time zones has only the offset.
+NEW_YORK = (
+    zoneinfo.ZoneInfo("America/New_York")
+    if "America/New_York" in zoneinfo.available_timezones()
+    else datetime.timezone(datetime.timedelta(hours=-5), "EST")
+)
 
 
 class Plain:
