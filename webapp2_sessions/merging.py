@@ -96,17 +96,19 @@ class Merger:
                 if attempt:
                     self._pause(attempt)
             present = self._read()
-            theirs = _data_of(present)
-            if present is None or theirs is None:
+            if present is None:
                 return None
             token = present.token
             if token is NEW:
                 value = mine
-            elif not changed_keys(value, theirs):  # by this request, whose answer was lost
+                continue
+            theirs = present.data()
+            if not isinstance(theirs, dict):
+                return None  # something else is in its place
+            if not changed_keys(value, theirs):  # by this request, whose answer was lost
                 self.known = present
                 return value
-            else:
-                value = merge(self.known.data(), mine, theirs, flash_keys, assigned)
+            value = merge(self.known.data(), mine, theirs, flash_keys, assigned)
         raise TooManyConflicts()
 
     def merged(
@@ -125,21 +127,19 @@ class Merger:
         if self.known.token is NEW:
             return mine
         present = self._read()
-        theirs = _data_of(present)
-        if present is None or theirs is None:
+        if present is None:
             return None
-        if present.token is NEW or not changed_keys(mine, theirs):
+        if present.token is NEW:
+            return mine
+        theirs = present.data()
+        if not isinstance(theirs, dict):
+            return None  # something else is in its place
+        if not changed_keys(mine, theirs):  # by this request, whose answer was lost
             return mine
         return merge(self.known.data(), mine, theirs, flash_keys, assigned)
 
     def _pause(self, attempt: int) -> None:
         time.sleep(random.uniform(0, min(_FIRST_PAUSE * 2**attempt, _LONGEST_PAUSE)))
-
-
-def _data_of(present: Version | None) -> dict[Any, Any] | None:
-    """Return what a session holds, ``None`` if it is gone or something else is in its place."""
-    data = None if present is None else present.data()
-    return data if isinstance(data, dict) else None
 
 
 def merge(
@@ -163,15 +163,14 @@ def merge(
     if not _differences(old, others):
         return dict(mine)
     assigned = frozenset(assigned)
-    named = [form for form, (key, _) in {**others, **old, **ours}.items() if key in assigned]
+    keys = {form: key for form, (key, _) in {**others, **old, **ours}.items()}
+    named = [form for form, key in keys.items() if key in assigned]
     merged = dict(others)
     for form in dict.fromkeys([*_differences(old, ours), *named]):
-        key, new = ours.get(form, _ABSENT)
-        if key is _MISSING:
-            key = old.get(form, _ABSENT)[0]
+        key = keys[form]
+        was, new, now = (session.get(form, _ABSENT)[1] for session in (old, ours, others))
         if key == _FLASH or key in flash_keys:
-            theirs_now = others.get(form, _ABSENT)[1]
-            new = _merge_flashes(old.get(form, _ABSENT)[1], new, theirs_now)
+            new = _merge_flashes(was, new, now)
         if new is _MISSING:
             merged.pop(form, None)
         else:

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -100,6 +101,24 @@ def test_change_that_was_undone(visitor: Visitor, backend: Backend) -> None:
         session["x"] = 1
     assert (visitor.set_cookies == []) is backend.detects_content
     assert visitor.read() == {"user": [5, 1], "x": 1}
+
+
+def test_change_that_equality_does_not_tell(visitor: Visitor, backend: Backend) -> None:
+    """A value that is equal, and would be stored differently, is a change where it is compared."""
+    values: dict[str, Any] = {"order": {"a": 1, "b": 2}, "zero": [0.0]}
+    if backend.keeps_types:
+        values["price"] = [Decimal("9.9")]
+    visitor.write(values)
+    with visitor.visit() as session:
+        assert session == values
+        session["order"]["a"] = session["order"].pop("a")
+        session["zero"][0] = -0.0
+        if backend.keeps_types:
+            session["price"][0] = Decimal("9.90")
+    changed = {"order": {"b": 2, "a": 1}, "zero": [-0.0], "price": [Decimal("9.90")]}
+    expected = changed if backend.detects_content else values
+    assert visitor.read() == values
+    assert repr(visitor.read()) == repr({key: expected[key] for key in values})
 
 
 def test_emptied_session_is_a_session(visitor: Visitor) -> None:
@@ -364,6 +383,24 @@ def test_last_writer_wins(backend: Backend) -> None:
         store.save_sessions(response)
         visitor.take(response)
     assert visitor.read() == {"x": 1, "two": 2} | ({"one": 1} if backend.merges else {})
+
+
+def test_change_beside_another_that_equality_does_not_tell(backend: Backend) -> None:
+    """It is no less a change than others, also where those of requests at once are merged."""
+    visitor = backend.visitor()
+    visitor.write({"order": {"a": 1, "b": 2}, "zero": [0.0], "left": 0})
+    stores = [SessionStore(visitor.request()) for _ in range(2)]
+    first, second = (store.get_session(backend=backend.keyword) for store in stores)
+    first["left"] = "theirs"
+    second["order"] = {"b": 2, "a": 1}
+    second["zero"] = [-0.0]
+    for store in stores:
+        response = webapp2.Response()
+        store.save_sessions(response)
+        visitor.take(response)
+    found = visitor.read()
+    assert repr([found["order"], found["zero"]]) == "[{'b': 2, 'a': 1}, [-0.0]]"
+    assert found["left"] == ("theirs" if backend.merges else 0)
 
 
 def test_large_session(visitor: Visitor, backend: Backend) -> None:

@@ -218,7 +218,8 @@ def test_not_found(shop: Shop, capsys: Output, backend: str, arguments: list[str
     assert run(*arguments, sid, config=shop.name, backend=backend) == 1
     assert capsys.readouterr() == (
         "",
-        f"error: no session of that id in {backend}: by these keys, at this place\n",
+        f"error: no session of that id in {backend}: by these keys, at this place, "
+        "for the name 'session' (see --name)\n",
     )
 
 

@@ -1,166 +1,31 @@
-"""merging: three-way merge of sessions, equality of their values, and saving by compare-and-set."""
+"""merging: the three-way merge of sessions, and saving by compare-and-set."""
 
 from __future__ import annotations
 
 import copy
-import datetime
 import pickle
 import random
-from collections import Counter, OrderedDict
+from collections import Counter
 from collections.abc import Callable, Iterator
-from decimal import Decimal
 from typing import Any
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from support.kinds import ALIKE, DIFFERENT, KINDS, NEARLY, Plain, Unpicklable
+from support.python2_values import EXPECTED, PROTOCOLS, pickled
 
 from webapp2_sessions import merging
-from webapp2_sessions.merging import NEW, Merger, TooManyConflicts, Version, merge, same_value
-
-# Equality of values
-
-
-class Plain:
-    """An object that is equal to itself only."""
-
-    def __init__(self, **attributes: Any) -> None:
-        vars(self).update(attributes)
-
-
-class Array:
-    """As numpy's arrays: comparing two gives one answer for each value, which is no truth."""
-
-    def __init__(self, *values: int) -> None:
-        self.values = values
-
-    def __eq__(self, other: object) -> Any:
-        return Answers([one == two for one, two in zip(self.values, other.values, strict=True)])  # type: ignore[attr-defined]
-
-    __hash__ = None  # type: ignore[assignment]
-
-
-class Answers(list[bool]):
-    """What comparing arrays gives."""
-
-    def __bool__(self) -> bool:
-        raise ValueError("the truth value of several answers is ambiguous")
-
-
-class Quarrelsome:
-    """An object that does not let itself be compared."""
-
-    def __init__(self, value: int) -> None:
-        self.value = value
-
-    def __eq__(self, other: object) -> bool:
-        raise RuntimeError("do not compare me")
-
-    __hash__ = None  # type: ignore[assignment]
-
-
-class Unpicklable:
-    """An object that is equal to itself only, and cannot be pickled."""
-
-    def __reduce__(self) -> Any:
-        raise TypeError("do not pickle me")
-
-
-def cycle(*values: Any) -> list[Any]:
-    """A list that holds the values, and itself."""
-    result = list(values)
-    result.append(result)
-    return result
-
-
-UTC = datetime.timezone.utc
-
-SAME: dict[str, Callable[[], Any]] = {
-    "nothing": lambda: None,
-    "text": lambda: "".join(["te", "xt"]),
-    "number": lambda: int("1234567890123"),
-    "not a number": lambda: float("nan"),
-    "not a number inside": lambda: {"a": [float("nan")]},
-    "containers": lambda: {"a": [1, (2, {"b": {3}})], "c": frozenset({4})},
-    "time": lambda: datetime.datetime(2026, 1, 1, tzinfo=UTC),
-    "object": lambda: Plain(a=[1]),
-    "object inside": lambda: [(Plain(a=[1]),)],
-    "array": lambda: Array(1, 2),
-    "array inside": lambda: {"a": [Array(1, 2)]},
-    "an == that raises": lambda: Quarrelsome(1),
-}
-
-
-@pytest.mark.parametrize("make", SAME.values(), ids=SAME)
-def test_same_value(make: Callable[[], Any]) -> None:
-    """Two that were made alike are the same."""
-    assert same_value(make(), make())
-
-
-DIFFERENT: dict[str, tuple[Any, Any]] = {
-    "bool and int": (True, 1),
-    "bool and int inside": ([{"a": (False,)}], [{"a": (0,)}]),
-    "int and float": (1, 1.0),
-    "float and decimal": (1.0, Decimal(1)),
-    "text and bytes": ("a", b"a"),
-    "list and tuple": ([1], (1,)),
-    "dict and ordered dict": ({"a": 1}, OrderedDict(a=1)),
-    "none and missing": ({"a": None}, {}),
-    "values": ({"a": 1}, {"a": 2}),
-    "keys": ({"a": 1}, {"b": 1}),
-    "length": ([1], [1, 1]),
-    "order": ([1, 2], [2, 1]),
-    "objects": (Plain(a=1), Plain(a=2)),
-    "arrays": (Array(1, 2), Array(1, 3)),
-    "arrays of other sizes": (Array(1, 2), Array(1)),
-    "an == that raises": (Quarrelsome(1), Quarrelsome(2)),
-    "no pickle": (Unpicklable(), Unpicklable()),
-    "cycles": (cycle(1), cycle(2)),
-}
-
-
-@pytest.mark.parametrize(("one", "other"), DIFFERENT.values(), ids=DIFFERENT)
-def test_different_values(one: Any, other: Any) -> None:
-    """Whichever comes first."""
-    assert (same_value(one, other), same_value(other, one)) == (False, False)
-
-
-@pytest.mark.parametrize("value", [cycle(1), float("nan"), Quarrelsome(1), Unpicklable()], ids=repr)
-def test_value_is_the_same_as_itself(value: Any) -> None:
-    """Nothing is asked of it."""
-    assert same_value(value, value)
-
-
-def test_order_of_a_set_does_not_count() -> None:
-    """Equal sets can list, and pickle, their members in different orders."""
-    one, other = set(), set()
-    for number in (0, 8, 16):
-        one.add(number)
-    for number in (16, 8, 0):
-        other.add(number)
-    assert list(one) != list(other)
-    assert pickle.dumps(one) != pickle.dumps(other)
-    assert same_value(one, other)
-
-
-def test_order_of_a_dict_does_not_count() -> None:
-    """As for Python."""
-    assert same_value({"a": 1, "b": 2}, {"b": 2, "a": 1})
-
-
-def test_equal_cycles_count_as_different() -> None:
-    """It ends, and on the safe side for whoever changed something inside."""
-    assert not same_value(cycle(1), cycle(1))
-
-
-def test_deep_value() -> None:
-    """What is nested too deeply to be compared counts as different, and is no error."""
-    one: list[Any] = []
-    other: list[Any] = []
-    for _ in range(100_000):
-        one, other = [one], [other]
-    assert not same_value(one, other)
-
+from webapp2_sessions.merging import (
+    NEW,
+    Merger,
+    TooManyConflicts,
+    Version,
+    changed_keys,
+    merge,
+    same_value,
+)
+from webapp2_sessions.serializers import load_pickle
 
 # Merging
 
@@ -190,10 +55,133 @@ def test_same_key(mine: dict[str, Any], theirs: dict[str, Any], merged: dict[str
     assert repr(merge({"a": 1}, mine, theirs)) == repr(merged)
 
 
-@pytest.mark.parametrize("make", [lambda: Array(1, 2), lambda: Quarrelsome(1), lambda: Plain(a=1)])
-def test_value_without_equality_that_only_they_changed(make: Callable[[], Any]) -> None:
-    """An object that this request loaded and left alone does not replace what they made of it."""
-    assert merge({"a": make()}, {"a": make()}, {"a": "theirs"}) == {"a": "theirs"}
+@pytest.mark.parametrize("make", KINDS.values(), ids=KINDS)
+def test_value_that_only_they_changed(make: Callable[[], Any]) -> None:
+    """What this request loaded and left alone does not replace what they made of it."""
+    encoded = pickle.dumps({"a": make(), "b": 1})
+    base, mine = pickle.loads(encoded), pickle.loads(encoded)
+    mine["b"] = 2
+    assert merge(base, mine, {"a": "theirs", "b": 1}) == {"a": "theirs", "b": 2}
+
+
+@pytest.mark.parametrize("protocol", PROTOCOLS)
+@pytest.mark.parametrize("name", EXPECTED)
+def test_values_of_python2_that_only_they_changed(name: str, protocol: int) -> None:
+    """They are loaded twice as well."""
+    encoded = pickled(name, protocol)
+    base, mine = load_pickle(encoded), load_pickle(encoded)
+    theirs: dict[Any, Any] = dict.fromkeys(base, "theirs")
+    assert merge(base, mine, theirs) == theirs
+
+
+@pytest.mark.parametrize(("one", "other"), ALIKE.values(), ids=ALIKE)
+def test_identity_is_no_change(one: Any, other: Any) -> None:
+    """Nor is the order in which a set lists its members."""
+    assert merge({"a": one}, {"a": other}, {"a": "theirs"}) == {"a": "theirs"}
+
+
+@pytest.mark.parametrize(
+    ("one", "other"), [*NEARLY.values(), *DIFFERENT.values()], ids=[*NEARLY, *DIFFERENT]
+)
+def test_change_that_equality_does_not_tell(one: Any, other: Any) -> None:
+    """A value that is stored differently is a change, whatever its ``==`` says."""
+    merged = merge({"a": one}, {"a": other}, {"a": one, "b": 1})
+    assert merged["a"] is other
+    assert merge({"a": other}, {"a": one}, {"a": other, "b": 1})["a"] is one
+
+
+def test_key_that_equality_does_not_tell() -> None:
+    """A key is another one if it would be stored differently."""
+    merged = merge({1: "x", "a": 1}, {True: "x", "a": 1}, {1: "x", "a": 2})
+    assert repr(merged) == "{'a': 2, True: 'x'}"
+
+
+@pytest.mark.parametrize("make", [lambda: float("nan"), lambda: Plain(a=1)], ids=["nan", "object"])
+def test_key_without_equality(make: Callable[[], Any]) -> None:
+    """It is found by what would be stored, in a session that was loaded several times."""
+    encoded = pickle.dumps({make(): 1, "a": 1})
+    base, mine, theirs = (pickle.loads(encoded) for _ in range(3))
+    mine["a"] = 2
+    theirs["b"] = 3
+    assert [*merge(base, mine, theirs).values()] == [1, 2, 3]
+
+
+def test_value_that_cannot_be_stored() -> None:
+    """It counts as changed, so that whoever saves it hears why."""
+    value = Unpicklable()
+    assert merge({}, {"a": value}, {"a": 1, "b": 2}) == {"a": value, "b": 2}
+
+
+def test_mine_where_theirs_is_base() -> None:
+    """With the order of keys and messages that mine has."""
+    base = {"a": 1, "b": 2, "_flash": [("old", None)]}
+    mine = {"b": 2, "a": 1, "_flash": [("mine", None), ("old", None)]}
+    assert repr(merge(base, mine, again(base))) == repr(mine)
+
+
+def test_order_of_keys() -> None:
+    """It is theirs, and no change in itself."""
+    merged = merge({"a": 1, "b": 2}, {"b": 2, "a": 1}, {"a": 1, "b": 3})
+    assert [*merged.items()] == [("a", 1), ("b", 3)]
+
+
+# Keys that were assigned
+
+
+@pytest.mark.parametrize(
+    ("base", "mine", "theirs", "merged"),
+    [
+        ({"a": 1}, {"a": 1}, {"a": 2}, {"a": 1}),
+        ({"a": 1}, {"a": 1}, {}, {"a": 1}),
+        ({"a": [1]}, {"a": [1]}, {"a": [2], "b": 1}, {"a": [1], "b": 1}),
+        ({}, {}, {"a": 2}, {}),
+        ({"b": 1}, {"b": 1}, {"a": 2, "b": 3}, {"b": 3}),
+        ({"a": 1}, {"a": 3}, {"a": 2}, {"a": 3}),
+        ({"a": 1}, {}, {"a": 2}, {}),
+    ],
+)
+def test_assigned(
+    base: dict[str, Any], mine: dict[str, Any], theirs: dict[str, Any], merged: dict[str, Any]
+) -> None:
+    """What was assigned or removed stands, also where it ends as it was."""
+    assert merge(base, mine, theirs, assigned={"a"}) == merged
+    assert merge(base, mine, theirs, assigned=["a", "a"]) == merged
+
+
+def test_assigned_and_not_there_at_all() -> None:
+    """It is no error."""
+    assert merge({"b": 1}, {"b": 1}, {"b": 2}, assigned={"a"}) == {"b": 2}
+
+
+def test_assigned_by_an_equal_key() -> None:
+    """A dictionary keeps the key that it has."""
+    assert repr(merge({1: "a"}, {1: "a"}, {1: "b"}, assigned={True})) == "{1: 'a'}"
+
+
+@pytest.mark.parametrize("key", ["_flash", "notices"])
+def test_assigned_messages_are_merged(key: str) -> None:
+    """Adding and showing messages assigns their key; each message is merged all the same."""
+    merged = merge({key: [OLD]}, {key: [OLD]}, {key: [OLD, THEIRS]}, {"notices"}, {key})
+    assert merged == {key: [OLD, THEIRS]}
+    merged = merge({key: [OLD]}, {key: [OLD, MINE]}, {key: [THEIRS]}, {"notices"}, {key})
+    assert merged == {key: [THEIRS, MINE]}
+    # A message that was added, and shown in the same request.
+    merged = merge({}, {}, {key: [THEIRS]}, {"notices"}, {key})
+    assert merged == {key: [THEIRS]}
+
+
+def test_assigned_flash_key_that_holds_something_else() -> None:
+    """An application's own value there is assigned like any other."""
+    assert merge({"_flash": 1}, {"_flash": 1}, {"_flash": 2}, assigned={"_flash"}) == {"_flash": 1}
+
+
+# Keys that changed
+
+
+def test_changed_keys() -> None:
+    """Those that were set, changed or removed, the removed ones too; their order is no change."""
+    assert changed_keys({"a": 1, "b": 1, "c": 0.0}, {"b": 1, "c": -0.0, "d": 1}) == ["a", "c", "d"]
+    assert changed_keys({"a": 1, "b": 2}, {"b": 2, "a": 1}) == []
 
 
 def test_change_inside_a_value() -> None:
@@ -269,6 +257,94 @@ def test_flash_key_that_was_something_else_is_removed() -> None:
     assert merge({"_flash": "text"}, {}, {"_flash": "other"}) == {}
 
 
+class Message:
+    """A message that counts how often it is looked at."""
+
+    looks = 0
+
+    def __init__(self, text: str) -> None:
+        self.text = text
+
+    def __eq__(self, other: object) -> bool:
+        Message.looks += 1
+        return isinstance(other, Message) and self.text == other.text
+
+    def __hash__(self) -> int:
+        Message.looks += 1
+        return hash(self.text)
+
+    def __reduce__(self) -> Any:
+        Message.looks += 1
+        return Message, (self.text,)
+
+
+def test_messages_are_not_compared_one_by_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A backlog of them takes time that grows with their number, and no faster."""
+
+    def messages(name: str) -> list[Any]:
+        return [(Message(f"{name} {number}"), None) for number in range(300)]
+
+    base, mine, theirs = messages("old"), messages("mine"), messages("theirs")
+    monkeypatch.setattr(Message, "looks", 0)
+    merged = merge({"_flash": base}, {"_flash": mine}, {"_flash": base + theirs})
+    assert Message.looks <= 20 * len(base + mine + theirs)
+    assert merged["_flash"] == theirs + mine
+
+
+@pytest.mark.parametrize(("one", "other"), NEARLY.values(), ids=NEARLY)
+def test_messages_that_equality_does_not_tell(one: Any, other: Any) -> None:
+    """They are two."""
+    merged = merge({"_flash": [one]}, {"_flash": [one]}, {"_flash": [one, other]}, (), {"_flash"})
+    assert merged["_flash"][1] is other
+    merged = merge({"_flash": [one]}, {"_flash": []}, {"_flash": [other, one]})
+    assert [each is other for each in merged["_flash"]] == [True]
+
+
+def test_messages_that_cannot_be_stored() -> None:
+    """They stay, so that whoever saves them hears why."""
+    values = [Unpicklable(), Unpicklable()]
+    merged = merge({"_flash": [OLD]}, {"_flash": [*values, OLD]}, {"_flash": [OLD, THEIRS]})
+    assert merged == {"_flash": [OLD, THEIRS, *values]}
+
+
+def _pairwise_merge(base: list[Any], mine: list[Any], theirs: list[Any]) -> list[Any]:
+    """Messages merged in the simple way, which compares each with each."""
+
+    def without(messages: list[Any], others: list[Any]) -> list[Any]:
+        others = list(others)
+        left = []
+        for message in messages:
+            for index, other in enumerate(others):
+                if same_value(message, other):
+                    del others[index]
+                    break
+            else:
+                left.append(message)
+        return left
+
+    shown, added = without(base, mine), without(mine, base)
+    return [*without(theirs, shown), *added]
+
+
+LISTS = st.lists(
+    st.sampled_from(["a", "b", ("a", None), ("a", 0), ("a", False), ["a", None], 1.0, {"a": 1}]),
+    max_size=7,
+)
+
+
+@settings(deadline=None, max_examples=300)
+@given(LISTS, LISTS, LISTS)
+def test_messages_as_by_comparing_each_with_each(
+    base: list[Any], mine: list[Any], theirs: list[Any]
+) -> None:
+    """The same messages in the same order, repeated ones included."""
+    for assigned in ((), ("_flash",)):
+        merged = merge(
+            {"_flash": base}, {"_flash": mine}, {"_flash": theirs, "other": 1}, (), assigned
+        )
+        assert same_value(merged.get("_flash", []), _pairwise_merge(base, mine, theirs))
+
+
 # Properties of merging
 
 #: Few, so that sessions have many in common.
@@ -299,13 +375,8 @@ def test_nothing_of_mine(base: dict[str, Any], theirs: dict[str, Any]) -> None:
 @settings(deadline=None)
 @given(SESSIONS, SESSIONS)
 def test_nothing_of_theirs(base: dict[str, Any], mine: dict[str, Any]) -> None:
-    """Where nobody else changed anything the result is mine, except for messages' order."""
-    merged = merge(base, mine, again(base))
-    assert same_value(merged | _counted(merged), mine | _counted(mine))
-
-
-def _counted(session: dict[str, Any]) -> dict[str, Any]:
-    return {"_flash": dict(sorted(Counter(session.get("_flash", ())).items()))}
+    """Where nobody else changed anything the result is mine."""
+    assert same_value(merge(base, mine, again(base)), mine)
 
 
 @settings(deadline=None)
@@ -344,7 +415,7 @@ def test_disjoint_changes_commute(
     one = _changed(base, one, keys)
     other = _changed(base, other, {*base, *other} - keys)
     first, second = merge(base, one, again(other)), merge(base, other, again(one))
-    assert same_value(first, second)
+    assert changed_keys(first, second) == []
 
 
 def _changed(base: dict[str, Any], source: dict[str, Any], keys: set[str]) -> dict[str, Any]:
@@ -601,6 +672,150 @@ def test_save_after_a_lost_answer(store: Store) -> None:
     assert merger.save({"a": 1}) == {"a": 1, "theirs": 1}
 
 
+@pytest.mark.parametrize(("one", "other"), NEARLY.values(), ids=NEARLY)
+def test_nearly_the_same_is_no_lost_answer(store: Store, one: Any, other: Any) -> None:
+    """What another request has stored instead is not taken for this one's."""
+    store.put({"a": "old"})
+    merger = store.merger()
+    store.others = [lambda: store.put({"a": one})]
+    merger.save({"a": other})
+    assert same_value(store.content, {"a": other})
+
+
+@pytest.mark.parametrize("make", KINDS.values(), ids=KINDS)
+def test_lost_answer_with_any_value(store: Store, make: Callable[[], Any]) -> None:
+    """What is stored is known again, and its messages are not added twice."""
+    store.put({"_flash": ["old"]})
+    merger = store.merger()
+    store.loses_answers = True
+    mine = {"a": make(), "_flash": ["old", "mine"]}
+    assert merger.save(mine) is mine
+    assert (store.content["_flash"], store.log) == (["old", "mine"], ["write", "read"])
+
+
+def test_assigned_keys_are_passed_on(store: Store) -> None:
+    """A value that was assigned stands against what another has made of it meanwhile."""
+    merger = store.merger()
+    store.others = [store.update(a=2), store.update(a=3, b=4)]
+    assert merger.save({"a": 1}, assigned={"a"}) == {"a": 1, "b": 4}
+    assert store.content == {"a": 1, "b": 4}
+
+
+# Merging without saving
+
+
+def test_merged(store: Store) -> None:
+    """What save() would store, after one look at what is stored."""
+    merger = store.merger()
+    store.put({"a": 5, "theirs": 1, "notices": ["theirs"]})
+    store.log.clear()
+    merged = merger.merged({"a": 1, "mine": 2, "notices": ["mine"]}, {"notices"}, {"a"})
+    assert merged == {"a": 1, "theirs": 1, "mine": 2, "notices": ["theirs", "mine"]}
+    assert (store.content["a"], store.log) == (5, ["read"])
+
+
+def test_save_after_merged(store: Store) -> None:
+    """It begins with what the request has loaded, as if nothing had been asked."""
+    merger = store.merger()
+    store.update(theirs=1, _flash=["theirs"])()
+    mine = {"a": 1, "_flash": ["mine"]}
+    for _ in range(2):
+        assert merger.merged(mine) == {"a": 1, "theirs": 1, "_flash": ["theirs", "mine"]}
+    assert merger.save(mine) == {"a": 1, "theirs": 1, "_flash": ["theirs", "mine"]}
+    assert store.content == {"a": 1, "theirs": 1, "_flash": ["theirs", "mine"]}
+
+
+def test_merged_where_nothing_changed(store: Store) -> None:
+    """It is mine, in its own order."""
+    store.put({"a": 1, "b": 2})
+    merger = store.merger()
+    assert repr(merger.merged({"b": 3, "a": 1})) == "{'b': 3, 'a': 1}"
+
+
+def test_merged_of_a_new_session(store: Store) -> None:
+    """Nobody else can have changed it, and nothing is asked."""
+    merger, mine = Merger(store.read, store.write), {"b": 2}
+    assert merger.merged(mine) is mine
+    assert store.log == []
+
+
+def test_merged_of_a_session_that_the_server_dropped(store: Store) -> None:
+    """It is what this request knows."""
+    merger, mine = store.merger(), {"a": 1, "mine": 2}
+    store.drop()
+    assert merger.merged(mine) is mine
+    assert store.log == ["read"]
+
+
+def test_nothing_is_asked_of_a_session_that_was_dropped() -> None:
+    """A backend need not say what such a session would hold."""
+    versions = [Version(NEW, None), Version(1, dict)]  # type: ignore[arg-type]
+    merger = Merger(lambda: versions[0], lambda data, token: versions[1] if token is NEW else None)
+    merger.known = Version(1, lambda: {"a": 1})
+    assert merger.merged({"a": 2}) == {"a": 2}
+    assert merger.save({"a": 2}) == {"a": 2}
+
+
+def test_merged_of_a_destroyed_session(store: Store) -> None:
+    """There is nothing to store."""
+    merger = store.merger()
+    store.destroy()
+    assert merger.merged({"mine": 2}) is None
+    assert store.log == ["read"]
+
+
+@pytest.mark.parametrize("junk", [[], "text", 7], ids=repr)
+def test_merged_with_something_else_in_its_place(store: Store, junk: Any) -> None:
+    """As save() sees it: gone."""
+    merger = store.merger()
+    store.put(junk)
+    assert merger.merged({"mine": 2}) is None
+
+
+def test_merged_after_a_lost_answer(store: Store) -> None:
+    """What a save has stored, although it failed, is not merged with itself."""
+    merger, mine = store.merger(), {"a": 1, "_flash": ["mine"]}
+    store.put(mine)
+    assert merger.merged(mine) is mine
+
+
+def test_merged_after_a_save_whose_token_is_not_told(store: Store) -> None:
+    """The base is what was written."""
+    store.tells_tokens = False
+    merger = store.merger()
+    merger.save({"a": 1, "b": 2})
+    store.update(theirs=3)()
+    store.log.clear()
+    assert merger.merged({"a": 1}) == {"a": 1, "theirs": 3}
+    assert store.log == ["read"]
+
+
+def test_merged_when_the_store_fails(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The error comes out as it is."""
+    merger = store.merger()
+
+    def fail() -> Any:
+        raise OSError("the store is gone")
+
+    monkeypatch.setattr(merger, "_read", fail)
+    with pytest.raises(OSError, match="the store is gone"):
+        merger.merged({"a": 1, "mine": 2})
+
+
+@settings(deadline=None)
+@given(SESSIONS, SESSIONS, SESSIONS)
+def test_merged_is_what_save_stores(
+    base: dict[str, Any], mine: dict[str, Any], theirs: dict[str, Any]
+) -> None:
+    """For any session."""
+    store = Store(base)
+    merger = store.merger()
+    store.put(theirs)
+    merged = merger.merged(mine, (), {"a"})
+    merger.save(mine, (), {"a"})
+    assert same_value(merged, store.content)
+
+
 @pytest.mark.parametrize("after", [0, 3])
 def test_destroyed_session(store: Store, after: int) -> None:
     """It is told, and nothing is written, also after conflicts."""
@@ -674,7 +889,7 @@ def test_saves_of_several_requests(
         own = {f"{number} {key}": value for key, value in values.items()}
         expected |= own | ({"shared": shared} if shared else {})
         mergers[number].save({"shared": shared, **own})
-    assert same_value(store.content, expected)
+    assert changed_keys(store.content, expected) == []
 
 
 def test_pauses_are_random(monkeypatch: pytest.MonkeyPatch, store: Store) -> None:
