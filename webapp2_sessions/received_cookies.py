@@ -113,8 +113,8 @@ def _deserialized(
 def _with_attributes(held: Any) -> Any:
     try:
         return read_value(held)
-    except ValueError as error:
-        raise UndecodableCookie(str(error)) from None
+    except ValueError:
+        raise UndecodableCookie("it holds no session with attributes") from None
 
 
 def _whole_seconds(timestamp: bytes) -> int | None:
