@@ -92,7 +92,7 @@ def read_value(held: Any) -> CookieData:
     :raises ValueError: it is something else.
     """
     if not (isinstance(held, list) and len(held) == 2 and all(isinstance(x, dict) for x in held)):
-        raise ValueError("it holds no session with attributes")
+        raise ValueError("no list of two dictionaries")
     data, attributes = held
     return CookieData(
         data, {key: value for key, value in attributes.items() if _is_sound(key, value)}

@@ -211,16 +211,17 @@ class SessionMemcached:
             self.set(key, data, seconds)
         return True
 
-    def end(self, key: bytes) -> bool:
+    def end(self, key: bytes, now: float) -> bool:
         """Delete a record, and mark that it was ended; whether this was the first call to do so.
 
         The mark stays as long as a request may be running that has read the record before, and
-        would store it again. It holds the time.
+        would store it again.
 
+        :param now: the time that it holds, in Unix seconds.
         :raises BackendError: it is not certain that it is gone.
         """
         node = self._nodes.node_of(key)
-        is_first = node.call("add", key + _ENDED, b"%d" % time.time(), _ENDED_SECONDS)
+        is_first = node.call("add", key + _ENDED, b"%d" % now, _ENDED_SECONDS)
         node.call("delete", key)
         return bool(is_first)
 

@@ -97,11 +97,13 @@ def _deserialized(
 ) -> OpenCookie:
     """Verify by a ``deserialize()`` of the application's own, which tells no time."""
     data = serializer.deserialize(name, value, max_age=max_age)
-    if data is not None:
+    if isinstance(data, dict):
         return OpenCookie(data, None, value)
     held = serializer.deserialize(attributes_name(name), value, max_age=None)
     if held is None:
-        raise InvalidCookie("the serializer refused it")
+        if data is None:
+            raise InvalidCookie("the serializer refused it")
+        return OpenCookie(data, None, value)
     data = _with_attributes(held)
     own_max_age = data.attributes.get(MAX_AGE) if own_ages else None
     limit = max_age if own_max_age is None else own_max_age
@@ -113,8 +115,8 @@ def _deserialized(
 def _with_attributes(held: Any) -> Any:
     try:
         return read_value(held)
-    except ValueError as error:
-        raise UndecodableCookie(str(error)) from None
+    except ValueError:
+        raise UndecodableCookie("it holds no session with attributes") from None
 
 
 def _whole_seconds(timestamp: bytes) -> int | None:

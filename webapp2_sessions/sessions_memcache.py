@@ -48,7 +48,7 @@ class MemcacheSessionFactory(StoredSessionFactory):
         return True
 
     def _delete(self, sid: str) -> bool:
-        return self._memcached().end(self._key(sid))
+        return self._memcached().end(self._key(sid), self._now())
 
     def _touch(self, sid: str, lifetime: float | None) -> bool:
         memcached, key = self._memcached(), self._key(sid)

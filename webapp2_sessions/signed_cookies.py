@@ -159,7 +159,8 @@ class SignedCookies:
         limit = self.config.get("max_cookie_size")
         cookies.write(response, name, signed, value, args, limit, is_plain)
         self._written = {**self._written, name: len(name) + len(signed) + 3}
-        if name in self.sessions and self.config.get("vary"):  # a session of the application's own
+        opened = getattr(self, "sessions", ())  # a subclass may set cookies alone
+        if name in opened and self.config.get("vary"):  # also by an application's own factory
             cookies.vary_on_cookie(response)
 
     def _warn_of_long_header(self) -> None:

@@ -175,7 +175,11 @@ class StoredSessionFactory(CustomBackendSessionFactory):
         """Whether a session was renewed or ended so lately that its visitor may not know yet."""
         grace = self.session_store.config.get("renewal_grace", 0)
         ended_at = self._ended_at(sid) if grace else None
-        return ended_at is not None and abs(time.time() - ended_at) < grace
+        return ended_at is not None and abs(self._now() - ended_at) < grace
+
+    def _now(self) -> float:
+        """Return the time in Unix seconds, by the clock that a test may move."""
+        return time.time()
 
     def _first_version(self, sid: str) -> Version | None:
         """The state of the session for a request that begins; may come from a cache."""

@@ -101,7 +101,8 @@ class Interleaving:
 
     def __init__(self, place: Place) -> None:
         self.place = place
-        self.visitor = place.visitor()
+        # A request that comes after the end begins another session at once.
+        self.visitor = place.visitor(renewal_grace=0)
         self.sid = str(self.visitor.write(START))
         self.model = Model()
         self._open: dict[int, tuple[str, SessionStore, Model]] = {}
