@@ -6,10 +6,11 @@ import json
 from typing import Any
 
 import pytest
+import webapp2
 from support.stores import NOW, make_store, saved_headers, sign
 from support.visits import SECRET
 
-from webapp2_sessions import SecureCookieSerializer
+from webapp2_sessions import SecureCookieSerializer, SessionStore
 from webapp2_sessions.cookie_data import CookieData, attributes_name, read_value, sealed
 from webapp2_sessions.cookie_rules import is_name
 
@@ -105,3 +106,40 @@ def test_serializer_of_an_own_kind_keeps_attributes() -> None:
     again.serializer = Reversed()  # type: ignore[assignment]
     session = again.get_session()
     assert (session, session.container.own_max_age) == ({"a": 1}, 60)
+
+
+class Nameless(Reversed):
+    """A serializer that signs no name."""
+
+    def serialize(self, name: str, value: Any) -> bytes:
+        return super().serialize("", value)
+
+    def deserialize(self, name: str, value: str, *, max_age: float | None) -> Any:
+        return super().deserialize("", value, max_age=max_age)
+
+
+def test_serializer_that_ignores_the_name() -> None:
+    """It loses no session, with attributes or without."""
+    for max_age in (None, 60):
+        store = make_store()
+        store.serializer = Nameless()  # type: ignore[assignment]
+        session = store.get_session()
+        session["a"] = 1
+        session.set_max_age(max_age)
+        [header] = saved_headers(store)
+        again = make_store(header.partition(";")[0])
+        again.serializer = Nameless()  # type: ignore[assignment]
+        session = again.get_session()
+        assert (session, session.container.own_max_age) == ({"a": 1}, max_age)
+
+
+def test_store_that_sets_cookies_alone() -> None:
+    """A subclass may have no sessions."""
+
+    class Store(SessionStore):
+        def __init__(self, config: Any) -> None:
+            self.config = config
+
+    response = webapp2.Response()
+    Store(make_store().config).save_secure_cookie(response, "other", {"a": 1})
+    assert response.headers["Set-Cookie"].startswith("other=")

@@ -365,7 +365,7 @@ def test_token_from_before_a_lost_connection() -> None:
 def test_ended_record_is_marked_and_deleted() -> None:
     """The mark comes first, so that whoever misses the record finds it; it holds the time."""
     server = FakeServer(True)
-    assert memcached_of(server).end(KEY) is True
+    assert memcached_of(server).end(KEY, NOW + 0.5) is True
     assert server.calls == [("add", KEY + b":ended", b"%d" % NOW, 3600), ("delete", KEY)]
 
 
@@ -392,7 +392,7 @@ def test_time_at_which_a_record_was_ended(mark: bytes | None, expected: int | No
 
 def test_record_is_ended_once() -> None:
     """The second caller learns that it was not the first."""
-    assert memcached_of(FakeServer(False, True)).end(KEY) is False
+    assert memcached_of(FakeServer(False, True)).end(KEY, NOW) is False
 
 
 def test_replaced_record() -> None:
@@ -421,7 +421,7 @@ def test_key_of_a_mark_is_one_that_memcached_takes(name: str) -> None:
     """With the longest prefix too it is at most 250 bytes."""
     server = FakeServer(True)
     memcached = memcached_of(server, "p" * 150)
-    memcached.end(memcached.key(name))
+    memcached.end(memcached.key(name), NOW)
     assert len(server.calls[0][1]) <= 250
 
 
