@@ -29,6 +29,7 @@ from webapp2_sessions.signed_cookies import SignedCookies
 if TYPE_CHECKING:
     from webapp2_sessions.interfaces import SessionFactory
     from webapp2_sessions.stored_sessions import StoredSessionFactory
+    from webapp2_sessions.unsaved import Unsaved
 else:  # of no use to sessions in cookies
     __getattr__, __dir__ = imported_once(globals(), StoredSessionFactory="stored_sessions")
 
@@ -80,6 +81,8 @@ class SessionStore(SignedCookies):
 
     #: The request, or a weak reference to it.
     _request: Any
+    #: Reports changes that nobody saves, in debug mode.
+    _unsaved: Unsaved | None = None
 
     def __init__(self, request: Any, config: Mapping[str, Any] | None = None) -> None:
         self._request = request
@@ -93,6 +96,10 @@ class SessionStore(SignedCookies):
             self.debug = app.debug
         except AttributeError:  # an application of another kind
             self.debug = False
+        if self.debug:
+            from webapp2_sessions.unsaved import Unsaved  # nobody else needs it
+
+            self._unsaved = Unsaved(self, getattr(request, "__dict__", {}))
 
     @property
     def request(self) -> Any:
@@ -260,6 +267,8 @@ class SessionStore(SignedCookies):
 
             end_destroyed(self, response, destroyed)
             raise
+        if self._unsaved is not None:
+            self._unsaved.settle()
 
     def _save_each(self, response: Any) -> None:
         sessions, config = self.sessions, self.config

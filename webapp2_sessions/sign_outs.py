@@ -45,4 +45,7 @@ def end_destroyed(store: Any, response: Any, others: Iterable[Any] = ()) -> bool
         container.session.destroy()
     if destroyed and store.config.get("vary"):
         cookies.vary_on_cookie(response)
+    unsaved = getattr(store, "_unsaved", None)
+    if unsaved is not None:
+        unsaved.settle()  # the rest is left unsaved on purpose
     return bool(destroyed)

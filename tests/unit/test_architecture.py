@@ -70,6 +70,7 @@ FLOORS = {
     "datastore": 3,
     "endings": 3,
     "sign_outs": 3,
+    "unsaved": 3,
     "securecookie": 3,
     "signed_values": 3,
     "memcached_servers": 3,

@@ -42,7 +42,7 @@ def test_what_is_sealed_comes_back() -> None:
 @pytest.mark.parametrize("held", [None, {}, [], [{}], [{}, []], [{}, {}, {}], "text", [1, {}]])
 def test_what_holds_no_session(held: Any) -> None:
     """Whoever signed it."""
-    with pytest.raises(ValueError, match="holds no session"):
+    with pytest.raises(ValueError, match="no list of two dictionaries"):
         read_value(held)
 
 
