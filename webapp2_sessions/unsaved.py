@@ -53,14 +53,14 @@ class Unsaved:
                     session,
                     Snapshot(session, **getattr(container, "_codec", {})),
                     is_destroyed(session),
-                    getattr(session, "regenerates", False),
+                    getattr(session, "_regenerates", False),
                 )
 
     def report(self) -> None:
         """Log what has been changed since, or was never saved; each change once."""
         for name, container in [*self._store.sessions.items()]:
             session = getattr(container, "session", None)
-            if session is not None and not getattr(session, "degraded", False):
+            if session is not None and not getattr(session, "_degraded", False):
                 saved = self._saved.get(name)
                 if saved is None or saved.session is not session:
                     _report_if_never_saved(container, session)
@@ -105,7 +105,7 @@ def _report_if_changed(container: Any, saved: _Saved) -> None:
     session = saved.session
     keys = saved.snapshot.changed_keys(session)
     is_ended = is_destroyed(session) and not saved.is_destroyed
-    if keys or is_ended or (getattr(session, "regenerates", False) and not saved.regenerates):
+    if keys or is_ended or (getattr(session, "_regenerates", False) and not saved.regenerates):
         logger.warning(
             "The session %r was changed (%s) after it had been saved, and the change is lost: "
             "change it before, not while the body is sent, or save it again",

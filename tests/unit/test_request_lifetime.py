@@ -104,7 +104,7 @@ def test_request_ends_with_its_answer(get: Any, base: Any, wrap: Any) -> None:
 
 @pytest.mark.parametrize(
     "config",
-    [{"change_detection": "content"}, {"absolute_max_age": 10**9}, {"on_conflict": "merge"}],
+    [{"change_detection": "content"}, {"absolute_max_age": 10**9}, {"refresh_after": 10**9}],
     ids=str,
 )
 @pytest.mark.parametrize("is_stored", [False, True])
