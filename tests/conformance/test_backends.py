@@ -20,7 +20,7 @@ import webapp2
 from support.forks import forks, in_child
 from support.servers import PROJECT
 from support.sides import OURS, Clock, records_factory, stopped_clock
-from support.visits import Visitor, make_app
+from support.visits import SECRET, Visitor, make_app
 
 import webapp2_sessions
 from webapp2_sessions import ConfigError, SessionStore
@@ -827,7 +827,7 @@ import webapp2
 import webapp2_sessions
 from webapp2_sessions import SessionStore
 
-values = {{"secret_key": "a secret that is only used by tests"}}
+values = {{"secret_key": "{SECRET}"}}
 app = webapp2.WSGIApplication(config={{"webapp2_extras.sessions": values}})
 at_start = threading.Barrier(8)
 opened = []
