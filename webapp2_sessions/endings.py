@@ -63,7 +63,7 @@ class Additions:
         #: The Set-Cookie headers that were added, in order.
         self.cookies: list[str] = []
         #: Whether the response depends on the visitor's cookies.
-        self.varies = False
+        self.varies: bool = False
 
     def __enter__(self) -> Additions:
         detach_headers(self._response)
@@ -71,7 +71,7 @@ class Additions:
         self._headers = list(getattr(self._response, "headerlist", ()))
         return self
 
-    def __exit__(self, error: object, *_: object) -> None:
+    def __exit__(self, error: type[BaseException] | None, value: object, traceback: object) -> None:
         if error is None:
             self.cookies = added_cookies(self._before, self._response)
             self.varies = varies_on_cookie(self._response)

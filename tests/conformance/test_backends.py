@@ -17,7 +17,7 @@ import webapp2
 from support.contract import PATIENCE, Backend
 from support.forks import forks, in_child
 from support.sides import Clock
-from support.visits import Visitor
+from support.visits import SECRET, Visitor
 
 import webapp2_sessions
 from webapp2_sessions import (
@@ -728,10 +728,9 @@ import threading, warnings
 warnings.simplefilter("ignore")
 import webapp2
 import webapp2_sessions
-from webapp2_sessions import SessionStore, UnstorableValue
-from webapp2_sessions.errors import UnreadableSession
+from webapp2_sessions import SessionStore
 
-values = {{"secret_key": "a secret that is only used by tests"}}
+values = {{"secret_key": "{SECRET}"}}
 app = webapp2.WSGIApplication(config={{"webapp2_extras.sessions": values}})
 at_start = threading.Barrier(8)
 opened = []

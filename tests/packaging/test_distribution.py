@@ -157,7 +157,7 @@ class Home(SessionHandler):
         self.session["visits"] = self.session.get("visits", 0) + 1
         self.response.write(self.session["visits"])
 
-config = {"webapp2_extras.sessions": {"secret_key": "a long random string of the tests"}}
+config = {"webapp2_extras.sessions": {"secret_key": "4d1f8b0c2e6a97f35b08d14c7ae2f961"}}
 app = webapp2.WSGIApplication([("/", Home)], config=config)
 first = app.get_response("/")
 second = app.get_response("/", headers={"Cookie": first.headers["Set-Cookie"]})

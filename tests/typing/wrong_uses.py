@@ -65,7 +65,7 @@ def a_store(store: SessionStore) -> None:
 
 
 class Handler(SessionHandler):
-    session_backend = None  # wrong
+    session_backend = 5  # wrong
     save_on_error = "yes"  # wrong
 
     def get(self) -> None:

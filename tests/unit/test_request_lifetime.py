@@ -14,6 +14,7 @@ from support.stores import SID, DictFactory, make_request, sign
 from support.visits import make_app
 
 from webapp2_sessions import SessionHandler, SessionMiddleware, SessionStore, get_store, set_store
+from webapp2_sessions.testing import MemorySessionFactory
 
 
 class BaseHandler(webapp2.RequestHandler):
@@ -104,7 +105,7 @@ def test_request_ends_with_its_answer(get: Any, base: Any, wrap: Any) -> None:
 
 @pytest.mark.parametrize(
     "config",
-    [{"change_detection": "content"}, {"absolute_max_age": 10**9}, {"refresh_after": 10**9}],
+    [{"change_detection": "content"}, {"absolute_max_age": 10**9}, {"refresh_after": 1}],
     ids=str,
 )
 @pytest.mark.parametrize("is_stored", [False, True])
@@ -118,6 +119,12 @@ def test_options_do_not_keep_it(is_stored: bool, config: dict[str, Any]) -> None
     visit = Visit(modify, cookie=f"session={sign('session', data)}", **config)
     assert (visit.status, visit.request) == ("200 OK", None)
     assert records == {SID: {"n": 2 if is_stored else 1}}
+
+
+def test_merging_does_not_keep_it() -> None:
+    """With a backend that compares and sets."""
+    visit = Visit(modify, backends={"securecookie": MemorySessionFactory}, on_conflict="merge")
+    assert (visit.status, visit.request) == ("200 OK", None)
 
 
 @pytest.mark.parametrize("option", ["ignore", "expire"])
