@@ -221,7 +221,9 @@ class DatastoreSessionFactory(StoredSessionFactory):
             return None  # the next look at it tells so
         return Version(version, self._copy_of(data, records, "_put"))
 
-    # Replaced by StoredSessionFactory's.
+    # Both replaced by StoredSessionFactory's.
+    own_max_age: int | None
+
     def _note_max_age(self, own_max_age: int | None) -> None:
         if own_max_age is not None and self.session is None:
             self.own_max_age = own_max_age
