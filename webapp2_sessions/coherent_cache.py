@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
-from webapp2_sessions.errors import BackendError, BackendUnavailable
+from webapp2_sessions.errors import BackendError, StaleCache
 from webapp2_sessions.memcached import SessionMemcached, expiry
 
 __all__ = ["CoherentCache"]
@@ -115,8 +115,8 @@ class CoherentCache:
     def delete(self, name: str, delete: Callable[[], None]) -> None:
         """Delete the record by ``delete()``, and the entry.
 
-        :raises BackendUnavailable: the record is deleted, and memcached may hand it out for up to
-            an hour, since it could not be told.
+        :raises StaleCache: the record is deleted, and memcached may hand it out for up to an hour,
+            since it could not be told.
         :raises Exception: whatever ``delete()`` raises; readers then see the record as it is.
         """
         key = self._memcached.key(name)
@@ -132,7 +132,7 @@ class CoherentCache:
         try:
             self._bury(key)
         except BackendError as error:
-            raise BackendUnavailable(
+            raise StaleCache(
                 "memcache",
                 self._memcached.address(key),
                 "a session is deleted, but the cache could not be told, and may hand it out for "

@@ -44,6 +44,8 @@ class SecureCookieSessionFactory(BaseSessionFactory):
 
     #: Where the session is stored, if it is too large for a cookie.
     _spill: StoredSessionFactory | None = None
+    #: Where it would be stored: in the place, a namespace for instance, where it was opened.
+    _spare: StoredSessionFactory | None = None
     #: The cookie's value from which the session was opened.
     _value: str | None = None
 
@@ -56,8 +58,10 @@ class SecureCookieSessionFactory(BaseSessionFactory):
         :raises BackendError: the session was too large for a cookie, and its server failed.
         """
         if self.session is None:
-            self._spill = self._value = None
-            session = None
+            self._spill = self._value = session = None
+            if self._spill_keyword() is not None:
+                self._spare = self._new_spill()
+                self._spare._get_by_sid(None)
             for cookie in self._open_cookies(max_age):
                 session = self._session_of(cookie)
                 if session is not None:
@@ -125,7 +129,7 @@ class SecureCookieSessionFactory(BaseSessionFactory):
     def _discard_spill(self) -> None:
         if self._spill is not None:
             self._spill.discard()
-            self._spill = None
+            self._spare, self._spill = self._spill, None
 
     def _write(self, response: Any, session: SessionDict) -> None:
         is_renewed = session._regenerates
@@ -144,7 +148,11 @@ class SecureCookieSessionFactory(BaseSessionFactory):
                 return
         self._send(response, is_renewed, dict(session))
         session._regenerates = self.superseded = False
-        self._discard_spill()  # it is small again
+        try:
+            self._discard_spill()  # it is small again
+        except BackendError as error:
+            if self._spill is not None:
+                self._spill._degrade(error, SessionDict(self._spill))
 
     def _send(
         self, response: Any, is_renewed: bool, data: dict[Any, Any], **attributes: Any
@@ -179,7 +187,7 @@ class SecureCookieSessionFactory(BaseSessionFactory):
                 limit,
                 largest_keys(dict(session), json.dumps),
             )
-        spill = self._spill = self._spill or self._new_spill()
+        spill = self._spill = self._spill or self._spare or self._new_spill()
         self._share_ages(spill)
         # By way of JSON, so that values are the same wherever the session is.
         stored = SessionDict(spill, data=json.loads(json.dumps(dict(session))))

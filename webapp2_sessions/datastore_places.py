@@ -25,7 +25,7 @@ class Place(NamedTuple):
     """Where the entity of a session is; it stays there, whatever the application enters next."""
 
     #: A client of the application's; ``None`` for the configured one, which each process makes for
-    #: itself, also one that is forked amid a request.
+    #: itself, also one that is forked during a request.
     client: Any
     #: ``""`` is the default namespace, ``None`` that of the client, which was not asked yet.
     namespace: str | None

@@ -26,6 +26,7 @@ from webapp2_sessions.datastore_entities import (
     unix_seconds,
 )
 from webapp2_sessions.datastore_versions import ABSENT, ANY, EntityName, VersionedStub
+from webapp2_sessions.errors import StaleCache
 from webapp2_sessions.serializers import SHARED_PROTOCOL, Serializer
 
 __all__ = ["AS_IT_IS", "Records", "SessionEnded", "active_records", "forget_cached"]
@@ -200,6 +201,8 @@ class Records:
         """Delete the entity of that id, and mark that it was ended; whether nobody did before.
 
         A request that has read the entity before would write it again otherwise.
+
+        :raises StaleCache: that is done, and the cache could not be told.
         """
 
         def mark() -> None:
@@ -210,7 +213,11 @@ class Records:
             is_first = True
         except VersionConflict:
             is_first = False
-        self.run(lambda: self._delete(ndb.Key(model, sid)))
+        try:
+            self.run(lambda: self._delete(ndb.Key(model, sid)))
+        except StaleCache as error:
+            error.is_first = is_first
+            raise
         return is_first
 
     def _delete(self, key: Any) -> None:

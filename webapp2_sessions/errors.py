@@ -23,6 +23,7 @@ __all__ = [
     "SessionConflict",
     "SessionError",
     "SessionTooLarge",
+    "StaleCache",
     "TooDeepValue",
     "UndecodableCookie",
     "UnknownBackend",
@@ -123,6 +124,16 @@ class BackendError(SessionError):
 
 class BackendUnavailable(BackendError):
     """The server refused the connection, did not answer in time or went away meanwhile."""
+
+
+class StaleCache(BackendUnavailable):
+    """A stored session was deleted, and the cache in front of the store could not be told.
+
+    Whoever still reaches the cache may read the session there for up to an hour.
+    """
+
+    #: Whether nobody had ended the session before.
+    is_first: bool = True
 
 
 class SessionConflict(BackendError):

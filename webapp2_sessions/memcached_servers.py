@@ -264,7 +264,8 @@ class OwnClient(Node):
 
     def tell(self, key: bytes, value: bytes, seconds: int) -> None:
         """Send a value; the client decides how long it waits."""
-        self.call("set", key, value, seconds)
+        if not self.call("set", key, value, seconds):  # as a client does that has given a server up
+            raise self.unavailable("the client did not store the value")
 
     def _make(self) -> Any:
         client = self._given if hasattr(self._given, "get") else self._given()

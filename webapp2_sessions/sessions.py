@@ -193,6 +193,7 @@ class SessionStore(SignedCookies):
             or name != config["cookie_name"]
             or config["change_detection"] != "flag"
             or config["absolute_max_age"] is not None
+            or config["on_oversize"] not in ("warn", "raise")
             or SecureCookieSessionFactory.get_session is not _OPEN
         ):
             return None

@@ -13,6 +13,7 @@ from webapp2_sessions.errors import (
     ConfigError,
     SessionConflict,
     SessionTooLarge,
+    StaleCache,
     UnreadableSession,
 )
 from webapp2_sessions.factories import CustomBackendSessionFactory
@@ -266,7 +267,13 @@ class StoredSessionFactory(CustomBackendSessionFactory):
         """
         for former, was_tried in [*self._former_sids.items()]:
             self._former_sids[former] = True
-            is_first = self._delete(former) is not False
+            try:
+                is_first = self._delete(former) is not False
+            except StaleCache as error:
+                # What it may hand out is from before the new id; nobody is to be kept from signing
+                # in for that while a cache is down.
+                logger.warning("The former id of the session %r has ended: %s", self.name, error)
+                is_first = error.is_first
             del self._former_sids[former]
             if not (is_first or was_tried):
                 self.discard()

@@ -411,3 +411,43 @@ def test_default_backend(backend: Backend) -> None:
     assert visitor.read() == {"a": 1} == visitor.read(backend=backend.keyword)
     explicit = visitor.read(backend="securecookie")
     assert (explicit == {"a": 1}) is (backend.keyword == "securecookie")
+
+
+# A place is fixed where a session is opened.
+
+
+@pytest.mark.parametrize("backend", ["spill", "encrypted-spill"], indirect=True)
+def test_session_spills_into_the_namespace_where_it_was_opened(
+    backend: Backend, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also when it has been in its cookie until then."""
+    tenant = ["a"]
+    monkeypatch.setattr("webapp2_sessions.sessions_memcache.current_namespace", lambda: tenant[0])
+    visitor = backend.visitor(backend.app(max_cookie_size=300))
+    with visitor.visit() as session:
+        session["large"] = "x" * 400
+        tenant[0] = "b"
+    assert visitor.read() == {}
+    tenant[0] = "a"
+    assert visitor.read() == {"large": "x" * 400}
+
+
+@pytest.mark.parametrize("backend", ["memcache", "memcache-merge", "spill"], indirect=True)
+def test_tenants_do_not_share_sessions_in_memcached(
+    backend: Backend, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A record belongs to the namespace that is current when it is opened, or a fixed one."""
+    tenant = ["a"]
+    monkeypatch.setattr("webapp2_sessions.sessions_memcache.current_namespace", lambda: tenant[0])
+    visitor = backend.visitor()
+    with visitor.visit() as session:
+        session["user"] = "ada"
+        tenant[0] = "b"  # a handler that goes on as somebody else
+    assert visitor.read() == {}
+    tenant[0] = "a"
+    assert visitor.read() == {"user": "ada"}
+    fixed = {**SessionStore(visitor.request()).config["memcache"], "namespace": "all"}
+    visitor = backend.visitor(backend.app(memcache=fixed))
+    visitor.write({"user": "bob"})
+    tenant[0] = "b"
+    assert visitor.read() == {"user": "bob"}

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 from support.faults import BOUND, CARD
+from support.harms import Relay
 from support.servers import DatastoreEmulator, Memcached, wait_until
 from support.visits import Visitor, make_app
 
@@ -85,6 +86,30 @@ def test_thawed_cache_does_not_bring_the_old_session_back(
     monkeypatch.setenv("DATASTORE_EMULATOR_HOST", closed_port)  # only the cache can answer now
     with contextlib.suppress(BackendUnavailable):  # it holds nothing, which is as good
         assert cached.read() == {"a": 2}
+
+
+@pytest.mark.usefixtures("datastore")
+def test_entry_that_is_delayed_until_after_the_end(
+    server: Memcached, cached: Visitor, launch: Callable[[Relay], Relay]
+) -> None:
+    """A reader's entry that reaches the cache four seconds after a sign-out signs nobody in."""
+    relay = launch(Relay(server))
+    app = make_app(
+        memcache={"servers": [relay.address], "timeout": 0.3}, datastore={"cache": "memcache"}
+    )
+    cached.write({"user": "ada"})
+    reader = Visitor(app, backend="datastore")
+    reader.cookies = dict(cached.cookies)
+    server.flush()
+    relay.hold_entries()
+    assert reader.read() == {"user": "ada"}
+    assert wait_until(lambda: relay.holds_entries, BOUND)
+    with cached.visit() as session:
+        session.destroy()
+    relay.let_entries_through()
+    cached.cookies = dict(reader.cookies)
+    with cached.visit() as session:
+        assert (session.new, dict(session)) == (True, {})
 
 
 def test_datastore_refuses_behind_a_warm_cache(

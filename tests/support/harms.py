@@ -7,10 +7,12 @@ import itertools
 import signal
 import socket
 import sys
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from urllib.parse import unquote
 
 from pymemcache.client.base import Client
 from pymemcache.exceptions import MemcacheServerError
@@ -86,10 +88,29 @@ class Relay(Server):
         """Drop whatever is sent on the connections that there are, and tell nobody."""
         self._order(signal.SIGUSR2)
 
+    def hold_entries(self) -> None:
+        """Hold back each `add` of memcached's; who has sent one gives it up."""
+        self._order(signal.SIGHUP)
+
+    def let_entries_through(self) -> None:
+        """Let them reach the server, which has seen four seconds pass before."""
+        _let_seconds_pass(self.target, 4)
+        self._order(signal.SIGHUP)
+        assert wait_until(self._has_passed_entries, _PATIENCE, 0.001)
+
+    @property
+    def holds_entries(self) -> bool:
+        """Whether it holds any back."""
+        return not self._has_passed_entries()
+
+    def _has_passed_entries(self) -> bool:
+        said = self.output()
+        return said.count("holds an entry") == said.count("passed an entry")
+
     def _order(self, number: int) -> None:
         confirmed = self.output().count("\n")
         self._signal(number)
-        wait_until(lambda: self.output().count("\n") > confirmed, _PATIENCE, 0.001)
+        assert wait_until(lambda: self.output().count("\n") > confirmed, _PATIENCE, 0.001)
 
 
 def _nothing(_: Any) -> None:
@@ -171,18 +192,31 @@ def _empty(server: OptionalMemcached) -> None:
 
 
 def _keys(server: OptionalMemcached) -> set[str]:
-    """The keys of the larger entries; to list them does not count as using them."""
+    """The keys of the larger entries."""
+    return {entry["key"] for entry in _listed(server) if int(entry["size"]) >= _SIZES[0]}
+
+
+def _listed(server: Server) -> list[dict[str, str]]:
+    """What memcached tells of each entry; to list them does not count as using them."""
     listed = b""
     with socket.create_connection((HOST, server.port), _PATIENCE) as connection:
         connection.sendall(b"lru_crawler metadump all\r\n")
         while not listed.endswith(b"END\r\n") and (received := connection.recv(65536)):
             listed += received
-    lines = [line.split() for line in listed.decode("ascii").splitlines() if line[:4] == "key="]
-    sizes = {line[0].removeprefix("key="): int(line[-1].removeprefix("size=")) for line in lines}
-    return {key for key, size in sizes.items() if size >= _SIZES[0]}
+    lines = [line for line in listed.decode("ascii").splitlines() if line[:4] == "key="]
+    return [dict(each.split("=", 1) for each in line.split()) for line in lines]
 
 
-def _client(server: OptionalMemcached) -> contextlib.closing[Client]:
+def _let_seconds_pass(server: Server, seconds: int) -> None:
+    """Drop what will have expired by then: no test can wait so long."""
+    then = time.time() + seconds
+    gone = [entry["key"] for entry in _listed(server) if 0 < int(entry["exp"]) <= then]
+    with _client(server) as client:
+        for key in gone:
+            client.delete(unquote(key))
+
+
+def _client(server: Server) -> contextlib.closing[Client]:
     return contextlib.closing(Client(server.address, timeout=_PATIENCE, default_noreply=False))
 
 
@@ -241,6 +275,11 @@ MEMCACHED_HARMS = (
     Harm("crowded", _CROWD.come, _CROWD.go, "all", refuses=True, level="all", options=_FEW_PLACES),
     Harm("answer lost", Relay.lose_answer, Server.restart, relayed=True),
     Harm("forgotten", Relay.forget, relayed=True),
+    Harm(
+        *("entry delayed", Relay.hold_entries, Relay.let_entries_through),
+        relayed=True,
+        level="all",
+    ),
 )
 
 #: What can happen to Datastore, of which the emulator keeps nothing when it ends.

@@ -14,6 +14,9 @@ from support.visits import Visitor, make_app
 
 __all__ = ["CachedDatastorePlace", "Place"]
 
+#: What stands in the cache in place of an entry: the record is to be asked.
+_MARKS = (b"", b"closed")
+
 #: Before the pickle, a value in memcached has a format byte and a signature of 32 bytes.
 _SIGNATURE_ENDS = 33
 
@@ -63,7 +66,7 @@ class CachedDatastorePlace(Place):
     def prepare(self, visitor: Visitor, sid: str, number: int) -> None:
         """Leave what the last round left, or drop it, or drop it and have it filled anew.
 
-        Nobody else may use the session meanwhile: the mark of a write may be what is dropped.
+        Nobody else may use the session meanwhile: a mark or a tombstone may be what is dropped.
         """
         if number % 3:
             with entries_of(self._server) as entries:
@@ -79,7 +82,7 @@ class CachedDatastorePlace(Place):
             return f"Datastore has {stored}, a visitor sees {data}"
         with entries_of(self._server) as entries:
             cached = entries.get(_cache_key(sid))
-        if not cached:  # nothing, or a mark
+        if cached in (None, *_MARKS):
             return None
         entry = pickle.loads(cached[_SIGNATURE_ENDS:])["data"]
         return None if entry == stored else f"the cache has {entry}, Datastore {stored}"

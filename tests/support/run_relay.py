@@ -3,8 +3,9 @@
 Run as a program: `run_relay.py PORT TARGET_PORT [STATISTICS]`, both ports of 127.0.0.1. After a
 SIGUSR1 the next answer of the server is lost, and its connection with it. After a SIGUSR2 the
 connections that there are are forgotten, as by a firewall: whatever is sent on them vanishes, and
-nobody is told. With STATISTICS the relay is a proxy that does not know memcached's `stats`: it
-"refuses" the command, "closes" the connection or leaves it without an answer ("drops").
+nobody is told. After a SIGHUP memcached's command `add` is held back until the next SIGHUP. With
+STATISTICS the relay is a proxy that does not know memcached's `stats`: it "refuses" the command,
+"closes" the connection or leaves it without an answer ("drops").
 """
 
 from __future__ import annotations
@@ -23,6 +24,9 @@ lose_answer = threading.Event()
 #: Connections that were made before the last time of forgetting; and those of now.
 forgotten: set[Connection] = set()
 remembered: set[Connection] = set()
+
+#: Set as long as entries are held back, and as long as they are not.
+hold_entries, pass_entries = threading.Event(), threading.Event()
 
 
 def confirm(what: str) -> None:
@@ -68,8 +72,23 @@ class Connection:
             while data := self.client.recv(65536):
                 if self in forgotten or not self.is_to_be_sent(data):
                     continue
+                if self.is_late(data):
+                    break
                 self.server.sendall(data)
         self.end()
+
+    def is_late(self, command: bytes) -> bool:
+        """Whether a command was an `add` that was held back; the server has it then."""
+        if not (hold_entries.is_set() and command.startswith(b"add ")):
+            return False
+        confirm("holds an entry")
+        pass_entries.wait()
+        # Whoever has sent it has given up; and the server has done it when it has answered.
+        with socket.create_connection(self.server.getpeername()) as server:
+            server.sendall(command)
+            server.recv(65536)
+        confirm("passed an entry")
+        return True
 
     def is_to_be_sent(self, command: bytes) -> bool:
         """Whether a command goes to the server."""
@@ -101,10 +120,23 @@ class Connection:
                 connection.shutdown(socket.SHUT_RDWR)
 
 
+def hold_or_pass(*_: object) -> None:
+    """Hold entries back from now on, or let go on what is held back."""
+    if hold_entries.is_set():
+        hold_entries.clear()
+        pass_entries.set()
+        confirm("entries go on")
+    else:
+        pass_entries.clear()
+        hold_entries.set()
+        confirm("entries are held back")
+
+
 def main(port: int, target_port: int, statistics: str = "") -> None:
     """Serve until the process is killed."""
     signal.signal(signal.SIGUSR1, prepare)
     signal.signal(signal.SIGUSR2, forget)
+    signal.signal(signal.SIGHUP, hold_or_pass)
     with socket.create_server((HOST, port)) as listener:
         while True:
             client = listener.accept()[0]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -20,7 +21,7 @@ from support.servers import PROXY_VARIABLES
 from webapp2_sessions import datastore
 from webapp2_sessions.clients import ClientRegistry
 from webapp2_sessions.config import DATASTORE_DEFAULTS
-from webapp2_sessions.datastore import Datastore, service_address
+from webapp2_sessions.datastore import Datastore, Place, service_address
 from webapp2_sessions.datastore_versions import ANY, EntityName
 from webapp2_sessions.errors import BackendError, BackendUnavailable, ConfigError
 
@@ -168,6 +169,54 @@ def test_error_beside_a_transaction_is_ours(transaction: Callable[..., Any]) -> 
     """A failure there is a BackendError as elsewhere."""
     with pytest.raises(BackendUnavailable):
         transaction(lambda: store().run(Operation(api_errors.DeadlineExceeded("late"))))
+
+
+# Places
+
+
+def test_place_needs_no_client(no_credentials: list[int]) -> None:
+    """A new session is opened without a project, and nobody asks for credentials."""
+    assert store(project=None).here() == Place(None, None)
+    assert no_credentials == []
+
+
+def test_place_is_completed_by_the_client() -> None:
+    """The namespace is the client's where nothing else has decided on it."""
+    assert store(client=ndb.Client(project="p", namespace="n")).here() == Place(None, "n")
+    made = store(client=lambda: ndb.Client(project="p", namespace="n"))
+    assert made.here() == Place(None, None)
+    assert made.complete(made.here()) == made.here() == Place(None, "n")
+
+
+def test_operation_runs_at_its_place() -> None:
+    """Whatever context is active, and that is the active one again afterwards."""
+    theirs = ndb.Client(project="theirs", database="db")
+    place = Place(theirs, "ns")
+
+    def names() -> tuple[Any, ...]:
+        key = ndb.Key("Session", "id")
+        return key.project(), key.database(), key.namespace()
+
+    for active in (contextlib.nullcontext, theirs.context, ndb.Client(project="other").context):
+        with active():
+            before = ndb.get_context(raise_context_error=False)
+            assert store().run(names, place) == ("theirs", "db", "ns")
+            assert store().partition(place) == ("theirs", "db", "ns")
+            assert ndb.get_context(raise_context_error=False) is before
+
+
+@forks
+def test_configured_client_of_a_place_is_that_of_the_process() -> None:
+    """A process that is forked amid a request does not use its parent's."""
+    place = store().complete(store().here())
+    (parents,) = clients_of(store())
+
+    def has_its_own() -> bool:
+        client = store().run(lambda: ndb.get_context().client, place)
+        return client is not parents
+
+    assert in_child(has_its_own)
+    assert store().run(lambda: ndb.get_context().client, place) is parents
 
 
 # Deadlines
