@@ -442,9 +442,8 @@ def test_server_that_fails_can_degrade(factory: type[DictFactory]) -> None:
 def test_backend_that_cannot_take_spilled_sessions() -> None:
     """The error names the setting."""
     backends = {"mine": records_factory(OURS, {})}
-    store, _ = oversize("mine", backends=backends)
     with pytest.raises(ConfigError, match=r"on_oversize: the backend 'mine' is no StoredSession"):
-        saved_headers(store)
+        oversize("mine", backends=backends)
 
 
 def test_record_of_a_remembered_session_lives_as_long(factory: type[DictFactory]) -> None:
