@@ -63,7 +63,7 @@ class Additions:
         #: The Set-Cookie headers that were added, in order.
         self.cookies: list[str] = []
         #: Whether the response depends on the visitor's cookies.
-        self.varies = False
+        self.varies: bool = False
 
     def __enter__(self) -> Additions:
         detach_headers(self._response)
