@@ -7,7 +7,7 @@ import threading
 from collections.abc import MutableMapping
 from typing import Any
 
-__all__ = ["lock_of", "share_lock"]
+__all__ = ["attributes_of", "lock_of", "share_lock"]
 
 #: Key of the lock in whatever holds it.
 _key = "webapp2_sessions.lock"
@@ -21,6 +21,14 @@ def _begin_in_child() -> None:
 
 if hasattr(os, "register_at_fork"):  # not where there are no forks
     os.register_at_fork(after_in_child=_begin_in_child)
+
+
+def attributes_of(request: Any) -> MutableMapping[str, Any]:
+    """Return what lives as long as a request, and where a lock is in nobody's way."""
+    try:
+        return request.__dict__  # type: ignore[no-any-return]
+    except AttributeError:  # a request of another kind, with slots
+        return request.registry  # type: ignore[no-any-return]
 
 
 def lock_of(holder: MutableMapping[str, Any]) -> threading.RLock:

@@ -22,7 +22,7 @@ from webapp2_sessions.errors import UnknownBackend
 from webapp2_sessions.factories import BaseSessionFactory, CustomBackendSessionFactory
 from webapp2_sessions.imports import import_object
 from webapp2_sessions.lazy import imported_once
-from webapp2_sessions.locks import lock_of, share_lock
+from webapp2_sessions.locks import attributes_of, lock_of, share_lock
 from webapp2_sessions.session_dict import SessionDict, is_destroyed
 from webapp2_sessions.signed_cookies import SignedCookies
 
@@ -324,18 +324,11 @@ def get_store(
     registry = request.registry
     store = registry.get(key)
     if not store:
-        with lock_of(_attributes(request)):  # threads of one request get one store
+        with lock_of(attributes_of(request)):  # threads of one request get one store
             store = registry.get(key) or _register(registry, key, factory, request)
     if type(store) is not SessionStore:
         warn_of_foreign_store(getattr(request, "app", None), store)
     return store
-
-
-def _attributes(request: Any) -> Any:
-    try:
-        return request.__dict__
-    except AttributeError:  # a request of another kind, with slots
-        return request.registry
 
 
 def _register(registry: Any, key: str, factory: Callable[..., Any], request: Any) -> Any:
@@ -343,7 +336,7 @@ def _register(registry: Any, key: str, factory: Callable[..., Any], request: Any
     if isinstance(store, SessionStore):
         # One lock for all stores of a request: with two, each of two threads could have one and
         # wait for the other.
-        share_lock(_attributes(request), store.__dict__)
+        share_lock(attributes_of(request), store.__dict__)
     if (
         type(store) is SessionStore
         and issubclass(type(request), webapp2.Request)
