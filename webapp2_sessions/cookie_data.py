@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 
 __all__ = [
     "BEGAN",
+    "IS_DATA",
     "MAX_AGE",
     "SPILLED",
     "CookieData",
@@ -28,6 +29,9 @@ BEGAN = "began"
 #: The id by which a session is stored that is too large for its cookie.
 SPILLED = "spilled"
 
+#: Whether a key ``_sid`` belongs to the data, and is no id of a stored session.
+IS_DATA = "is_data"
+
 #: What browsers take as an age at most, in seconds; also bounds times, until the year 2106.
 _LARGEST_AGE = 2**31 - 1
 _LARGEST_TIME = 2**32
@@ -40,7 +44,8 @@ class CookieData(dict[Any, Any]):
     application's own passes it on without knowing of attributes.
 
     :param data: the data.
-    :param attributes: values for :data:`MAX_AGE`, :data:`BEGAN` and :data:`SPILLED`.
+    :param attributes: values for :data:`MAX_AGE`, :data:`BEGAN`, :data:`SPILLED` and
+        :data:`IS_DATA`.
     """
 
     def __init__(self, data: dict[Any, Any], attributes: dict[str, Any]) -> None:
@@ -104,4 +109,4 @@ def _is_sound(key: str, value: Any) -> bool:
         return type(value) is int and 0 < value <= _LARGEST_AGE
     if key == BEGAN:
         return type(value) is int and 0 <= value <= _LARGEST_TIME
-    return key == SPILLED and isinstance(value, str)
+    return value is True if key == IS_DATA else key == SPILLED and isinstance(value, str)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from webapp2_sessions import cookie_rules, cookies
 from webapp2_sessions.config import _default_value
-from webapp2_sessions.cookie_data import SPILLED, OpenCookie, sealed
+from webapp2_sessions.cookie_data import IS_DATA, SPILLED, OpenCookie, sealed
 from webapp2_sessions.errors import BackendError, ConfigError, SessionTooLarge
 from webapp2_sessions.factories import BaseSessionFactory
 from webapp2_sessions.session_dict import SessionDict
@@ -76,6 +76,7 @@ class SecureCookieSessionFactory(BaseSessionFactory):
         """Return the session of a cookie, ``None`` if it leads to a server and none is there."""
         sid = cookie.attributes.get(SPILLED)
         if sid is None:
+            self.superseded = False
             return SessionDict(self, cookie.data)
         if self._spill_keyword() is None:  # nobody knows any more where it was stored
             return None
@@ -84,6 +85,7 @@ class SecureCookieSessionFactory(BaseSessionFactory):
         if spill.superseded:
             self.superseded = True
         if stored.new and not stored._degraded:
+            self._spare = spill  # which knows what is to end with the session
             return None
         self._spill, self.superseded = spill, False
         self.own_max_age = spill.own_max_age
@@ -103,7 +105,7 @@ class SecureCookieSessionFactory(BaseSessionFactory):
             return
         is_destroyed = session._destroyed
         if is_destroyed:
-            self._discard_spill()
+            self._discard_spills()
             session._degraded = False
             self._expire_former_cookies(response)
         if session._degraded:
@@ -126,10 +128,12 @@ class SecureCookieSessionFactory(BaseSessionFactory):
             spilled = {} if self._spill is None else {SPILLED: self._spill.sid}
             self._set_cookie(response, dict(cookie.data), **spilled)
 
-    def _discard_spill(self) -> None:
-        if self._spill is not None:
-            self._spill.discard()
-            self._spare, self._spill = self._spill, None
+    def _discard_spills(self) -> None:
+        """End what is stored of the session, or may come back to where it was stored."""
+        for spill in (self._spill, self._spare):
+            if spill is not None:
+                spill.discard()
+        self._spare, self._spill = self._spill or self._spare, None
 
     def _write(self, response: Any, session: SessionDict) -> None:
         is_renewed = session._regenerates
@@ -146,19 +150,33 @@ class SecureCookieSessionFactory(BaseSessionFactory):
                 if sid is not None:
                     self._send(response, is_renewed, {}, **{SPILLED: sid})
                 return
+        if self._spill is not None and not self._return_from(self._spill, session):
+            return
         self._send(response, is_renewed, dict(session))
         session._regenerates = self.superseded = False
+
+    def _return_from(self, spill: StoredSessionFactory, session: SessionDict) -> bool:
+        """Take a session back into its cookie; whether there is one to take, and it is up to date.
+
+        What is stored ends before the cookie is set: another request may have ended it, and then
+        it must not come back.
+        """
         try:
-            self._discard_spill()  # it is small again
+            if not (spill.merged(session) and spill.retire()):
+                return False
         except BackendError as error:
-            if self._spill is not None:
-                self._spill._degrade(error, SessionDict(self._spill))
+            spill._degrade(error, session)
+            return False
+        self._spare, self._spill = spill, None
+        return True
 
     def _send(
         self, response: Any, is_renewed: bool, data: dict[Any, Any], **attributes: Any
     ) -> None:
         if is_renewed:
             self._expire_former_cookies(response)
+        if "_sid" in data:  # in a plain cookie it would be the id of a stored session
+            attributes[IS_DATA] = True
         self._set_cookie(response, data, **attributes)
 
     def _size_of(self, session: SessionDict, response_class: Any) -> int:
@@ -200,6 +218,7 @@ class SecureCookieSessionFactory(BaseSessionFactory):
             spill._degrade(error, session)
             return None
         session._regenerates = self.superseded = False
+        self.own_max_age = spill.own_max_age
         if spill._merger is not None:  # what others have changed is now part of it
             dict.clear(session)
             dict.update(session, stored)

@@ -22,13 +22,15 @@ _LONGEST_AGE = 2**31 - 1
 
 
 class SessionEnded(ndb.Model):
-    """Marks a session that was destroyed, by its id; of use for as long as a request may take."""
+    """Marks a session that was ended, by its id; of use for as long as a request may take."""
 
     _use_cache = False
     _use_global_cache = False
 
     #: When that was, in UTC.
     updated: Any = UtcNowProperty(auto_now=True)
+    #: Whether the session has got another id.
+    is_superseded: Any = ndb.BooleanProperty(indexed=False)
 
 
 def bounded_age(age: Any) -> int | None:

@@ -63,6 +63,8 @@ class Records:
         #: The session's own lifetime, in seconds, as the record has it that was read last; ``None``
         #: for a session like others.
         self.own_max_age: int | None = None
+        #: Whether :meth:`load` has told :attr:`own_max_age`; a model may read in a way of its own.
+        self.has_loaded = False
         #: The one to be written; :data:`AS_IT_IS` leaves the entity as it is.
         self.new_max_age: Any = AS_IT_IS
         self._datastore = Datastore(settings)
@@ -138,6 +140,7 @@ class Records:
             entry = self._cache.read(
                 name, lambda: self._lookup(model, sid), self._lifetime, self._keep_entry
             )
+        self.has_loaded = True
         self.own_max_age = None if entry is None else bounded_age(entry.get("own_max_age"))
         if entry is None or self._is_too_old(entry["updated"]):
             return None
@@ -197,49 +200,72 @@ class Records:
         else:
             self._cache.write(entry_name_of(entity.key), put_for_cache, self._lifetime, REFUSALS)
 
-    def end(self, model: type[Any], sid: str) -> bool:
+    def end(self, model: type[Any], sid: str, is_superseded: bool = False) -> bool:
         """Delete the entity of that id, and mark that it was ended; whether nobody did before.
 
         A request that has read the entity before would write it again otherwise.
 
+        :param is_superseded: whether the session has got another id.
         :raises StaleCache: that is done, and the cache could not be told.
         """
 
-        def mark() -> None:
-            SessionEnded(id=sid).put(**self._datastore.options)
+        def leave_mark() -> None:
+            mark = SessionEnded(id=sid, is_superseded=is_superseded or None)
+            mark.put(**self._datastore.options)
 
         try:
-            self.run_versioned(SessionEnded, sid, mark, ABSENT)
+            self.run_versioned(SessionEnded, sid, leave_mark, ABSENT)
             is_first = True
         except VersionConflict:
             is_first = False
+
+        def delete() -> None:
+            nonlocal is_first
+            is_first = self._take_away(model, sid, is_first)
+
         try:
-            self.run(lambda: self._delete(ndb.Key(model, sid)))
+            self._delete(model, sid, delete)
         except StaleCache as error:
             error.is_first = is_first
             raise
         return is_first
 
-    def _delete(self, key: Any) -> None:
-        def delete() -> None:
-            key.delete(**self._datastore.options)
-
+    def _delete(self, model: type[Any], sid: str, delete: Callable[[], None]) -> None:
+        """Delete an entity by ``delete()``, and what the cache has of it."""
         if self._cache is None:
             delete()
         else:
+            key = self.run(lambda: ndb.Key(model, sid))
             self._cache.delete(entry_name_of(key), delete)
 
-    def ended_at(self, sid: str) -> float | None:
-        """Return when the session of that id was ended, in Unix seconds; ``None`` if it was not.
+    def _take_away(self, model: type[Any], sid: str, is_marked: bool) -> bool:
+        """Delete an entity; whether nobody who wanted to end it did so before.
 
-        An entity that was deleted in another way leaves no mark.
+        The mark alone does not tell: it may be of somebody whose server failed before the entity
+        was deleted.
         """
-        ended = self.run(lambda: ndb.Key(SessionEnded, sid).get(**self._datastore.options))
-        return None if ended is None else unix_seconds(ended.updated)
+        while True:
+            entity, version = self.look_up(model, sid)
+            if entity is None:
+                return is_marked
+            delete = functools.partial(entity.key.delete, **self._datastore.options)
+            try:
+                self.run_versioned(model, sid, delete, version)
+            except VersionConflict:
+                continue  # another request has just written it, or was first
+            return True
+
+    def superseded_at(self, sid: str) -> float | None:
+        """Return when the session got another id, in Unix seconds; ``None`` if it did not."""
+        mark = self._mark_of(sid)
+        return unix_seconds(mark.updated) if mark is not None and mark.is_superseded else None
 
     def is_ended(self, sid: str) -> bool:
-        """Whether the session of that id was ended."""
-        return self.ended_at(sid) is not None
+        """Whether the session of that id was ended; one deleted in another way leaves no mark."""
+        return self._mark_of(sid) is not None
+
+    def _mark_of(self, sid: str) -> Any:
+        return self.run(lambda: ndb.Key(SessionEnded, sid).get(**self._datastore.options))
 
     def is_ended_meanwhile(self, model: type[Any], sid: str) -> bool:
         """Whether the session of that id was ended; then its entity is deleted once more.
@@ -249,8 +275,11 @@ class Records:
         """
         if not self.is_ended(sid):
             return False
-        self.run(lambda: self._delete(ndb.Key(model, sid)))
+        self._delete(model, sid, lambda: self._delete_unseen(model, sid))
         return True
+
+    def _delete_unseen(self, model: type[Any], sid: str) -> None:
+        self.run(lambda: ndb.Key(model, sid).delete(**self._datastore.options))
 
     def touch(self, model: type[Any], sid: str) -> bool:
         """Write the entity of that id as it is, so that it is as good as new; if there is one.

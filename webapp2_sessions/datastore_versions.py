@@ -93,7 +93,7 @@ class VersionedStub:
 
     def _commit(self, request: Any, **options: Any) -> Any:
         mutations = CommitRequest.pb(request).mutations
-        ours = [self._entity.is_of(mutation.upsert.key) for mutation in mutations]
+        ours = [self._entity.is_of(_key_of(mutation)) for mutation in mutations]
         if self._expected is not None:
             for mutation in itertools.compress(mutations, ours):
                 _expect(mutation, self._expected)
@@ -115,8 +115,16 @@ class _Call:
         self.future = future
 
 
+def _key_of(mutation: Any) -> Any:
+    return mutation.delete if mutation.HasField("delete") else mutation.upsert.key
+
+
 def _expect(mutation: Any, version: int) -> None:
-    """Let a mutation of Datastore's API, an upsert as ndb sends it, fail if it is not first."""
+    """Let a mutation of Datastore's API, as ndb sends it, fail if it is not first."""
+    if mutation.HasField("delete"):
+        mutation.base_version = version
+        mutation.conflict_resolution_strategy = _FAIL
+        return
     entity = copy.deepcopy(mutation.upsert)  # one operation takes the place of the other
     if version == ABSENT:
         mutation.insert.CopyFrom(entity)

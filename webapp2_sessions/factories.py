@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from webapp2_sessions import cookie_rules, cookies
 from webapp2_sessions.config import _default_value
-from webapp2_sessions.cookie_data import BEGAN, MAX_AGE, CookieData, OpenCookie, sealed
+from webapp2_sessions.cookie_data import BEGAN, IS_DATA, MAX_AGE, CookieData, OpenCookie, sealed
 from webapp2_sessions.received_cookies import ReceivedCookies
 from webapp2_sessions.session_dict import SessionDict
 
@@ -289,7 +289,8 @@ class CustomBackendSessionFactory(BaseSessionFactory):
         if self.session is None:
             session = None
             for cookie in self._open_cookies(max_age):
-                session = self._get_by_sid(cookie.data.get("_sid"))
+                is_data = cookie.attributes.get(IS_DATA)
+                session = self._get_by_sid(None if is_data else cookie.data.get("_sid"))
                 if not getattr(session, "new", False) or getattr(session, "_degraded", False):
                     break
             self.session = self._get_by_sid(None) if session is None else session

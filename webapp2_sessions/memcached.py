@@ -17,6 +17,7 @@ from webapp2_sessions.errors import (
     ConfigError,
     SessionTooLarge,
     UnreadableSession,
+    UnstorableValue,
 )
 from webapp2_sessions.keys import derive_key
 from webapp2_sessions.memcached_nodes import Nodes, nodes_of
@@ -37,6 +38,11 @@ _ALWAYS_FITS = 512
 #: memcached's limit.
 _ENDED = b":ended"
 _ENDED_SECONDS = 3600
+#: What stands for a record between its end and its deletion, for a second at most. It is signed by
+#: nobody, and so counts as no session.
+_TAKEN = b"ended"
+#: Each try fails only if another request has just written the record.
+_TRIES_TO_TAKE = 20
 
 #: The first byte of a session with its age, which is signed under the session's name as well.
 _SESSION = b"\x02"
@@ -209,29 +215,59 @@ class SessionMemcached:
             if self.is_ended(key):
                 return False
             self.set(key, data, seconds)
+            return not self.was_ended_meanwhile(key)
         return True
 
-    def end(self, key: bytes, now: float) -> bool:
+    def was_ended_meanwhile(self, key: bytes) -> bool:
+        """Whether a record that has just been stored once more was ended just before.
+
+        Then it is deleted again.
+
+        :raises BackendError: it is not certain that it is gone.
+        """
+        is_ended = self.is_ended(key)
+        if is_ended:
+            self.call("delete", key)
+        return is_ended
+
+    def end(self, key: bytes, superseded_at: float = 0) -> bool:
         """Delete a record, and mark that it was ended; whether this was the first call to do so.
 
         The mark stays as long as a request may be running that has read the record before, and
         would store it again.
 
-        :param now: the time that it holds, in Unix seconds.
+        :param superseded_at: when the session got another key, in Unix seconds, if it did.
         :raises BackendError: it is not certain that it is gone.
         """
         node = self._nodes.node_of(key)
-        is_first = node.call("add", key + _ENDED, b"%d" % now, _ENDED_SECONDS)
+        is_marked = node.call("add", key + _ENDED, b"%d" % superseded_at, _ENDED_SECONDS)
+        is_first = self._take_away(key, bool(is_marked))
         node.call("delete", key)
-        return bool(is_first)
+        return is_first
 
-    def ended_at(self, key: bytes) -> int | None:
-        """Return when a record was ended, in Unix seconds; ``None`` if that is not known.
+    def _take_away(self, key: bytes, is_marked: bool) -> bool:
+        """Take a record from all others who want to end it; whether nobody did so before.
+
+        The mark alone does not tell: it may be of somebody whose server failed before the record
+        was deleted.
+        """
+        for _ in range(_TRIES_TO_TAKE):
+            data, token = self.gets(key)
+            if data is None or token is None:
+                return is_marked
+            if data == _TAKEN:
+                return False
+            if self.cas(key, _TAKEN, token, 1):
+                return True
+        return is_marked
+
+    def superseded_at(self, key: bytes) -> int | None:
+        """Return when a session got another key, in Unix seconds; ``None`` if it did not.
 
         :raises BackendError: the server failed.
         """
         mark = self._nodes.node_of(key).call("get", key + _ENDED)
-        return int(mark) if mark is not None and mark.isdigit() and len(mark) < 15 else None
+        return int(mark) or None if mark is not None and mark.isdigit() and len(mark) < 15 else None
 
     def is_ended(self, key: bytes) -> bool:
         """Whether a record that is not there was ended, and not dropped by memcached.
@@ -274,7 +310,11 @@ class SessionMemcached:
         :param max_age: the session's own age in seconds, if it has one.
         :raises SessionTooLarge: the server is known not to take it.
         """
-        encoded = self._sessions.dumps(_bound(key, owner), [data, max_age])
+        try:
+            encoded = self._sessions.dumps(_bound(key, owner), [data, max_age])
+        except UnstorableValue:
+            self._values.dumps(key, data)  # whose error tells the place in the session
+            raise
         if len(encoded) > _ALWAYS_FITS:
             self._check_size(key, encoded, data)
         return encoded

@@ -293,7 +293,8 @@ class SessionStore(SignedCookies):
             if not cookies.is_set(response, name):
                 container = self.sessions.get(name)
                 args = self.config["cookie_args"] if container is None else container.session_args
-                cookies.expire(response, name, args)
+                for each in (*self.config.get("former_cookie_args", ()), args):
+                    cookies.expire(response, name, each)
 
 
 #: Where this is still in its place, its work is done at once; an application may have put another

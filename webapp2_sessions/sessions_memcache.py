@@ -48,6 +48,9 @@ class MemcacheSessionFactory(StoredSessionFactory):
         return True
 
     def _delete(self, sid: str) -> bool:
+        return self._memcached().end(self._key(sid))
+
+    def _supersede(self, sid: str) -> bool:
         return self._memcached().end(self._key(sid), self._now())
 
     def _touch(self, sid: str, lifetime: float | None) -> bool:
@@ -58,8 +61,8 @@ class MemcacheSessionFactory(StoredSessionFactory):
         memcached.sign_again(key, self._owner(), expiry(lifetime))
         return True
 
-    def _ended_at(self, sid: str) -> float | None:
-        return self._memcached().ended_at(self._key(sid))
+    def _superseded_at(self, sid: str) -> float | None:
+        return self._memcached().superseded_at(self._key(sid))
 
     def _read_version(self, sid: str) -> Version | None:
         memcached, key = self._memcached(), self._key(sid)
@@ -86,6 +89,8 @@ class MemcacheSessionFactory(StoredSessionFactory):
         encoded = memcached.encode_session(key, owner, data, self.own_max_age)
         if token is NEW:
             written = memcached.call("add", key, encoded, expiry(lifetime))
+            if written and self._is_stored and memcached.was_ended_meanwhile(key):
+                return None  # the next look at it tells so
         else:
             written = memcached.cas(key, encoded, token, expiry(lifetime))
         # memcached does not tell the new token.

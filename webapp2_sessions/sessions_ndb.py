@@ -147,7 +147,8 @@ class DatastoreSessionFactory(StoredSessionFactory):
             data = records.load(model, sid)
         else:  # the model's own, which may do whatever ndb can
             data = _as_dict(records.run(lambda: model.get_by_sid(sid)))
-        self._note_max_age(records.own_max_age)
+        if records.has_loaded:
+            self._note_max_age(records.own_max_age)
         return data
 
     def _write(self, sid: str, data: dict[Any, Any], lifetime: float | None) -> bool:
@@ -190,7 +191,8 @@ class DatastoreSessionFactory(StoredSessionFactory):
     def _version(self, sid: str, records: Records) -> Version | None:
         model = self.session_model
         data, version = records.run_versioned(model, sid, lambda: model.get_by_sid(sid))
-        self._note_max_age(records.own_max_age)
+        if records.has_loaded:
+            self._note_max_age(records.own_max_age)
         if data is None:
             return None
         return Version(version, self._copy_of(data, records, "get_by_sid"))
@@ -219,12 +221,11 @@ class DatastoreSessionFactory(StoredSessionFactory):
             return None  # the next look at it tells so
         return Version(version, self._copy_of(data, records, "_put"))
 
-    def _ended_at(self, sid: str) -> float | None:
-        """Return when the session of that id was ended, in Unix seconds; ``None`` if it was not.
+    def _supersede(self, sid: str) -> bool:
+        return self._records(None).end(self.session_model, sid, is_superseded=True)
 
-        :raises BackendError: it cannot be told.
-        """
-        return self._records(None).ended_at(sid)
+    def _superseded_at(self, sid: str) -> float | None:
+        return self._records(None).superseded_at(sid)
 
     def _place(self) -> tuple[str, str]:
         return "datastore", service_address()

@@ -39,6 +39,9 @@ def end_destroyed(store: Any, response: Any, others: Iterable[Any] = ()) -> bool
         try:
             container.save_session(response)
         except Exception as error:
+            if getattr(container, "_is_reported", False):
+                continue
+            container._is_reported = True
             # The text of an error that is not ours may hold the session's id.
             cause = error if isinstance(error, SessionError) else type(error).__name__
             logger.error("The session %r was destroyed, and not ended: %s", container.name, cause)

@@ -51,8 +51,9 @@ class StoredSessionFactory(CustomBackendSessionFactory):
     #: Former ids of this session, which end before its cookie is set. ``True`` for those that
     #: could not be ended at the first try.
     _former_sids: dict[str, bool]
-    #: The id of a stored session that cannot be decoded, in whose place there is a new one.
-    _unreadable_sid: str | None = None
+    #: The id that came with the request, if there is a new session in its place: nothing is stored
+    #: under it, or nothing that can be decoded. Other requests may still have that session.
+    _replaced_sid: str | None = None
 
     def __init__(self, name: str, session_store: Store) -> None:
         super().__init__(name, session_store)
@@ -108,13 +109,20 @@ class StoredSessionFactory(CustomBackendSessionFactory):
         """
         raise NotImplementedError()
 
-    def _ended_at(self, sid: str) -> float | None:
-        """Return when a session was ended that is not there, in Unix seconds.
+    def _supersede(self, sid: str) -> bool | None:
+        """Remove a session that has got a new id, as :meth:`_delete`.
 
-        A backend may do without; requests that come with an id that was renewed a moment ago then
-        begin a new session.
+        A backend that notes the time, for :meth:`_superseded_at`, lets requests be recognized that
+        were under way with the former id.
+        """
+        return self._delete(sid)
 
-        :returns: ``None`` if it was not ended, or long ago.
+    def _superseded_at(self, sid: str) -> float | None:
+        """Return when a session got a new id in place of this one, in Unix seconds.
+
+        Without it, requests that were under way with the former id begin a new session.
+
+        :returns: ``None`` if it did not, or that is not known any more.
         :raises BackendError: it cannot be told, because the server failed.
         """
         return None
@@ -132,6 +140,7 @@ class StoredSessionFactory(CustomBackendSessionFactory):
     def _get_by_sid(self, sid: Any) -> SessionDict:
         self._is_stored = False
         self._merger = self._new_merger()
+        self._replaced_sid = None
         if self._is_valid_sid(sid):
             self.sid = sid
             try:
@@ -145,6 +154,7 @@ class StoredSessionFactory(CustomBackendSessionFactory):
                 if self._merger is not None:
                     session._assigned = set()
                 return self._take_snapshot(session)
+            self._replaced_sid = sid
         self.sid = self._get_new_sid()
         self._merger = self._new_merger()
         return self._take_snapshot(SessionDict(self, new=True))
@@ -157,9 +167,10 @@ class StoredSessionFactory(CustomBackendSessionFactory):
             if self.session_store.config.get("on_unreadable") != "new":
                 raise
             logger.warning("The session %r is begun again: %s", self.name, error)
-            self._unreadable_sid = sid
+            # Its cookie goes, and nobody is to find it by a copy of that.
+            self._former_sids[sid] = True
             return None
-        if data is None and self._was_ended_now(sid):
+        if data is None and self._was_superseded_now(sid):
             self.superseded = True
         return data
 
@@ -172,11 +183,11 @@ class StoredSessionFactory(CustomBackendSessionFactory):
             self._merger.known = version
         return data
 
-    def _was_ended_now(self, sid: str) -> bool:
-        """Whether a session was renewed or ended so lately that its visitor may not know yet."""
+    def _was_superseded_now(self, sid: str) -> bool:
+        """Whether a session got a new id so lately that its visitor may not know yet."""
         grace = self.session_store.config.get("renewal_grace", 0)
-        ended_at = self._ended_at(sid) if grace else None
-        return ended_at is not None and abs(self._now() - ended_at) < grace
+        superseded_at = self._superseded_at(sid) if grace else None
+        return superseded_at is not None and abs(self._now() - superseded_at) < grace
 
     def _now(self) -> float:
         """Return the time in Unix seconds, by the clock that a test may move."""
@@ -228,6 +239,9 @@ class StoredSessionFactory(CustomBackendSessionFactory):
         """
         if self.sid is None:  # the application set self.session itself
             self.sid = self._get_new_sid()
+        if session._regenerates and self._replaced_sid is not None:
+            self._former_sids[self._replaced_sid] = True
+            self._replaced_sid = None
         if not (self._may_keep_id(session) or self._take_new_id(session)):
             return self._is_gone()
         if self._write_or_merge(self.sid, session) is False:
@@ -247,13 +261,8 @@ class StoredSessionFactory(CustomBackendSessionFactory):
 
     def _take_new_id(self, session: SessionDict) -> bool:
         """Take a new id, with all that others have saved by now; whether the session is there."""
-        if self._merger is not None:
-            mine = dict(session)
-            merged = self._merger.merged(mine, session._flash_keys, session._assigned or ())
-            if merged is None:
-                return False
-            if merged is not mine:
-                _replace_data(session, merged)
+        if not self.merged(session):
+            return False
         self._former_sids[str(self.sid)] = False
         self._is_stored, self.sid = False, self._get_new_sid()
         self._merger = self._new_merger()
@@ -268,7 +277,7 @@ class StoredSessionFactory(CustomBackendSessionFactory):
         for former, was_tried in [*self._former_sids.items()]:
             self._former_sids[former] = True
             try:
-                is_first = self._delete(former) is not False
+                is_first = self._supersede(former) is not False
             except StaleCache as error:
                 # What it may hand out is from before the new id; nobody is to be kept from signing
                 # in for that while a cache is down.
@@ -280,20 +289,40 @@ class StoredSessionFactory(CustomBackendSessionFactory):
                 return False
         return True
 
+    def retire(self) -> bool:
+        """End the stored session, which goes on elsewhere; whether it was still there.
+
+        :raises BackendError: it is not certain that it is gone.
+        """
+        self._former_sids[str(self.sid)] = False
+        self._is_stored, self.sid = False, self._get_new_sid()
+        return self._end_former() or self._is_gone()
+
+    def merged(self, session: SessionDict) -> bool:
+        """Give a session what other requests have stored of it; whether it is still there.
+
+        :raises BackendError: the server failed.
+        """
+        if self._merger is not None:
+            mine = dict(session)
+            merged = self._merger.merged(mine, session._flash_keys, session._assigned or ())
+            if merged is None:
+                return False
+            if merged is not mine:
+                _replace_data(session, merged)
+        return True
+
     def keep(self) -> bool:
         """Keep the stored session as it is for another lifetime; whether there is one."""
         return self.sid is not None and self._touch(self.sid, self._lifetime())
 
     def discard(self) -> None:
         """Delete the stored session, if there is one; a new one would have another id."""
-        for sid in (
-            *self._former_sids,
-            self._unreadable_sid,
-            self.sid if self._is_stored else None,
-        ):
+        present = self.sid if self._is_stored else None
+        for sid in dict.fromkeys((*self._former_sids, self._replaced_sid, present)):
             if sid is not None:
                 self._delete(sid)
-        self._former_sids, self._unreadable_sid = {}, None
+        self._former_sids, self._replaced_sid = {}, None
         self._is_stored = False
         self.sid = self._get_new_sid()
         self._merger = self._new_merger()
@@ -337,7 +366,10 @@ class StoredSessionFactory(CustomBackendSessionFactory):
         if self.session_store.config.get("on_conflict") != "merge":
             return None
         if type(self)._read_version is StoredSessionFactory._read_version:
-            problem = f"is 'merge', and {type(self).__name__} cannot compare and set"
+            problem = (
+                f"is 'merge', and {type(self).__name__} cannot compare and set: write its "
+                "_read_version() and _write_version(), or leave on_conflict out"
+            )
             raise ConfigError("on_conflict", problem)
         return Merger(
             lambda: self._read_version(str(self.sid)),

@@ -63,8 +63,11 @@ class MemorySessionFactory(StoredSessionFactory):
         self._note_max_age(record.own_max_age)
         return self._version(record)
 
-    def _ended_at(self, sid: str) -> float | None:
-        return self._memory().ended_at((self.keyword, sid))
+    def _supersede(self, sid: str) -> bool:
+        return self._memory().end((self.keyword, sid), is_superseded=True)
+
+    def _superseded_at(self, sid: str) -> float | None:
+        return self._memory().superseded_at((self.keyword, sid))
 
     def _write_version(
         self, sid: str, data: dict[Any, Any], lifetime: float | None, token: Any

@@ -50,8 +50,8 @@ class Memory:
 
     def __init__(self) -> None:
         self._records: dict[Key, Record] = {}
-        #: When sessions were ended, in Unix seconds.
-        self._ended: dict[Key, float] = {}
+        #: The sessions that were ended, and when they got another id, in Unix seconds.
+        self._ended: dict[Key, float | None] = {}
         self._versions = itertools.count()
         #: The outages that are going on: whether reading fails, and whether writing does.
         self._outages: list[tuple[bool, bool]] = []
@@ -139,17 +139,17 @@ class Memory:
                 self._records[key] = record._replace(expires=_expires(lifetime))
             return record is not None
 
-    def end(self, key: Key) -> bool:
+    def end(self, key: Key, is_superseded: bool = False) -> bool:
         """Delete a record; whether nobody has done so before."""
         with _lock:
             self._check(key[0], reads=False)
             self._records.pop(key, None)
             is_first = key not in self._ended
-            self._ended.setdefault(key, now())
+            self._ended.setdefault(key, now() if is_superseded else None)
             return is_first
 
-    def ended_at(self, key: Key) -> float | None:
-        """Return when a record was deleted, in Unix seconds."""
+    def superseded_at(self, key: Key) -> float | None:
+        """Return when a session got another id, in Unix seconds."""
         with _lock:
             self._check(key[0], reads=True)
             return self._ended.get(key)
