@@ -32,6 +32,8 @@ class Snapshot:
         self._dumps = dumps
         self._loads = loads
         self._bytes = self._try_to_dump(data)
+        #: Whether the data could be turned into bytes, so that a change can be told.
+        self.is_made: bool = self._bytes is not None
         #: To name them all where the bytes cannot tell.
         self._keys = dict.fromkeys(data)
 

@@ -117,7 +117,12 @@ _LISTS = (
 _LISTS_OF_SECTIONS = ("servers",)
 _SECTIONS = ("memcache", "datastore")
 #: Keys whose values are shown to nobody.
-_SECRETS = ("secret_key", "secret_key_fallbacks")
+_SECRET_WORDS = ("secret", "key", "password", "token")
+
+
+def _is_secret(key: object) -> bool:
+    """Whether the value of a key may be a secret, also if the key is misspelt."""
+    return isinstance(key, str) and any(word in key.lower() for word in _SECRET_WORDS)
 
 
 def _noticed(method: Callable[..., Any]) -> Any:
@@ -202,7 +207,7 @@ class SessionConfig(_Noticing):
     @reprlib.recursive_repr("{...}")
     def __repr__(self) -> str:
         """Show all but the secret keys; errors and logs have representations of values."""
-        hidden = {key: "<hidden>" for key in _SECRETS if self.get(key)}
+        hidden = {key: "<hidden>" for key in self if _is_secret(key) and self[key]}
         return repr({**self, **hidden})
 
     def __getstate__(self) -> None:
@@ -234,7 +239,9 @@ class SessionConfig(_Noticing):
                 f"must be a keyword of 'backends' ({known}), not {self['default_backend']!r}",
             )
         for index, args in enumerate(self["former_cookie_args"]):
-            cookie_rules.check_arguments(args, response_class, f"former_cookie_args[{index}]")
+            place = f"former_cookie_args[{index}]"
+            cookie_rules.check_arguments(args, response_class, place)
+            cookie_rules.check_prefix(self["cookie_name"], args, place)
         self["former_cookie_args"] = tuple(map(dict, self["former_cookie_args"]))
         self["memcache"] = memcache_settings(self)
         self["datastore"] = datastore_settings(self)

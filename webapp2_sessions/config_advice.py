@@ -46,7 +46,8 @@ def server_backends(given: Mapping[str, Any]) -> tuple[str, ...]:
     """Return which of the two backends with servers a configuration says something about."""
     sections = {key: given.get(key) for key in ("memcache", "datastore")}
     used = {key: each for key, each in sections.items() if each and isinstance(each, Mapping)}
-    named = [*used, used.get("datastore", {}).get("cache"), given.get("on_oversize")]
+    named = [*used, used.get("datastore", {}).get("cache")]
+    named += [given.get("on_oversize"), given.get("default_backend")]
     return tuple(key for key in ("memcache", "datastore") if key in named)
 
 

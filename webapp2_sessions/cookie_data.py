@@ -17,6 +17,7 @@ __all__ = [
     "SPILLED",
     "CookieData",
     "OpenCookie",
+    "as_session",
     "attributes_name",
     "read_value",
     "sealed",
@@ -77,6 +78,19 @@ def attributes_name(name: str | bytes) -> str | bytes:
     return name + b" attributes" if isinstance(name, bytes) else f"{name} attributes"
 
 
+def as_session(data: Any) -> Any:
+    """Return what a store or serializer of an application's own gives for a session's data.
+
+    :returns: a dictionary, where it is a mapping or pairs, and otherwise what was given.
+    """
+    if data is None or isinstance(data, (dict, str, bytes)):
+        return data
+    try:
+        return dict(data)
+    except (TypeError, ValueError):
+        return data
+
+
 def sealed(serializer: Any, name: str | bytes, value: Any) -> bytes:
     """Return the signed value of a cookie, whose ``value`` may be :class:`CookieData`.
 
@@ -84,10 +98,9 @@ def sealed(serializer: Any, name: str | bytes, value: Any) -> bytes:
         application's own.
     :raises TypeError: JSON cannot represent the value.
     """
-    if type(value) is CookieData:
-        signed: bytes = serializer.serialize(attributes_name(name), [dict(value), value.attributes])
-    else:
-        signed = serializer.serialize(name, value)
+    if type(value) is CookieData and not hasattr(serializer, "unseal"):
+        name, value = attributes_name(name), [dict(value), value.attributes]
+    signed: bytes = serializer.serialize(name, value)
     return signed
 
 

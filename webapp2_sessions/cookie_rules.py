@@ -64,9 +64,10 @@ def check_name(name: object, args: Mapping[str, Any] | None = None) -> None:
         check_prefix(text, args)
 
 
-def check_prefix(name: str | bytes, args: Mapping[str, Any]) -> None:
+def check_prefix(name: str | bytes, args: Mapping[str, Any], key: str = "cookie_args") -> None:
     """Refuse arguments with which browsers drop a cookie of that name.
 
+    :param key: how to name the arguments in the error.
     :raises ConfigError: naming the rule of RFC 6265bis (sections 4.1.3 and 5.4) that is broken.
     """
     if isinstance(name, bytes):
@@ -78,16 +79,20 @@ def check_prefix(name: str | bytes, args: Mapping[str, Any]) -> None:
         if lower.startswith(prefix.lower()):
             for flag in flags:
                 if not args.get(flag):
-                    raise _broken(name, flag, f"a name that begins with {prefix} needs {flag}=True")
+                    raise _broken(
+                        key, name, flag, f"a name that begins with {prefix} needs {flag}=True"
+                    )
             if is_of_one_host and args.get("domain"):
-                raise _broken(name, "domain", f"a name that begins with {prefix} allows no domain")
+                raise _broken(
+                    key, name, "domain", f"a name that begins with {prefix} allows no domain"
+                )
             if is_of_one_host and args.get("path", "/") != "/":
-                raise _broken(name, "path", f"a name that begins with {prefix} needs path='/'")
+                raise _broken(key, name, "path", f"a name that begins with {prefix} needs path='/'")
             return
 
 
-def _broken(name: str, argument: str, rule: str) -> ConfigError:
-    return ConfigError(f"cookie_args[{argument!r}]", f"{rule}; the cookie is named {name!r}")
+def _broken(key: str, name: str, argument: str, rule: str) -> ConfigError:
+    return ConfigError(f"{key}[{argument!r}]", f"{rule}; the cookie is named {name!r}")
 
 
 @functools.lru_cache(maxsize=256)
@@ -162,6 +167,8 @@ def _explain(args: dict[str, Any], response_class: Any, key: str) -> None:
     try:
         _rehearse(response_class, args)
     except Exception as together:
+        if _refuses_anything(response_class):
+            return
         # "secure" is the first, and goes along with the others, because samesite="none" is
         # allowed only with it.
         for name, value in sorted(args.items(), key=lambda item: item[0] != "secure"):
@@ -177,6 +184,15 @@ def _explain(args: dict[str, Any], response_class: Any, key: str) -> None:
         raise ConfigError(key, f"refused together ({together})") from together
 
 
+def _refuses_anything(response_class: Any) -> bool:
+    """Whether a class refuses even a cookie without arguments, for its name or value perhaps."""
+    try:
+        _rehearse(response_class, {})
+    except Exception:
+        return True
+    return False
+
+
 def set_cookie(
     response: Any, name: str, value: bytes, args: Mapping[str, Any], is_plain: bool = False
 ) -> int | None:
@@ -188,7 +204,8 @@ def set_cookie(
     """
     method = getattr(getattr(response, "set_cookie", None), "__func__", None)
     if not is_plain:
-        is_plain = bool(value) and not value.translate(None, _PLAIN)  # nothing else is left of it
+        # Nothing else is left of it. A serializer of an application's own may return text.
+        is_plain = type(value) is bytes and bool(value) and not value.translate(None, _PLAIN)
     if is_plain and method is webob.Response.set_cookie:
         known = _known.get(name)
         around = known[1] if known is not None and known[0] == args else _around(name, args)

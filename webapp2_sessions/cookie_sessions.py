@@ -100,7 +100,7 @@ class SecureCookieSessionFactory(BaseSessionFactory):
         :raises SessionTooLarge: it is, and ``on_oversize`` is ``'raise'``; no cookie is set.
         :raises BackendError: it goes to a server, which failed; no cookie is set.
         """
-        session = self.session
+        session = self._session_to_save()
         if session is None:
             return
         is_destroyed = session._destroyed

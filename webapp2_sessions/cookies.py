@@ -11,6 +11,7 @@ from typing import Any
 from webob.cookies import RequestCookies
 from webob.headers import ResponseHeaders
 from webob.request import BaseRequest
+from webob.response import Response
 
 from webapp2_sessions.cookie_rules import is_name, set_cookie
 
@@ -150,9 +151,12 @@ def is_set(response: Any, name: str | bytes) -> bool:
 
 def size_of(response_class: Any, name: str, value: bytes, args: Mapping[str, Any]) -> int:
     """Return the bytes that a Set-Cookie header will have."""
-    response = response_class()
-    set_cookie(response, name, value, args)
-    return len(response.headerlist[-1][1])
+    try:
+        response = response_class()
+    except Exception:  # one of the application's own that cannot be made just like this
+        response = Response()
+    size = set_cookie(response, name, value, args)
+    return len(name) + 1 + len(value) if size is None else size
 
 
 def vary_on_cookie(response: Any) -> None:

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from types import FunctionType, ModuleType
 from typing import Any
 
-from webapp2_sessions.config import UPSTREAM_MODULES
+from webapp2_sessions.config import UPSTREAM_MODULES, default_config
 
 __all__ = ["install_as_webapp2_extras"]
 
@@ -34,6 +34,7 @@ def install_as_webapp2_extras() -> None:
     comes_late = any(_is_upstreams(sys.modules.get(upstream)) for upstream in UPSTREAM_MODULES)
     if not any(isinstance(finder, _AliasFinder) for finder in sys.meta_path):
         sys.meta_path.insert(0, _AliasFinder())
+    defaults = getattr(sys.modules.get("webapp2_extras.sessions"), "default_config", {})
     for upstream, ours in UPSTREAM_MODULES.items():
         loaded = sys.modules.get(upstream)
         if loaded is None or loaded is not sys.modules.get(ours):
@@ -44,7 +45,18 @@ def install_as_webapp2_extras() -> None:
     if auth is not None:
         auth.__dict__["sessions"] = sys.modules["webapp2_extras.sessions"]
     if comes_late:
+        _take_over(defaults)
         _warn_of_holders()
+
+
+def _take_over(defaults: dict[str, Any]) -> None:
+    """Let what an application has put into upstream's ``default_config`` count here too."""
+    backends = defaults.get("backends", {})
+    for key, value in defaults.items():
+        if key != "backends":
+            default_config[key] = value
+    for keyword, backend in backends.items():
+        default_config["backends"].setdefault(keyword, backend)
 
 
 def _warn_of_holders() -> None:

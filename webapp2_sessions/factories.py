@@ -12,7 +12,15 @@ from typing import TYPE_CHECKING, Any
 
 from webapp2_sessions import cookie_rules, cookies
 from webapp2_sessions.config import _default_value
-from webapp2_sessions.cookie_data import BEGAN, IS_DATA, MAX_AGE, CookieData, OpenCookie, sealed
+from webapp2_sessions.cookie_data import (
+    BEGAN,
+    IS_DATA,
+    MAX_AGE,
+    CookieData,
+    OpenCookie,
+    as_session,
+    sealed,
+)
 from webapp2_sessions.received_cookies import ReceivedCookies
 from webapp2_sessions.session_dict import SessionDict
 
@@ -183,7 +191,7 @@ class BaseSessionFactory:
         serializer = self._own_serializer and self._own_serializer()
         if serializer is None:
             data = self.session_store.get_secure_cookie(self.name, max_age=max_age)
-            return [] if data is None else [OpenCookie(data)]
+            return [] if data is None else [OpenCookie(as_session(data))]
         request = self.session_store.request
         return ReceivedCookies().accepted(request, serializer, self.name, max_age, own_ages=True)
 
@@ -211,6 +219,17 @@ class BaseSessionFactory:
             attributes[MAX_AGE] = self.own_max_age
             args = {**args, "max_age": self.own_max_age}
         return CookieData(data, attributes) if attributes else data, args
+
+    def _session_to_save(self) -> SessionDict | None:
+        """Return the session; ``None`` if there is none, or one of another kind is unmodified."""
+        session = self.session
+        if session is None or isinstance(session, SessionDict):
+            return session
+        if not getattr(session, "modified", False):
+            return None
+        made = SessionDict(self, data=session)  # an application may have put anything there
+        made.modified = True
+        return made
 
     def reset(self) -> None:
         """Forget what is known of the session that came with the request: it was destroyed."""
@@ -260,7 +279,7 @@ class BaseSessionFactory:
         if keys:
             logger.warning(
                 "The session %r is not saved, although it was changed inside %s: assign the value "
-                "again, call session.changed(), or configure change_detection='content'",
+                "again, call session.mark_changed(), or configure change_detection='content'",
                 self.name,
                 ", ".join(repr(str(key)[:40]) for key in keys),
             )
@@ -287,13 +306,14 @@ class CustomBackendSessionFactory(BaseSessionFactory):
         that was signed last.
         """
         if self.session is None:
-            session = None
+            found: list[SessionDict] = []
             for cookie in self._open_cookies(max_age):
                 is_data = cookie.attributes.get(IS_DATA)
                 session = self._get_by_sid(None if is_data else cookie.data.get("_sid"))
+                found = [session]
                 if not getattr(session, "new", False) or getattr(session, "_degraded", False):
                     break
-            self.session = self._get_by_sid(None) if session is None else session
+            [self.session] = found or [self._get_by_sid(None)]
         return self.session
 
     def _get_by_sid(self, sid: str | None) -> SessionDict:

@@ -103,7 +103,7 @@ class Connections:
     def set(self, key: bytes, value: bytes, seconds: int) -> bool | None:
         """Store a value."""
         command = b"set %b 0 %d %d\r\n%b\r\n" % (key, seconds, len(value), value)
-        return self._exchange(key, command, self._meaning, _STORED)
+        return self._exchange(key, command, self._meaning, _STORED, writes=True)
 
     def add(self, key: bytes, value: bytes, seconds: int) -> bool | None:
         """Store a value where there is none; whether it was stored."""
@@ -116,7 +116,7 @@ class Connections:
     def replace(self, key: bytes, value: bytes, seconds: int) -> bool | None:
         """Store a value where there is one; whether it was stored."""
         command = b"replace %b 0 %d %d\r\n%b\r\n" % (key, seconds, len(value), value)
-        return self._exchange(key, command, self._meaning, _STORED)
+        return self._exchange(key, command, self._meaning, _STORED, writes=True)
 
     def cas(self, key: bytes, value: bytes, token: bytes, seconds: int) -> bool | None:
         """Store a value where the token holds; ``None`` where there is none any more.
@@ -183,11 +183,14 @@ class Connections:
         understand: Callable[[socket.socket, bytes, bytes, Expected], Result],
         expected: Expected,
         once: bool = False,
+        writes: bool = False,
     ) -> Result:
         """Send a command; returns what ``understand`` makes of the answer's first piece.
 
         :param understand: called with the connection, the piece, the key and ``expected``.
         :param once: whether the command must not be sent twice.
+        :param writes: whether it must not be sent again after silence: the first one may reach the
+            server later, when others have written or ended what it stores.
         """
         if not _is_key(key):
             raise MemcacheIllegalInputError("memcached would misread the key")
@@ -200,7 +203,7 @@ class Connections:
                 return self._ask(kept, key, command, understand, expected)
             except (OSError, MemcacheUnexpectedCloseError) as error:
                 self._pool.drop()
-                if once and isinstance(error, TimeoutError):
+                if (once or writes) and isinstance(error, TimeoutError):
                     raise StaleConnection() from error
                 if once:
                     raise

@@ -6,8 +6,15 @@ import logging
 from typing import Any
 
 from webapp2_sessions import cookies
-from webapp2_sessions.cookie_data import MAX_AGE, OpenCookie, attributes_name, read_value
-from webapp2_sessions.errors import BadSignature, InvalidCookie, UndecodableCookie
+from webapp2_sessions.cookie_data import (
+    MAX_AGE,
+    CookieData,
+    OpenCookie,
+    as_session,
+    attributes_name,
+    read_value,
+)
+from webapp2_sessions.errors import InvalidCookie
 from webapp2_sessions.securecookie import SecureCookieSerializer
 
 __all__ = ["ReceivedCookies", "verified"]
@@ -78,11 +85,7 @@ def verified(
     """
     if getattr(serializer.deserialize, "__func__", None) is not _DESERIALIZE:
         return _deserialized(serializer, name, value, max_age, own_ages)
-    try:
-        data, timestamp = serializer.unseal(name, value)
-    except BadSignature:
-        held, timestamp = serializer.unseal(attributes_name(name), value)
-        data = _with_attributes(held)
+    data, timestamp = serializer.unseal(name, value)
     signed_at = _whole_seconds(timestamp)
     own_max_age = getattr(data, "attributes", {}).get(MAX_AGE) if own_ages else None
     if own_max_age is not None:
@@ -96,27 +99,28 @@ def _deserialized(
     serializer: Any, name: str, value: str, max_age: float | None, own_ages: bool
 ) -> OpenCookie:
     """Verify by a ``deserialize()`` of the application's own, which tells no time."""
-    data = serializer.deserialize(name, value, max_age=max_age)
+    data = as_session(serializer.deserialize(name, value, max_age=max_age))
     if isinstance(data, dict):
         return OpenCookie(data, None, value)
-    held = serializer.deserialize(attributes_name(name), value, max_age=None)
+    held = _asked_for_attributes(serializer, name, value, None)
     if held is None:
         if data is None:
             raise InvalidCookie("the serializer refused it")
         return OpenCookie(data, None, value)
-    data = _with_attributes(held)
-    own_max_age = data.attributes.get(MAX_AGE) if own_ages else None
+    own_max_age = held.attributes.get(MAX_AGE) if own_ages else None
     limit = max_age if own_max_age is None else own_max_age
-    if serializer.deserialize(attributes_name(name), value, max_age=limit) is None:
+    if limit is not None and _asked_for_attributes(serializer, name, value, limit) is None:
         raise InvalidCookie("the serializer refused it")
-    return OpenCookie(data, None, value)
+    return OpenCookie(held, None, value)
 
 
-def _with_attributes(held: Any) -> Any:
+def _asked_for_attributes(
+    serializer: Any, name: str, value: str, max_age: float | None
+) -> CookieData | None:
     try:
-        return read_value(held)
-    except ValueError:
-        raise UndecodableCookie("it holds no session with attributes") from None
+        return read_value(serializer.deserialize(attributes_name(name), value, max_age=max_age))
+    except Exception:  # it may know no such name
+        return None
 
 
 def _whole_seconds(timestamp: bytes) -> int | None:

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 from webapp2_sessions import cookies
+from webapp2_sessions.cookie_data import MAX_AGE, CookieData, attributes_name, read_value
 from webapp2_sessions.errors import (
     BadSignature,
     ConfigError,
@@ -16,6 +17,7 @@ from webapp2_sessions.errors import (
     InvalidCookie,
     MalformedCookie,
     UndecodableCookie,
+    UnstorableValue,
 )
 from webapp2_sessions.keys import DIGESTS, check_key_list, hmac_digest, secret_bytes
 from webapp2_sessions.plain_json import decode_payload, encode_payload
@@ -74,9 +76,12 @@ class SecureCookieSerializer:
         """Return the signed value, ASCII bytes, of a cookie.
 
         :param name: the cookie's name.
-        :param value: anything that JSON can represent.
+        :param value: anything that JSON can represent; a
+            :class:`~webapp2_sessions.cookie_data.CookieData` keeps its attributes.
         :raises TypeError: JSON cannot represent the value.
         """
+        if type(value) is CookieData:
+            return self._serialize_with_attributes(name, value)
         if (
             type(self) is SecureCookieSerializer
             and type(name) is str
@@ -87,6 +92,14 @@ class SecureCookieSerializer:
             if type(now) is int:  # nobody has put another clock in its place
                 return codec_of(self.secret_key, self.digest, name).seal(value, now)
         return self._seal(_utf8(name), self._encode(value))
+
+    def _serialize_with_attributes(self, name: str | bytes, value: CookieData) -> bytes:
+        try:
+            payload = self._encode([dict(value), value.attributes])
+        except UnstorableValue:
+            self._encode(dict(value))  # whose error tells the place in the session
+            raise
+        return self._seal(_utf8(attributes_name(name)), payload)
 
     def deserialize(
         self, name: str | bytes, value: str | bytes | None, max_age: float | None = None
@@ -132,7 +145,14 @@ class SecureCookieSerializer:
         :raises ExpiredCookie: it is older than ``max_age``.
         :raises UndecodableCookie: the signature fits and the contents cannot be decoded.
         """
-        payload, timestamp = self._opened(name, value)
+        try:
+            payload, timestamp = self._opened(name, value)
+        except BadSignature:
+            data, timestamp = self._unseal_with_attributes(name, value)
+            max_age = data.attributes.get(MAX_AGE, max_age)
+            if max_age is not None:
+                self.check_age(timestamp, max_age)
+            return data
         if max_age is not None:
             self.check_age(timestamp, max_age)
         return self._decoded(payload)
@@ -142,8 +162,20 @@ class SecureCookieSerializer:
 
         :raises InvalidCookie: as :meth:`verify`.
         """
-        payload, timestamp = self._opened(name, value)
+        try:
+            payload, timestamp = self._opened(name, value)
+        except BadSignature:
+            return self._unseal_with_attributes(name, value)
         return self._decoded(payload), timestamp
+
+    def _unseal_with_attributes(
+        self, name: str | bytes, value: str | bytes
+    ) -> tuple[CookieData, bytes]:
+        payload, timestamp = self._opened(attributes_name(name), value)
+        try:
+            return read_value(self._decoded(payload)), timestamp
+        except ValueError:
+            raise UndecodableCookie("it holds no session with attributes") from None
 
     def _opened(self, name: str | bytes, value: str | bytes) -> tuple[bytes, bytes]:
         """As :meth:`_open`, in whatever form name and value are."""

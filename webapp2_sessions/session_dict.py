@@ -205,14 +205,15 @@ class SessionDict(dict[Any, Any]):
 
     @_KeyFirst
     def changed(self) -> Callable[[], None]:
+        """:meth:`mark_changed`, unless the session has a key of this name."""
+        return self.mark_changed
+
+    def mark_changed(self) -> None:
         """Have the session written, for instance after a change inside a value.
 
         Unlike ``modified = True`` it is written with ``change_detection='content'`` as well, and
         its cookie is signed again, whether or not its data is what was loaded.
         """
-        return self._force
-
-    def _force(self) -> None:
         self.modified = self._forced = True
 
     def regenerate_id(self) -> None:
@@ -229,7 +230,7 @@ class SessionDict(dict[Any, Any]):
         forget_inherited_age = getattr(self.container, "forget_inherited_age", None)
         if forget_inherited_age is not None:
             forget_inherited_age()
-        self._force()
+        self.mark_changed()
 
     def set_max_age(self, seconds: float | None) -> None:
         """Let this session live longer or shorter than others, e.g. "remember me".
@@ -247,7 +248,7 @@ class SessionDict(dict[Any, Any]):
             )
         self.container.own_max_age = None if seconds is None else max(1, int(seconds))
         self.container.sets_max_age = True
-        self._force()
+        self.mark_changed()
 
     def destroy(self) -> None:
         """Empty the session and end it: nothing of it is left where it is stored.
@@ -307,7 +308,7 @@ class SessionDict(dict[Any, Any]):
         messages = self.setdefault(key, [])
         messages.append((value, level))
         limit = getattr(self.container, "max_flashes", None)
-        if limit is not None:
+        if type(limit) is int and type(messages) is list and len(messages) > limit:
             del messages[:-limit]
 
     def _use_flash_key(self, key: str) -> None:

@@ -18,7 +18,7 @@ from webapp2_sessions.config import (
     default_config,
 )
 from webapp2_sessions.cookie_sessions import SecureCookieSessionFactory
-from webapp2_sessions.errors import UnknownBackend
+from webapp2_sessions.errors import ConfigError, UnknownBackend
 from webapp2_sessions.factories import BaseSessionFactory, CustomBackendSessionFactory
 from webapp2_sessions.imports import import_object
 from webapp2_sessions.lazy import imported_once
@@ -59,6 +59,10 @@ _SET_A_COOKIE = (SecureCookieSessionFactory, CustomBackendSessionFactory)
 default_config["backends"]["securecookie"] = SecureCookieSessionFactory
 
 
+def _nothing(key: str) -> None:
+    """Stand in for ``get()`` of a configuration that has ``load_config()`` alone."""
+
+
 class SessionStore(SignedCookies):
     """Gives out the sessions of one request and saves them to its response.
 
@@ -87,7 +91,7 @@ class SessionStore(SignedCookies):
     def __init__(self, request: Any, config: Mapping[str, Any] | None = None) -> None:
         self._request = request
         app = request.app
-        checked = None if config else app.config.get(self.config_key)
+        checked = None if config else getattr(app.config, "get", _nothing)(self.config_key)
         if type(checked) is not SessionConfig:
             checked = load_config(app, self.config_key, config)
         self.config = checked
@@ -214,6 +218,12 @@ class SessionStore(SignedCookies):
         is_checked = type(config) is SessionConfig and name == config["cookie_name"]
         if not is_checked and isinstance(container, _SET_A_COOKIE):
             cookie_rules.check_name(name, container.session_args)
+        if config.get("on_conflict") == "merge" and not _can_merge(container):
+            raise ConfigError(
+                "on_conflict",
+                f"is 'merge', and {type(container).__name__} cannot compare and set: derive it "
+                "from StoredSessionFactory, or leave on_conflict out",
+            )
         self.sessions[name] = container
         return container
 
@@ -253,7 +263,7 @@ class SessionStore(SignedCookies):
             saver = environ.get(SAVER_KEY)
         except AttributeError:  # an object without an environ has no middleware
             saver = None
-        if saver is None or not saver.is_of(environ):
+        if saver is None or saver.is_of(environ) is not True:  # a mock has anything
             self._save_all(response)
         else:
             saver.save(self, response)
@@ -295,6 +305,12 @@ class SessionStore(SignedCookies):
                 args = self.config["cookie_args"] if container is None else container.session_args
                 for each in (*self.config.get("former_cookie_args", ()), args):
                     cookies.expire(response, name, each)
+
+
+def _can_merge(container: Any) -> bool:
+    """Whether changes of requests at once can be merged; a cookie has nothing to merge with."""
+    is_stored = isinstance(container, CustomBackendSessionFactory)
+    return not is_stored or hasattr(container, "_write_version")
 
 
 #: Where this is still in its place, its work is done at once; an application may have put another

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from webapp2_sessions import cookie_rules, cookies
 from webapp2_sessions.config import SessionConfig, _default_value
 from webapp2_sessions.config_checks import check_max_age
-from webapp2_sessions.cookie_data import CookieData, OpenCookie, sealed
+from webapp2_sessions.cookie_data import CookieData, OpenCookie, as_session, sealed
 from webapp2_sessions.received_cookies import ReceivedCookies
 from webapp2_sessions.securecookie import SecureCookieSerializer
 from webapp2_sessions.signed_codec import SignedCodec, codec_of
@@ -44,6 +44,8 @@ class SignedCookies:
     _cookies: ReceivedCookies | None = None
     #: Bytes of the cookies that were set, by their names, as the browser sends them back.
     _written: dict[str, int] = {}  # noqa: RUF012 # replaced, never changed
+    #: Attributes of the session's cookie that is being set.
+    _attributes: dict[str, Any] | None = None
     #: The serializer, once it was asked for or set.
     _serializer: CookieSerializer | None = None
 
@@ -74,7 +76,8 @@ class SignedCookies:
             by default ``session_max_age``.
         """
         max_age = self._max_age(max_age)
-        found = self._received().accepted(self.request, self.serializer, name, max_age)
+        received = self._received()
+        found = received.accepted(self.request, self.serializer, name, max_age, own_ages=True)
         return found[0].data if found else None
 
     def save_secure_cookie(self, response: Any, name: str, value: Any, **kwargs: Any) -> None:
@@ -86,6 +89,8 @@ class SignedCookies:
         :raises ConfigError: no cookie can be sent with these arguments.
         """
         cookie_rules.check_cookie(name, kwargs, type(response), "save_secure_cookie()")
+        if self._attributes is not None and isinstance(value, dict):
+            value = CookieData(value, self._attributes)  # an override may have made another one
         self._send(response, name, value, kwargs, self.serializer)
 
     def open_session_cookies(
@@ -106,7 +111,7 @@ class SignedCookies:
                 return [found]
             if getattr(self.get_secure_cookie, "__func__", None) is not _GET:
                 data = self.get_secure_cookie(name, max_age=max_age)
-                return [] if data is None else [OpenCookie(data)]
+                return [] if data is None else [OpenCookie(as_session(data))]
             serializer = self.serializer
         return self._received().accepted(self.request, serializer, name, max_age, own_ages=True)
 
@@ -137,7 +142,11 @@ class SignedCookies:
         ):
             codec = self._codec(name)
         if codec is None:
-            self.save_secure_cookie(response, name, data, **args)
+            self._attributes = getattr(data, "attributes", None)
+            try:
+                self.save_secure_cookie(response, name, data, **args)
+            finally:
+                self._attributes = None
             return
         self._write(response, name, codec.seal(data), data, args, is_plain=True)
 
@@ -160,6 +169,9 @@ class SignedCookies:
         cookies.write(response, name, signed, value, args, limit, is_plain)
         self._written = {**self._written, name: len(name) + len(signed) + 3}
         opened = getattr(self, "sessions", ())  # a subclass may set cookies alone
+        unsaved = getattr(self, "_unsaved", None)
+        if unsaved is not None:
+            unsaved.settle(name)
         if name in opened and self.config.get("vary"):  # also by an application's own factory
             cookies.vary_on_cookie(response)
 
@@ -172,7 +184,8 @@ class SignedCookies:
         sizes = dict(self._written)
         for pair in header.split(";"):
             name = pair.partition("=")[0].strip()
-            sizes.setdefault(name, len(pair) + 1)
+            if name not in self._written:  # also if it comes several times
+                sizes[name] = sizes.get(name, 0) + len(pair) + 1
         if sum(sizes.values()) > _LONG_HEADER:
             largest = sorted(sizes.items(), key=lambda pair: pair[1], reverse=True)
             logger.warning(

@@ -160,6 +160,9 @@ def _leading_to_a_session(text: str, target: Target) -> tuple[Inspection | None,
 
 
 def _only_backend(target: Target) -> str:
+    default: str = target.checked()["default_backend"]
+    if default not in ("securecookie", "encryptedcookie"):
+        return default
     configured = server_backends(target.given)
     # Datastore with a cache says something about memcached too.
     if len(configured) == 1 or ("datastore" in configured and _is_cached(target)):

@@ -205,7 +205,7 @@ class StoredSessionFactory(CustomBackendSessionFactory):
         :raises ConfigError: the cookie cannot be sent; nothing is stored then.
         :raises BackendError: it is not certain that the session is stored; no cookie is set.
         """
-        session = self.session
+        session = self._session_to_save()
         if session is None:
             return
         if session._destroyed:

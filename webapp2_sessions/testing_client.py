@@ -120,7 +120,7 @@ def session_transaction(
     before = Snapshot(session, **getattr(session.container, "_codec", {}))
     yield session
     if not (session.modified or session._destroyed) and before.differs(session):
-        session._force()
+        session.mark_changed()
     if any(_is_to_be_saved(each.session) for each in opened.sessions.values()):
         response = response_class_of(webapp)()
         with _active(webapp, request):

@@ -44,9 +44,14 @@ class Unsaved:
         self._saved: dict[Any, _Saved] = {}
         attributes.setdefault(_KEY, []).append(_End(self))
 
-    def settle(self) -> None:
-        """Take note that the sessions have been saved, or are not to be saved, as they are now."""
+    def settle(self, only: Any = None) -> None:
+        """Take note that the sessions have been saved, or are not to be saved, as they are now.
+
+        :param only: the name of one session; ``None`` for all.
+        """
         for name, container in [*self._store.sessions.items()]:
+            if only not in (None, name):
+                continue
             session = getattr(container, "session", None)
             if session is not None:
                 self._saved[name] = _Saved(
@@ -103,6 +108,8 @@ def _report_if_never_saved(container: Any, session: Any) -> None:
 
 def _report_if_changed(container: Any, saved: _Saved) -> None:
     session = saved.session
+    if not saved.snapshot.is_made:
+        return  # nobody can tell
     keys = saved.snapshot.changed_keys(session)
     is_ended = is_destroyed(session) and not saved.is_destroyed
     if keys or is_ended or (getattr(session, "_regenerates", False) and not saved.regenerates):

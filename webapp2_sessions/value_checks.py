@@ -112,7 +112,7 @@ def check_servers(key: str, value: object) -> None:
         if found is None or not 0 < int(found["port"] or 1) <= _LAST_PORT:
             raise wrong_value(
                 f"{key}[{index}]",
-                server,
+                re.sub(r"[^/@]*@", "<hidden>@", server),  # a password, perhaps
                 f'"host:port" with a port up to {_LAST_PORT}, "host" or '
                 '"unix:/path"; an IPv6 address in brackets',
             )

@@ -63,7 +63,7 @@ class CartHandler(FormHandler):
         else:
             cart.pop(key, None)
         # The session cannot see a change inside of one of its values, and has to be told.
-        self.session.changed()
+        self.session.mark_changed()
         if step == "add" and wanted == 1:
             self.tell(f"{TEAS[key].title} is in your cart.")
         elif wanted <= 0:
