@@ -7,12 +7,14 @@ from typing import Any
 
 import pytest
 import webapp2
-from support.stores import NOW, make_store, saved_headers, sign
-from support.visits import SECRET
+from support.sides import stopped_clock
+from support.stores import NOW, make_request, make_store, saved_headers, sign
+from support.visits import SECRET, make_app
 
 from webapp2_sessions import SecureCookieSerializer, SessionStore
 from webapp2_sessions.cookie_data import CookieData, attributes_name, read_value, sealed
 from webapp2_sessions.cookie_rules import is_name
+from webapp2_sessions.testing import MemorySessionFactory
 
 
 @pytest.mark.parametrize("name", ["session", "s|t", b"session", "caf\xe9", ""])
@@ -33,10 +35,10 @@ def test_what_is_sealed_comes_back() -> None:
     """With a serializer of the package, or one of the application's own."""
     serializer = SecureCookieSerializer(SECRET)
     value = sealed(serializer, "session", CookieData({"a": 1}, {"began": NOW}))
-    held = serializer.deserialize(attributes_name("session"), value)
-    found = read_value(held)
+    found = serializer.deserialize("session", value)
     assert (found, found.attributes) == ({"a": 1}, {"began": NOW})
-    assert serializer.deserialize("session", value) is None
+    held = serializer.deserialize(attributes_name("session"), value)
+    assert held == [{"a": 1}, {"began": NOW}]
 
 
 @pytest.mark.parametrize("held", [None, {}, [], [{}], [{}, []], [{}, {}, {}], "text", [1, {}]])
@@ -143,3 +145,105 @@ def test_store_that_sets_cookies_alone() -> None:
     response = webapp2.Response()
     Store(make_store().config).save_secure_cookie(response, "other", {"a": 1})
     assert response.headers["Set-Cookie"].startswith("other=")
+
+
+# A store whose methods were overridden, as upstream's can be.
+
+
+class _Upstreams(SessionStore):
+    """Both methods as upstream has them."""
+
+    def get_secure_cookie(self, name: str, max_age: Any = None) -> Any:
+        cookie = self.request.cookies.get(name)
+        return self.serializer.deserialize(name, cookie, max_age=max_age) if cookie else None
+
+    def save_secure_cookie(self, response: Any, name: str, value: Any, **kwargs: Any) -> None:
+        response.set_cookie(name, self.serializer.serialize(name, value), **kwargs)
+
+
+class _CallingSuper(SessionStore):
+    """Both do no more than the package's own."""
+
+    def get_secure_cookie(self, *args: Any, **kwargs: Any) -> Any:
+        return super().get_secure_cookie(*args, **kwargs)
+
+    def save_secure_cookie(self, *args: Any, **kwargs: Any) -> None:
+        super().save_secure_cookie(*args, **kwargs)
+
+
+class _Adding(SessionStore):
+    """It adds a value to each cookie."""
+
+    def save_secure_cookie(self, response: Any, name: str, value: Any, **kwargs: Any) -> None:
+        super().save_secure_cookie(response, name, dict(value, v=1), **kwargs)
+
+
+@pytest.fixture(params=[SessionStore, _Upstreams, _CallingSuper, _Adding])
+def visit(request: pytest.FixtureRequest) -> Any:
+    """One request on a store of each class; returns the session and the cookie to be sent next."""
+
+    def visit_once(change: Any, cookie: str | None = None, **config: Any) -> tuple[Any, str]:
+        store = request.param(make_request(make_app(**config), cookie))
+        session = store.get_session()
+        change(session)
+        headers = saved_headers(store)
+        return session, headers[-1].partition(";")[0] if headers else cookie or ""
+
+    return visit_once
+
+
+def test_own_age_survives_overridden_methods(visit: Any) -> None:
+    """A longer one and a shorter one."""
+    for own, configured, after, is_there in ((1000, 10, 100, True), (10, 1000, 100, False)):
+        with stopped_clock() as clock:
+
+            def sign_in(session: Any, own: int = own) -> None:
+                session["a"] = 1
+                session.set_max_age(own)
+
+            _, cookie = visit(sign_in, session_max_age=configured)
+            clock.advance(after)
+            session, _ = visit(lambda session: None, cookie, session_max_age=configured)
+            assert ("a" in session) is is_there
+
+
+def test_absolute_age_survives_overridden_methods(visit: Any) -> None:
+    """A session that changes all the time ends, and until then it is there."""
+    with stopped_clock() as clock:
+        _, cookie = visit(lambda session: session.update(n=0), absolute_max_age=100)
+        for expected in (True, False):
+            clock.advance(60)
+            session, cookie = visit(lambda session: None, cookie, absolute_max_age=100)
+            assert ("n" in session) is expected
+            if expected:
+                change = lambda session: session.update(n=1)  # noqa: E731
+                _, cookie = visit(change, cookie, absolute_max_age=100)
+
+
+@pytest.mark.parametrize("kind", [SessionStore, _Upstreams, _CallingSuper])
+def test_spilled_session_survives_overridden_methods(kind: Any) -> None:
+    """Its id is beside the data too."""
+    app = make_app(
+        on_oversize="memory", max_cookie_size=300, backends={"memory": MemorySessionFactory}
+    )
+    store = kind(make_request(app))
+    store.get_session()["text"] = "x" * 500
+    [header] = saved_headers(store)
+    again = kind(make_request(app, header.partition(";")[0]))
+    assert again.get_session() == {"text": "x" * 500}
+
+
+def test_key_that_a_stored_session_has_in_its_cookie() -> None:
+    """Nobody who knows an id opens its session by putting it into a session in a cookie."""
+    app = make_app(backends={"memory": MemorySessionFactory})
+    victim = SessionStore(make_request(app))
+    victim.get_session(backend="memory")["user"] = "ada"
+    saved_headers(victim)
+    sid = victim.sessions["session"].sid
+    for data in ({"_sid": sid}, {"_sid": sid, "other": 1}):
+        attacker = SessionStore(make_request(app))
+        attacker.get_session().update(data)
+        [header] = saved_headers(attacker)
+        cookie = header.partition(";")[0]
+        assert SessionStore(make_request(app, cookie)).get_session() == data
+        assert SessionStore(make_request(app, cookie)).get_session(backend="memory") == {}

@@ -23,6 +23,7 @@ EXAMPLES: list[errors.SessionError] = [
     errors.UndecodableCookie("text"),
     errors.BackendError("memcache", "127.0.0.1:11211", "the server refused"),
     errors.BackendUnavailable("datastore", "localhost:8081", "it failed"),
+    errors.StaleCache("memcache", "127.0.0.1:11211", "it could not be told"),
     errors.MissingClass("shop.models.Cart", "AttributeError"),
     errors.RefusedFormat("pickle"),
     errors.SessionConflict("datastore", "localhost:8081", "text"),

@@ -361,12 +361,35 @@ def test_token_from_before_a_lost_connection() -> None:
 # Ending
 
 
-@pytest.mark.usefixtures("clock")
-def test_ended_record_is_marked_and_deleted() -> None:
-    """The mark comes first, so that whoever misses the record finds it; it holds the time."""
-    server = FakeServer(True)
-    assert memcached_of(server).end(KEY, NOW + 0.5) is True
-    assert server.calls == [("add", KEY + b":ended", b"%d" % NOW, 3600), ("delete", KEY)]
+@pytest.mark.parametrize(("time", "mark"), [(0, b"0"), (NOW + 0.5, b"%d" % NOW)])
+def test_ended_record_is_marked_taken_and_deleted(time: float, mark: bytes) -> None:
+    """The mark comes first, so that whoever misses the record finds it."""
+    server = FakeServer(True, (b"record", b"7"), True)
+    assert memcached_of(server).end(KEY, time) is True
+    assert server.calls == [
+        ("add", KEY + b":ended", mark, 3600),
+        ("gets", KEY),
+        ("cas", KEY, b"ended", b"7", 1),
+        ("delete", KEY),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("answers", "is_first"),
+    [
+        ([True, (None, None), False], True),  # nothing is there, and nobody has ended it
+        ([False, (None, None), False], False),  # another request has
+        ([False, (b"record", b"7"), True, True], True),  # its server failed before the deletion
+        ([False, (b"ended", b"7"), True], False),  # it is about to delete it
+        ([True, (b"ended", b"7"), True], False),
+        # Another request has written it between the two questions.
+        ([True, (b"record", b"7"), False, (b"record", b"8"), True, True], True),
+        ([True, (b"record", b"7"), None, (None, None), False], True),
+    ],
+)
+def test_who_ends_a_record_first(answers: list[Any], is_first: bool) -> None:
+    """Whoever takes it away from the others; the mark counts where nothing is there."""
+    assert memcached_of(FakeServer(*answers)).end(KEY) is is_first
 
 
 @pytest.mark.parametrize(
@@ -374,7 +397,8 @@ def test_ended_record_is_marked_and_deleted() -> None:
     [
         (None, None),
         (b"1700000000", NOW),
-        (b"1", 1),  # as marks were before they held the time: long ago
+        (b"1", 1),  # as marks were before they held a time: long ago
+        (b"0", None),  # it was destroyed, and has got no other id
         (b"", None),
         (b"soon", None),
         (b"-5", None),
@@ -383,16 +407,11 @@ def test_ended_record_is_marked_and_deleted() -> None:
         (b"9" * 400, None),
     ],
 )
-def test_time_at_which_a_record_was_ended(mark: bytes | None, expected: int | None) -> None:
+def test_time_at_which_a_record_was_superseded(mark: bytes | None, expected: int | None) -> None:
     """It stands in the mark, into which others can write anything."""
     server = FakeServer(mark)
-    assert memcached_of(server).ended_at(KEY) == expected
+    assert memcached_of(server).superseded_at(KEY) == expected
     assert server.calls == [("get", KEY + b":ended")]
-
-
-def test_record_is_ended_once() -> None:
-    """The second caller learns that it was not the first."""
-    assert memcached_of(FakeServer(False, True)).end(KEY, NOW) is False
 
 
 def test_replaced_record() -> None:
@@ -411,15 +430,22 @@ def test_ended_record_is_not_replaced() -> None:
 
 def test_evicted_record_is_stored_anew() -> None:
     """One that is not there, and has no mark, was dropped by memcached."""
-    server = FakeServer(False, None, True)
+    server = FakeServer(False, None, True, None)
     assert memcached_of(server).replace(KEY, b"value", 60) is True
-    assert server.calls[-1] == ("set", KEY, b"value", 60)
+    assert [call[0] for call in server.calls] == ["replace", "get", "set", "get"]
+
+
+def test_record_that_is_ended_while_it_is_stored_anew() -> None:
+    """It is deleted again."""
+    server = FakeServer(False, None, True, b"0", True)
+    assert memcached_of(server).replace(KEY, b"value", 60) is False
+    assert server.calls[-1] == ("delete", KEY)
 
 
 @pytest.mark.parametrize("name", [SID, "x" * 90, "x" * 1000])
 def test_key_of_a_mark_is_one_that_memcached_takes(name: str) -> None:
     """With the longest prefix too it is at most 250 bytes."""
-    server = FakeServer(True)
+    server = FakeServer(True, (None, None), False)
     memcached = memcached_of(server, "p" * 150)
     memcached.end(memcached.key(name), NOW)
     assert len(server.calls[0][1]) <= 250
@@ -519,7 +545,10 @@ def test_own_session_that_cannot_be_unpickled(monkeypatch: pytest.MonkeyPatch) -
     """As any other value of ours."""
     stored = backend().encode_session(KEY, "session", {"note": Vanishing()}, None)
     monkeypatch.delattr(f"{__name__}.Vanishing")
-    with pytest.raises(UnreadableSession, match=r"127\.0\.0\.1:1: .*\(AttributeError\)"):
+    with pytest.raises(
+        UnreadableSession,
+        match=r"127\.0\.0\.1:1: .*Vanishing, which cannot be imported: AttributeError\)",
+    ):
         backend().decode_session(KEY, "session", stored)
 
 

@@ -209,7 +209,5 @@ def test_attributes_by_another_serializer(own: int, is_accepted: bool) -> None:
     assert found == [OpenCookie({"a": 1}, None, value)] * is_accepted
     assert [cookie.attributes for cookie in found] == [{"max_age": own}] * is_accepted
     assert damaged == (set() if is_accepted else {"s"})
-    assert received(f"s={value}", 60, False, serializer)[0]
-    assert not received(f"s={value}", 59, False, serializer)[0]
     forged = sign_with("s", {"a": 1}, {}, secret="another")
     assert received(f"s={forged}", None, True, serializer) == ([], {"s"})
