@@ -32,8 +32,12 @@ _INNER_KEYS = {
     "datastore": tuple(DATASTORE_DEFAULTS),
 }
 
+#: The keys of the configuration itself, by their names without underscores.
+_OWN_KEYS = {key.replace("_", ""): key for key in CHECKS}
+
 #: What people put before a name that does without.
 _PREFIX = re.compile(r"(?:sessions?|cookies?|webapp2|memcached?|datastore|ndb)_(?=.)")
+_DID_YOU_MEAN = "is no key of this package and has no effect; did you mean %r?"
 _LIKENESS = 0.75
 
 
@@ -68,29 +72,45 @@ def unknown_keys(config: Mapping[str, Any]) -> Iterator[Advice]:
 
 @functools.lru_cache(maxsize=256)
 def _problem_of(key: str, holds_text: bool) -> str | None:
-    name = re.sub(r"[^a-z0-9]+", "_", key.lower()).strip("_")
-    names = (name, _PREFIX.sub("", name, count=1))
-    for each in names:
-        homes = [repr(home) for home, keys in _INNER_KEYS.items() if each in keys]
+    names = [*_names(key)]
+    for name in names:
+        if name in ("backend", "backends"):
+            return _DID_YOU_MEAN % ("default_backend" if holds_text else "backends")
+        if name in _OWN_KEYS:
+            return _DID_YOU_MEAN % _OWN_KEYS[name]
+        homes = _homes_of(name, key)
         if homes:
             return f"has no effect here; it belongs into {' or '.join(homes)}"
-    meant = _nearest(names, holds_text)
-    if meant is None:
-        return None
-    return f"is no key of this package and has no effect; did you mean {meant!r}?"
+    meant = next(filter(None, map(_nearest, names)), None)
+    return meant and _DID_YOU_MEAN % meant
 
 
-def _nearest(names: tuple[str, str], holds_text: bool) -> str | None:
-    if names[1] in ("backend", "backends"):
-        return "default_backend" if holds_text else "backends"
+def _names(key: str) -> Iterator[str]:
+    """Yield the key in small letters without underscores, as it is and without its prefixes."""
+    name = re.sub(r"[^a-z0-9]+", "_", key.lower()).strip("_")
+    yield name.replace("_", "")
+    while prefix := _PREFIX.match(name):
+        name = name[prefix.end() :]
+        yield name.replace("_", "")
+
+
+def _homes_of(name: str, key: str) -> list[str]:
+    """Return the inner dictionaries that have a key of that name, whatever its underscores."""
+    found = []
+    for home, keys in _INNER_KEYS.items():
+        for inner in keys:
+            if inner.replace("_", "") == name:
+                found.append(repr(home) if inner == key else f"{home!r} as {inner!r}")
+                if inner == "max_age":
+                    found.append("the configuration itself as 'session_max_age'")
+    return found
+
+
+def _nearest(name: str) -> str | None:
     import difflib  # which takes longer to load than all of ours, and hardly any needs
 
-    known = {each.replace("_", ""): each for each in CHECKS}
-    for name in names:
-        close = difflib.get_close_matches(name.replace("_", ""), known, 1, _LIKENESS)
-        if close:
-            return known[close[0]]
-    return None
+    close = difflib.get_close_matches(name, _OWN_KEYS, 1, _LIKENESS)
+    return _OWN_KEYS[close[0]] if close else None
 
 
 _Look = Callable[[SessionConfig], Iterator[tuple[str, str]]]

@@ -149,7 +149,7 @@ def test_the_description_has_no_links_that_lead_nowhere(built: Distributions) ->
 
 #: Two requests, by an application that has installed nothing but the package.
 SMOKE = """
-import importlib.util, webapp2
+import importlib.util, secrets, webapp2
 from webapp2_sessions import SessionHandler, __version__, errors
 
 class Home(SessionHandler):
@@ -157,7 +157,7 @@ class Home(SessionHandler):
         self.session["visits"] = self.session.get("visits", 0) + 1
         self.response.write(self.session["visits"])
 
-config = {"webapp2_extras.sessions": {"secret_key": "4d1f8b0c2e6a97f35b08d14c7ae2f961"}}
+config = {"webapp2_extras.sessions": {"secret_key": secrets.token_hex(32)}}
 app = webapp2.WSGIApplication([("/", Home)], config=config)
 first = app.get_response("/")
 second = app.get_response("/", headers={"Cookie": first.headers["Set-Cookie"]})

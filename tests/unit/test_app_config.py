@@ -265,7 +265,7 @@ load_config(app, "webapp2_extras.sessions", None)
 print("difflib" in sys.modules)
 """
     loaded = []
-    for values in ({"vary": True}, {"secret-key": "s"}):
+    for values in ({"vary": True}, {"sekret_key": "s"}):
         done = subprocess.run(
             [sys.executable, "-c", program % values],
             cwd=Path(webapp2_sessions.__file__).parents[1],

@@ -171,12 +171,17 @@ def test_a_backend_by_its_keyword_was_meant(key: str) -> None:
 @pytest.mark.parametrize(
     ("key", "homes"),
     [
-        ("max-age", "'cookie_args'"),
+        (
+            "max-age",
+            "'cookie_args' as 'max_age' or the configuration itself as 'session_max_age'",
+        ),
+        ("max_age", "'cookie_args' or the configuration itself as 'session_max_age'"),
         ("httponly", "'cookie_args'"),
-        ("Secure", "'cookie_args'"),
-        ("cookie_samesite", "'cookie_args'"),
+        ("Secure", "'cookie_args' as 'secure'"),
+        ("cookie_samesite", "'cookie_args' as 'samesite'"),
+        ("SESSION_COOKIE_HTTPONLY", "'cookie_args' as 'httponly'"),
         ("servers", "'memcache'"),
-        ("memcache_servers", "'memcache'"),
+        ("memcache_servers", "'memcache' as 'servers'"),
         ("client", "'memcache' or 'datastore'"),
         ("project", "'datastore'"),
     ],
