@@ -206,7 +206,7 @@ class SessionMemcached:
     def replace(self, key: bytes, data: bytes, seconds: int) -> bool:
         """Store ``data`` unless the record was ended; whether that is so.
 
-        A record that memcached has dropped by itself is stored anew.
+        A record that memcached has dropped by itself is stored again.
 
         :raises BackendError: it is not certain that it is stored.
         """

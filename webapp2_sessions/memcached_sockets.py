@@ -2,7 +2,7 @@
 
 With a timeout Python asks the kernel before each call whether it would block, which costs what a
 call costs. Where the kernel can wait with a timeout of its own it does so, but for a short time
-only: each signal that the process handles begins that wait anew, so that it has to end before the
+only: each signal that the process handles begins that wait again, so that it has to end before the
 next one comes. (More than some 200 signals a second would let a silent server be waited for until
 they stop.) What takes longer raises ``BlockingIOError``, and is waited for in Python's way.
 """

@@ -55,7 +55,7 @@ class ReceivedCookies:
             :class:`~webapp2_sessions.securecookie.SecureCookieSerializer`.
         :param max_age: age in seconds above which a cookie counts as expired, ``None`` for no
             limit.
-        :param own_ages: whether a cookie that has an age of its own goes by that instead.
+        :param own_ages: whether the age of its own that a cookie has takes precedence.
         """
         found: list[OpenCookie] = []
         refused: str | None = None  # not the error, whose traceback has this frame

@@ -1,4 +1,4 @@
-"""A signed cookie as almost all are, read and signed in one go.
+"""A signed cookie as almost all are, read and signed in one step.
 
 What :class:`~webapp2_sessions.securecookie.SecureCookieSerializer` does step by step, for one name
 and key, in less time. Anything unusual is left to it.
@@ -72,7 +72,7 @@ def codec_of(secret_key: str | bytes, digest: str, name: str) -> SignedCodec:
             json = a2b_base64(payload).decode()
             data, end = scan_json(json, 0)
         except Exception:
-            return None  # not ASCII; or signed, and nothing of ours
+            return None  # not ASCII; or signed, and not by this package
         return (data, signed_at) if type(data) is dict and end == len(json) else None
 
     return SignedCodec(seal, open_value)

@@ -40,7 +40,7 @@ class SignedCookies:
     sessions: dict[str, Any]
 
     # Defaults also for a subclass that does without our __init__.
-    #: The request's cookies, once one was not read at a glance.
+    #: The request's cookies, once one could not be read the short way.
     _cookies: ReceivedCookies | None = None
     #: Bytes of the cookies that were set, by their names, as the browser sends them back.
     _written: dict[str, int] = {}  # noqa: RUF012 # replaced, never changed
@@ -98,8 +98,8 @@ class SignedCookies:
     ) -> list[OpenCookie]:
         """Return the valid cookies of a session, the one that was signed last first.
 
-        As :meth:`get_secure_cookie`; a session that has a lifetime of its own, by
-        ``session.set_max_age()``, goes by that.
+        As :meth:`get_secure_cookie`; where ``session.set_max_age()`` has given the session an age
+        of its own, that one counts.
 
         :param serializer: checks the cookies; by default the store's.
         """

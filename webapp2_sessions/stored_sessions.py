@@ -131,7 +131,7 @@ class StoredSessionFactory(CustomBackendSessionFactory):
         """Take over the age of its own that a session's record holds, ``None`` if it has none.
 
         A backend that keeps :attr:`own_max_age` with the data calls this when it has read a
-        record; others leave it to the cookie. What this request has decided goes before it.
+        record; others leave it to the cookie. What this request has set takes precedence.
         """
         if not self.sets_max_age:
             is_sound = type(max_age) is int and 0 < max_age < 2**31
@@ -167,7 +167,7 @@ class StoredSessionFactory(CustomBackendSessionFactory):
             if self.session_store.config.get("on_unreadable") != "new":
                 raise
             logger.warning("The session %r is begun again: %s", self.name, error)
-            # Its cookie goes, and nobody is to find it by a copy of that.
+            # Its cookie goes, and no copy of that may find the session later.
             self._former_sids[sid] = True
             return None
         if data is None and self._was_superseded_now(sid):
@@ -279,8 +279,8 @@ class StoredSessionFactory(CustomBackendSessionFactory):
             try:
                 is_first = self._supersede(former) is not False
             except StaleCache as error:
-                # What it may hand out is from before the new id; nobody is to be kept from signing
-                # in for that while a cache is down.
+                # What it may hand out is from before the new id. A cache that is down must not keep
+                # anybody from signing in.
                 logger.warning("The former id of the session %r has ended: %s", self.name, error)
                 is_first = error.is_first
             del self._former_sids[former]

@@ -45,7 +45,7 @@ class MemorySessionFactory(StoredSessionFactory):
 
     def _write(self, sid: str, data: dict[Any, Any], lifetime: float | None) -> bool:
         def may_write(_: Record | None, is_ended: bool) -> bool:
-            return not (self._is_stored and is_ended)  # one that has expired is stored anew
+            return not (self._is_stored and is_ended)  # one that has expired is stored again
 
         return self._store(sid, data, lifetime, may_write) is not None
 
