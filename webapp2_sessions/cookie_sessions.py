@@ -48,6 +48,8 @@ class SecureCookieSessionFactory(BaseSessionFactory):
     _spare: StoredSessionFactory | None = None
     #: The cookie's value from which the session was opened.
     _value: str | None = None
+    #: What that cookie held as the id of a stored session, if the session has its name.
+    _stored_sid: Any = None
 
     def get_session(self, max_age: float | None = _default_value) -> SessionDict:
         """Return the session from the cookie, a new one if there is no valid cookie.
@@ -58,7 +60,7 @@ class SecureCookieSessionFactory(BaseSessionFactory):
         :raises BackendError: the session was too large for a cookie, and its server failed.
         """
         if self.session is None:
-            self._spill = self._value = session = None
+            self._spill = self._value = self._stored_sid = session = None
             if self._spill_keyword() is not None:
                 self._spare = self._new_spill()
                 self._spare._get_by_sid(None)
@@ -66,6 +68,8 @@ class SecureCookieSessionFactory(BaseSessionFactory):
                 session = self._session_of(cookie)
                 if session is not None:
                     self._value = cookie.value
+                    if IS_DATA not in cookie.attributes:
+                        self._stored_sid = cookie.data.get("_sid")
                     break
             if session is None:
                 session = SessionDict(self, new=True)
@@ -106,7 +110,7 @@ class SecureCookieSessionFactory(BaseSessionFactory):
         is_destroyed = session._destroyed
         if is_destroyed:
             self._discard_spills()
-            session._degraded = False
+            session._degraded, self._stored_sid = False, None
             self._expire_former_cookies(response)
         if session._degraded:
             return
@@ -175,9 +179,15 @@ class SecureCookieSessionFactory(BaseSessionFactory):
     ) -> None:
         if is_renewed:
             self._expire_former_cookies(response)
-        if "_sid" in data:  # in a plain cookie it would be the id of a stored session
-            attributes[IS_DATA] = True
         self._set_cookie(response, data, **attributes)
+
+    def _with_ages(
+        self, data: dict[Any, Any], attributes: dict[str, Any]
+    ) -> tuple[dict[Any, Any], dict[str, Any]]:
+        # In a plain cookie it would be the id of a stored session, and nobody may choose that.
+        if "_sid" in data and data["_sid"] != self._stored_sid:
+            attributes[IS_DATA] = True
+        return super()._with_ages(data, attributes)
 
     def _size_of(self, session: SessionDict, response_class: Any) -> int:
         """The bytes of the session's Set-Cookie header, or 0 if they are few enough."""

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 import webapp2
-from support.sides import stopped_clock
+from support.sides import Clock, stopped_clock
 from support.stores import NOW, make_request, make_store, saved_headers, sign
 from support.visits import SECRET, make_app
 
@@ -247,3 +247,39 @@ def test_key_that_a_stored_session_has_in_its_cookie() -> None:
         cookie = header.partition(";")[0]
         assert SessionStore(make_request(app, cookie)).get_session() == data
         assert SessionStore(make_request(app, cookie)).get_session(backend="memory") == {}
+
+
+def test_key_of_a_stored_session_in_a_cookie_that_is_signed_again() -> None:
+    """It is data as long as the session lives, also where only its age begins again."""
+    app = make_app(refresh_after=60, backends={"memory": MemorySessionFactory})
+    victim = SessionStore(make_request(app))
+    victim.get_session(backend="memory")["user"] = "ada"
+    saved_headers(victim)
+    sid = victim.sessions["session"].sid
+    with stopped_clock(Clock()) as clock:
+        attacker = SessionStore(make_request(app))
+        attacker.get_session()["_sid"] = sid
+        [header] = saved_headers(attacker)
+        clock.now += 100
+        later = SessionStore(make_request(app, header.partition(";")[0]))
+        assert later.get_session() == {"_sid": sid}
+        [again] = saved_headers(later)
+        assert again != header
+        cookie = again.partition(";")[0]
+        assert SessionStore(make_request(app, cookie)).get_session(backend="memory") == {}
+
+
+def test_stored_session_that_is_opened_as_one_in_a_cookie() -> None:
+    """Its id stays in the cookie, as with ``webapp2_extras``; another one in its place is data."""
+    app = make_app(backends={"memory": MemorySessionFactory})
+    store = SessionStore(make_request(app))
+    store.get_session(backend="memory")["user"] = "ada"
+    [header] = saved_headers(store)
+    for sid, expected in ((None, {"user": "ada"}), ("s" * 22, {})):
+        store = SessionStore(make_request(app, header.partition(";")[0]))
+        store.set_secure_cookie("session", {"theme": "dark"})
+        if sid is not None:
+            store.get_session()["_sid"] = sid
+        [again] = saved_headers(store)
+        found = SessionStore(make_request(app, again.partition(";")[0]))
+        assert found.get_session(backend="memory") == expected
