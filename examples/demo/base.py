@@ -105,7 +105,7 @@ class BaseHandler(SessionHandler):
 
 
 class FormHandler(BaseHandler):
-    """What a form does, if it is one of ours; afterwards the browser is sent to a page.
+    """What a form does, if it came from the demo itself; afterwards the browser is sent to a page.
 
     So nothing is sent twice when that page is loaded again.
     """

@@ -18,7 +18,8 @@ from typing import Any
 import forms
 from words import hide_middle
 
-#: Bytes of name, ``=`` and value that browsers are sure to keep.
+#: Bytes of name, ``=`` and value that browsers keep. ``max_cookie_size`` of the configuration is
+#: less: it counts the whole Set-Cookie header, and what the strictest browser keeps.
 LIMIT = 4096
 
 #: What is worth as much as the session itself, wherever it stands in the data.

@@ -138,7 +138,7 @@ class RenewHandler(PlaceHandler):
         session.regenerate_id()
         if place.on_server:
             return self.tell("Your session has a new id. The old one leads nowhere any more.")
-        return self.tell("A session in a cookie has no id. It was signed anew.")
+        return self.tell("A session in a cookie has no id. It was signed again.")
 
 
 class DestroyHandler(PlaceHandler):

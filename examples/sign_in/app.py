@@ -81,11 +81,11 @@ class SignInHandler(PageHandler):
         hashed = hash_of(self.request.POST.get("password", ""), SALT)
         if not secrets.compare_digest(hashed, MEMBERS.get(name, b"")):
             self.leave("/sign-in", "That is not the password.", "error")
-        wanted = self.session.get("wanted", "/")
         # With a server-side backend the session gets another id: whoever knew the old one, because
         # it was planted in this browser, does not become a member with it.
-        self.session.destroy()
+        self.session.regenerate_id()
         self.session["member"] = name
+        wanted = self.session.pop("wanted", "/")
         self.leave(wanted, f"Welcome, {name}!", "success")
 
 

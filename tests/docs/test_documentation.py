@@ -84,6 +84,13 @@ def test_anchors_lead_somewhere(page: Path) -> None:
     ] == []
 
 
+@pytest.mark.parametrize("page", PAGES, ids=page_id)
+def test_tables_are_whole(page: Path) -> None:
+    """Each begins with a heading: a row behind an empty line is shown as text."""
+    tables = re.findall(r"^(?:\|.*\n)+", _CODE.sub("", page.read_text("utf-8")), re.MULTILINE)
+    assert [table for table in tables if not re.match(r".*\n\|[-:| ]+\|\n", table)] == []
+
+
 def test_readme_begins_with_the_two_commands() -> None:
     """`make demo` and `make test` are on the first screen."""
     first_screen = "\n".join((ROOT / "README.md").read_text("utf-8").splitlines()[:24])
