@@ -64,7 +64,7 @@ class Records:
         #: for a session like others.
         self.own_max_age: int | None = None
         #: Whether :meth:`load` has told :attr:`own_max_age`; a model may read in a way of its own.
-        self.has_loaded = False
+        self.has_loaded: bool = False
         #: The one to be written; :data:`AS_IT_IS` leaves the entity as it is.
         self.new_max_age: Any = AS_IT_IS
         self._datastore = Datastore(settings)

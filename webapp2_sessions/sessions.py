@@ -202,7 +202,7 @@ class SessionStore(SignedCookies):
         ):
             return None
         cookie = self._read_at_once(name, max_age)
-        if cookie is None:
+        if cookie is None or "_sid" in cookie.data:
             return None
         container = self.sessions[name] = SecureCookieSessionFactory(name, self)
         container._max_age, container._signed_at = max_age, cookie.signed_at

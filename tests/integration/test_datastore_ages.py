@@ -55,8 +55,7 @@ def stored_age(visitor: Visitor) -> int | None:
     notes: list[int | None] = []
     store = SessionStore((other := noting(visitor, notes)).request())
     store.get_session(**other.options)
-    [age] = notes
-    return age
+    return notes[-1] if notes else None  # a model of the application's own may tell nothing
 
 
 def test_age_is_stored(visitor: Visitor) -> None:
@@ -96,7 +95,7 @@ def test_age_is_told_when_another_has_set_it(visitor_of: Callable[..., Visitor])
 
 
 def test_age_stays_with_later_writes_and_renewals(visitor_of: Callable[..., Visitor]) -> None:
-    """Whoever changes the session, renews it or gives it another id leaves it as it is."""
+    """Whoever changes the session or renews it leaves it as it is; a new id begins without."""
     visitor = visitor_of(refresh_after=1e-9)
     with visitor.visit() as session:
         session.set_max_age(300)
@@ -105,8 +104,8 @@ def test_age_stays_with_later_writes_and_renewals(visitor_of: Callable[..., Visi
     visitor.read()
     assert stored_age(visitor) == 300
     with visitor.visit() as session:
-        session.regenerate_id()
-    assert stored_age(visitor) == 300
+        session.regenerate_id()  # who planted the former session may have set its age
+    assert stored_age(visitor) is None
 
 
 def test_age_can_be_taken_back(visitor: Visitor) -> None:

@@ -88,23 +88,32 @@ def test_end_just_before_the_session_is_written_once_more(
     assert visitor.read() == {}
 
 
-def test_when_a_session_was_ended(visitor: Visitor) -> None:
-    """The factory tells it in Unix seconds; and nothing of a session that was not."""
+def test_when_a_session_got_another_id(visitor: Visitor) -> None:
+    """The factory tells it in Unix seconds; and nothing of a session that did not."""
     sid = str(visitor.write({"a": 1}))
     opened = Opened(visitor)
-    assert opened.session.container._ended_at(sid) is None
+    assert opened.session.container._superseded_at(sid) is None
     before = time.time()
+    opened.session.regenerate_id()
+    opened.save()
+    superseded_at = Opened(visitor).session.container._superseded_at(sid)
+    assert before - 1 <= superseded_at <= time.time() + 1
+
+
+def test_session_that_was_destroyed_got_no_other_id(visitor: Visitor) -> None:
+    """Requests that come late with its cookie get no grace."""
+    sid = str(visitor.write({"a": 1}))
+    opened = Opened(visitor)
     opened.session.destroy()
     opened.save()
-    ended_at = Opened(visitor).session.container._ended_at(sid)
-    assert before - 1 <= ended_at <= time.time() + 1
+    assert Opened(visitor).session.container._superseded_at(sid) is None
 
 
 def test_deleted_session_was_not_ended(visitor: Visitor) -> None:
     """What the application deletes itself leaves no mark."""
     sid = str(visitor.write({"a": 1}))
     entities.delete(sid)
-    assert Opened(visitor).session.container._ended_at(sid) is None
+    assert Opened(visitor).session.container._superseded_at(sid) is None
 
 
 # In the cache

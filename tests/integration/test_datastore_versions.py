@@ -333,7 +333,7 @@ def test_stored_value_that_is_no_session() -> None:
     """The visitor gets another session, which can be saved."""
     visitor = visitor_of(Session)
     sid = visitor.write({"a": 1})
-    entities.put_raw(str(sid), b"\x80\x02]q\x00.")  # a pickle of []
+    entities.put_raw(str(sid), b"\x80\x02K\x05.")  # a pickle of 5
     assert visitor.write({"b": 2}) != sid
     assert visitor.read() == {"b": 2}
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 import json
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -272,12 +274,18 @@ def test_key_of_a_stored_session_in_a_cookie_that_is_signed_again() -> None:
 def test_stored_session_that_is_opened_as_one_in_a_cookie() -> None:
     """Its id stays in the cookie, as with ``webapp2_extras``; another one in its place is data."""
     app = make_app(backends={"memory": MemorySessionFactory})
+    opened: list[Callable[[SessionStore], Any]] = [
+        lambda store: store.get_session(),
+        lambda store: store.set_secure_cookie("session", {"theme": "dark"}),
+    ]
     store = SessionStore(make_request(app))
     store.get_session(backend="memory")["user"] = "ada"
     [header] = saved_headers(store)
-    for sid, expected in ((None, {"user": "ada"}), ("s" * 22, {})):
+    expectations = ((None, {"user": "ada"}), ("s" * 22, {}))
+    for (sid, expected), open_session in itertools.product(expectations, opened):
         store = SessionStore(make_request(app, header.partition(";")[0]))
-        store.set_secure_cookie("session", {"theme": "dark"})
+        open_session(store)
+        store.get_session()["a"] = 1
         if sid is not None:
             store.get_session()["_sid"] = sid
         [again] = saved_headers(store)

@@ -183,6 +183,13 @@ def test_write_of_a_version() -> None:
     )
 
 
+def test_deletion_of_a_version() -> None:
+    """It fails where there is another version."""
+    assert sent_by(commit_of(types.Mutation(delete=key())), 7) == commit_of(
+        types.Mutation(delete=key(), base_version=7, conflict_resolution_strategy=FAIL)
+    )
+
+
 def test_write_where_nothing_is() -> None:
     """It becomes an insert, which fails where there is something."""
     expected = commit_of(types.Mutation(insert=upsert(key()).upsert))
@@ -202,10 +209,10 @@ def test_write_of_any_version() -> None:
         upsert(key(kind="Other")),
         upsert(key(None)),
         upsert(key(None, "Other")),
-        types.Mutation(delete=key()),
+        types.Mutation(delete=key("other")),
         types.Mutation(insert=types.Entity(key=key())),
     ],
-    ids=["another", "another kind", "no name", "neither", "a delete", "an insert"],
+    ids=["another", "another kind", "no name", "neither", "a delete of another", "an insert"],
 )
 def test_other_mutations_stay_as_they_are(mutation: types.Mutation, expected: int) -> None:
     """What a model writes besides has no version."""

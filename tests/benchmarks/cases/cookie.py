@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 from benchmarks.bench import KEYS, Bench
+from benchmarks.data import SECRET
 from benchmarks.peers import BASELINE, CONTROL, OURS
 from benchmarks.results import Table, table_of
 
@@ -30,7 +31,7 @@ class Handler(webapp2.RequestHandler):
     def get(self):
         self.response.write("0")
 
-config = {"webapp2_extras.sessions": {"secret_key": "of a benchmark"}}
+config = {"webapp2_extras.sessions": {"secret_key": sys.argv[1]}}
 app = webapp2.WSGIApplication([("/", Handler)], config=config)
 assert app.get_response("/").text == "0"
 print(json.dumps(sorted(sys.modules)))
@@ -61,7 +62,7 @@ def run_idle(bench: Bench) -> Table:
 
 def _modules() -> list[str]:
     """The modules of a process after such a request; not run in the checkout."""
-    line = [sys.executable, "-W", "ignore", "-c", _IDLE_REQUEST]
+    line = [sys.executable, "-W", "ignore", "-c", _IDLE_REQUEST, SECRET]
     done = subprocess.run(line, cwd=Path(__file__).parent, capture_output=True, check=True)
     modules: list[str] = json.loads(done.stdout)
     return modules
