@@ -80,7 +80,7 @@ class BaseSessionFactory:
     own_max_age: int | None = None
     #: Whether this request has decided on :attr:`own_max_age`; what is stored does not count then.
     sets_max_age: bool = False
-    #: Whether another request has renewed or ended the session a moment ago. The browser has, or is
+    #: Whether another request has given the session a new id a moment ago. The browser has, or is
     #: about to get, another cookie; this request must not displace it.
     superseded: bool = False
     #: What the session held when it was loaded; ``None`` unless somebody wants to know.
@@ -264,7 +264,7 @@ class BaseSessionFactory:
         """Whether a session was modified, in the way that the configuration understands it."""
         if self.superseded and not session._regenerates:
             if session.modified:
-                logger.info("The session %r was renewed or ended by another request", self.name)
+                logger.info("The session %r got a new id by another request", self.name)
             return False
         snapshot = self._snapshot
         if snapshot is None or session._forced:

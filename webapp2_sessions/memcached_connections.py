@@ -69,8 +69,9 @@ class Connections:
 
     Where a kept connection fails, the server was restarted, or something between has forgotten
     the connection and drops what is sent on it. The others are no better: all are closed, and the
-    command is sent once more on a new one. That does no harm to commands that may be carried out
-    twice; ``add`` and ``cas`` may not, since the second answer would tell something else.
+    command is sent once more on a new one, unless it might be carried out twice. A second ``add``
+    or ``cas`` is answered otherwise than the first; a ``set`` or ``replace`` that was only delayed
+    would overwrite what somebody has written since.
 
     :param address: ``"host:port"`` or ``"unix:/path"``.
     :param timeout: seconds for connecting, for sending a command, and for its answer.

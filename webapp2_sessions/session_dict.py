@@ -47,8 +47,8 @@ class SessionDict(dict[Any, Any]):
     """The data of one session.
 
     A change through any method of :class:`dict` sets :attr:`modified`. A change inside a value
-    (``session["cart"].append(1)``) cannot be seen: assign the value again, or set
-    ``session.modified = True``.
+    (``session["cart"].append(1)``) cannot be seen: assign the value again, or call
+    :meth:`mark_changed`.
 
     :param container: the factory that made the session, usually a
         :class:`~webapp2_sessions.sessions.BaseSessionFactory`.

@@ -22,6 +22,7 @@ from support.visits import Visitor, make_app
 
 from webapp2_sessions import SessionTooLarge
 from webapp2_sessions import datastore as datastore_module
+from webapp2_sessions.errors import BackendUnavailable
 from webapp2_sessions.server_checks import unreachable
 from webapp2_sessions.sessions import SessionStore
 
@@ -104,6 +105,19 @@ def test_connections_are_forgotten_again_and_again(launch: Launch) -> None:
         visitor.write({"turn": turn})
         relay.forget()
     assert visitor.read() == {"turn": 3}
+
+
+def test_new_session_on_a_forgotten_connection(launch: Launch) -> None:
+    """Nothing was asked before: it is not sent again, as it may only be late; the next one is."""
+    relay = launch(Relay(launch(Memcached())))
+    app = make_app(memcache={"servers": [relay.address], "timeout": TIMEOUT})
+    Visitor(app, backend="memcache").write({"a": 1})
+    relay.forget()
+    visitor = Visitor(app, backend="memcache")
+    with pytest.raises(BackendUnavailable):
+        visitor.write({"b": 2})
+    visitor.write({"b": 2})
+    assert visitor.read() == {"b": 2}
 
 
 def test_idle_channel_is_closed(
