@@ -81,6 +81,7 @@ def make_cookie(
     if max_age is not None:
         session.set_max_age(max_age)
     response = webapp2.Response()
+    session.container._stored_sid = data.get("_sid")
     session.container._set_cookie(response, dict(data))
     header: str = response.headers["Set-Cookie"]
     return header.partition(";")[0]
