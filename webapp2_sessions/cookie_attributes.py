@@ -9,14 +9,13 @@ from typing import Any
 __all__ = ["check_attributes"]
 
 #: A host name in its ASCII form, also with the leading dot of RFC 2109, or an IPv6 address.
-_DOMAIN = re.compile(
-    r"\.?[\w-]{1,63}(\.[\w-]{1,63})*\Z|\[[0-9a-f:.]+\]\Z", re.ASCII | re.IGNORECASE
-)
+#: Compiled when a cookie first has a domain, as the one of paths: most applications have none.
+_DOMAIN = r"(?ai)\.?[\w-]{1,63}(\.[\w-]{1,63})*\Z|\[[0-9a-f:.]+\]\Z"
 _LONGEST_DOMAIN = 253
 
 #: A path as URLs have it, without what ends it (RFC 6265 section 4.1.1) and without what WebOb
 #: writes in an escaped form, which no browser undoes.
-_PATH = re.compile(r"""/[^\x00-\x20\x7f-\U0010ffff",;\\]*\Z""")
+_PATH = r"""/[^\x00-\x20\x7f-\U0010ffff",;\\]*\Z"""
 
 _FLAGS = ("secure", "httponly", "overwrite")
 
@@ -32,11 +31,11 @@ def check_attributes(args: Mapping[str, Any]) -> None:
         if isinstance(args.get(flag), (str, bytes)):
             raise ValueError("any text counts as True")
     domain, path = (_text(args.get(name)) for name in ("domain", "path"))
-    if domain and (not _DOMAIN.match(domain) or len(domain) > _LONGEST_DOMAIN):
+    if domain and (not re.match(_DOMAIN, domain) or len(domain) > _LONGEST_DOMAIN):
         raise ValueError(_domain_problem(domain))
     if path and not path.startswith("/"):
         raise ValueError("browsers ignore a path that does not begin with '/'")
-    if path and not _PATH.match(path):
+    if path and not re.match(_PATH, path):
         raise ValueError("it holds characters that no path of a URL has")
 
 

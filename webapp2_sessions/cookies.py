@@ -169,8 +169,10 @@ def vary_on_cookie(response: Any) -> None:
     except AttributeError:
         headerlist = None
     if type(headerlist) is list:
-        for key, _ in headerlist:
+        for key, value in headerlist:
             if len(key) == 4 and key.lower() == "vary":
+                if value == "Cookie":  # each session of a request adds it
+                    return
                 break
         else:
             headerlist.append(("Vary", "Cookie"))
