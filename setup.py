@@ -31,7 +31,7 @@ TEST = [
     "selenium>=4.40",
     "Django>=5.2",  # these three read cookies beside ours
     "starlette>=0.49.1",
-    "Werkzeug>=3.1",
+    "Werkzeug>=3.1.9",
     "ruff>=0.17.5,<0.18",  # pinned, because each release may want other code
     "mypy>=2.4,<2.5",
     "pyright[nodejs]==1.1.414",  # with a Node.js of its own, so that nothing else has to be there

@@ -11,7 +11,6 @@ from typing import Any
 from webapp2_sessions.errors import ConfigError
 
 __all__ = [
-    "Check",
     "check_bool",
     "check_count",
     "check_key_prefix",
