@@ -219,7 +219,8 @@ def test_accepted_values(key: str, value: Any) -> None:
     if isinstance(value, dict):
         assert {name: as_tuple(each) for name, each in value.items()}.items() <= kept.items()
     else:
-        assert as_tuple(value) == kept and not isinstance(kept, list)
+        assert as_tuple(value) == kept
+        assert not isinstance(kept, list)
 
 
 def as_tuple(value: Any) -> Any:
