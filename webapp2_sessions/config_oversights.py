@@ -19,6 +19,7 @@ from webapp2_sessions.config import (
 )
 from webapp2_sessions.config_checks import CHECKS, secret_keys
 from webapp2_sessions.keys import surroundings
+from webapp2_sessions.value_checks import seconds_of
 
 __all__ = ["SEVERITIES", "Advice", "oversights", "unknown_keys"]
 
@@ -125,7 +126,7 @@ def _surroundings(config: SessionConfig) -> Iterator[tuple[str, str]]:
 
 
 def _ages(config: SessionConfig) -> Iterator[tuple[str, str]]:
-    refresh, cookie_age = config["refresh_after"], _seconds(config["cookie_args"].get("max_age"))
+    refresh, cookie_age = config["refresh_after"], seconds_of(config["cookie_args"].get("max_age"))
     limits = {key: config[key] for key in ("session_max_age", "absolute_max_age")}
     for key, age in limits.items():
         if age is not None and age < 1:
@@ -136,13 +137,6 @@ def _ages(config: SessionConfig) -> Iterator[tuple[str, str]]:
     if refresh is not None and cookie_age is not None and refresh >= cookie_age:
         text = "is not less than the max_age of cookie_args: browsers drop the cookie before"
         yield "refresh_after", text
-
-
-def _seconds(max_age: Any) -> float | None:
-    """The ``max_age`` of a cookie, which WebOb also takes as digits or timedelta."""
-    if max_age is None:
-        return None
-    return float(max_age.total_seconds() if hasattr(max_age, "total_seconds") else int(max_age))
 
 
 def _fallbacks(config: SessionConfig) -> Iterator[tuple[str, str]]:

@@ -19,6 +19,7 @@ from webapp2_sessions.errors import (
 from webapp2_sessions.factories import CustomBackendSessionFactory
 from webapp2_sessions.merging import NEW, Merger, TooManyConflicts, Version
 from webapp2_sessions.session_dict import SessionDict
+from webapp2_sessions.value_checks import seconds_of
 
 if TYPE_CHECKING:
     from webapp2_sessions.interfaces import Store
@@ -401,7 +402,7 @@ class StoredSessionFactory(CustomBackendSessionFactory):
             age = config.get("session_max_age")
             if age is not None and self._max_age is not _default_value:
                 age = None if self._max_age is None else max(age, self._max_age)
-            limits = [age, _seconds(self.session_args.get("max_age"))]
+            limits = [age, seconds_of(self.session_args.get("max_age"))]
         absolute = config.get("absolute_max_age")
         if absolute is not None:
             now = time.time()
@@ -427,12 +428,3 @@ def _replace_data(session: SessionDict, data: dict[Any, Any]) -> None:
     """Let a session hold what is stored now, which is no change of it."""
     dict.clear(session)
     dict.update(session, data)
-
-
-def _seconds(max_age: Any) -> float | None:
-    """The ``max_age`` of a cookie in seconds; WebOb takes a timedelta and digits as well."""
-    if max_age is None:
-        return None
-    if hasattr(max_age, "total_seconds"):
-        return float(max_age.total_seconds())
-    return int(max_age)

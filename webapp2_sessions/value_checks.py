@@ -25,6 +25,7 @@ __all__ = [
     "list_of",
     "mapping",
     "one_of",
+    "seconds_of",
     "section",
     "wrong",
     "wrong_value",
@@ -33,8 +34,9 @@ __all__ = [
 #: Called with the key, to name it in the error, and the value; raises a :class:`ConfigError`.
 Check = Callable[[str, object], object]
 
-#: A server of memcached: a path, or a name or address that may have a port.
-_SERVER = re.compile(r"(?:unix:|/).+|(?:\[[\w:.%]+\]|[^\s/:@\[\]]+)(?::(?P<port>[0-9]{1,5}))?")
+#: A server of memcached: a path, or a name or address that may have a port. Compiled when servers
+#: are first checked: importing this should not cost that.
+_SERVER = r"(?:unix:|/).+|(?:\[[\w:.%]+\]|[^\s/:@\[\]]+)(?::(?P<port>[0-9]{1,5}))?"
 _LAST_PORT = 65535
 
 
@@ -107,7 +109,7 @@ def check_servers(key: str, value: object) -> None:
     if not servers or not all(isinstance(server, str) and server for server in servers):
         raise wrong_value(key, value, 'a list of servers, each "host:port" or "unix:/path"')
     for index, server in enumerate(servers):
-        found = _SERVER.fullmatch(server)
+        found = re.fullmatch(_SERVER, server)
         if found is None or not 0 < int(found["port"] or 1) <= _LAST_PORT:
             raise wrong_value(
                 f"{key}[{index}]",
@@ -181,3 +183,10 @@ def section(checks: Mapping[str, Check]) -> Check:
             checks[name](f"{key}[{name!r}]", nested)
 
     return check
+
+
+def seconds_of(max_age: Any) -> float | None:
+    """Return the ``max_age`` of a cookie in seconds; WebOb takes a timedelta and digits as well."""
+    if max_age is None:
+        return None
+    return float(max_age.total_seconds()) if hasattr(max_age, "total_seconds") else int(max_age)

@@ -47,7 +47,7 @@ def test_serializer_that_returns_text() -> None:
 class Policy(webapp2.Response):
     """Its ``set_cookie()`` looks at names and values."""
 
-    samesite = {"session": "lax"}  # noqa: RUF012
+    samesite = {"session": "lax"}  # noqa: RUF012 # read only
 
     def set_cookie(self, name: str, value: Any = "", **kwargs: Any) -> None:
         assert b"|" in value, "only signed cookies are allowed"
@@ -95,7 +95,7 @@ def test_serializer_that_knows_certain_names_only() -> None:
     """A forged cookie gives a new session, and no other name is asked for."""
 
     class Keys:
-        keys = {"session": "key"}  # noqa: RUF012
+        keys = {"session": "key"}  # noqa: RUF012 # read only
 
         def deserialize(self, name: str, value: str, max_age: Any = None) -> Any:
             assert self.keys[name]
