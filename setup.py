@@ -3,7 +3,7 @@
 import re
 from pathlib import Path
 
-from setuptools import setup
+from setuptools import find_packages, setup
 
 HERE = Path(__file__).parent
 
@@ -92,7 +92,7 @@ setup(
     long_description_content_type="text/markdown",
     license_expression="Apache-2.0",
     license_files=["LICENSE"],
-    packages=["webapp2_sessions", "webapp2_sessions._pyinstaller"],
+    packages=find_packages(include=["webapp2_sessions*"]),
     py_modules=["_webapp2_sessions_pytest"],
     entry_points={
         "console_scripts": ["webapp2-sessions = webapp2_sessions.cli:main"],

@@ -129,7 +129,7 @@ def no_channels() -> None:
     Each looks its server up in a forked child, and again and again where the server has ended.
     gRPC aborts some of the children that are forked meanwhile. Dozens of channels are left.
     """
-    datastore = sys.modules.get("webapp2_sessions.datastore")
+    datastore = sys.modules.get("webapp2_sessions.sessions_ndb.client")
     if datastore is not None:
         clients = datastore._clients.built
         for client in clients.values():

@@ -1,6 +1,7 @@
 """Sessions for webapp2 on Python 3: ``webapp2_extras.sessions``, reimplemented and continued."""
 
-from typing import TYPE_CHECKING
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
 
 from webapp2_sessions.errors import (
     BackendError,
@@ -11,7 +12,6 @@ from webapp2_sessions.errors import (
     SessionTooLarge,
     UnstorableValue,
 )
-from webapp2_sessions.lazy import imported_once
 from webapp2_sessions.securecookie import SecureCookieSerializer
 from webapp2_sessions.sessions import (
     BaseSessionFactory,
@@ -28,15 +28,16 @@ if TYPE_CHECKING:
     from webapp2_sessions.dropin import install_as_webapp2_extras
     from webapp2_sessions.handlers import SessionHandler
     from webapp2_sessions.middleware import SessionMiddleware
-    from webapp2_sessions.stored_sessions import StoredSessionFactory
-else:  # no application uses all of them
-    __getattr__, __dir__ = imported_once(
-        globals(),
-        SessionHandler="handlers",
-        SessionMiddleware="middleware",
-        StoredSessionFactory="stored_sessions",
-        install_as_webapp2_extras="dropin",
-    )
+    from webapp2_sessions.stored import StoredSessionFactory
+
+#: Names that many applications do without, and the modules that define them. A module is imported
+#: when somebody asks for its name (PEP 562).
+_HOMES = {
+    "SessionHandler": "webapp2_sessions.handlers",
+    "SessionMiddleware": "webapp2_sessions.middleware",
+    "StoredSessionFactory": "webapp2_sessions.stored",
+    "install_as_webapp2_extras": "webapp2_sessions.dropin",
+}
 
 __all__ = [
     "BackendError",
@@ -62,3 +63,14 @@ __all__ = [
 ]
 
 __version__ = "0.1.0"
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = globals()[name] = getattr(import_module(_HOMES[name]), name)
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *_HOMES})

@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING, Any
 import webapp2
 
 from webapp2_sessions.config import _default_value
-from webapp2_sessions.endings import Additions
-from webapp2_sessions.session_dict import SessionDict
 from webapp2_sessions.sessions import SessionStore, get_store
-from webapp2_sessions.sign_outs import end_destroyed
+from webapp2_sessions.sessions.endings import Additions
+from webapp2_sessions.sessions.session_dict import SessionDict
+from webapp2_sessions.sessions.sign_outs import end_destroyed
 
 if TYPE_CHECKING:
-    from webapp2_sessions.interfaces import RequestHandler, SessionFactory
+    from webapp2_sessions.sessions.interfaces import RequestHandler, SessionFactory
 else:
     RequestHandler = webapp2.RequestHandler
 

@@ -13,8 +13,8 @@ from webob.headers import ResponseHeaders
 
 from webapp2_sessions.config import SAVER_KEY
 from webapp2_sessions.cookies import vary_on_cookie
-from webapp2_sessions.endings import Additions, copied
-from webapp2_sessions.sign_outs import end_destroyed
+from webapp2_sessions.sessions.endings import Additions, copied
+from webapp2_sessions.sessions.sign_outs import end_destroyed
 
 __all__ = ["SessionMiddleware"]
 

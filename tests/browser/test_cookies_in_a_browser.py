@@ -384,4 +384,4 @@ def test_damaged_cookie_is_forgotten(browser: Browser) -> None:
 
 
 #: The backend of encrypted cookies, in place of the default one.
-ENCRYPTED = "webapp2_sessions.encryption.EncryptedCookieSessionFactory"
+ENCRYPTED = "webapp2_sessions.sessions.encrypted.EncryptedCookieSessionFactory"

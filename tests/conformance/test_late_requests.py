@@ -117,7 +117,7 @@ def test_sign_in_after_a_server_failed_while_the_former_id_ended(
         if "Memcache" in name:
             patch.setattr(container._memcached(), "_take_away", fail)
         elif "Datastore" in name:
-            patch.setattr("webapp2_sessions.datastore_records.Records._take_away", fail)
+            patch.setattr("webapp2_sessions.sessions_ndb.records.Records._take_away", fail)
         else:
             patch.setattr(container, "_supersede", fail)
         with pytest.raises(BackendError):

@@ -16,8 +16,8 @@ from support.visits import Visitor, make_app
 
 from webapp2_sessions import SecureCookieSerializer
 from webapp2_sessions.config import SessionConfig
-from webapp2_sessions.encryption import EncryptedCookieSerializer
-from webapp2_sessions.memcached import session_memcached
+from webapp2_sessions.sessions.encrypted import EncryptedCookieSerializer
+from webapp2_sessions.sessions_memcache.records import session_memcached
 
 A, B = "the key that the site began with", "the key that takes the place of it"
 

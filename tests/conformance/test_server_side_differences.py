@@ -22,7 +22,7 @@ from support.entries import Entries, entries_of
 from support.servers import PROJECT, DatastoreEmulator, Memcached, free_port
 from support.sides import OURS, UPSTREAM, Side, cookie_pair, outcome, save
 
-from webapp2_sessions import sessions_ndb
+from webapp2_sessions.sessions_ndb import factory as sessions_ndb
 
 MODULES = {"memcache": "sessions_memcache", "datastore": "sessions_ndb"}
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from webapp2_sessions.keys import weakness
+from webapp2_sessions.securecookie.keys import weakness
 
 ROOT = Path(__file__).resolve().parents[2]
 

@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 
 import webapp2_sessions
-from webapp2_sessions import interfaces
+from webapp2_sessions.sessions import interfaces
 
 ROOT = Path(__file__).resolve().parents[2]
 DOCS = ROOT / "docs"
@@ -35,8 +35,8 @@ MODULES = [
     "handlers",
     "middleware",
     "dropin",
-    "purging",
-    "encryption",
+    "sessions_ndb.purging",
+    "sessions.encrypted",
     "errors",
     "testing",
 ]
@@ -172,7 +172,7 @@ def inherits_text(cls: type, name: str) -> bool:
 
 def logged() -> Iterator[tuple[str, str]]:
     """Each message that the package logs, as its module and its text up to the first value."""
-    for source in sorted((ROOT / "webapp2_sessions").glob("*.py")):
+    for source in sorted((ROOT / "webapp2_sessions").rglob("*.py")):
         for node in ast.walk(ast.parse(source.read_text("utf-8"))):
             is_call = isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute)
             if is_call and ast.unparse(node.func).startswith("logger."):
@@ -198,7 +198,7 @@ def test_each_logged_message_is_explained() -> None:
 def refusals() -> list[str]:
     """Why cookies are refused, in the words of the log, up to the first value."""
     found = []
-    for source in (ROOT / "webapp2_sessions").glob("*.py"):
+    for source in (ROOT / "webapp2_sessions").rglob("*.py"):
         if source.stem == "signed_values":
             continue  # of memcached, where such a value counts as none and is not logged
         for node in ast.walk(ast.parse(source.read_text("utf-8"))):

@@ -21,10 +21,10 @@ from support.servers import DatastoreEmulator, Memcached, Server
 from support.visits import Visitor, make_app
 
 from webapp2_sessions import SessionTooLarge
-from webapp2_sessions import datastore as datastore_module
+from webapp2_sessions.cli.server_checks import unreachable
 from webapp2_sessions.errors import BackendUnavailable
-from webapp2_sessions.server_checks import unreachable
 from webapp2_sessions.sessions import SessionStore
+from webapp2_sessions.sessions_ndb import client as datastore_module
 
 Launch = Callable[[Server], Any]
 

@@ -31,8 +31,8 @@ from webapp2_sessions import (
     sessions_ndb,
 )
 from webapp2_sessions.errors import SessionTooLarge, UnreadableSession
-from webapp2_sessions.serializers import dump_pickle
 from webapp2_sessions.sessions_ndb import DatastoreSessionFactory, Session
+from webapp2_sessions.stored.serializers import dump_pickle
 
 #: Seconds after which a thread that hangs is a failure.
 PATIENCE = 60.0

@@ -17,8 +17,8 @@ from support.servers import PROJECT, DatastoreEmulator, Memcached
 from support.visits import Visitor, make_app
 
 from webapp2_sessions import BackendUnavailable, SessionStore
-from webapp2_sessions.coherent_cache import CoherentCache
 from webapp2_sessions.sessions_ndb import DatastoreSessionFactory, Session
+from webapp2_sessions.stored.cache import CoherentCache
 
 
 @pytest.fixture(params=[None, "memcache"], ids=["uncached", "cached"])

@@ -17,9 +17,9 @@ from support.servers import PROJECT, Emulator, Memcached
 from support.visits import Visitor, make_app
 
 from webapp2_sessions import SessionStore
-from webapp2_sessions.datastore import Datastore, VersionConflict
-from webapp2_sessions.datastore_versions import ABSENT, ANY, EntityName
 from webapp2_sessions.sessions_ndb import DatastoreSessionFactory, Session
+from webapp2_sessions.sessions_ndb.client import Datastore, VersionConflict
+from webapp2_sessions.sessions_ndb.versions import ABSENT, ANY, EntityName
 
 OPTIONS: dict[str, Any] = {"timeout": 10, "retries": 0}
 

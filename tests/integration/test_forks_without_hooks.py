@@ -40,7 +40,7 @@ def are_well(pids):
 """
 
 MEMCACHED = """
-from webapp2_sessions.memcached_servers import _clients
+from webapp2_sessions.sessions_memcache.servers import _clients
 
 app = make_app(memcache={"servers": [sys.argv[1]], "timeout": 10.0})
 visitor = Visitor(app, backend="memcache")
@@ -68,7 +68,7 @@ print("well")
 """
 
 DATASTORE = """
-from webapp2_sessions import datastore
+from webapp2_sessions.sessions_ndb import client as datastore
 
 app = make_app(datastore={"timeout": 10.0})
 store = datastore.Datastore({"timeout": 10.0})

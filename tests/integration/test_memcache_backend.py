@@ -20,8 +20,8 @@ from support.visits import SECRET, Visitor, make_app
 
 from webapp2_sessions import ConfigError, SecureCookieSerializer, SessionTooLarge
 from webapp2_sessions.config import SessionConfig
-from webapp2_sessions.memcached import session_memcached
 from webapp2_sessions.sessions_memcache import MemcacheSessionFactory
+from webapp2_sessions.sessions_memcache.records import session_memcached
 
 DAY = 24 * 3600
 

@@ -15,7 +15,7 @@ from pymemcache.client.base import Client
 from pymemcache.exceptions import MemcacheServerError
 from support.servers import Memcached, wait_until
 
-from webapp2_sessions.memcached_connections import Connections
+from webapp2_sessions.sessions_memcache.connections import Connections
 
 KEY = b"connections:0123456789abcdefghijkl"
 

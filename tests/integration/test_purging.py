@@ -22,9 +22,9 @@ from support.servers import (
 )
 from support.visits import SECRET, Visitor, make_app
 
-from webapp2_sessions import BackendUnavailable, purging
-from webapp2_sessions.purging import purge_sessions
-from webapp2_sessions.sessions_ndb import Session
+from webapp2_sessions import BackendUnavailable
+from webapp2_sessions.sessions_ndb import Session, purging
+from webapp2_sessions.sessions_ndb.purging import purge_sessions
 
 #: The moment of each purge here.
 NOW = datetime.datetime(2024, 5, 17, 12, 0, 0, 250_000)

@@ -17,8 +17,8 @@ from fuzz.minting import BACKENDS, CORPUS, KEYS, SITES
 from fuzz.run import Outcome, run
 
 from webapp2_sessions import SecureCookieSerializer
-from webapp2_sessions.encryption import EncryptedCookieSerializer
 from webapp2_sessions.errors import InvalidCookie
+from webapp2_sessions.sessions.encrypted import EncryptedCookieSerializer
 
 TESTS = Path(__file__).parents[1]
 

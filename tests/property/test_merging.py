@@ -10,9 +10,9 @@ from typing import Any
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from webapp2_sessions.changes import Snapshot
-from webapp2_sessions.merging import changed_keys, merge, same_value
-from webapp2_sessions.serializers import Serializer
+from webapp2_sessions.sessions.changes import Snapshot
+from webapp2_sessions.stored.merging import changed_keys, merge, same_value
+from webapp2_sessions.stored.serializers import Serializer
 
 #: Few, so that values of several sessions are alike, and different by type or sign alone.
 atoms = st.sampled_from([None, True, False, 0, 1, 0.0, -0.0, 1.0, float("nan"), "", "a", b"a"])

@@ -11,8 +11,8 @@ from hypothesis import assume, example, given, settings
 from hypothesis import strategies as st
 from support.exact import exact
 
-from webapp2_sessions.json_tags import MAX_DIGITS, SCALARS
-from webapp2_sessions.tagged_json import dumps, loads
+from webapp2_sessions.stored.json_tags import MAX_DIGITS, SCALARS
+from webapp2_sessions.stored.tagged_json import dumps, loads
 
 TAGS = ["!dict", "!tuple", "!set", "!frozenset", "!unknown", "!", *SCALARS]
 

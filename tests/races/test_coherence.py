@@ -9,10 +9,10 @@ import pytest
 from support.entries import Entries, entries_of
 from support.servers import Memcached, wait_until
 
-from webapp2_sessions.coherent_cache import CoherentCache
 from webapp2_sessions.config import SessionConfig
 from webapp2_sessions.errors import BackendUnavailable
-from webapp2_sessions.memcached import session_memcached
+from webapp2_sessions.sessions_memcache.records import session_memcached
+from webapp2_sessions.stored.cache import CoherentCache
 
 KEY = b"slow:name"
 

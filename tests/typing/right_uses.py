@@ -30,11 +30,16 @@ from webapp2_sessions import (
     sessions,
     set_store,
 )
-from webapp2_sessions.encryption import EncryptedCookieSessionFactory
-from webapp2_sessions.interfaces import CookieSerializer, SessionContainer, SessionFactory, Store
-from webapp2_sessions.purging import purge_sessions
+from webapp2_sessions.sessions.encrypted import EncryptedCookieSessionFactory
+from webapp2_sessions.sessions.interfaces import (
+    CookieSerializer,
+    SessionContainer,
+    SessionFactory,
+    Store,
+)
 from webapp2_sessions.sessions_memcache import MemcacheSessionFactory
 from webapp2_sessions.sessions_ndb import DatastoreSessionFactory, Session
+from webapp2_sessions.sessions_ndb.purging import purge_sessions
 
 
 def a_session_is_a_dictionary(session: SessionDict) -> None:

@@ -18,7 +18,7 @@ from webapp2_sessions import (
     StoredSessionFactory,
     get_store,
 )
-from webapp2_sessions.purging import purge_sessions
+from webapp2_sessions.sessions_ndb.purging import purge_sessions
 
 
 def a_session(session: SessionDict) -> None:

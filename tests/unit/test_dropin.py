@@ -193,10 +193,11 @@ def test_specs_are_our_modules_own(upstream: str, ours: str) -> None:
     module = sys.modules[{ours!r}]
     result = [
         module.__spec__.name, module.__spec__.origin == module.__file__, module.__name__,
-        module.__package__, module.__loader__ is module.__spec__.loader,
+        module.__package__ == module.__spec__.parent,
+        module.__loader__ is module.__spec__.loader,
     ]
     """
-    assert run(INSTALL, program) == [ours, True, ours, "webapp2_sessions", True]
+    assert run(INSTALL, program) == [ours, True, ours, True, True]
 
 
 @pytest.mark.parametrize(("upstream", "ours"), EAGER.items())
@@ -290,7 +291,7 @@ for path in ("/", "/login", "/", "/logout", "/"):
     if set_cookies:
         cookie = set_cookies[0].partition(";")[0]
     result.append([response.status_int, response.text, len(set_cookies)])
-    assert response.headers["X-Store"] == "webapp2_sessions.sessions"
+    assert response.headers["X-Store"] == "webapp2_sessions.sessions.store"
 """
 ROUND = [
     [200, "nobody", 0],
@@ -476,7 +477,7 @@ def test_upstreams_store_is_returned_and_logged_once(first: str) -> None:
     result = [result, logged]
     """
     stores, [[level, name, message]] = run(UPSTREAMS_STORE, program)
-    assert (stores, level, name) == ([True] * 6, "WARNING", "webapp2_sessions.app_config")
+    assert (stores, level, name) == ([True] * 6, "WARNING", "webapp2_sessions.config.loading")
     assert "install_as_webapp2_extras() before the application is imported" in message
     assert "get_store() before anything else asks for the store" in message
 

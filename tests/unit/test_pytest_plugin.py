@@ -104,7 +104,7 @@ def test_clock_and_client(run: Run) -> None:
     done = run(
         APP
         + """
-from webapp2_sessions import signed_codec
+from webapp2_sessions.securecookie import signed_codec
 
 def test_with(webapp2_sessions_clock, webapp2_sessions_memory, webapp2_sessions_client):
     memory = webapp2_sessions_memory(app)

@@ -2,7 +2,7 @@
 
 hiddenimports = [
     # backends
-    "webapp2_sessions.encryption",
+    "webapp2_sessions.sessions.encrypted",
     "webapp2_sessions.sessions",
     "webapp2_sessions.sessions_memcache",
     "webapp2_sessions.sessions_ndb",
@@ -14,5 +14,5 @@ hiddenimports = [
     "webapp2_sessions.dropin",
     "webapp2_sessions.handlers",
     "webapp2_sessions.middleware",
-    "webapp2_sessions.stored_sessions",
+    "webapp2_sessions.stored",
 ]

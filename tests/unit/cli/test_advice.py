@@ -1,0 +1,269 @@
+"""Advice is given where it is due, and nowhere else."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Any
+
+import pytest
+import webapp2
+from support.visits import SECRET
+
+from webapp2_sessions.cli.advice import Advice, advice_on, server_backends
+from webapp2_sessions.config import SessionConfig
+from webapp2_sessions.stored.factory import StoredSessionFactory
+from webapp2_sessions.testing import MemorySessionFactory
+
+#: The settings to copy of docs/security.md, on which there is no advice.
+GOOD: dict[str, Any] = {
+    "secret_key": SECRET,
+    "digest": "sha256",
+    "cookie_name": "__Host-session",
+    "cookie_args": {"path": "/", "secure": True, "httponly": True, "samesite": "lax"},
+    "session_max_age": 12 * 3600,
+    "refresh_after": 600,
+    "absolute_max_age": 7 * 24 * 3600,
+    "on_damaged_cookie": "expire",
+    "on_oversize": "raise",
+    "serializer": "json",
+}
+
+
+def advice(**values: Any) -> list[Advice]:
+    """The advice on the good configuration with some other values."""
+    return advice_on({**GOOD, **values}, webapp2.Response)
+
+
+def briefly(found: list[Advice]) -> list[tuple[str, str]]:
+    """Severities and keys."""
+    return [(each.severity, each.key) for each in found]
+
+
+def without(argument: str) -> dict[str, Any]:
+    """The cookie arguments without one."""
+    return {key: value for key, value in GOOD["cookie_args"].items() if key != argument}
+
+
+def test_nothing_to_say() -> None:
+    """The recommended settings, also when they were checked before."""
+    assert advice() == []
+    assert advice_on(SessionConfig(GOOD), webapp2.Response) == []
+
+
+def test_defaults() -> None:
+    """Upstream's defaults are not what is best today."""
+    found = advice_on({"secret_key": GOOD["secret_key"]}, webapp2.Response)
+    assert briefly(found) == [
+        ("warning", "cookie_args['secure']"),
+        ("warning", "cookie_args['httponly']"),
+        ("warning", "session_max_age"),
+        ("advice", "digest"),
+        ("advice", "cookie_args['samesite']"),
+        ("advice", "on_oversize"),
+    ]
+
+
+class Stored(StoredSessionFactory):
+    """A backend of an application."""
+
+
+FAR = {"servers": ["127.0.0.1:11211", "10.0.0.5:11211"]}
+CASES: list[tuple[dict[str, Any], list[tuple[str, str]]]] = [
+    ({"secret_key": "short"}, [("warning", "secret_key")]),
+    ({"secret_key_fallbacks": ["changeme"]}, [("warning", "secret_key_fallbacks[0]")]),
+    ({"digest": "sha1"}, [("advice", "digest")]),
+    (
+        {"cookie_args": without("secure"), "cookie_name": "s"},
+        [("warning", "cookie_args['secure']")],
+    ),
+    ({"cookie_args": without("httponly")}, [("warning", "cookie_args['httponly']")]),
+    ({"cookie_args": without("samesite")}, [("advice", "cookie_args['samesite']")]),
+    (
+        {"cookie_args": {**GOOD["cookie_args"], "domain": "example.org"}, "cookie_name": "s"},
+        [("advice", "cookie_args['domain']")],
+    ),
+    ({"cookie_name": "s"}, [("advice", "cookie_name")]),
+    ({"session_max_age": None}, [("warning", "session_max_age")]),
+    ({"session_max_age": 600}, [("warning", "refresh_after")]),
+    ({"session_max_age": 0.5, "refresh_after": None}, [("warning", "session_max_age")]),
+    ({"absolute_max_age": 0.5, "refresh_after": None}, [("warning", "absolute_max_age")]),
+    ({"absolute_max_age": 600}, [("warning", "refresh_after")]),
+    ({"cookie_args": {**GOOD["cookie_args"], "max_age": "600"}}, [("warning", "refresh_after")]),
+    ({"cookie_args": {**GOOD["cookie_args"], "max_age": timedelta(days=1)}}, []),
+    ({"max_cookie_size": None}, [("warning", "on_oversize")]),
+    ({"on_oversize": "warn"}, [("advice", "on_oversize")]),
+    ({"digest_fallbacks": ["sha1", "sha256"]}, [("warning", "digest_fallbacks[1]")]),
+    ({"serializer_fallbacks": ["json"]}, [("warning", "serializer_fallbacks[0]")]),
+    (
+        {"secret_key_fallbacks": [GOOD["secret_key"]]},
+        [("warning", "secret_key_fallbacks[0]")],
+    ),
+    ({"memcache": True}, [("warning", "memcache")]),
+    ({"datastore": "DatastoreSessionFactory"}, [("warning", "datastore")]),
+    ({"memcache": "10.0.0.1:11211"}, [("error", "memcache")]),
+    ({"backends": {"own": Stored}, "on_conflict": "merge"}, [("error", "on_conflict")]),
+    ({"backends": {"own": MemorySessionFactory}, "on_conflict": "merge"}, []),
+    ({"on_oversize": "securecookie"}, [("error", "on_oversize")]),
+    ({"on_oversize": "memcache"}, []),
+    ({"serializer": "pickle"}, []),
+    ({"serializer": "pickle", "memcache": {"timeout": 2}}, [("advice", "serializer")]),
+    ({"serializer": "pickle", "datastore": {"timeout": 2}}, [("warning", "serializer")]),
+    (
+        {"serializer_fallbacks": ["pickle"], "datastore": {"cache": "memcache"}},
+        [("warning", "serializer_fallbacks")],
+    ),
+    ({"memcache": {"servers": ["127.0.0.1:11211", "unix:/run/m", "localhost:1"]}}, []),
+    ({"memcache": FAR}, [("advice", "memcache['tls_context']")]),
+    ({"memcache": {**FAR, "client": dict}}, [("warning", "memcache['servers']")]),
+    ({"memcache": {"timeout": 2.0, "client": dict}}, [("warning", "memcache['timeout']")]),
+    ({"memcache": {"key_prefix": "x", "client": dict}}, []),
+    ({"datastore": {"project": "p", "client": dict}}, [("warning", "datastore['project']")]),
+    ({"datastore": {"timeout": 2.0, "client": dict}}, []),
+    ({"backends": {"own": Stored}, "on_oversize": "own"}, []),
+    ({"backends": {"own": "nowhere.at.all"}}, [("error", "backends['own']")]),
+    ({"sesion_max_age": 5}, [("warning", "sesion_max_age")]),
+    ({"Digest": "sha256"}, [("warning", "Digest")]),
+    ({"httponly": True}, [("warning", "httponly")]),
+    ({"servers": []}, [("warning", "servers")]),
+    ({"project": "p"}, [("warning", "project")]),
+    ({"shop": 5}, []),
+]
+
+
+@pytest.mark.parametrize(("values", "expected"), CASES, ids=str)
+def test_case(values: dict[str, Any], expected: list[tuple[str, str]]) -> None:
+    """One thing is different, and that is told."""
+    assert briefly(advice(**values)) == expected
+
+
+@pytest.mark.parametrize(
+    ("key", "meant"),
+    [
+        ("secret-key", "secret_key"),
+        ("secretKey", "secret_key"),
+        ("SECRET", "secret_key"),
+        ("session_secret", "secret_key"),
+        ("sesion_max_age", "session_max_age"),
+        ("session_maxage", "session_max_age"),
+        ("cookie_arg", "cookie_args"),
+        ("session_cookie_args", "cookie_args"),
+        ("cookie-name", "cookie_name"),
+        ("memcached", "memcache"),
+        ("session_memcache", "memcache"),
+        ("backend", "backends"),
+        ("session_backends", "backends"),
+        ("session_cookie", "cookie_name"),
+    ],
+)
+def test_what_was_meant(key: str, meant: str) -> None:
+    """The key that was meant is told."""
+    text = f"is no key of this package and has no effect; did you mean {meant!r}?"
+    assert advice(**{key: 5}) == [Advice("warning", key, text)]
+
+
+@pytest.mark.parametrize("key", ["backend", "session_backend", "session_backends"])
+def test_a_backend_by_its_keyword_was_meant(key: str) -> None:
+    """By its value, which is no dictionary of factories."""
+    [found] = advice(**{key: "memcache"})
+    assert found.text.endswith("did you mean 'default_backend'?")
+
+
+@pytest.mark.parametrize(
+    ("key", "homes"),
+    [
+        (
+            "max-age",
+            "'cookie_args' as 'max_age' or the configuration itself as 'session_max_age'",
+        ),
+        ("max_age", "'cookie_args' or the configuration itself as 'session_max_age'"),
+        ("httponly", "'cookie_args'"),
+        ("Secure", "'cookie_args' as 'secure'"),
+        ("cookie_samesite", "'cookie_args' as 'samesite'"),
+        ("SESSION_COOKIE_HTTPONLY", "'cookie_args' as 'httponly'"),
+        ("servers", "'memcache'"),
+        ("memcache_servers", "'memcache' as 'servers'"),
+        ("client", "'memcache' or 'datastore'"),
+        ("project", "'datastore'"),
+    ],
+)
+def test_where_a_key_belongs(key: str, homes: str) -> None:
+    """Its dictionary is told."""
+    text = f"has no effect here; it belongs into {homes}"
+    assert advice(**{key: 5}) == [Advice("warning", key, text)]
+
+
+@pytest.mark.parametrize(
+    "key", ["shop", "user_model", "my_sessions", "template_path", "id", "-", "key", 5, ("a", "b")]
+)
+def test_keys_of_the_application(key: Any) -> None:
+    """It may keep what it likes here."""
+    assert advice_on({**GOOD, key: 5}, webapp2.Response) == []
+
+
+def test_all_errors() -> None:
+    """Not only the first one; and what is right is looked at all the same."""
+    found = advice(
+        secret_key=None,
+        digest="md5",
+        session_max_age="60",
+        memcache={"server": []},
+        on_oversize="nowhere",
+        cookie_args={**without("httponly"), "samesite": "never"},
+        refresh_after=None,
+        cookie_name="",
+    )
+    assert briefly(found) == [
+        ("error", "secret_key"),
+        ("error", "digest"),
+        ("error", "cookie_name"),
+        ("error", "session_max_age"),
+        ("error", "memcache['server']"),
+        ("error", "cookie_args['samesite']"),
+        ("error", "on_oversize"),
+    ]
+
+
+@pytest.mark.parametrize("args", [without("secure"), None])
+def test_name_and_arguments_that_do_not_go_together(args: dict[str, Any] | None) -> None:
+    """One error, and no end of others."""
+    values = {key: value for key, value in GOOD.items() if key != "cookie_args"}
+    if args is not None:
+        values["cookie_args"] = args
+    errors = [each for each in advice_on(values, webapp2.Response) if each.severity == "error"]
+    assert briefly(errors) == [("error", "cookie_args['secure']")]
+
+
+def test_debug() -> None:
+    """An application's, which is not part of the sessions' configuration."""
+    assert briefly(advice_on(GOOD, webapp2.Response, True)) == [("warning", "debug")]
+
+
+def test_no_secret_is_shown() -> None:
+    """Neither a weak key nor one of the wrong type."""
+    found = advice(secret_key="qwzx", secret_key_fallbacks=["vkjq", ["pzrt"]])
+    assert [each for each in ("qwzx", "vkjq", "pzrt") if each in str(found)] == []
+
+
+def test_the_configuration_stays_as_it_is() -> None:
+    """It is the application's."""
+    given = {"digest": "md5"}
+    advice_on(given, webapp2.Response)
+    assert given == {"digest": "md5"}
+
+
+@pytest.mark.parametrize(
+    ("values", "expected"),
+    [
+        ({}, ()),
+        ({"memcache": {}, "datastore": None}, ()),
+        ({"memcache": True, "datastore": "memcache", "on_oversize": {}}, ()),
+        ({"memcache": {"timeout": 1}}, ("memcache",)),
+        ({"datastore": {"project": "p"}}, ("datastore",)),
+        ({"datastore": {"cache": "memcache"}}, ("memcache", "datastore")),
+        ({"on_oversize": "datastore"}, ("datastore",)),
+        ({"on_oversize": "raise"}, ()),
+    ],
+)
+def test_server_backends(values: dict[str, Any], expected: tuple[str, ...]) -> None:
+    """Those of which the configuration says something."""
+    assert server_backends(values) == expected

@@ -1,0 +1,258 @@
+"""A cookie tells what it holds, and the keys of a configuration whether it is accepted."""
+
+from __future__ import annotations
+
+import base64
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from support.stores import NOW, make_store, sign, sign_payload, sign_with
+
+from webapp2_sessions import SecureCookieSerializer
+from webapp2_sessions.cli.cookie_inspection import Inspection, Limit, inspect_cookie
+from webapp2_sessions.cli.cookie_texts import CookieText
+from webapp2_sessions.config import SessionConfig
+from webapp2_sessions.sessions.encrypted import EncryptedCookieSerializer
+
+OLD, NEW = "the key of last year, long", "the key of this year, long"
+
+
+def looked_at(value: str, name: str | None = "session", **config: Any) -> Inspection:
+    """What is seen of a cookie, a minute after it was signed."""
+    checked = SessionConfig({"secret_key": NEW, **config}) if config else None
+    return inspect_cookie(CookieText(name, value), checked, NOW + 60)
+
+
+def signed(data: Any, key: str = NEW, name: str = "session") -> str:
+    """A value that was signed at `NOW`."""
+    return sign(name, data, NOW, key)
+
+
+def encrypted(data: Any, key: str = NEW, name: str = "session") -> str:
+    """An encrypted value that was made at `NOW`."""
+    serializer = EncryptedCookieSerializer(key)
+    serializer._get_timestamp = lambda: NOW  # type: ignore[method-assign]
+    return serializer.serialize(name, data).decode("ascii")
+
+
+def with_attributes(make: Any, data: Any, attributes: dict[str, Any]) -> str:
+    """A value with attributes, where there are any."""
+    return make([data, attributes], name="session attributes") if attributes else make(data)
+
+
+@pytest.mark.parametrize(
+    ("data", "kind", "sid"),
+    [
+        ({"user": 5}, "signed", None),
+        (["a", "list"], "signed", None),
+        ({"_sid": "x" * 22}, "stored", "x" * 22),
+        ({"spilled": "y" * 22}, "signed", None),
+        ([{"spilled": "y" * 22}, []], "signed", None),
+        ({"_sid": 5}, "signed", None),
+    ],
+)
+def test_kind(data: Any, kind: str, sid: str | None) -> None:
+    """Sessions and ids of stored ones are told apart; no key is needed."""
+    seen = looked_at(signed(data))
+    assert (seen.kind, seen.data, seen.signed_at, seen.session_id) == (kind, data, NOW, sid)
+    assert (seen.problem, seen.key, seen.refused, seen.digest) == (None, None, None, "sha1")
+
+
+@pytest.mark.parametrize(
+    ("data", "attributes", "kind", "sid"),
+    [
+        ({}, {"spilled": "y" * 22}, "spilled", "y" * 22),
+        ({"_sid": "x" * 22}, {"began": NOW}, "stored", "x" * 22),
+        ({"user": 5}, {"max_age": 90}, "signed", None),
+        ({"user": 5}, {"spilled": 5}, "signed", None),
+    ],
+)
+@pytest.mark.parametrize("config", [{}, {"secret_key": NEW}, {"secret_key": OLD}])
+def test_kind_of_a_cookie_with_attributes(
+    data: Any, attributes: dict[str, Any], kind: str, sid: str | None, config: dict[str, Any]
+) -> None:
+    """They are told from the data, with or without the key."""
+    seen = looked_at(sign_with("session", data, attributes, NOW, NEW), **config)
+    assert (seen.kind, seen.data, seen.signed_at, seen.session_id) == (kind, data, NOW, sid)
+    refused = None if config.get("secret_key") != OLD else "its signature fits none of the keys"
+    assert (seen.refused or "").startswith(refused or "")
+    assert (seen.refused is None) == (refused is None)
+
+
+def test_data_that_looks_like_a_session_with_attributes() -> None:
+    """The key tells that it was signed as something else."""
+    value = signed([{"user": 5}, {"max_age": 90}])
+    assert looked_at(value).own_max_age == 90
+    seen = looked_at(value, **KEYS)
+    assert (seen.own_max_age, seen.data) == (None, [{"user": 5}, {"max_age": 90}])
+    assert seen.refused == "it holds no session, which is a dictionary"
+
+
+def test_payload_size() -> None:
+    """The data as JSON, as it stands in the cookie."""
+    assert looked_at(signed({"user": 5})).payload_size == len('{"user":5}')
+
+
+def test_what_it_says_of_itself() -> None:
+    """Its own age and beginning are beside the data."""
+    seen = looked_at(sign_with("session", {"user": 5}, {"max_age": 60, "began": NOW - 5}))
+    assert (seen.data, seen.own_max_age, seen.began) == ({"user": 5}, 60, NOW - 5)
+    same = {"max_age": 60, "began": NOW - 5, "__max_age__": 60, "__began__": NOW - 5}
+    seen = looked_at(signed(same))
+    assert (seen.data, seen.own_max_age, seen.began) == (same, None, None)
+    assert (looked_at(signed([1])).own_max_age, looked_at(signed([1])).began) == (None, None)
+
+
+def test_encrypted_without_a_key() -> None:
+    """The time is in clear, and nothing else."""
+    seen = looked_at(encrypted({"user": 5}))
+    assert (seen.kind, seen.signed_at, seen.data) == ("encrypted", NOW, None)
+
+
+HUGE = 10**400
+
+
+@pytest.mark.parametrize("sign_of_it", [1, -1])
+@pytest.mark.parametrize("ages", [{}, {"session_max_age": 60.5, "absolute_max_age": 1e9}], ids=str)
+def test_numbers_of_any_size(sign_of_it: int, ages: dict[str, Any]) -> None:
+    """A time or an age that no float holds is as good as another to whoever has the key."""
+    for data in ({}, {"__max_age__": sign_of_it * HUGE}, {"__began__": sign_of_it * HUGE}):
+        for timestamp in (NOW, sign_of_it * HUGE):
+            value = sign("session", data, timestamp, NEW)
+            seen = looked_at(value, **{"digest": "sha1", **ages})
+            assert (seen.kind, seen.key) == ("signed", "secret_key")
+
+
+def test_digits_of_other_alphabets_make_no_time() -> None:
+    """As where cookies are accepted."""
+    payload = signed({}).split("|")[0].encode()
+    assert looked_at(sign_payload("session", payload, "\u0661".encode())).kind == "unknown"
+
+
+def test_quotes() -> None:
+    """As another writer of cookies puts them around a value."""
+    assert looked_at(f'"{signed({"user": 5})}"').data == {"user": 5}
+
+
+PROBLEMS = {
+    "": "it is empty",
+    "abc": "it is no encrypted token, and has 1 part where a signed value has 3",
+    "a|b|c|d": "it is no encrypted token, and has 4 parts where a signed value has 3",
+    "eyJ9%7C1%7Cff": "it is percent-encoded, which cookies of ours are not",
+    "x|1|ff": "it has three parts, of which the first is no JSON in base64 or the second no time",
+    "\xe9|1|ff": "it has three parts, of which the first is no JSON in base64 or the second no "
+    "time",
+    "e30=|x|ff": "it has three parts, of which the first is no JSON in base64 or the second no "
+    "time",
+    "e30=|1|ff": "it has three parts, of which the last is no signature",
+}
+
+
+@pytest.mark.parametrize(("value", "problem"), PROBLEMS.items())
+def test_nothing_of_ours(value: str, problem: str) -> None:
+    """The reason is told."""
+    assert looked_at(value) == Inspection("unknown", problem)
+    assert looked_at(value, digest="sha256") == Inspection("unknown", problem)
+
+
+def test_session_id() -> None:
+    """An id by itself is no cookie."""
+    assert looked_at("x" * 22).kind == "id"
+
+
+@given(st.text() | st.text(alphabet="e30=|1faA_-", max_size=60))
+def test_no_value_raises(value: str) -> None:
+    """Whatever it is, there is an answer."""
+    assert looked_at(value).kind
+    assert looked_at(value, digest="sha256").kind
+
+
+# By a configuration
+
+KEYS = {"secret_key_fallbacks": [OLD]}
+
+
+@pytest.mark.parametrize("make", [signed, encrypted])
+@pytest.mark.parametrize(
+    ("key", "place"), [(NEW, "secret_key"), (OLD, "secret_key_fallbacks[0]"), ("other", None)]
+)
+def test_key(make: Any, key: str, place: str | None) -> None:
+    """The key is told by its place."""
+    seen = looked_at(make({"user": 5}, key), **KEYS)
+    assert (seen.key, seen.refused is None) == (place, place is not None)
+    assert key not in str(seen)
+
+
+def test_name() -> None:
+    """A cookie is bound to its name, which is the configuration's where none is known."""
+    value = signed({"user": 5}, name="shop")
+    assert looked_at(value, "shop", **KEYS).refused is None
+    assert looked_at(value, None, cookie_name="shop").refused is None
+    assert looked_at(value, **KEYS).refused == (
+        "its signature fits none of the keys, for a cookie of the name 'session'"
+    )
+
+
+@pytest.mark.parametrize("digest", ["sha256", "sha512"])
+def test_digest(digest: str) -> None:
+    """One that is not accepted is told as the reason."""
+    value = SecureCookieSerializer(NEW, digest=digest).serialize("session", {}).decode("ascii")
+    seen = looked_at(value, **KEYS)
+    assert (seen.key, seen.digest) == ("secret_key", digest)
+    assert seen.refused == (
+        f"it is signed with {digest}, which 'digest' and 'digest_fallbacks' do not name"
+    )
+    assert looked_at(value, digest_fallbacks=[digest]).refused is None
+
+
+AGES = [
+    ({}, {"session_max_age": 60}, Limit("session_max_age", NOW + 60), None),
+    ({}, {"session_max_age": 59}, Limit("session_max_age", NOW + 59), "session_max_age"),
+    ({}, {"session_max_age": None}, None, None),
+    ({}, {"session_max_age": float("inf")}, None, None),
+    ({"max_age": 90}, {"session_max_age": 5}, Limit("set_max_age()", NOW + 90), None),
+    ({"max_age": 9}, {"session_max_age": 90}, Limit("set_max_age()", NOW + 9), "set_max_age()"),
+    ({"max_age": "9"}, {"session_max_age": 90}, Limit("session_max_age", NOW + 90), None),
+    (
+        {"began": NOW - 100},
+        {"session_max_age": 90, "absolute_max_age": 150},
+        Limit("absolute_max_age", NOW + 50),
+        "absolute_max_age",
+    ),
+    ({"began": "x"}, {"absolute_max_age": 90}, Limit("absolute_max_age", NOW + 90), None),
+    ({}, {"absolute_max_age": 90}, Limit("absolute_max_age", NOW + 90), None),
+]
+
+
+@pytest.mark.parametrize("make", [signed, encrypted])
+@pytest.mark.parametrize(("attributes", "config", "limit", "by"), AGES)
+def test_age(
+    make: Any, attributes: dict[str, Any], config: Any, limit: Limit | None, by: str | None
+) -> None:
+    """The age that comes first counts, and is named."""
+    seen = looked_at(with_attributes(make, {"user": 5}, attributes), **config)
+    assert (seen.limit, seen.refused) == (limit, by and f"it is too old, by {by}")
+
+
+def test_no_session() -> None:
+    """What is signed may be something else of the application's."""
+    assert looked_at(signed([1]), **KEYS).refused == "it holds no session, which is a dictionary"
+
+
+def test_ages_are_those_of_the_store(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is told agrees with what a request finds, to the second."""
+    for age in (59, 60, 61):
+        monkeypatch.setattr("time.time", lambda age=age: float(NOW + age))
+        for config in ({"session_max_age": 60}, {"absolute_max_age": 60}):
+            value = sign("session", {"user": 5}, NOW)
+            store = make_store(f"session={value}", **config)
+            seen = inspect_cookie(CookieText("session", value), store.config, float(NOW + age))
+            assert (seen.refused is None) == (store.get_session() == {"user": 5})
+
+
+def test_payload_that_is_nested_too_deeply() -> None:
+    """No traceback for it."""
+    value = sign_payload("session", base64.b64encode(b"[" * 100_000), str(NOW).encode(), NEW)
+    assert looked_at(value).kind == "unknown"

@@ -1,0 +1,139 @@
+"""MODULE:CONFIG names a configuration in each of the forms that applications have."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from support.modules import modules_in
+
+from webapp2_sessions.cli.target import load_target
+from webapp2_sessions.errors import ConfigError
+
+Write = Callable[[str], str]
+
+SOURCE = """
+import webapp2
+from webapp2_sessions import SessionMiddleware
+
+SECTION = {"secret_key": "0123456789abcdef0123", "session_max_age": 60}
+CONFIG = {"webapp2_extras.sessions": SECTION, "other": 1}
+app = webapp2.WSGIApplication(config=CONFIG, debug=True)
+wrapped = SessionMiddleware(app)
+make_app = lambda: app
+make_section = lambda: SECTION
+
+class settings:
+    SESSIONS = SECTION
+
+NUMBER = 5
+EMPTY = {}
+OTHER = {"webapp2_extras.auth": {}}
+MISSPELT = {"webapp2_extras.session": SECTION}
+WRONG = {"webapp2_extras.sessions": "SECTION"}
+bare = webapp2.WSGIApplication()
+"""
+
+
+@pytest.fixture
+def write(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Write]:
+    """Writes modules into the current directory."""
+    monkeypatch.chdir(tmp_path)
+    with modules_in(tmp_path) as write:
+        yield write
+
+
+FORMS = ("SECTION", "CONFIG", "app", "wrapped", "make_app", "make_section", "settings.SESSIONS")
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_form(write: Write, form: str) -> None:
+    """The same configuration, whatever it is found in."""
+    target = load_target(f"{write(SOURCE)}:{form}")
+    assert target.given["session_max_age"] == 60
+    assert target.checked()["session_max_age"] == 60
+    assert target.app.config["webapp2_extras.sessions"] is target.given
+    assert target.is_app is (form in ("app", "wrapped", "make_app"))
+    assert target.app.debug is target.is_app
+
+
+def test_a_target_shows_no_secret(write: Write) -> None:
+    """Tracebacks with local variables have its representation."""
+    assert "0123456789" not in repr(load_target(f"{write(SOURCE)}:app"))
+
+
+WRONG = {
+    "NUMBER": "{m}:NUMBER: must be a dictionary, a webapp2.WSGIApplication or a function that "
+    "returns one of them, not int",
+    "EMPTY": "{m}:EMPTY: has no 'webapp2_extras.sessions'",
+    "OTHER": "{m}:OTHER: has no 'webapp2_extras.sessions'",
+    "bare": "{m}:bare: has no 'webapp2_extras.sessions'",
+    "MISSPELT": "{m}:MISSPELT: has no 'webapp2_extras.sessions'; did you mean "
+    "'webapp2_extras.session'?",
+    "WRONG": "{m}:WRONG['webapp2_extras.sessions']: must be a dictionary, not str",
+    "confg": "{m}:confg: is not there; did you mean 'CONFIG'?",
+    "settings.X": "{m}.settings:X: is not there",
+}
+
+
+@pytest.mark.parametrize(("name", "message"), WRONG.items())
+def test_nothing_there(write: Write, name: str, message: str) -> None:
+    """What is wrong, and what was meant if that can be told."""
+    module = write(SOURCE)
+    with pytest.raises(ConfigError) as caught:
+        load_target(f"{module}:{name}")
+    assert str(caught.value) == message.format(m=module)
+
+
+@pytest.mark.parametrize("name", ["", "shop", "shop:", ":app", "shop.py:app", "a b:c", "..a:b"])
+def test_no_name(name: str) -> None:
+    """The form is told, with an example."""
+    if name == "shop.py:app":  # a module "py" in a package "shop", which is not there
+        message = r"shop\.py:app: importing it failed: ModuleNotFoundError: No module named 'shop'"
+    else:
+        message = "MODULE:CONFIG: must be a module and a name in it, e.g. shop.config:CONFIG"
+    with pytest.raises(ConfigError, match=message):
+        load_target(name)
+
+
+FAILURES = {
+    "import nowhere_to_be_found": "importing it failed: ModuleNotFoundError: No module named "
+    "'nowhere_to_be_found', at {m}.py:1",
+    "x = 1\nint('s3cret')": "importing it failed: ValueError, at {m}.py:2",
+    "import sys\nsys.exit('s3cret')": "importing it failed: SystemExit, at {m}.py:2",
+    "def app(): return int('s3cret')": "calling it failed: ValueError, at {m}.py:1",
+    "import os\ndef app():\n  return {}['KEY']": "calling it failed: KeyError: 'KEY', at {m}.py:3",
+    "def app(required): pass": "calling it failed: TypeError",
+}
+
+
+@pytest.mark.parametrize(("source", "message"), FAILURES.items())
+def test_code_that_fails(write: Write, source: str, message: str) -> None:
+    """Type and place are shown; the text only of errors that are about names."""
+    module = write(source)
+    with pytest.raises(ConfigError) as caught:
+        load_target(f"{module}:app")
+    assert str(caught.value) == f"{module}:app: " + message.format(m=module)
+
+
+def test_syntax_error(write: Write) -> None:
+    """The place is the one that Python tells."""
+    module = write("def app(:")
+    with pytest.raises(ConfigError, match=rf"SyntaxError: .*{module}\.py, line 1"):
+        load_target(f"{module}:app")
+
+
+def test_what_is_printed(write: Write, capsys: pytest.CaptureFixture[str]) -> None:
+    """The output of a command has nothing of it."""
+    source = "print('hello')\ndef app():\n  print('you')\n  return {'secret_key': 'k'}"
+    load_target(f"{write(source)}:app")
+    assert capsys.readouterr() == ("", "hello\nyou\n")
+
+
+def test_the_path_is_restored(write: Write) -> None:
+    """Where modules are found is changed for the import only."""
+    before = [*sys.path]
+    load_target(f"{write(SOURCE)}:app")
+    assert sys.path == before

@@ -1,0 +1,277 @@
+"""An application's configuration is found by whoever needs it, with or without a store."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+import webapp2
+from support.stores import make_request, make_store
+from support.visits import SECRET, make_app
+
+import webapp2_sessions
+from webapp2_sessions import ConfigError, default_config
+from webapp2_sessions.config import CONFIG_KEY, SessionConfig
+from webapp2_sessions.config.loading import (
+    active_config,
+    backend_config,
+    load_config,
+    response_class_of,
+)
+from webapp2_sessions.securecookie.keys import weakness
+
+
+@contextmanager
+def active(app: webapp2.WSGIApplication) -> Iterator[None]:
+    """The application is the active one, as in a request."""
+    app.set_globals(app=app, request=make_request(app))
+    try:
+        yield
+    finally:
+        app.clear_globals()
+
+
+def test_without_an_active_application_the_defaults_are_the_configuration() -> None:
+    """A script that uses the models has no other."""
+    assert active_config() is default_config
+
+
+def test_without_sessions_of_its_own_the_defaults_are_the_configuration() -> None:
+    """An application may use the models without sessions, and needs no secret for that."""
+    with active(webapp2.WSGIApplication()):
+        assert active_config() is default_config
+
+
+def test_the_configuration_of_the_active_application() -> None:
+    """A cron handler's, for instance."""
+    with active(make_app(cookie_name="active")):
+        found = active_config()
+    assert isinstance(found, SessionConfig)
+    assert found["cookie_name"] == "active"
+
+
+def test_the_configuration_of_the_active_application_is_checked() -> None:
+    """Whoever asks for it first."""
+    with active(make_app(vary="no")), pytest.raises(ConfigError, match="vary"):
+        active_config()
+
+
+def test_backends_work_by_the_configuration_of_the_store() -> None:
+    """It goes before the active application's."""
+    store = make_store(cookie_name="store")
+    with active(make_app(cookie_name="active")):
+        assert backend_config(store) is store.config
+
+
+def test_backends_of_a_store_without_a_secret_work_by_the_active_application() -> None:
+    """A store of the application's own may have little configuration."""
+    store = SimpleNamespace(config={"cookie_args": {}})
+    with active(make_app(cookie_name="active")):
+        assert backend_config(store)["cookie_name"] == "active"
+
+
+def test_response_class_is_the_applications() -> None:
+    """Its responses may take other cookie arguments than WebOb's."""
+    app = webapp2.WSGIApplication()
+    app.response_class = type("Response", (webapp2.Response,), {})
+    assert response_class_of(app) is app.response_class
+
+
+def test_response_class_of_a_request_without_an_application() -> None:
+    """Then it is webapp2's."""
+    assert response_class_of(None) is webapp2.Response
+
+
+# Keys that are easily guessed
+
+
+def warnings_of(caplog: pytest.LogCaptureFixture) -> list[str]:
+    """What is wrong with the keys, by the warnings that were logged."""
+    assert all(record.name == "webapp2_sessions.config.loading" for record in caplog.records)
+    beginning = r"(config\['webapp2_extras.sessions'\]|SessionStore\(request, config=...\)): "
+    return [re.sub(beginning, "", each).partition("; who guesses")[0] for each in caplog.messages]
+
+
+@pytest.mark.parametrize(
+    ("values", "text"),
+    [
+        ({"secret_key": "s"}, "secret_key has fewer than 16 bytes"),
+        ({"secret_key": b"ab" * 16}, "secret_key has fewer than 5 different characters"),
+        (
+            {"secret_key": "my-super-secret-key"},
+            "secret_key is made of words that stand in for a key",
+        ),
+        (
+            {"secret_key_fallbacks": [SECRET[::-1], "changeme"]},
+            "secret_key_fallbacks[1] is made of words that stand in for a key",
+        ),
+        (
+            {"secret_key": "s", "secret_key_fallbacks": ["older"]},
+            "secret_key has fewer than 16 bytes, secret_key_fallbacks[0] has fewer than 16 bytes",
+        ),
+    ],
+)
+def test_weak_keys_are_logged_once(
+    values: dict[str, object], text: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    """One warning in an application, however many requests and keys there are."""
+    app = make_app(**values)
+    for _ in range(3):
+        load_config(app, CONFIG_KEY, None)
+    assert warnings_of(caplog) == [text]
+    assert [record.levelname for record in caplog.records] == ["WARNING"]
+
+
+def test_a_good_key_is_not_logged(caplog: pytest.LogCaptureFixture) -> None:
+    """The key of the tests, for instance."""
+    load_config(make_app(secret_key_fallbacks=[SECRET[::-1]]), CONFIG_KEY, None)
+    assert caplog.messages == []
+
+
+def test_a_warning_says_how_to_make_a_good_key(caplog: pytest.LogCaptureFixture) -> None:
+    """The command can be followed as it is, and makes a key that is not warned of."""
+    load_config(make_app(secret_key="s"), CONFIG_KEY, None)
+    line = caplog.messages[0].partition("Make a good one with ")[2]
+    [command] = re.findall(r"^'webapp2-sessions (.*)'$", line)
+    done = subprocess.run(
+        [sys.executable, "-m", "webapp2_sessions", command],
+        cwd=Path(webapp2_sessions.__file__).parents[1],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert (len(done.stdout.strip()), weakness(done.stdout.strip())) == (64, None)
+
+
+def test_a_weak_key_is_never_shown(caplog: pytest.LogCaptureFixture) -> None:
+    """Short as it is, somebody signs with it."""
+    load_config(make_app(secret_key="qwzx", secret_key_fallbacks=["vkjq"]), CONFIG_KEY, None)
+    assert len(caplog.messages) == 1
+    assert [key for key in ("qwzx", "vkjq") if key in caplog.text] == []
+
+
+def test_a_store_with_values_of_its_own_is_not_warned_of_each_time(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """Its configuration is checked for each request, and the warning is one."""
+    app = make_app(secret_key="s")
+    for _ in range(3):
+        load_config(app, CONFIG_KEY, {"cookie_name": "own"})
+    assert len(caplog.messages) == 1
+
+
+def test_a_weak_key_for_one_store_is_logged(caplog: pytest.LogCaptureFixture) -> None:
+    """The application's own may be good."""
+    app = make_app()
+    for _ in range(3):
+        load_config(app, CONFIG_KEY, {"secret_key": "s"})
+    assert warnings_of(caplog) == ["secret_key has fewer than 16 bytes"]
+    assert caplog.messages[0].startswith("SessionStore(request, config=...): ")
+
+
+def test_each_application_is_warned_of(caplog: pytest.LogCaptureFixture) -> None:
+    """Two in a process have a configuration each."""
+    for _ in range(2):
+        load_config(make_app(secret_key="s"), CONFIG_KEY, None)
+    assert len(caplog.messages) == 2
+
+
+def test_a_wrong_configuration_is_not_warned_of(caplog: pytest.LogCaptureFixture) -> None:
+    """Its error comes first."""
+    with pytest.raises(ConfigError, match="vary"):
+        load_config(make_app(secret_key="s", vary="no"), CONFIG_KEY, None)
+    assert caplog.messages == []
+
+
+# What has no effect, or lets no session survive
+
+
+@pytest.mark.parametrize(
+    ("values", "text"),
+    [
+        ({"session_maxage": 5}, "session_maxage is no key of this package and has no effect; did "),
+        ({"httponly": True}, "httponly has no effect here; it belongs into 'cookie_args'"),
+        ({"datastore": "Factory"}, "datastore holds str, which cannot be meant for this package"),
+        ({"vary": "User-Agent"}, "vary holds str, which cannot be meant for this package"),
+        ({"secret_key": f"{SECRET}\n"}, "secret_key has white space around it, as from"),
+        (
+            {"secret_key_fallbacks": [f"'{SECRET}'"]},
+            "secret_key_fallbacks[0] has quotes around it, as from a file",
+        ),
+        ({"session_max_age": 0.5}, "session_max_age is less than a second: sessions are over"),
+        (
+            {"session_max_age": 60, "refresh_after": 60},
+            "refresh_after is not less than session_max_age: sessions are over before they are",
+        ),
+    ],
+)
+def test_oversights_are_logged_once(
+    values: dict[str, object], text: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    """When the configuration is first used, by whatever way, and in each application."""
+    for _ in range(2):
+        app = make_app(**values)
+        for _ in range(2):
+            load_config(app, CONFIG_KEY, None)
+            load_config(app, CONFIG_KEY, {"cookie_name": "own"})
+    assert len(caplog.records) == 2
+    assert all(warning.startswith(text) for warning in warnings_of(caplog))
+    assert {record.levelname for record in caplog.records} == {"WARNING"}
+
+
+def test_each_oversight_is_logged(caplog: pytest.LogCaptureFixture) -> None:
+    """One line each, in the order in which they stand."""
+    load_config(make_app(secretkey="s", servers=[], cookie_arg={}), CONFIG_KEY, None)
+    keys = [warning.partition(" ")[0] for warning in warnings_of(caplog)]
+    assert keys == ["secretkey", "servers", "cookie_arg"]
+
+
+def test_an_oversight_for_one_store_is_logged(caplog: pytest.LogCaptureFixture) -> None:
+    """Where somebody gives values for one store in a wrong way."""
+    for _ in range(2):
+        load_config(make_app(), CONFIG_KEY, {"cookie-name": "own"})
+    assert [warning.partition(" ")[0] for warning in warnings_of(caplog)] == ["cookie-name"] * 2
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        {},
+        {"session_max_age": 3600, "cookie_args": {"path": "/", "max_age": 3600}},
+        {"backends": {"own": "shop.sessions.Factory"}, "shop": 5, "user_model": "shop.User"},
+    ],
+)
+def test_an_application_from_upstream_has_nothing_in_its_log(
+    values: dict[str, object], caplog: pytest.LogCaptureFixture
+) -> None:
+    """What could be better is the matter of `check`; so are keys of the application's own."""
+    load_config(make_app(**values), CONFIG_KEY, None)
+    assert caplog.messages == []
+
+
+def test_difflib_is_not_loaded_without_need() -> None:
+    """It takes longer than all of ours; a configuration with known keys needs none."""
+    program = """
+import sys, webapp2
+from webapp2_sessions.config.loading import load_config
+app = webapp2.WSGIApplication(config={"webapp2_extras.sessions": {"secret_key": "s", **%r}})
+load_config(app, "webapp2_extras.sessions", None)
+print("difflib" in sys.modules)
+"""
+    loaded = []
+    for values in ({"vary": True}, {"sekret_key": "s"}):
+        done = subprocess.run(
+            [sys.executable, "-c", program % values],
+            cwd=Path(webapp2_sessions.__file__).parents[1],
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+        loaded.append(done.stdout.strip())
+    assert loaded == ["False", "True"]

@@ -1,0 +1,167 @@
+"""Whether a session's data is what was loaded: what counts as a change, and what does not."""
+
+from __future__ import annotations
+
+import datetime
+import json
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from support.kinds import ALIKE, KINDS, NEARLY, UNSTORABLE
+from support.python2_values import EXPECTED, PROTOCOLS, pickled
+
+from webapp2_sessions.sessions.changes import Snapshot
+from webapp2_sessions.stored.serializers import load_pickle
+
+
+class Thing:
+    """An object without an ``==`` of its own."""
+
+    def __init__(self, value: object) -> None:
+        self.value = value
+
+
+class Text(str):
+    """Text that JSON writes as any other."""
+
+
+class Unreadable:
+    """An object that is pickled, and cannot be unpickled, as errors of some libraries."""
+
+    def __reduce__(self) -> Any:
+        return Unreadable, ("one argument too many",)
+
+
+def as_json(data: Any) -> bytes:
+    """As sessions in cookies are kept."""
+    return json.dumps(data).encode()
+
+
+SAME = [
+    ({}, {}),
+    ({"a": 1, "b": 2}, {"b": 2, "a": 1}),
+    ({"a": {1, 2, 3}}, {"a": {3, 2, 1}}),
+    ({"a": Thing(5)}, {"a": Thing(5)}),
+    ({"a": float("nan")}, {"a": float("nan")}),
+    ({"a": ["x", "x"]}, {"a": ["x", "".join(["x"])]}),
+    ({"a": datetime.datetime(2026, 1, 2)}, {"a": datetime.datetime(2026, 1, 2)}),
+]
+
+DIFFERENT = [
+    ({}, {"a": 1}, ["a"]),
+    ({"a": 1}, {}, ["a"]),
+    ({"a": 1}, {"a": 2}, ["a"]),
+    ({"a": 1}, {"a": True}, ["a"]),
+    ({"a": 1}, {"a": 1.0}, ["a"]),
+    ({"a": [1]}, {"a": (1,)}, ["a"]),
+    ({"a": [1, [2]]}, {"a": [1, [3]]}, ["a"]),
+    ({"a": "1", "b": [1]}, {"a": "1", "b": [1, 2], "c": 3}, ["b", "c"]),
+    ({"a": Thing(5)}, {"a": Thing(6)}, ["a"]),
+    ({"a": None}, {}, ["a"]),
+    ({"a": {"x": 1, "y": [1]}}, {"a": {"y": [1], "x": 1}}, ["a"]),
+    ({1: "a"}, {True: "a"}, [1, True]),
+]
+
+
+@pytest.mark.parametrize(("before", "after"), SAME)
+def test_same_data(before: dict[Any, Any], after: dict[Any, Any]) -> None:
+    """What would be stored the same is no change; nor is the order of the session's keys."""
+    assert Snapshot(before).differs(after) is False
+
+
+@pytest.mark.parametrize(("before", "after", "keys"), DIFFERENT)
+def test_different_data(before: dict[Any, Any], after: dict[Any, Any], keys: list[str]) -> None:
+    """The keys that were set, changed or removed are named."""
+    snapshot = Snapshot(before)
+    assert (snapshot.differs(after), snapshot.changed_keys(after)) == (True, keys)
+
+
+@pytest.mark.parametrize("make", KINDS.values(), ids=KINDS)
+def test_value_that_was_left_alone(make: Callable[[], Any]) -> None:
+    """It is no change, of whatever kind it is, and though other keys change."""
+    snapshot = Snapshot({"a": make(), "b": 1})
+    assert snapshot.changed_keys({"a": make(), "b": 1}) == []
+    assert snapshot.changed_keys({"a": make(), "b": 2}) == ["b"]
+
+
+@pytest.mark.parametrize("protocol", PROTOCOLS)
+@pytest.mark.parametrize("name", EXPECTED)
+def test_session_of_python2_that_was_left_alone(name: str, protocol: int) -> None:
+    """It is no change."""
+    snapshot = Snapshot(load_pickle(pickled(name, protocol)))
+    session = load_pickle(pickled(name, protocol))
+    assert snapshot.changed_keys(session) == []
+    assert snapshot.changed_keys({**session, "new": 1}) == ["new"]
+
+
+@pytest.mark.parametrize(("one", "other"), ALIKE.values(), ids=ALIKE)
+def test_identity_is_no_change(one: Any, other: Any) -> None:
+    """Nor is the order in which a set lists its members."""
+    assert Snapshot({"a": one}).changed_keys({"a": other}) == []
+
+
+@pytest.mark.parametrize(("one", "other"), NEARLY.values(), ids=NEARLY)
+def test_change_that_equality_does_not_tell(one: Any, other: Any) -> None:
+    """What is stored differently is a change, whatever its ``==`` says."""
+    assert Snapshot({"a": one, "b": 1}).changed_keys({"a": other, "b": 1}) == ["a"]
+    assert Snapshot({"a": other, "b": 1}).changed_keys({"a": one, "b": 1}) == ["a"]
+
+
+def test_change_inside_a_value() -> None:
+    """A snapshot shares nothing with the data."""
+    data = {"cart": [1]}
+    snapshot = Snapshot(data)
+    data["cart"].append(2)
+    assert snapshot.changed_keys(data) == ["cart"]
+
+
+def test_change_that_was_undone() -> None:
+    """Only what is there in the end counts."""
+    data = {"cart": [1]}
+    snapshot = Snapshot(data)
+    data["cart"].append(data["cart"].pop())
+    data["x"] = 1
+    del data["x"]
+    assert snapshot.differs(data) is False
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "differs"),
+    [
+        ({"a": [1]}, {"a": (1,)}, False),
+        ({"1": "x"}, {1: "x"}, False),
+        ({"a": 1}, {"a": True}, True),
+        ({"a": 1, "b": 2}, {"b": 2, "a": 1}, False),
+        ({"a": {"x": 1, "y": 2}}, {"a": {"y": 2, "x": 1}}, True),
+        ({"a": 0.0}, {"a": -0.0}, True),
+        ({"a": float("nan")}, {"a": float("nan")}, False),
+        ({"a": "x"}, {"a": Text("x")}, False),
+    ],
+)
+def test_data_as_json(before: dict[Any, Any], after: dict[Any, Any], differs: bool) -> None:
+    """What JSON cannot tell apart is no change of a session in a cookie."""
+    assert Snapshot(before, dumps=as_json, loads=json.loads).differs(after) is differs
+
+
+def test_data_that_cannot_be_kept_differs() -> None:
+    """Whoever saves it hears why; it does not pass for unchanged."""
+    function = {"a": lambda: None}
+    assert Snapshot({"a": 1}).changed_keys(function) == ["a"]
+    assert Snapshot(function).differs({"a": 1}) is True
+
+
+@pytest.mark.parametrize("make", UNSTORABLE.values(), ids=UNSTORABLE)
+def test_data_that_cannot_be_kept_is_removed(make: Callable[[], Any]) -> None:
+    """That is a change as well, and its key is named."""
+    snapshot = Snapshot({"a": make(), "b": 1})
+    assert snapshot.changed_keys({}) == ["a", "b"]
+    assert snapshot.differs({}) is True
+    assert Snapshot({"b": 1}).changed_keys({"a": make()}) == ["b", "a"]
+
+
+def test_data_that_cannot_be_read_again_differs() -> None:
+    """It is no error of the request that has stored it."""
+    snapshot = Snapshot({"a": Unreadable(), "b": 1})
+    assert snapshot.changed_keys({"a": Unreadable(), "b": 1}) == []
+    assert snapshot.changed_keys({"a": Unreadable(), "c": 2}) == ["a", "b", "c"]

@@ -1,0 +1,250 @@
+"""Cookies that saving added to a response, and how they come to another one."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+import webapp2
+import webob
+import webob.exc
+
+from webapp2_sessions.sessions.endings import (
+    Additions,
+    added_cookies,
+    copied,
+    detach_headers,
+    set_cookies,
+    varies_on_cookie,
+)
+
+
+def response_with(*cookies: str, vary: str | None = None) -> webapp2.Response:
+    """A response that sets these cookies."""
+    response = webapp2.Response()
+    for cookie in cookies:
+        response.headers.add("Set-Cookie", cookie)
+    if vary:
+        response.headers["Vary"] = vary
+    return response
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "added"),
+    [
+        ([], [], []),
+        ([], ["a=1", "b=2"], ["a=1", "b=2"]),
+        (["a=1"], ["a=1", "b=2"], ["b=2"]),
+        (["a=1"], ["a=1", "a=1"], ["a=1"]),
+        (["a=1", "b=2"], ["b=2", "a=3"], ["a=3"]),
+    ],
+)
+def test_added_cookies(before: list[str], after: list[str], added: list[str]) -> None:
+    """What was there before is left out as often as it was there."""
+    assert added_cookies(before, response_with(*after)) == added
+
+
+@pytest.mark.parametrize(
+    ("vary", "varies"),
+    [(None, False), ("Cookie", True), ("Accept, cookie", True), ("X-Cookie", False), ("*", False)],
+)
+def test_varies_on_cookie(vary: str | None, varies: bool) -> None:
+    """Only where the field itself is named."""
+    assert varies_on_cookie(response_with(vary=vary)) is varies
+
+
+def added(to: webob.Response, *cookies: str, vary: str | None = None) -> Additions:
+    """What a block has added that sets these cookies."""
+    with Additions(to) as additions:
+        for cookie in cookies:
+            to.headers.add("Set-Cookie", cookie)
+        if vary:
+            to.headers["Vary"] = vary
+    return additions
+
+
+def test_additions_are_given_to_a_copy() -> None:
+    """And that the response depends on cookies; the other one stays as it is."""
+    sent = webob.Response(b"body", headerlist=[("Set-Cookie", "own=1"), ("Vary", "Accept")])
+    headers = list(sent.headerlist)
+    made = added(response_with("a=1"), "b=2", vary="Cookie").given_to(sent)
+    assert set_cookies(made) == ["own=1", "b=2"]
+    assert made.headers.getall("Vary") == ["Accept, Cookie"]
+    assert (type(made), made.status, made.body) == (webob.Response, "200 OK", b"body")
+    assert sent.headerlist == headers
+
+
+@pytest.mark.parametrize("vary", [None, "Cookie", "*"])
+def test_what_nothing_is_added_to_is_not_copied(vary: str | None) -> None:
+    """The very same object is sent."""
+    sent = response_with("own=1", vary=vary)
+    additions = added(response_with("a=1"), vary=vary and "Cookie")
+    assert additions.given_to(sent) is sent
+
+
+def test_response_itself_has_its_additions() -> None:
+    """It is not copied, and has them once."""
+    response = response_with("a=1")
+    additions = added(response, "b=2", vary="Cookie")
+    assert (additions.cookies, additions.varies) == (["b=2"], True)
+    assert additions.given_to(response) is response
+    assert set_cookies(response) == ["a=1", "b=2"]
+
+
+def test_additions_of_a_block_that_fails_are_taken_away() -> None:
+    """Nothing of them is sent; the block may be entered a second time."""
+    response = response_with("a=1")
+    before = list(response.headerlist)
+    additions = Additions(response)
+
+    def fail() -> None:
+        with additions:
+            response.headers.add("Set-Cookie", "b=2")
+            raise ValueError("failed")
+
+    with pytest.raises(ValueError, match="failed"):
+        fail()
+    assert (response.headerlist, additions.cookies, additions.varies) == (before, [], False)
+    with additions:
+        response.headers.add("Set-Cookie", "c=3")
+    assert additions.cookies == ["c=3"]
+
+
+@pytest.mark.parametrize("thing", [None, "text", object(), ValueError("no response"), type])
+def test_what_is_no_response_is_left_alone(thing: Any) -> None:
+    """It has no cookies and can be given none."""
+    assert added(response_with(), "a=1", vary="Cookie").given_to(thing) is thing
+    with Additions(thing) as additions:
+        assert (set_cookies(thing), varies_on_cookie(thing)) == ([], False)
+    assert (additions.cookies, additions.varies) == ([], False)
+    with pytest.raises(KeyError), Additions(thing):
+        raise KeyError
+    assert copied(thing) is thing
+
+
+# Header lists
+
+
+def test_detached_headers_are_the_responses_own() -> None:
+    """The list that it was given stays, and views of it that somebody holds are of the new one."""
+    shared = [("Content-Type", "text/plain")]
+    response = webapp2.Response()
+    response.headerlist = shared
+    view = response.headers
+    detach_headers(response)
+    view["X-One"] = "1"
+    response.headers["X-Two"] = "2"
+    assert shared == [("Content-Type", "text/plain")]
+    assert response.headerlist == [*shared, ("X-One", "1"), ("X-Two", "2")]
+    assert dict(view) == dict(response.headers)
+
+
+# Copies
+
+
+class Own(webapp2.Response):
+    """A class that cannot be made as WebOb makes its copies."""
+
+    __slots__ = ("__private", "empty", "slot")
+
+    def __init__(self, *, needed: object) -> None:
+        super().__init__("body")
+        self.slot = self.__private = needed
+        self.view = self.headers
+
+    @property
+    def private(self) -> object:
+        """What is in a slot whose name Python changes."""
+        return self.__private
+
+
+def test_copy_has_class_and_attributes() -> None:
+    """Those in slots as well; the class is not called."""
+    needed = object()
+    original = Own(needed=needed)
+    original.conditional_response = True
+    original.other = needed  # type: ignore[attr-defined]
+    made = copied(original)
+    assert type(made) is Own
+    assert (made.slot, made.private, made.other) == (needed,) * 3
+    assert (made.status, made.body, made.conditional_response) == ("200 OK", b"body", True)
+    assert made.headerlist == original.headerlist
+    assert not hasattr(made, "empty")
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda made: made.headers.add("X-Own", "1"),
+        lambda made: made.headerlist.append(("X-Own", "1")),
+        lambda made: made.view.add("X-Own", "1"),
+        lambda made: setattr(made.cache_control, "max_age", 7),
+        lambda made: made.write("more"),
+        lambda made: setattr(made, "body", b"other"),
+        lambda made: made.set_status(404),
+        lambda made: made.set_cookie("a", "1"),
+    ],
+    ids=["headers", "headerlist", "view", "cache_control", "write", "body", "status", "cookie"],
+)
+def test_copy_and_original_do_not_meet(change: Callable[[Any], Any]) -> None:
+    """Views and helpers that the original has made are not those of the copy."""
+    original, same = Own(needed=1), Own(needed=1)
+    for response in (original, same):
+        response.cache_control.max_age = 5
+    made = copied(original)
+    assert made.cache_control.max_age == 5
+    change(made)
+    assert (original.status, original.headerlist, original.app_iter) == (
+        same.status,
+        same.headerlist,
+        same.app_iter,
+    )
+    assert (made.status, made.headerlist, made.app_iter) != (
+        same.status,
+        same.headerlist,
+        same.app_iter,
+    )
+
+
+def test_body_that_is_streamed_is_not_read() -> None:
+    """The copy sends the very iterator, and closes it."""
+
+    def stream() -> Iterator[bytes]:
+        yield b"block"
+
+    body = stream()
+    original = webapp2.Response(app_iter=body)
+    assert copied(original).app_iter is body is original.app_iter
+    assert list(body) == [b"block"]
+
+
+class OwnError(webob.exc.HTTPForbidden, OSError):
+    """An exception that cannot be made again from its arguments."""
+
+    def __init__(self, *, needed: object) -> None:
+        super().__init__("detail")
+        self.needed = needed
+        self.errno = 4
+
+
+@pytest.mark.parametrize("has_cause", [False, True])
+def test_copy_of_an_exception(has_cause: bool) -> None:
+    """It was raised where the original was, and for the same reason."""
+    needed = object()
+    try:
+        try:
+            raise KeyError
+        except KeyError as error:
+            if has_cause:
+                raise OwnError(needed=needed) from error
+            raise OwnError(needed=needed) from None
+    except OwnError as error:
+        original, made = error, copied(error)
+    assert type(made) is OwnError
+    for name in ("args", "needed", "errno", "detail", "code", "__traceback__"):
+        assert getattr(made, name) is getattr(original, name)
+    assert type(made.__context__) is KeyError
+    assert made.__cause__ is (made.__context__ if has_cause else None)
+    assert made.__suppress_context__ is True
+    assert str(made) == "detail"

@@ -1,0 +1,300 @@
+"""Threads of one request: they get one store, and one session of each name."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import Any
+
+import pytest
+import webapp2
+from support.forks import PATIENCE, Stop, forks, goes_on, in_child
+from support.stores import DictFactory, make_request, sid_cookie
+from support.visits import make_app
+
+from webapp2_sessions import SessionHandler, SessionStore, get_store
+from webapp2_sessions.sessions.locks import lock_of, share_lock
+
+SID = "0123456789abcdefghijAB"
+
+
+class Backend:
+    """A backend in which the first one who asks stands until it is let go."""
+
+    def __init__(self) -> None:
+        self.stop = stop = Stop()
+        self.log = log = []  # type: ignore[var-annotated]
+
+        class Factory(DictFactory):
+            records = {SID: {"n": 1}}  # noqa: RUF012
+
+            def _read(self, sid: str) -> Any:
+                is_first = not log
+                found = super()._read(sid)
+                if is_first:
+                    stop()
+                return found
+
+        Factory.log = log
+        self.factory = Factory
+
+
+@pytest.fixture
+def backend() -> Backend:
+    """One of the test's own."""
+    return Backend()
+
+
+@pytest.fixture
+def threads() -> Iterator[ThreadPoolExecutor]:
+    """Six threads."""
+    with ThreadPoolExecutor(6) as executor:
+        yield executor
+
+
+def new_store(backend: Backend) -> SessionStore:
+    """A store whose default backend it is."""
+    app = make_app(backends={"securecookie": backend.factory})
+    return SessionStore(make_request(app, f"{sid_cookie()}; {sid_cookie(name='other')}"))
+
+
+def results(backend: Backend, futures: list[Future[Any]]) -> list[Any]:
+    """What threads got, of which the first one stood while the others came."""
+    assert [goes_on(future) for future in futures[:2]] == [False, False]
+    backend.stop.left.set()
+    return [future.result(PATIENCE) for future in futures]
+
+
+# Sessions
+
+
+def test_threads_get_one_session(backend: Backend, threads: ThreadPoolExecutor) -> None:
+    """It is loaded once, and what each of them puts in is there."""
+    store = new_store(backend)
+    first = threads.submit(store.get_session)
+    assert backend.stop.reached.wait(PATIENCE)
+    sessions = results(backend, [first, *(threads.submit(store.get_session) for _ in range(5))])
+    assert {id(session) for session in sessions} == {id(store.get_session())}
+    assert backend.log == [("read", SID)]
+
+
+def test_threads_of_a_handler_get_one_session(
+    backend: Backend, threads: ThreadPoolExecutor
+) -> None:
+    """By its attribute, which is the first to ask for the store as well."""
+    app = make_app(backends={"securecookie": backend.factory})
+
+    def get(self: Any) -> None:
+        first = threads.submit(lambda: self.session)
+        assert backend.stop.reached.wait(PATIENCE)
+        futures = [first, *(threads.submit(lambda: self.session) for _ in range(5))]
+        for number, session in enumerate(results(backend, futures)):
+            session[str(number)] = number
+
+    app.router.add(("/", type("Page", (SessionHandler,), {"get": get})))
+    response = app.get_response("/", headers={"Cookie": sid_cookie()})
+    assert response.status_int == 200
+    assert backend.log[0] == ("read", SID)
+    [(_, _, data, _)] = backend.log[1:]
+    assert data == {"n": 1, **{str(number): number for number in range(6)}}
+
+
+def test_set_secure_cookie_waits_as_well(backend: Backend, threads: ThreadPoolExecutor) -> None:
+    """What it merges is in the session that the other thread gets."""
+    store = new_store(backend)
+    first = threads.submit(store.get_session)
+    assert backend.stop.reached.wait(PATIENCE)
+    second = threads.submit(store.set_secure_cookie, "session", {"m": 2})
+    session, _ = results(backend, [first, second])
+    assert session == {"n": 1, "m": 2}
+
+
+def test_store_of_a_subclass_without_our_init(
+    backend: Backend, threads: ThreadPoolExecutor
+) -> None:
+    """It has a lock when it is asked for a session."""
+
+    class Store(SessionStore):
+        def __init__(self, made: SessionStore) -> None:
+            self.request, self.config, self.sessions = made.request, made.config, {}
+
+    store = Store(new_store(backend))
+    first = threads.submit(store.get_session)
+    assert backend.stop.reached.wait(PATIENCE)
+    one, two = results(backend, [first, threads.submit(store.get_session)])
+    assert one is two
+
+
+def test_factory_may_open_another_session(backend: Backend) -> None:
+    """While its own is loaded, in the same thread."""
+
+    class Factory(DictFactory):
+        log = []  # noqa: RUF012
+        records = {SID: {"outer": 1}}  # noqa: RUF012
+
+        def _read(self, sid: str) -> Any:
+            inner = self.session_store.get_session("other", factory=backend.factory)
+            return {**super()._read(sid), **inner}
+
+    backend.stop.left.set()
+    assert new_store(backend).get_session(factory=Factory) == {"outer": 1, "n": 1}
+
+
+def test_stores_of_one_request_do_not_wait_for_each_other(threads: ThreadPoolExecutor) -> None:
+    """Two threads open sessions of two stores, each in the other one's loading."""
+    request = make_request()
+    stores = [get_store(key=key, request=request) for key in ("one", "two")]
+    inside = Stop()
+
+    class Factory(DictFactory):
+        log = []  # noqa: RUF012
+        records = {}  # noqa: RUF012
+
+        def get_session(self, max_age: Any = None) -> Any:
+            inside()
+            if self.name == "outer":
+                [other] = [store for store in stores if store is not self.session_store]
+                other.get_session("inner", factory=Factory)
+            return super().get_session(max_age)
+
+    futures = [threads.submit(store.get_session, "outer", factory=Factory) for store in stores]
+    assert inside.reached.wait(PATIENCE)
+    inside.left.set()
+    assert [future.result(PATIENCE) for future in futures] == [{}, {}]
+
+
+@forks
+def test_child_does_not_wait_for_a_thread_of_its_parent(
+    backend: Backend, threads: ThreadPoolExecutor
+) -> None:
+    """The thread that was loading is not there to leave the lock."""
+    store = new_store(backend)
+    first = threads.submit(store.get_session)
+    assert backend.stop.reached.wait(PATIENCE)
+
+    def action() -> bool:
+        return store.get_session() == {"n": 1}
+
+    assert in_child(action)
+    backend.stop.left.set()
+    assert first.result(PATIENCE) == {"n": 1}
+
+
+# Stores
+
+
+def test_threads_get_one_store(threads: ThreadPoolExecutor) -> None:
+    """Its factory, which may take its time, is called once."""
+    request, made = make_request(), Stop()
+    stores: list[Any] = []
+
+    def factory(request: Any) -> SessionStore:
+        stores.append(SessionStore(request))
+        if len(stores) == 1:
+            made()
+        return stores[-1]
+
+    first = threads.submit(get_store, factory, request=request)
+    assert made.reached.wait(PATIENCE)
+    futures = [first, *(threads.submit(get_store, factory, request=request) for _ in range(5))]
+    assert not goes_on(futures[1])
+    made.left.set()
+    assert [future.result(PATIENCE) for future in futures] == [stores[0]] * 6
+
+
+def test_request_of_another_kind() -> None:
+    """Which has nothing but what a store asks for."""
+
+    class Request:
+        __slots__ = ("app", "registry")
+
+    request: Any = Request()
+    request.app, request.registry = make_app(), {}
+    store = get_store(request=request)
+    assert type(store) is SessionStore
+    assert get_store(request=request) is store
+
+
+def test_factory_may_ask_for_the_store() -> None:
+    """What it returns is registered in the place of what it was given, as with upstream."""
+    request = make_request()
+
+    class Wrapper:
+        def __init__(self, store: SessionStore) -> None:
+            self.store = store
+
+    made = get_store(lambda request: Wrapper(get_store(request=request)), request=request)
+    assert type(made) is Wrapper
+    assert get_store(request=request) is made
+
+
+def test_store_that_is_false_is_made_each_time() -> None:
+    """The registry is tested for truth (b48)."""
+    request = make_request()
+
+    class Store(SessionStore):
+        def __bool__(self) -> bool:
+            return False
+
+    assert get_store(Store, request=request) is not get_store(Store, request=request)
+
+
+def test_requests_do_not_wait_for_each_other(threads: ThreadPoolExecutor) -> None:
+    """Nobody has a lock that is not of its request."""
+    made = Stop()
+
+    def factory(request: webapp2.Request) -> SessionStore:
+        made()
+        return SessionStore(request)
+
+    first = threads.submit(get_store, factory, request=make_request())
+    assert made.reached.wait(PATIENCE)
+    second = threads.submit(get_store, request=make_request())
+    assert type(second.result(PATIENCE)) is SessionStore
+    made.left.set()
+    assert type(first.result(PATIENCE)) is SessionStore
+
+
+# Locks
+
+
+def test_lock_is_kept_and_reentrant() -> None:
+    """Each holder has one."""
+    one: dict[str, Any] = {}
+    other: dict[str, Any] = {}
+    assert lock_of(one) is lock_of(one)
+    with lock_of(one), lock_of(one):
+        assert lock_of(other) is not lock_of(one)
+
+
+def test_lock_that_is_shared() -> None:
+    """Whoever has one already keeps it."""
+    one: dict[str, Any] = {}
+    other: dict[str, Any] = {}
+    share_lock(one, other)
+    assert lock_of(one) is lock_of(other)
+    third: dict[str, Any] = {}
+    kept = lock_of(third)
+    share_lock(one, third)
+    assert lock_of(third) is kept
+
+
+@forks
+def test_child_has_locks_of_its_own() -> None:
+    """And a child of it, too."""
+    holder: dict[str, Any] = {}
+    parents = lock_of(holder)
+
+    def grandchild() -> bool:
+        return len(holder) == 2 and lock_of(holder) not in (parents, child[0])
+
+    child: list[Any] = []
+
+    def action() -> bool:
+        child.append(lock_of(holder))
+        return child[0] is not parents and in_child(grandchild)
+
+    pid = os.getpid()
+    assert in_child(action)
+    assert (os.getpid(), lock_of(holder), len(holder)) == (pid, parents, 1)

@@ -1,0 +1,544 @@
+"""Connections to one memcached: what is asked and understood, and which of them are kept."""
+
+from __future__ import annotations
+
+import contextlib
+import signal
+import socket
+import threading
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+from pymemcache.exceptions import (
+    MemcacheClientError,
+    MemcacheError,
+    MemcacheIllegalInputError,
+    MemcacheServerError,
+    MemcacheUnexpectedCloseError,
+    MemcacheUnknownError,
+)
+from support.processes import wait_until
+from support.scripted import SILENCE, ScriptedServer
+
+from webapp2_sessions.sessions_memcache import answers as memcached_answers
+from webapp2_sessions.sessions_memcache import connections as memcached_connections
+from webapp2_sessions.sessions_memcache import sockets as memcached_sockets
+from webapp2_sessions.sessions_memcache.connections import Connections, StaleConnection
+from webapp2_sessions.sessions_memcache.pool import LONGEST_IDLE, MOST_IDLE
+
+KEY = b"session:0123456789abcdefghijkl"
+
+#: The shortest wait that is no accident of the scheduler's.
+TIMEOUT = 0.1
+
+#: Seconds that no test takes.
+LONG = 30.0
+
+Start = Callable[..., tuple[ScriptedServer, Connections]]
+
+
+@pytest.fixture(params=["kernel", "python"])
+def start(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[Start]:
+    """Start a server with these answers, and connections to it that wait in either way."""
+    if request.param == "python":
+        monkeypatch.setattr(memcached_sockets, "_KERNEL_WAITS", False)
+    with contextlib.ExitStack() as at_end:
+
+        def start(
+            *answers: bytes | None, timeout: float = LONG
+        ) -> tuple[ScriptedServer, Connections]:
+            server = at_end.enter_context(ScriptedServer(*answers))
+            connections = at_end.enter_context(
+                contextlib.closing(Connections(server.address, timeout))
+            )
+            return server, connections
+
+        yield start
+
+
+def value(data: bytes, key: bytes = KEY, flags: int = 0, token: bytes = b"") -> bytes:
+    """The answer to get, or with a token to gets."""
+    words = b"VALUE %b %d %d%b" % (key, flags, len(data), token and b" " + token)
+    return words + b"\r\n" + data + b"\r\nEND\r\n"
+
+
+def receive(monkeypatch: pytest.MonkeyPatch, first: int, largest: int) -> None:
+    """Let so many bytes be received at first, and at once."""
+    for module in (memcached_answers, memcached_connections):
+        monkeypatch.setattr(module, "FIRST_PIECE", first)
+    monkeypatch.setattr(memcached_answers, "_LARGEST_PIECE", largest)
+
+
+# What is asked, and what the answers mean
+
+EXCHANGES = [
+    (("get", KEY), b"get %b\r\n" % KEY, value(b"data"), b"data"),
+    (("get", KEY), b"get %b\r\n" % KEY, value(b""), b""),
+    (("get", KEY), b"get %b\r\n" % KEY, value(b"\r\nEND\r\n"), b"\r\nEND\r\n"),
+    (("get", KEY), b"get %b\r\n" % KEY, value(b"data", flags=17), b"data"),
+    (("get", KEY), b"get %b\r\n" % KEY, value(b"x" * 100_000), b"x" * 100_000),
+    (("get", KEY), b"get %b\r\n" % KEY, b"END\r\n", None),
+    (("gets", KEY), b"gets %b\r\n" % KEY, value(b"data", token=b"17"), (b"data", b"17")),
+    (("gets", KEY), b"gets %b\r\n" % KEY, b"END\r\n", (None, None)),
+    (("set", KEY, b"d\r\n", 9), b"set %b 0 9 3\r\nd\r\n\r\n" % KEY, b"STORED\r\n", True),
+    (("set", KEY, b"", 0), b"set %b 0 0 0\r\n\r\n" % KEY, b"NOT_STORED\r\n", False),
+    (("add", KEY, b"d", 9), b"add %b 0 9 1\r\nd\r\n" % KEY, b"STORED\r\n", True),
+    (("add", KEY, b"d", 9), b"add %b 0 9 1\r\nd\r\n" % KEY, b"NOT_STORED\r\n", False),
+    (("replace", KEY, b"d", 9), b"replace %b 0 9 1\r\nd\r\n" % KEY, b"STORED\r\n", True),
+    (("replace", KEY, b"d", 9), b"replace %b 0 9 1\r\nd\r\n" % KEY, b"NOT_STORED\r\n", False),
+    (("cas", KEY, b"d", b"17", 9), b"cas %b 0 9 1 17\r\nd\r\n" % KEY, b"STORED\r\n", True),
+    (("cas", KEY, b"d", b"17", 9), b"cas %b 0 9 1 17\r\nd\r\n" % KEY, b"EXISTS\r\n", False),
+    (("cas", KEY, b"d", b"17", 9), b"cas %b 0 9 1 17\r\nd\r\n" % KEY, b"NOT_FOUND\r\n", None),
+    (("delete", KEY), b"delete %b\r\n" % KEY, b"DELETED\r\n", True),
+    (("delete", KEY), b"delete %b\r\n" % KEY, b"NOT_FOUND\r\n", False),
+    (("touch", KEY, 9), b"touch %b 9\r\n" % KEY, b"TOUCHED\r\n", True),
+    (("touch", KEY, 9), b"touch %b 9\r\n" % KEY, b"NOT_FOUND\r\n", False),
+]
+
+
+@pytest.mark.parametrize(("call", "command", "answer", "meaning"), EXCHANGES)
+@pytest.mark.parametrize("piece", [None, 1, 7, 40])
+def test_exchange(
+    start: Start,
+    monkeypatch: pytest.MonkeyPatch,
+    call: Any,
+    command: bytes,
+    answer: bytes,
+    meaning: object,
+    piece: int | None,
+) -> None:
+    """Every answer is understood, in one piece or in many, and the connection used again."""
+    if piece is not None:
+        receive(monkeypatch, piece, 1000 * piece)
+    server, connections = start(answer, answer)
+    for _ in range(2):
+        assert getattr(connections, call[0])(*call[1:]) == meaning
+    assert server.commands == [command] * 2
+    assert server.connections == 1
+
+
+@pytest.mark.parametrize(
+    "key",
+    [b"", b"two words", b"line\r\nflush_all", b"\0", b"x" * 251, "Zürich".encode(), KEY + b"\n"],
+)
+@pytest.mark.parametrize("call", [("get",), ("gets",), ("set", b"", 0), ("delete",), ("touch", 0)])
+def test_key_that_would_be_misread(key: bytes, call: Any) -> None:
+    """Nothing is sent."""
+    with pytest.raises(MemcacheIllegalInputError) as caught:
+        getattr(Connections("127.0.0.1:1", LONG), call[0])(key, *call[1:])
+    assert str(caught.value) == "memcached would misread the key"
+
+
+# Answers that are none to the question
+
+BROKEN = [
+    (b"ERROR\r\n", MemcacheClientError),
+    (b"CLIENT_ERROR bad data chunk\r\n", MemcacheClientError),
+    (b"SERVER_ERROR out of memory\r\n", MemcacheServerError),
+    (b"HTTP/1.1 400 Bad Request\r\n\r\n", MemcacheUnknownError),
+    (b"\r\n", MemcacheUnknownError),
+    (b"OK\r\n", MemcacheUnknownError),
+    (b"x" * 5000, MemcacheUnknownError),
+    (b"", MemcacheUnexpectedCloseError),
+]
+
+BROKEN_VALUES = [
+    *BROKEN,
+    (b"STORED\r\n", MemcacheUnknownError),
+    (value(b"data", key=b"session:another"), MemcacheUnknownError),
+    (value(b"data", key=KEY + b"x"), MemcacheUnknownError),
+    (value(b"data") * 2, MemcacheUnknownError),
+    (value(b"data") + b"\r\n", MemcacheUnknownError),
+    (b"END\r\nEND\r\n", MemcacheUnknownError),
+    (b"VALUE %b 0 3\r\ndata\r\nEND\r\n" % KEY, MemcacheUnknownError),
+    (b"VALUE %b 0 3\r\ndat\r\nENDED" % KEY, MemcacheUnknownError),
+    (b"VALUE %b 0 -7\r\n\r\nEND\r\n" % KEY, MemcacheUnknownError),
+    (b"VALUE %b 0 +4\r\ndata\r\nEND\r\n" % KEY, MemcacheUnknownError),
+    (b"VALUE %b 0\r\ndata\r\nEND\r\n" % KEY, MemcacheUnknownError),
+    (b"VALUE %b 0 4 5 6\r\ndata\r\nEND\r\n" % KEY, MemcacheUnknownError),
+    (b"value %b 0 4\r\ndata\r\nEND\r\n" % KEY, MemcacheUnknownError),
+    (b"VALUE %b 0 4\ndata\nEND\n" % KEY + b"x" * 1024, MemcacheUnknownError),
+]
+
+BROKEN_LINES = [
+    *BROKEN,
+    (b"END\r\n", MemcacheUnknownError),
+    (b"DELETED\r\n", MemcacheUnknownError),
+    (b"STORED\r\nSTORED\r\n", MemcacheUnknownError),
+    (b"STORED\r\n\r\n", MemcacheUnknownError),
+    (b"stored\r\n", MemcacheUnknownError),
+]
+
+CASES = [(("get", KEY), *case) for case in BROKEN_VALUES]
+CASES += [(("set", KEY, b"data", 0), *case) for case in BROKEN_LINES]
+
+
+@pytest.mark.parametrize(("call", "answer", "kind"), CASES, ids=ascii)
+def test_broken_answer(start: Start, call: Any, answer: bytes, kind: type[MemcacheError]) -> None:
+    """It is an error that shows the server's own words alone, and the connection is closed."""
+    good = value(b"data") if call[0] == "get" else b"STORED\r\n"
+    server, connections = start(answer, good)
+    with pytest.raises(MemcacheError) as caught:
+        getattr(connections, call[0])(*call[1:])
+    assert type(caught.value) is kind
+    assert KEY.decode() not in repr(caught.value)
+    assert server.was_left()
+    assert getattr(connections, call[0])(*call[1:]) in (b"data", True)
+    assert server.connections == 2
+
+
+@pytest.mark.parametrize("call", [("get", KEY), ("set", KEY, b"data", 0)], ids=lambda call: call[0])
+def test_refusal_has_the_servers_words(start: Start, call: Any) -> None:
+    """As pymemcache's does, as far as they are known ones."""
+    _, connections = start(b"SERVER_ERROR out of memory storing object %b\r\n" % KEY)
+    with pytest.raises(MemcacheServerError) as caught:
+        getattr(connections, call[0])(*call[1:])
+    assert caught.value.args == (b"out of memory storing object",)
+
+
+# Waiting
+
+
+def test_answer_that_does_not_come_at_once(start: Start, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A server may take its time, and the connection is as before."""
+    server, connections = start(value(b"data"), value(b"data"))
+    patient = memcached_connections.send_and_wait
+    waited: list[str] = []
+
+    def wait(*args: Any) -> bytes:
+        waited.append("waited")
+        server.go_on.set()
+        return patient(*args)
+
+    monkeypatch.setattr(memcached_connections, "send_and_wait", wait)
+    if memcached_sockets._KERNEL_WAITS:
+        server.go_on.clear()
+    assert [connections.get(KEY) for _ in range(2)] == [b"data"] * 2
+    assert waited == ["waited"] * memcached_sockets._KERNEL_WAITS
+    assert server.connections == 1
+
+
+def test_value_that_does_not_go_out_at_once(start: Start, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What the server does not read yet is sent when it does."""
+    server, connections = start(b"STORED\r\n")
+    patient = memcached_connections.send_and_wait
+    unsent: list[int] = []
+
+    def wait(connection: socket.socket, rest: bytes, *args: Any) -> bytes:
+        unsent.append(len(rest))
+        server.go_on.set()
+        return patient(connection, rest, *args)
+
+    monkeypatch.setattr(memcached_connections, "send_and_wait", wait)
+    data = bytes(range(256)) * 128 * 1024  # 32 MiB, more than the kernel takes
+    if memcached_sockets._KERNEL_WAITS:
+        server.go_on.clear()
+    assert connections.set(KEY, data, 0) is True
+    assert server.commands == [b"set %b 0 0 %d\r\n%b\r\n" % (KEY, len(data), data)]
+    assert len(unsent) == 1
+    assert 0 < unsent[0] < len(data)
+
+
+@pytest.mark.parametrize("begun", [SILENCE, b"VALUE ", value(b"data")[:-1]], ids=ascii)
+def test_silent_server(start: Start, begun: bytes | None) -> None:
+    """It is left after the timeout, wherever it stopped."""
+    server, connections = start(begun, value(b"data"), timeout=TIMEOUT)
+    with pytest.raises(TimeoutError):
+        connections.get(KEY)
+    assert server.was_left()
+    assert connections.get(KEY) == b"data"
+
+
+def test_answer_that_comes_too_slowly(start: Start, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Pieces, each of them in time, do not make a call last for ever."""
+    server, connections = start(value(b"x" * 1000), value(b"data"), timeout=LONG)
+    times = iter(range(1000))
+    receive(monkeypatch, 10, 10)
+    clock = type("Clock", (), {"monotonic": lambda: next(times)})
+    monkeypatch.setattr(memcached_answers, "time", clock)
+    with pytest.raises(TimeoutError, match="too slowly"):
+        connections.get(KEY)
+    assert server.was_left()
+    assert LONG < next(times) < LONG + 5
+
+
+@pytest.mark.skipif(not hasattr(signal, "setitimer"), reason="the system has no such timer")
+def test_signals_do_not_prolong_the_wait(start: Start) -> None:
+    """A program that is interrupted every so often gives a silent server up all the same."""
+    server, connections = start(SILENCE, timeout=TIMEOUT)
+    # Should the wait not end by itself, the server ends it, and the error is another one.
+    rescue = threading.Timer(LONG, server.__exit__, (None, None, None))
+    rescue.daemon = True
+    rescue.start()
+    former = signal.signal(signal.SIGALRM, lambda number, frame: None)
+    signal.setitimer(signal.ITIMER_REAL, TIMEOUT / 4, TIMEOUT / 4)
+    try:
+        with pytest.raises(TimeoutError):
+            connections.get(KEY)
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, former)
+        rescue.cancel()
+
+
+# Kept connections that fail
+
+#: Commands, and the answer to each that is as good the second time.
+REPEATED: list[tuple[Any, bytes, object]] = [
+    (("get", KEY), value(b"data"), b"data"),
+    (("gets", KEY), value(b"data", token=b"17"), (b"data", b"17")),
+    (("set", KEY, b"d", 0), b"STORED\r\n", True),
+    (("replace", KEY, b"d", 0), b"STORED\r\n", True),
+    (("delete", KEY), b"DELETED\r\n", True),
+    (("touch", KEY, 0), b"TOUCHED\r\n", True),
+]
+
+ONCE: list[Any] = [("add", KEY, b"d", 0), ("cas", KEY, b"d", b"17", 0)]
+
+#: Which of them may be carried out late, if they were silent, and then undo what came after.
+WRITES = ("set", "replace")
+
+#: What a kept connection can do to a command: it is closed instead of an answer, or forgotten.
+FAILING = pytest.mark.parametrize("answer", [b"", SILENCE], ids=["closed", "silent"])
+
+
+def keep(connections: Connections, server: ScriptedServer, count: int) -> None:
+    """Let so many connections be kept, one of which has answered last."""
+    server.go_on.clear()
+    before = server.connections
+    threads = [threading.Thread(target=connections.get, args=(KEY,)) for _ in range(count)]
+    for thread in threads:
+        thread.start()
+    assert wait_until(lambda: server.connections == before + count, LONG)
+    server.go_on.set()
+    for thread in threads:
+        thread.join(LONG)
+    assert len(connections._pool) == count
+
+
+@pytest.mark.parametrize(("call", "good", "meaning"), REPEATED, ids=lambda value: str(value)[:9])
+@FAILING
+def test_command_is_repeated(
+    start: Start, call: Any, good: bytes, meaning: object, answer: bytes | None
+) -> None:
+    """On a new connection, once; the others that were kept are no better.
+
+    A write is not repeated after silence: the first may reach the server late.
+    """
+    server, connections = start(*[b"END\r\n"] * 3, answer, good, timeout=TIMEOUT)
+    keep(connections, server, 3)
+    if call[0] in WRITES and answer is SILENCE:
+        with pytest.raises(StaleConnection):
+            getattr(connections, call[0])(*call[1:])
+        assert server.connections == 3
+        assert len(connections._pool) == 0
+        return
+    assert getattr(connections, call[0])(*call[1:]) == meaning
+    assert server.connections == 4
+    assert len(connections._pool) == 1
+    assert connections.lost == 1
+    assert server.commands[3] == server.commands[4]
+    assert all(server.was_left() for _ in range(3))
+
+
+@pytest.mark.parametrize("call", ONCE, ids=lambda call: call[0])
+@FAILING
+def test_command_is_not_repeated(start: Start, call: Any, answer: bytes | None) -> None:
+    """Its second answer would tell something else; but the connections are given up."""
+    server, connections = start(*[b"END\r\n"] * 3, answer, timeout=TIMEOUT)
+    keep(connections, server, 3)
+    expected = MemcacheUnexpectedCloseError if answer == b"" else StaleConnection
+    with pytest.raises(expected):
+        getattr(connections, call[0])(*call[1:])
+    assert len(server.commands) == 4
+    assert len(connections._pool) == 0
+    assert connections.lost == 1
+
+
+@pytest.mark.parametrize("call", [*[each[0] for each in REPEATED], *ONCE], ids=lambda call: call[0])
+@FAILING
+def test_new_connection_that_fails(start: Start, call: Any, answer: bytes | None) -> None:
+    """It is the server's fault, and asked no more."""
+    server, connections = start(answer, timeout=TIMEOUT)
+    expected = MemcacheUnexpectedCloseError if answer == b"" else TimeoutError
+    with pytest.raises(expected) as caught:
+        getattr(connections, call[0])(*call[1:])
+    assert type(caught.value) is expected
+    assert len(server.commands) == 1
+    assert connections.lost == 1
+
+
+def test_server_that_closes_every_connection(start: Start) -> None:
+    """It is tried twice and no more."""
+    server, connections = start(b"END\r\n", b"", b"")
+    assert connections.get(KEY) is None
+    with pytest.raises(MemcacheUnexpectedCloseError):
+        connections.get(KEY)
+    assert server.connections == 2
+
+
+def test_add_after_the_server_has_closed_the_connection(start: Start) -> None:
+    """That is seen before anything is sent, so that a restart is no error."""
+    server, connections = start(b"END\r\n", b"STORED\r\n")
+    assert connections.get(KEY) is None
+    close_all(server)
+    assert connections.add(KEY, b"d", 0) is True
+    assert server.connections == 2
+    assert len(server.commands) == 2
+
+
+def test_cas_after_the_server_has_closed_the_connection(start: Start) -> None:
+    """The server that comes back may have given the token to another value: nothing is sent."""
+    server, connections = start(b"END\r\n", b"STORED\r\n")
+    assert connections.get(KEY) is None
+    close_all(server)
+    with pytest.raises(ConnectionError):
+        connections.cas(KEY, b"d", b"17", 0)
+    assert len(server.commands) == 1
+
+
+def close_all(server: ScriptedServer) -> None:
+    """Close the server's connections, and wait until that is known here."""
+    for connection in server._open:
+        connection.shutdown(socket.SHUT_RDWR)
+    assert server.was_left()
+
+
+def test_old_connection_is_not_used(start: Start, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What was idle for so long may have been forgotten."""
+    server, connections = start(b"END\r\n", b"END\r\n")
+    now = 1000.0
+    monkeypatch.setattr(connections._pool, "_now", lambda: now)
+    assert connections.get(KEY) is None
+    now += LONGEST_IDLE + 0.1
+    assert connections.get(KEY) is None
+    assert server.connections == 2
+    assert connections.lost == 1
+
+
+# Questions that a proxy may not know
+
+
+def test_statistics(start: Start) -> None:
+    """Numbers are numbers, and the connection is no other's."""
+    answer = b"STAT item_size_max 1048576\r\nSTAT evictions on\r\nSTAT inter \r\nEND\r\n"
+    server, connections = start(answer, b"END\r\n")
+    assert connections.stats("settings") == {
+        b"item_size_max": 1048576,
+        b"evictions": b"on",
+        b"inter": b"",
+    }
+    assert server.commands == [b"stats settings\r\n"]
+    assert connections.get(KEY) is None
+    assert server.connections == 2
+    assert connections.lost == 0
+
+
+@pytest.mark.parametrize(
+    ("answer", "kind"),
+    [
+        (b"ERROR\r\n", MemcacheClientError),
+        (b"CLIENT_ERROR unknown\r\n", MemcacheClientError),
+        (b"SERVER_ERROR unknown\r\n", MemcacheServerError),
+        (b"STAT x\r\n" * 20_000, MemcacheUnknownError),
+        (b"", MemcacheUnexpectedCloseError),
+        (SILENCE, TimeoutError),
+        (b"STAT item_size", TimeoutError),
+    ],
+    ids=lambda value: repr(value)[:30],
+)
+def test_no_statistics(start: Start, answer: bytes | None, kind: type[Exception]) -> None:
+    """It is an error, and nothing is known about the other connections by it."""
+    _, connections = start(b"END\r\n", answer, timeout=TIMEOUT)
+    assert connections.get(KEY) is None
+    with pytest.raises(kind):
+        connections.stats("settings")
+    assert len(connections._pool) == 1
+    assert connections.lost == 0
+
+
+def test_other_command(start: Start) -> None:
+    """The line that answers it."""
+    server, connections = start(b"HD t-1 l3\r\n")
+    assert connections.raw_command(b"mg key t l") == b"HD t-1 l3"
+    assert server.commands == [b"mg key t l\r\n"]
+
+
+def test_telling(start: Start) -> None:
+    """Nobody waits for an answer."""
+    server, connections = start(SILENCE)
+    connections.tell(KEY, b"data", 60, LONG)
+    assert wait_until(lambda: server.commands, LONG)
+    assert server.commands == [b"set %b 0 60 4 noreply\r\ndata\r\n" % KEY]
+
+
+@pytest.mark.parametrize(
+    "call", [("stats", "settings"), ("raw_command", b"mg k t"), ("tell", KEY, b"", 3, LONG)]
+)
+def test_first_address_at_which_nobody_listens(
+    start: Start, monkeypatch: pytest.MonkeyPatch, call: Any
+) -> None:
+    """As "localhost", which is ::1 first: all commands try the next."""
+    server, _ = start(b"END\r\n")
+    port = int(server.address.rpartition(":")[2])
+    closed = (socket.AF_INET6, socket.SOCK_STREAM, 6, "", ("::1", port, 0, 0))
+    listening = (socket.AF_INET, socket.SOCK_STREAM, 6, "", ("127.0.0.1", port))
+    monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: [closed, listening])
+    with contextlib.closing(Connections(f"localhost:{port}", LONG)) as connections:
+        getattr(connections, call[0])(*call[1:])
+    assert wait_until(lambda: server.commands, LONG)
+
+
+# What ends an exchange from outside
+
+
+class Interrupted(socket.socket):
+    """A connection on which something else happens while an answer is waited for."""
+
+    happens: BaseException = KeyboardInterrupt()
+
+    def recv(self, *args: Any) -> bytes:
+        """Nothing is received."""
+        raise self.happens
+
+
+@pytest.mark.parametrize("happens", [KeyboardInterrupt(), SystemExit(), GeneratorExit()], ids=repr)
+@pytest.mark.parametrize("call", [("get", KEY), ("set", KEY, b"data", 0)], ids=lambda call: call[0])
+def test_interrupted_exchange(
+    monkeypatch: pytest.MonkeyPatch, happens: BaseException, call: Any
+) -> None:
+    """Its answer is yet to come, so that the connection is closed and not kept."""
+    ours, theirs = socket.socketpair()
+    interrupted = Interrupted(fileno=ours.detach())
+    interrupted.happens = happens
+    monkeypatch.setattr(memcached_connections, "connected", lambda *args: interrupted)
+    connections = Connections("127.0.0.1:1", LONG)
+    with theirs:
+        with pytest.raises(type(happens)):
+            getattr(connections, call[0])(*call[1:])
+        assert interrupted.fileno() == -1
+        assert theirs.recv(1000).startswith(call[0].encode())
+        assert theirs.recv(1000) == b""
+    assert len(connections._pool) == 0
+
+
+# How many are kept
+
+
+def test_threads_at_once_have_connections_of_their_own(start: Start) -> None:
+    """As many as there are exchanges at once; more than so many are not kept."""
+    count = MOST_IDLE + 3
+    server, connections = start(*[b"END\r\n"] * 2 * count)
+    server.go_on.clear()
+    threads = [threading.Thread(target=connections.get, args=(KEY,)) for _ in range(count)]
+    for thread in threads:
+        thread.start()
+    assert wait_until(lambda: server.connections == count, LONG)
+    server.go_on.set()
+    for thread in threads:
+        thread.join(LONG)
+    assert all(server.was_left() for _ in range(3))
+    assert len(connections._pool) == MOST_IDLE
+    assert connections.get(KEY) is None
+    assert server.connections == count

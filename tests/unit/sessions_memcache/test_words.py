@@ -1,0 +1,86 @@
+"""Messages of a server: what of them is shown."""
+
+from __future__ import annotations
+
+import pytest
+from pymemcache.exceptions import MemcacheServerError
+
+from webapp2_sessions.sessions_memcache.words import hide_keys, known_words
+
+SID = "0123456789abcdefghijkl"
+KEY = f"session:{SID}".encode()
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        b"out of memory storing object",
+        b"object too large for cache",
+        b"out of memory writing get response",
+        b"bad data chunk",
+        b"line too long",
+        b"Connection refused",
+        b"Connection timed out",
+        b"Too many open connections",
+    ],
+)
+def test_known_message(message: bytes) -> None:
+    """Those of memcached and of proxies are shown."""
+    assert known_words(message) == message
+
+
+@pytest.mark.parametrize(
+    ("message", "shown"),
+    [
+        (b"unsupported command: get " + KEY, b"unsupported command: get"),
+        (KEY + b" is too long", b""),
+        (b"invalid key '" + KEY + b"' in get", b"invalid key"),
+        (SID.encode() + b" not found", b""),
+        (b"out of memory.", b"out of memory"),
+        (b"", b""),
+        (b"\xff\xfe", b""),
+    ],
+)
+def test_command_in_a_message(message: bytes, shown: bytes) -> None:
+    """It ends before the first word that may be part of a key."""
+    assert known_words(message) == shown
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        KeyError(KEY),
+        RuntimeError(f"no connection for {KEY!r}"),
+        MemcacheServerError(b"cannot get " + KEY),
+        MemcacheServerError([KEY], 7),
+    ],
+    ids=repr,
+)
+def test_error_of_a_client(error: Exception) -> None:
+    """Nothing of the key is in it, nor in what led to it."""
+    try:
+        try:
+            raise ValueError(f"invalid literal: {SID}")
+        except ValueError as cause:
+            error.__context__ = ConnectionError("the system's words")
+            raise error from cause
+    except type(error):
+        hide_keys(error)
+    while error is not None:
+        assert SID not in f"{error} {error!r}"
+        error = error.__cause__  # type: ignore[assignment]
+
+
+def test_errors_that_led_to_each_other() -> None:
+    """A circle is no trap."""
+    first, second = RuntimeError(SID), KeyError(SID)
+    first.__cause__, second.__cause__ = second, first
+    hide_keys(first)
+    assert SID not in repr([first, second])
+
+
+def test_words_of_the_system() -> None:
+    """They say why, and hold no key."""
+    error = OSError(111, "Connection refused")
+    hide_keys(error)
+    assert error.args == (111, "Connection refused")

@@ -1,0 +1,156 @@
+"""datastore_records: the name in the cache is the same without an ndb context and by a key."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from google.cloud import ndb
+from support.servers import PROXY_VARIABLES
+
+from webapp2_sessions.sessions_ndb import Session
+from webapp2_sessions.sessions_ndb import client as datastore
+from webapp2_sessions.sessions_ndb import records as datastore_records
+from webapp2_sessions.sessions_ndb.records import Records
+from webapp2_sessions.stored.clients import ClientRegistry
+
+SID = "0123456789abcdefghijkl"
+
+Context = Callable[[], AbstractContextManager[Any]]
+
+
+@pytest.fixture(autouse=True)
+def environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An emulator that is not there, and no clients yet."""
+    for variable in PROXY_VARIABLES:
+        monkeypatch.delenv(variable, raising=False)
+    monkeypatch.setenv("DATASTORE_EMULATOR_HOST", "127.0.0.1:1")
+    monkeypatch.setattr(datastore, "_clients", ClientRegistry(30))
+
+
+@pytest.fixture
+def names(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The names that the cache is asked for; it holds nothing."""
+    names: list[str] = []
+    cache = SimpleNamespace(read=lambda name, *others: names.append(name))
+    monkeypatch.setattr(datastore_records, "_cache", lambda config: cache)
+    return names
+
+
+def records_of(**settings: Any) -> Records:
+    """Records with a cache; the project has a default."""
+    return Records({"datastore": {"project": "shop", "cache": "memcache", **settings}}, None)
+
+
+def name_by_key(records: Records, model: Any) -> str:
+    """The name that a write gives to the entry."""
+    return records.run(lambda: datastore_records.entry_name_of(ndb.Key(model, SID)))
+
+
+class OtherKind(Session):
+    """A model of another kind."""
+
+    @classmethod
+    def _get_kind(cls) -> str:
+        return "Other kind/of session"
+
+
+class Tenant(ndb.Client):  # type: ignore[misc] # ndb has no types
+    """A client whose contexts have a namespace that the client does not tell."""
+
+    def context(self, *args: Any, **options: Any) -> Any:
+        """As the parent's."""
+        return super().context(*args, **{"namespace": "of a tenant", **options})
+
+
+def patched_client() -> ndb.Client:
+    """As Tenant, by an attribute of the object."""
+    client = ndb.Client(project="own")
+    context = client.context
+    client.context = lambda **options: context(**{"namespace": "patched", **options})
+    return client
+
+
+SETTINGS: dict[str, Callable[[], dict[str, Any]]] = {
+    "default": dict,
+    "place": lambda: {"project": "p", "namespace": "ns", "database": "db"},
+    "empty texts": lambda: {"namespace": "", "database": ""},
+    "project of App Engine": lambda: {"project": "s~shop~b"},
+    "own client": lambda: {"client": ndb.Client(project="own", namespace="n", database="d")},
+    "maker of a client": lambda: {"client": lambda: ndb.Client(project="own", namespace="n")},
+    "client with contexts of its own": lambda: {"client": Tenant(project="own")},
+    "maker of such a client": lambda: {"client": lambda: Tenant(project="own", namespace="n")},
+    "client with another method": lambda: {"client": patched_client()},
+}
+
+
+@contextlib.contextmanager
+def in_transaction() -> Any:
+    """A context that is in a transaction."""
+    client = ndb.Client(project="theirs", database="db")
+    with (
+        client.context(namespace="ns") as context,
+        context.new(transaction=b"id", retry=None).use(),
+    ):
+        yield
+
+
+CONTEXTS: dict[str, Context] = {
+    "no context": contextlib.nullcontext,
+    "context": lambda: ndb.Client(project="theirs", namespace="n", database="db").context(),
+    "context with a namespace": lambda: ndb.Client(project="theirs").context(namespace="ns"),
+    "context with the empty namespace": (
+        lambda: ndb.Client(project="theirs", namespace="n").context(namespace="")
+    ),
+    "context of such a client": lambda: Tenant(project="theirs").context(),
+    "transaction": in_transaction,
+}
+
+
+@pytest.mark.parametrize("model", [Session, OtherKind])
+@pytest.mark.parametrize("context", CONTEXTS.values(), ids=CONTEXTS)
+@pytest.mark.parametrize("settings", SETTINGS.values(), ids=SETTINGS)
+def test_name_without_a_key(
+    names: list[str], settings: Callable[[], dict[str, Any]], context: Context, model: Any
+) -> None:
+    """A reader, who makes no key, asks the cache for the name that a writer gives the entry."""
+    records = records_of(**settings())
+    with context():
+        records.load(model, SID)
+        assert names == [name_by_key(records, model)]
+
+
+def test_name_with_a_method_that_was_replaced(
+    names: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An application may have put a method of its own into the class of all clients."""
+    context = ndb.Client.context
+
+    def of_a_tenant(client: Any, **options: Any) -> Any:
+        return context(client, **{"namespace": "of a tenant", **options})
+
+    monkeypatch.setattr(ndb.Client, "context", of_a_tenant)
+    records = records_of()
+    records.load(Session, SID)
+    assert names == [name_by_key(records, Session)]
+    assert "of a tenant" in names[0]
+
+
+def test_names_tell_places_apart(names: list[str]) -> None:
+    """Project, database, namespace, kind and id are all in the name."""
+    for settings in ({}, {"project": "p"}, {"database": "x"}, {"namespace": "x"}):
+        for model in (Session, OtherKind):
+            for sid in (SID, SID[::-1]):
+                records_of(**settings).load(model, sid)
+    assert len(set(names)) == len(names) == 16
+
+
+def test_reader_in_its_records_context(names: list[str]) -> None:
+    """A model that calls Session's method from its own has the name of the context it is in."""
+    records = records_of(namespace="ns")
+    records.run(lambda: records.load(Session, SID))
+    assert names == [name_by_key(records, Session)]

@@ -1,0 +1,904 @@
+"""merging: the three-way merge of sessions, and saving by compare-and-set."""
+
+from __future__ import annotations
+
+import copy
+import pickle
+import random
+from collections import Counter
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from support.kinds import ALIKE, DIFFERENT, KINDS, NEARLY, Plain, Unpicklable
+from support.python2_values import EXPECTED, PROTOCOLS, pickled
+
+from webapp2_sessions.sessions.sameness import same_value
+from webapp2_sessions.stored import merging
+from webapp2_sessions.stored.merging import (
+    NEW,
+    Merger,
+    TooManyConflicts,
+    Version,
+    changed_keys,
+    merge,
+)
+from webapp2_sessions.stored.serializers import load_pickle
+
+# Merging
+
+
+def test_changes_of_both_are_kept() -> None:
+    """Values that were set, replaced and removed by one, beside those of the other."""
+    base = {"a": 1, "b": 2, "c": 3, "d": 4}
+    mine = {"a": 10, "c": 3, "d": 4, "mine": 5}
+    theirs = {"a": 1, "b": 2, "c": 30, "theirs": 6}
+    assert merge(base, mine, theirs) == {"a": 10, "c": 30, "mine": 5, "theirs": 6}
+
+
+@pytest.mark.parametrize(
+    ("mine", "theirs", "merged"),
+    [
+        ({"a": 2}, {"a": 3}, {"a": 2}),
+        ({}, {"a": 3}, {}),
+        ({"a": 2}, {}, {"a": 2}),
+        ({}, {}, {}),
+        ({"a": True}, {"a": 3}, {"a": True}),
+        ({"a": 1}, {"a": 3}, {"a": 3}),
+        ({"a": 1}, {}, {}),
+    ],
+)
+def test_same_key(mine: dict[str, Any], theirs: dict[str, Any], merged: dict[str, Any]) -> None:
+    """A key that both changed is taken from mine; one that only they changed from theirs."""
+    assert repr(merge({"a": 1}, mine, theirs)) == repr(merged)
+
+
+@pytest.mark.parametrize("make", KINDS.values(), ids=KINDS)
+def test_value_that_only_they_changed(make: Callable[[], Any]) -> None:
+    """What this request loaded and left alone does not replace what they made of it."""
+    encoded = pickle.dumps({"a": make(), "b": 1})
+    base, mine = pickle.loads(encoded), pickle.loads(encoded)
+    mine["b"] = 2
+    assert merge(base, mine, {"a": "theirs", "b": 1}) == {"a": "theirs", "b": 2}
+
+
+@pytest.mark.parametrize("protocol", PROTOCOLS)
+@pytest.mark.parametrize("name", EXPECTED)
+def test_values_of_python2_that_only_they_changed(name: str, protocol: int) -> None:
+    """They are loaded twice as well."""
+    encoded = pickled(name, protocol)
+    base, mine = load_pickle(encoded), load_pickle(encoded)
+    theirs: dict[Any, Any] = dict.fromkeys(base, "theirs")
+    assert merge(base, mine, theirs) == theirs
+
+
+@pytest.mark.parametrize(("one", "other"), ALIKE.values(), ids=ALIKE)
+def test_identity_is_no_change(one: Any, other: Any) -> None:
+    """Nor is the order in which a set lists its members."""
+    assert merge({"a": one}, {"a": other}, {"a": "theirs"}) == {"a": "theirs"}
+
+
+@pytest.mark.parametrize(
+    ("one", "other"), [*NEARLY.values(), *DIFFERENT.values()], ids=[*NEARLY, *DIFFERENT]
+)
+def test_change_that_equality_does_not_tell(one: Any, other: Any) -> None:
+    """A value that is stored differently is a change, whatever its ``==`` says."""
+    merged = merge({"a": one}, {"a": other}, {"a": one, "b": 1})
+    assert merged["a"] is other
+    assert merge({"a": other}, {"a": one}, {"a": other, "b": 1})["a"] is one
+
+
+def test_key_that_equality_does_not_tell() -> None:
+    """A key is another one if it would be stored differently."""
+    merged = merge({1: "x", "a": 1}, {True: "x", "a": 1}, {1: "x", "a": 2})
+    assert repr(merged) == "{'a': 2, True: 'x'}"
+
+
+@pytest.mark.parametrize("make", [lambda: float("nan"), lambda: Plain(a=1)], ids=["nan", "object"])
+def test_key_without_equality(make: Callable[[], Any]) -> None:
+    """It is found by what would be stored, in a session that was loaded several times."""
+    encoded = pickle.dumps({make(): 1, "a": 1})
+    base, mine, theirs = (pickle.loads(encoded) for _ in range(3))
+    mine["a"] = 2
+    theirs["b"] = 3
+    assert [*merge(base, mine, theirs).values()] == [1, 2, 3]
+
+
+def test_value_that_cannot_be_stored() -> None:
+    """It counts as changed, so that whoever saves it hears why."""
+    value = Unpicklable()
+    assert merge({}, {"a": value}, {"a": 1, "b": 2}) == {"a": value, "b": 2}
+
+
+def test_mine_where_theirs_is_base() -> None:
+    """With the order of keys and messages that mine has."""
+    base = {"a": 1, "b": 2, "_flash": [("old", None)]}
+    mine = {"b": 2, "a": 1, "_flash": [("mine", None), ("old", None)]}
+    assert repr(merge(base, mine, again(base))) == repr(mine)
+
+
+def test_order_of_keys() -> None:
+    """It is theirs, and no change in itself."""
+    merged = merge({"a": 1, "b": 2}, {"b": 2, "a": 1}, {"a": 1, "b": 3})
+    assert [*merged.items()] == [("a", 1), ("b", 3)]
+
+
+# Keys that were assigned
+
+
+@pytest.mark.parametrize(
+    ("base", "mine", "theirs", "merged"),
+    [
+        ({"a": 1}, {"a": 1}, {"a": 2}, {"a": 1}),
+        ({"a": 1}, {"a": 1}, {}, {"a": 1}),
+        ({"a": [1]}, {"a": [1]}, {"a": [2], "b": 1}, {"a": [1], "b": 1}),
+        ({}, {}, {"a": 2}, {}),
+        ({"b": 1}, {"b": 1}, {"a": 2, "b": 3}, {"b": 3}),
+        ({"a": 1}, {"a": 3}, {"a": 2}, {"a": 3}),
+        ({"a": 1}, {}, {"a": 2}, {}),
+    ],
+)
+def test_assigned(
+    base: dict[str, Any], mine: dict[str, Any], theirs: dict[str, Any], merged: dict[str, Any]
+) -> None:
+    """What was assigned or removed stands, also where it ends as it was."""
+    assert merge(base, mine, theirs, assigned={"a"}) == merged
+    assert merge(base, mine, theirs, assigned=["a", "a"]) == merged
+
+
+def test_assigned_and_not_there_at_all() -> None:
+    """It is no error."""
+    assert merge({"b": 1}, {"b": 1}, {"b": 2}, assigned={"a"}) == {"b": 2}
+
+
+def test_assigned_by_an_equal_key() -> None:
+    """A dictionary keeps the key that it has."""
+    assert repr(merge({1: "a"}, {1: "a"}, {1: "b"}, assigned={True})) == "{1: 'a'}"
+
+
+@pytest.mark.parametrize("key", ["_flash", "notices"])
+def test_assigned_messages_are_merged(key: str) -> None:
+    """Adding and showing messages assigns their key; each message is merged all the same."""
+    merged = merge({key: [OLD]}, {key: [OLD]}, {key: [OLD, THEIRS]}, {"notices"}, {key})
+    assert merged == {key: [OLD, THEIRS]}
+    merged = merge({key: [OLD]}, {key: [OLD, MINE]}, {key: [THEIRS]}, {"notices"}, {key})
+    assert merged == {key: [THEIRS, MINE]}
+    # A message that was added, and shown in the same request.
+    merged = merge({}, {}, {key: [THEIRS]}, {"notices"}, {key})
+    assert merged == {key: [THEIRS]}
+
+
+def test_assigned_flash_key_that_holds_something_else() -> None:
+    """An application's own value there is assigned like any other."""
+    assert merge({"_flash": 1}, {"_flash": 1}, {"_flash": 2}, assigned={"_flash"}) == {"_flash": 1}
+
+
+# Keys that changed
+
+
+def test_changed_keys() -> None:
+    """Those that were set, changed or removed, the removed ones too; their order is no change."""
+    assert changed_keys({"a": 1, "b": 1, "c": 0.0}, {"b": 1, "c": -0.0, "d": 1}) == ["a", "c", "d"]
+    assert changed_keys({"a": 1, "b": 2}, {"b": 2, "a": 1}) == []
+
+
+def test_change_inside_a_value() -> None:
+    """A value that was changed in place counts as changed, as a whole."""
+    base = {"cart": ["a"], "user": {"name": "x"}}
+    mine = copy.deepcopy(base)
+    mine["cart"].append("b")
+    assert merge(base, mine, {**base, "user": {"name": "y"}}) == {
+        "cart": ["a", "b"],
+        "user": {"name": "y"},
+    }
+
+
+def test_arguments_stay_as_they_are() -> None:
+    """The result is a dictionary of its own, and so are its flash messages."""
+    base = {"a": 1, "_flash": [("old", None)]}
+    mine = {"_flash": [("old", None), ("mine", None)]}
+    theirs = {"a": 1, "b": 2, "_flash": [("old", None), ("theirs", None)]}
+    before = copy.deepcopy((base, mine, theirs))
+    merged = merge(base, mine, theirs)
+    merged["_flash"].clear()
+    merged["c"] = 3
+    assert (base, mine, theirs) == before
+
+
+# Flash messages
+
+OLD, MINE, THEIRS = ("old", None), ("mine", "info"), ("theirs", "error")
+
+
+@pytest.mark.parametrize(
+    ("base", "mine", "theirs", "merged"),
+    [
+        ([], [MINE], [THEIRS], [THEIRS, MINE]),
+        ([OLD], [OLD, MINE], [OLD, THEIRS], [OLD, THEIRS, MINE]),
+        ([OLD], [], [OLD, THEIRS], [THEIRS]),
+        ([OLD], [OLD, MINE], [], [MINE]),
+        ([OLD], [], [], []),
+        ([OLD], [MINE], [OLD, THEIRS], [THEIRS, MINE]),
+        ([OLD], [OLD], [THEIRS], [THEIRS]),
+        ([], [OLD], [OLD], [OLD, OLD]),
+        ([OLD, OLD], [OLD], [OLD, OLD, OLD], [OLD, OLD]),
+        ([OLD, MINE], [], [OLD, MINE, OLD], [OLD]),
+    ],
+)
+@pytest.mark.parametrize("key", ["_flash", "notices"])
+def test_flash_messages(
+    key: str, base: list[Any], mine: list[Any], theirs: list[Any], merged: list[Any]
+) -> None:
+    """What both added is there, what one has shown is gone; equal messages count one by one."""
+
+    def session(messages: list[Any]) -> dict[str, Any]:
+        return {key: messages} if messages else {}
+
+    assert merge(session(base), session(mine), session(theirs), {"notices"}) == session(merged)
+
+
+def test_list_that_is_no_flash_key() -> None:
+    """Other lists are values like any other."""
+    assert merge({}, {"notices": [MINE]}, {"notices": [THEIRS]}) == {"notices": [MINE]}
+
+
+@pytest.mark.parametrize(
+    ("mine", "theirs"), [("text", [THEIRS]), ([MINE], "text"), (None, 1), ((MINE,), [THEIRS])]
+)
+def test_flash_key_that_holds_something_else(mine: Any, theirs: Any) -> None:
+    """An application that keeps another value there has it merged like any other."""
+    assert merge({}, {"_flash": mine}, {"_flash": theirs}) == {"_flash": mine}
+
+
+def test_flash_key_that_was_something_else_is_removed() -> None:
+    """Where the key is gone from mine it is gone."""
+    assert merge({"_flash": "text"}, {}, {"_flash": "other"}) == {}
+
+
+class Message:
+    """A message that counts how often it is looked at."""
+
+    looks = 0
+
+    def __init__(self, text: str) -> None:
+        self.text = text
+
+    def __eq__(self, other: object) -> bool:
+        Message.looks += 1
+        return isinstance(other, Message) and self.text == other.text
+
+    def __hash__(self) -> int:
+        Message.looks += 1
+        return hash(self.text)
+
+    def __reduce__(self) -> Any:
+        Message.looks += 1
+        return Message, (self.text,)
+
+
+def test_messages_are_not_compared_one_by_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A backlog of them takes time that grows with their number, and no faster."""
+
+    def messages(name: str) -> list[Any]:
+        return [(Message(f"{name} {number}"), None) for number in range(300)]
+
+    base, mine, theirs = messages("old"), messages("mine"), messages("theirs")
+    monkeypatch.setattr(Message, "looks", 0)
+    merged = merge({"_flash": base}, {"_flash": mine}, {"_flash": base + theirs})
+    assert Message.looks <= 20 * len(base + mine + theirs)
+    assert merged["_flash"] == theirs + mine
+
+
+@pytest.mark.parametrize(("one", "other"), NEARLY.values(), ids=NEARLY)
+def test_messages_that_equality_does_not_tell(one: Any, other: Any) -> None:
+    """They are two."""
+    merged = merge({"_flash": [one]}, {"_flash": [one]}, {"_flash": [one, other]}, (), {"_flash"})
+    assert merged["_flash"][1] is other
+    merged = merge({"_flash": [one]}, {"_flash": []}, {"_flash": [other, one]})
+    assert [each is other for each in merged["_flash"]] == [True]
+
+
+def test_messages_that_cannot_be_stored() -> None:
+    """They stay, so that whoever saves them hears why."""
+    values = [Unpicklable(), Unpicklable()]
+    merged = merge({"_flash": [OLD]}, {"_flash": [*values, OLD]}, {"_flash": [OLD, THEIRS]})
+    assert merged == {"_flash": [OLD, THEIRS, *values]}
+
+
+def _pairwise_merge(base: list[Any], mine: list[Any], theirs: list[Any]) -> list[Any]:
+    """Messages merged in the simple way, which compares each with each."""
+
+    def without(messages: list[Any], others: list[Any]) -> list[Any]:
+        others = list(others)
+        left = []
+        for message in messages:
+            for index, other in enumerate(others):
+                if same_value(message, other):
+                    del others[index]
+                    break
+            else:
+                left.append(message)
+        return left
+
+    shown, added = without(base, mine), without(mine, base)
+    return [*without(theirs, shown), *added]
+
+
+LISTS = st.lists(
+    st.sampled_from(["a", "b", ("a", None), ("a", 0), ("a", False), ["a", None], 1.0, {"a": 1}]),
+    max_size=7,
+)
+
+
+@settings(deadline=None, max_examples=300)
+@given(LISTS, LISTS, LISTS)
+def test_messages_as_by_comparing_each_with_each(
+    base: list[Any], mine: list[Any], theirs: list[Any]
+) -> None:
+    """The same messages in the same order, repeated ones included."""
+    for assigned in ((), ("_flash",)):
+        merged = merge(
+            {"_flash": base}, {"_flash": mine}, {"_flash": theirs, "other": 1}, (), assigned
+        )
+        assert same_value(merged.get("_flash", []), _pairwise_merge(base, mine, theirs))
+
+
+# Properties of merging
+
+#: Few, so that sessions have many in common.
+VALUES = st.sampled_from(
+    [None, True, 1, 1.0, float("nan"), "a", [1], [True], (1,), {"x": [1]}, {"x": [1.0]}]
+)
+MESSAGES = st.lists(st.tuples(st.sampled_from("mno"), st.none()), min_size=1, max_size=4)
+SESSIONS = st.builds(
+    lambda values, flashes: {**values, **flashes},
+    st.dictionaries(st.sampled_from("abcdef"), VALUES, max_size=5),
+    st.dictionaries(st.just("_flash"), MESSAGES),
+)
+
+
+def again(session: dict[str, Any]) -> dict[str, Any]:
+    """An equal session of other objects, as it is loaded."""
+    loaded: dict[str, Any] = pickle.loads(pickle.dumps(session))
+    return loaded
+
+
+@settings(deadline=None)
+@given(SESSIONS, SESSIONS)
+def test_nothing_of_mine(base: dict[str, Any], theirs: dict[str, Any]) -> None:
+    """A request that changed nothing leaves theirs."""
+    assert same_value(merge(base, again(base), theirs), theirs)
+
+
+@settings(deadline=None)
+@given(SESSIONS, SESSIONS)
+def test_nothing_of_theirs(base: dict[str, Any], mine: dict[str, Any]) -> None:
+    """Where nobody else changed anything the result is mine."""
+    assert same_value(merge(base, mine, again(base)), mine)
+
+
+@settings(deadline=None)
+@given(SESSIONS, SESSIONS, SESSIONS)
+def test_nothing_is_invented(
+    base: dict[str, Any], mine: dict[str, Any], theirs: dict[str, Any]
+) -> None:
+    """Each value, and each absence of one, is theirs, or mine where mine is not base's any more."""
+    merged = merge(base, mine, theirs)
+    for key in {*base, *mine, *theirs, *merged} - {"_flash"}:
+        old, new = base.get(key, NEW), mine.get(key, NEW)
+        source = theirs.get(key, NEW) if same_value(old, new) else new
+        assert same_value(merged.get(key, NEW), source)
+
+
+@settings(deadline=None)
+@given(SESSIONS, SESSIONS, SESSIONS)
+def test_messages_are_counted(
+    base: dict[str, Any], mine: dict[str, Any], theirs: dict[str, Any]
+) -> None:
+    """Each message is there as often as it was, with the differences of both."""
+    old, ours, others, merged = (
+        Counter(session.get("_flash", ()))
+        for session in (base, mine, theirs, merge(base, mine, theirs))
+    )
+    assert merged == (others - (old - ours)) + (ours - old)
+
+
+@settings(deadline=None)
+@given(SESSIONS, SESSIONS, SESSIONS)
+def test_disjoint_changes_commute(
+    base: dict[str, Any], one: dict[str, Any], other: dict[str, Any]
+) -> None:
+    """Requests that change different keys come to the same, whichever saves first."""
+    keys = {key for key in base.keys() | one.keys() if key in "abc"}
+    one = _changed(base, one, keys)
+    other = _changed(base, other, {*base, *other} - keys)
+    first, second = merge(base, one, again(other)), merge(base, other, again(one))
+    assert changed_keys(first, second) == []
+
+
+def _changed(base: dict[str, Any], source: dict[str, Any], keys: set[str]) -> dict[str, Any]:
+    """`base` with what `source` has of these keys, flash messages excepted."""
+    changed = {key: value for key, value in base.items() if key not in keys}
+    changed.update({key: source[key] for key in keys if key in source})
+    changed.pop("_flash", None)
+    return again({**changed, **{key: base[key] for key in ("_flash",) if key in base}})
+
+
+# Saving by compare-and-set
+
+
+class Store:
+    """A store of one session, with a counter for its token, and others who come in between."""
+
+    def __init__(self, data: Any = None) -> None:
+        self.data = pickle.dumps({"a": 1} if data is None else data)
+        self.token = 1
+        self.is_new = False
+        self.is_destroyed = False
+        #: What others do before each write, one after the other.
+        self.others: list[Callable[[], None]] = []
+        #: Calls of read and write, and the pauses in between.
+        self.log: list[Any] = []
+        self.loses_answers = False
+        self.tells_tokens = True
+
+    def read(self) -> Version | None:
+        """The present state."""
+        self.log.append("read")
+        if self.is_destroyed:
+            return None
+        if self.is_new:
+            return Version(NEW, dict)
+        data = self.data
+        return Version(self.token, lambda: pickle.loads(data))
+
+    def write(self, data: dict[Any, Any], token: Any) -> Version | None:
+        """Compare and set."""
+        self.log.append("write")
+        if self.others:
+            self.others.pop(0)()
+        present = NEW if self.is_new else self.token
+        if self.is_destroyed or token != present:
+            return None
+        self.put(data)
+        if self.loses_answers:
+            self.loses_answers = False
+            return None
+        known = self.data
+        return Version(self.token if self.tells_tokens else None, lambda: pickle.loads(known))
+
+    def put(self, data: Any) -> None:
+        """Store data whatever is there."""
+        self.data = pickle.dumps(data)
+        self.token += 1
+        self.is_new = False
+
+    def update(self, **values: Any) -> Callable[[], None]:
+        """Another request, which sets these values."""
+        return lambda: self.put({**self.content, **values})
+
+    def destroy(self) -> None:
+        """Another request, which destroys the session."""
+        self.is_destroyed = True
+
+    def drop(self) -> None:
+        """The server needs the room."""
+        self.is_new = True
+
+    @property
+    def content(self) -> Any:
+        """What is stored."""
+        return pickle.loads(self.data)
+
+    def merger(self) -> Merger:
+        """A merger of a request that has just loaded the session."""
+        merger = Merger(self.read, self.write)
+        known = self.read()
+        assert known is not None
+        merger.known = known
+        self.log.clear()
+        return merger
+
+
+@pytest.fixture(autouse=True)
+def pauses(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[float]]:
+    """Longest times of the pauses, which are not made."""
+    longest: list[float] = []
+
+    def uniform(low: float, high: float) -> float:
+        assert low == 0
+        longest.append(high)
+        return high
+
+    monkeypatch.setattr(merging.random, "uniform", uniform)
+    slept: list[float] = []
+    monkeypatch.setattr(merging.time, "sleep", slept.append)
+    yield longest
+    assert slept == longest
+
+
+@pytest.fixture
+def store() -> Store:
+    """A store whose session is {"a": 1}."""
+    return Store()
+
+
+def test_save_without_conflict(store: Store) -> None:
+    """It is one write of what the request has."""
+    merger, mine = store.merger(), {"a": 2}
+    assert merger.save(mine) is mine
+    assert (store.content, store.log) == ({"a": 2}, ["write"])
+
+
+def test_save_of_a_new_session(store: Store) -> None:
+    """A merger that has loaded nothing writes where nothing is."""
+    store.drop()
+    merger = Merger(store.read, store.write)
+    assert merger.save({"b": 2}) == {"b": 2}
+    assert (store.content, store.log) == ({"b": 2}, ["write"])
+
+
+def test_save_after_a_conflict(store: Store) -> None:
+    """What is stored has both changes, and so has what is returned."""
+    merger = store.merger()
+    store.others = [store.update(theirs=1)]
+    assert merger.save({"a": 1, "mine": 2}) == {"a": 1, "mine": 2, "theirs": 1}
+    assert store.content == {"a": 1, "mine": 2, "theirs": 1}
+    assert store.log == ["write", "read", "write"]
+
+
+def test_save_after_many_conflicts(store: Store) -> None:
+    """Others may come in between at each try but the last one."""
+    merger = store.merger()
+    store.others = [store.update(**{f"other{number}": number}) for number in range(19)]
+    assert merger.save({"mine": 2}) == store.content
+    assert store.content == {"mine": 2} | {f"other{number}": number for number in range(19)}
+    assert store.log.count("write") == 20
+
+
+def test_too_many_conflicts(store: Store) -> None:
+    """After twenty tries it is an error, and nothing of the request is stored."""
+    merger = store.merger()
+    store.others = [store.update(**{f"other{number}": number}) for number in range(21)]
+    with pytest.raises(TooManyConflicts):
+        merger.save({"mine": 2})
+    assert store.content == {"a": 1} | {f"other{number}": number for number in range(20)}
+
+
+def test_save_after_too_many_conflicts(store: Store) -> None:
+    """The request may try once more, and begins where it began."""
+    merger = store.merger()
+    store.others = [store.update(**{f"other{number}": number}) for number in range(20)]
+    with pytest.raises(TooManyConflicts):
+        merger.save({"mine": 2})
+    merger.save({"mine": 2})
+    assert store.content == {"mine": 2} | {f"other{number}": number for number in range(20)}
+
+
+def test_pauses_grow(store: Store, pauses: list[float]) -> None:
+    """The first repetition comes at once, later ones after a random time of growing bounds."""
+    merger = store.merger()
+    store.others = [store.update(other=number) for number in range(20)]
+    with pytest.raises(TooManyConflicts):
+        merger.save({"mine": 2})
+    assert pauses == [0.004, 0.008, 0.016, 0.032] + [0.064] * 15
+
+
+def test_key_that_both_change_repeatedly(store: Store) -> None:
+    """The later save wins, whatever the others write in between."""
+    merger = store.merger()
+    store.others = [store.update(a=number) for number in range(10, 13)]
+    assert merger.save({"a": 2}) == {"a": 2}
+
+
+def test_flash_messages_after_repeated_conflicts(store: Store) -> None:
+    """Each try merges with what the request loaded, so that no message is added twice."""
+    store.put({"_flash": ["old"]})
+    merger = store.merger()
+    store.others = [store.update(_flash=["old", "b"]), store.update(_flash=["old", "b", "c"])]
+    assert merger.save({"_flash": ["old", "mine"]}) == {"_flash": ["old", "b", "c", "mine"]}
+
+
+def test_flash_keys_are_passed_on(store: Store) -> None:
+    """Those that the request used."""
+    merger = store.merger()
+    store.others = [store.update(notices=["theirs"])]
+    merger.save({"a": 1, "notices": ["mine"]}, {"notices"})
+    assert store.content == {"a": 1, "notices": ["theirs", "mine"]}
+
+
+def test_second_save(store: Store) -> None:
+    """A request that saves twice begins the second time with what it has written."""
+    merger = store.merger()
+    merger.save({"a": 1, "b": 2})
+    store.log.clear()
+    store.others = [store.update(theirs=3)]
+    assert merger.save({"a": 1}) == {"a": 1, "theirs": 3}
+    assert store.log == ["write", "read", "write"]
+
+
+def test_second_save_where_the_token_is_not_told(store: Store) -> None:
+    """The present state is read first, and the write that follows is compared with that."""
+    store.tells_tokens = False
+    merger = store.merger()
+    merger.save({"a": 1, "b": 2})
+    store.update(theirs=3)()
+    store.log.clear()
+    assert merger.save({"a": 1}) == {"a": 1, "theirs": 3}
+    assert store.log == ["read", "write"]
+
+
+def test_second_save_of_the_same(store: Store) -> None:
+    """What is stored already is not written again."""
+    store.tells_tokens = False
+    merger = store.merger()
+    merger.save({"b": 2})
+    store.log.clear()
+    assert merger.save({"b": 2}) == {"b": 2}
+    assert store.log == ["read"]
+
+
+def test_lost_answer(store: Store) -> None:
+    """A write that was done, and did not seem so, is found and not repeated."""
+    store.put({"_flash": ["old"]})
+    merger = store.merger()
+    store.loses_answers = True
+    mine = {"_flash": ["old", "mine"]}
+    assert merger.save(mine) is mine
+    assert (store.content, store.log) == (mine, ["write", "read"])
+
+
+def test_lost_answer_after_a_conflict(store: Store) -> None:
+    """Also where others' changes were merged before."""
+    merger = store.merger()
+
+    def other() -> None:
+        store.update(theirs=1)()
+        store.loses_answers = True
+
+    store.others = [other]
+    assert merger.save({"a": 1, "mine": 2}) == {"a": 1, "mine": 2, "theirs": 1}
+    assert store.log == ["write", "read", "write", "read"]
+
+
+def test_save_after_a_lost_answer(store: Store) -> None:
+    """The state that was found is what the next save begins with."""
+    merger = store.merger()
+    store.loses_answers = True
+    merger.save({"a": 1, "mine": 2})
+    store.update(theirs=1)()
+    assert merger.save({"a": 1}) == {"a": 1, "theirs": 1}
+
+
+@pytest.mark.parametrize(("one", "other"), NEARLY.values(), ids=NEARLY)
+def test_nearly_the_same_is_no_lost_answer(store: Store, one: Any, other: Any) -> None:
+    """What another request has stored instead is not taken for this one's."""
+    store.put({"a": "old"})
+    merger = store.merger()
+    store.others = [lambda: store.put({"a": one})]
+    merger.save({"a": other})
+    assert same_value(store.content, {"a": other})
+
+
+@pytest.mark.parametrize("make", KINDS.values(), ids=KINDS)
+def test_lost_answer_with_any_value(store: Store, make: Callable[[], Any]) -> None:
+    """What is stored is known again, and its messages are not added twice."""
+    store.put({"_flash": ["old"]})
+    merger = store.merger()
+    store.loses_answers = True
+    mine = {"a": make(), "_flash": ["old", "mine"]}
+    assert merger.save(mine) is mine
+    assert (store.content["_flash"], store.log) == (["old", "mine"], ["write", "read"])
+
+
+def test_assigned_keys_are_passed_on(store: Store) -> None:
+    """A value that was assigned stands against what another has made of it meanwhile."""
+    merger = store.merger()
+    store.others = [store.update(a=2), store.update(a=3, b=4)]
+    assert merger.save({"a": 1}, assigned={"a"}) == {"a": 1, "b": 4}
+    assert store.content == {"a": 1, "b": 4}
+
+
+# Merging without saving
+
+
+def test_merged(store: Store) -> None:
+    """What save() would store, after one look at what is stored."""
+    merger = store.merger()
+    store.put({"a": 5, "theirs": 1, "notices": ["theirs"]})
+    store.log.clear()
+    merged = merger.merged({"a": 1, "mine": 2, "notices": ["mine"]}, {"notices"}, {"a"})
+    assert merged == {"a": 1, "theirs": 1, "mine": 2, "notices": ["theirs", "mine"]}
+    assert (store.content["a"], store.log) == (5, ["read"])
+
+
+def test_save_after_merged(store: Store) -> None:
+    """It begins with what the request has loaded, as if nothing had been asked."""
+    merger = store.merger()
+    store.update(theirs=1, _flash=["theirs"])()
+    mine = {"a": 1, "_flash": ["mine"]}
+    for _ in range(2):
+        assert merger.merged(mine) == {"a": 1, "theirs": 1, "_flash": ["theirs", "mine"]}
+    assert merger.save(mine) == {"a": 1, "theirs": 1, "_flash": ["theirs", "mine"]}
+    assert store.content == {"a": 1, "theirs": 1, "_flash": ["theirs", "mine"]}
+
+
+def test_merged_where_nothing_changed(store: Store) -> None:
+    """It is mine, in its own order."""
+    store.put({"a": 1, "b": 2})
+    merger = store.merger()
+    assert repr(merger.merged({"b": 3, "a": 1})) == "{'b': 3, 'a': 1}"
+
+
+def test_merged_of_a_new_session(store: Store) -> None:
+    """Nobody else can have changed it, and nothing is asked."""
+    merger, mine = Merger(store.read, store.write), {"b": 2}
+    assert merger.merged(mine) is mine
+    assert store.log == []
+
+
+def test_merged_of_a_session_that_the_server_dropped(store: Store) -> None:
+    """It is what this request knows."""
+    merger, mine = store.merger(), {"a": 1, "mine": 2}
+    store.drop()
+    assert merger.merged(mine) is mine
+    assert store.log == ["read"]
+
+
+def test_nothing_is_asked_of_a_session_that_was_dropped() -> None:
+    """A backend need not say what such a session would hold."""
+    versions = [Version(NEW, None), Version(1, dict)]  # type: ignore[arg-type]
+    merger = Merger(lambda: versions[0], lambda data, token: versions[1] if token is NEW else None)
+    merger.known = Version(1, lambda: {"a": 1})
+    assert merger.merged({"a": 2}) == {"a": 2}
+    assert merger.save({"a": 2}) == {"a": 2}
+
+
+def test_merged_of_a_destroyed_session(store: Store) -> None:
+    """There is nothing to store."""
+    merger = store.merger()
+    store.destroy()
+    assert merger.merged({"mine": 2}) is None
+    assert store.log == ["read"]
+
+
+@pytest.mark.parametrize("junk", [[], "text", 7], ids=repr)
+def test_merged_with_something_else_in_its_place(store: Store, junk: Any) -> None:
+    """As save() sees it: gone."""
+    merger = store.merger()
+    store.put(junk)
+    assert merger.merged({"mine": 2}) is None
+
+
+def test_merged_after_a_lost_answer(store: Store) -> None:
+    """What a save has stored, although it failed, is not merged with itself."""
+    merger, mine = store.merger(), {"a": 1, "_flash": ["mine"]}
+    store.put(mine)
+    assert merger.merged(mine) is mine
+
+
+def test_merged_after_a_save_whose_token_is_not_told(store: Store) -> None:
+    """The base is what was written."""
+    store.tells_tokens = False
+    merger = store.merger()
+    merger.save({"a": 1, "b": 2})
+    store.update(theirs=3)()
+    store.log.clear()
+    assert merger.merged({"a": 1}) == {"a": 1, "theirs": 3}
+    assert store.log == ["read"]
+
+
+def test_merged_when_the_store_fails(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The error comes out as it is."""
+    merger = store.merger()
+
+    def fail() -> Any:
+        raise OSError("the store is gone")
+
+    monkeypatch.setattr(merger, "_read", fail)
+    with pytest.raises(OSError, match="the store is gone"):
+        merger.merged({"a": 1, "mine": 2})
+
+
+@settings(deadline=None)
+@given(SESSIONS, SESSIONS, SESSIONS)
+def test_merged_is_what_save_stores(
+    base: dict[str, Any], mine: dict[str, Any], theirs: dict[str, Any]
+) -> None:
+    """For any session."""
+    store = Store(base)
+    merger = store.merger()
+    store.put(theirs)
+    merged = merger.merged(mine, (), {"a"})
+    merger.save(mine, (), {"a"})
+    assert same_value(merged, store.content)
+
+
+@pytest.mark.parametrize("after", [0, 3])
+def test_destroyed_session(store: Store, after: int) -> None:
+    """It is told, and nothing is written, also after conflicts."""
+    merger = store.merger()
+    store.others = [store.update(other=number) for number in range(after)] + [store.destroy]
+    before = store.content if after == 0 else {"a": 1, "other": after - 1}
+    assert merger.save({"mine": 2}) is None
+    assert (store.content, store.log[-1]) == (before, "read")
+
+
+def test_session_that_the_server_dropped(store: Store) -> None:
+    """It is stored anew, as this request knows it."""
+    merger = store.merger()
+    store.others = [store.drop]
+    mine = {"a": 1, "mine": 2}
+    assert merger.save(mine) == mine
+    assert (store.content, store.log) == (mine, ["write", "read", "write"])
+
+
+def test_session_that_was_dropped_and_stored_by_another(store: Store) -> None:
+    """Where another request has stored it anew by then, the two are merged."""
+    merger = store.merger()
+    store.others = [store.drop, lambda: store.put({"a": 1, "theirs": 1})]
+    assert merger.save({"a": 1, "mine": 2}) == {"a": 1, "mine": 2, "theirs": 1}
+
+
+def test_session_that_is_dropped_after_a_conflict(store: Store) -> None:
+    """What others had is gone, and this request does not bring it back."""
+    merger = store.merger()
+    store.others = [store.update(theirs=1), store.drop]
+    assert merger.save({"a": 1, "mine": 2}) == {"a": 1, "mine": 2}
+
+
+@pytest.mark.parametrize("junk", [[], "text", 7], ids=repr)
+def test_something_else_in_its_place(store: Store, junk: Any) -> None:
+    """What is no session is left alone, as if the session had been destroyed."""
+    merger = store.merger()
+    store.others = [lambda: store.put(junk)]
+    assert merger.save({"mine": 2}) is None
+    assert store.content == junk
+
+
+@pytest.mark.parametrize("where", ["read", "write"])
+def test_error_of_the_store(store: Store, where: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It comes out as it is, and the request may try again."""
+    merger = store.merger()
+    store.others = [store.update(theirs=1)]
+
+    def fail(*args: Any) -> Any:
+        raise OSError("the store is gone")
+
+    with monkeypatch.context() as context:
+        context.setattr(merger, f"_{where}", fail)
+        with pytest.raises(OSError, match="the store is gone"):
+            merger.save({"a": 1, "mine": 2})
+    store.others = [store.update(theirs=1)]
+    assert merger.save({"a": 1, "mine": 2}) == {"a": 1, "mine": 2, "theirs": 1}
+
+
+@settings(deadline=None)
+@given(st.lists(st.tuples(SESSIONS, st.integers(0, 2)), min_size=1, max_size=4), st.randoms())
+def test_saves_of_several_requests(
+    requests: list[tuple[dict[str, Any], int]], order: random.Random
+) -> None:
+    """Requests that all loaded the session and save in any order: each one's changes are there."""
+    store = Store({"shared": 0})
+    mergers = [store.merger() for _ in requests]
+    expected: dict[str, Any] = {"shared": 0}
+    for number in order.sample(range(len(requests)), len(requests)):
+        values, shared = requests[number]
+        own = {f"{number} {key}": value for key, value in values.items()}
+        expected |= own | ({"shared": shared} if shared else {})
+        mergers[number].save({"shared": shared, **own})
+    assert changed_keys(store.content, expected) == []
+
+
+def test_pauses_are_random(monkeypatch: pytest.MonkeyPatch, store: Store) -> None:
+    """Requests that collide once do not all come back at the same moment."""
+    slept: list[float] = []
+    with monkeypatch.context() as context:
+        context.setattr(merging.random, "uniform", random.Random(1).uniform)
+        context.setattr(merging.time, "sleep", slept.append)
+        store.others = [store.update(other=number) for number in range(20)]
+        with pytest.raises(TooManyConflicts):
+            store.merger().save({"mine": 2})
+    assert (len(set(slept)), all(0 < seconds < 0.064 for seconds in slept)) == (19, True)

@@ -1,0 +1,94 @@
+"""The current namespace: of an ndb context, of App Engine's SDK, of a client, or none."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Callable
+from contextlib import AbstractContextManager, ExitStack
+from types import ModuleType, SimpleNamespace
+from typing import Any
+
+import pytest
+from google.cloud import ndb
+from support.appengine_namespaces import in_namespace
+from support.servers import PROXY_VARIABLES
+
+from webapp2_sessions.stored.namespaces import chosen_namespace, current_namespace
+
+UNDEFINED: Any = object()
+
+
+@pytest.fixture(autouse=True)
+def environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An emulator that is not there."""
+    for variable in PROXY_VARIABLES:
+        monkeypatch.delenv(variable, raising=False)
+    monkeypatch.setenv("DATASTORE_EMULATOR_HOST", "127.0.0.1:1")
+
+
+def ndb_context(of_client: str | None, own: Any = UNDEFINED) -> AbstractContextManager[Any]:
+    """A context of ndb, with a namespace of its own if one is given."""
+    client = ndb.Client(project="shop", namespace=of_client)
+    context: AbstractContextManager[Any] = (
+        client.context() if own is UNDEFINED else client.context(namespace=own)
+    )
+    return context
+
+
+Enter = Callable[[], AbstractContextManager[Any]]
+
+#: What is entered, and what is chosen and current then.
+CASES: dict[str, tuple[list[Enter], str | None, str]] = {
+    "nothing": ([], None, ""),
+    "context": ([lambda: ndb_context(None, "a")], "a", "a"),
+    "context with the default namespace": ([lambda: ndb_context("c", "")], "", ""),
+    "context without a namespace": ([lambda: ndb_context(None)], None, ""),
+    "context whose namespace is None": ([lambda: ndb_context("c", None)], None, "c"),
+    "client's": ([lambda: ndb_context("c")], None, "c"),
+    "SDK": ([lambda: in_namespace("s")], "s", "s"),
+    "SDK without a namespace": ([lambda: in_namespace("")], None, ""),
+    "context in the SDK's": ([lambda: in_namespace("s"), lambda: ndb_context("c", "a")], "a", "a"),
+    "SDK's before the client's": ([lambda: in_namespace("s"), lambda: ndb_context("c")], "s", "s"),
+    "default one in the SDK's": ([lambda: in_namespace("s"), lambda: ndb_context("c", "")], "", ""),
+}
+
+
+@pytest.mark.parametrize(("entered", "chosen", "current"), CASES.values(), ids=CASES)
+def test_namespace(entered: list[Enter], chosen: str | None, current: str) -> None:
+    """The innermost that says something counts, and a client's only where nothing else does."""
+    with ExitStack() as stack:
+        for enter in entered:
+            stack.enter_context(enter())
+        assert (chosen_namespace(), current_namespace()) == (chosen, current)
+    assert (chosen_namespace(), current_namespace()) == (None, "")
+
+
+@pytest.mark.parametrize("name", ["google.cloud.ndb", "google.appengine.api.namespace_manager"])
+@pytest.mark.parametrize("found", [None, ModuleType("half loaded")], ids=["blocked", "half"])
+def test_module_that_is_not_loaded_says_nothing(
+    monkeypatch: pytest.MonkeyPatch, name: str, found: Any
+) -> None:
+    """Neither where its import is blocked, nor where another thread is importing it."""
+    monkeypatch.setitem(sys.modules, name, found)
+    assert (chosen_namespace(), current_namespace()) == (None, "")
+
+
+def test_sdk_that_answers_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    """That is no namespace either."""
+    manager = SimpleNamespace(get_namespace=lambda: None)
+    monkeypatch.setitem(sys.modules, "google.appengine.api.namespace_manager", manager)
+    assert current_namespace() == ""
+
+
+def test_nothing_is_imported_for_it() -> None:
+    """Who asks needs neither ndb nor the SDK."""
+    program = (
+        "import sys; from webapp2_sessions.stored.namespaces import current_namespace as ask; "
+        "assert ask() == ''; print([n for n in sys.modules if n.startswith('google')])"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=True
+    )
+    assert "google.cloud.ndb" not in done.stdout
+    assert "google.appengine" not in done.stdout

@@ -1,0 +1,269 @@
+"""Values for servers that others can write to: ours are read, and nobody else's are decoded."""
+
+from __future__ import annotations
+
+import hmac
+import pickle
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from webapp2_sessions.errors import BadSignature, MissingClass, RefusedFormat
+from webapp2_sessions.stored.serializers import OWN_PROTOCOL, Serializer
+from webapp2_sessions.stored.signed_values import SignedValues
+
+NAME = b"session:0123456789abcdefghijkl"
+
+
+def signed_values(key: bytes = b"k" * 32, writes: str = "pickle") -> SignedValues:
+    """Signs pickles with a fixed key."""
+    return SignedValues(key, Serializer(writes, protocol=OWN_PROTOCOL))
+
+
+class Note:
+    """A class of the application's."""
+
+    def __init__(self, text: str) -> None:
+        self.text = text
+
+
+class Bomb:
+    """Its pickle makes a file where it is loaded."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Path.touch, (self.path,)
+
+
+@pytest.fixture
+def signed() -> SignedValues:
+    """Signs with a fixed key."""
+    return signed_values(b"k" * 32)
+
+
+@pytest.fixture
+def crater(tmp_path: Path) -> Path:
+    """Where the bomb's file appears when its pickle is loaded."""
+    return tmp_path / "crater"
+
+
+@pytest.mark.parametrize("writes", ["pickle", "json"])
+@pytest.mark.parametrize("session", [{}, {"a": (1, b"\xff")}, {1: {2}}], ids=repr)
+def test_signed_session_is_read(session: dict[Any, Any], writes: str) -> None:
+    """dumps and loads undo each other."""
+    signed = signed_values(writes=writes)
+    assert session == signed.loads(NAME, signed.dumps(NAME, session))
+
+
+def test_signed_session_is_read_by_another_process(signed: SignedValues) -> None:
+    """Nothing but the key is needed to read it."""
+    assert signed_values(b"k" * 32).loads(NAME, signed.dumps(NAME, {"a": 1})) == {"a": 1}
+
+
+def test_layout_of_a_signed_pickle(signed: SignedValues) -> None:
+    """The format is fixed: a byte, an HMAC-SHA256 over the name, its length and the pickle."""
+    data = signed.dumps(NAME, {"a": 1})
+    pickled_part = data[33:]
+    mac = hmac.digest(b"k" * 32, b"%d:%s" % (len(NAME), NAME) + pickled_part, "sha256")
+    assert b"\x01" + mac + pickle.dumps({"a": 1}, 5) == data
+
+
+def test_each_form_is_read_by_its_own_reader(signed: SignedValues) -> None:
+    """The first byte says what kind of value it is; everything else is the same."""
+    other = SignedValues(b"k" * 32, Serializer(protocol=OWN_PROTOCOL), form=b"\x02")
+    data = other.dumps(NAME, {"a": 1})
+    assert data == b"\x02" + signed.dumps(NAME, {"a": 1})[1:]
+    assert other.loads(NAME, data) == {"a": 1}
+    for reader, written in ((signed, data), (other, signed.dumps(NAME, {"a": 1}))):
+        with pytest.raises(BadSignature):
+            reader.loads(NAME, written)
+
+
+@pytest.mark.parametrize("length", [0, 1, 32, 63, 64, 65, 200])
+def test_key_of_any_length(length: int) -> None:
+    """The signature is the HMAC of RFC 2104, which hashes a key of more than 64 bytes."""
+    key = bytes(range(length))
+    data = signed_values(key).dumps(NAME, {})
+    mac = hmac.digest(key, b"%d:%s" % (len(NAME), NAME) + data[33:], "sha256")
+    assert data[1:33] == mac
+
+
+def test_bomb_goes_off_where_it_is_loaded(signed: SignedValues, crater: Path) -> None:
+    """Loading the bomb has the effect by which the following tests see that nobody did."""
+    signed.loads(NAME, signed.dumps(NAME, Bomb(crater)))
+    assert crater.exists()
+
+
+def forgeries(crater: Path) -> dict[str, bytes]:
+    """Values with the bomb in them that we did not write under NAME."""
+    ours, bomb = signed_values(b"k" * 32), Bomb(crater)
+    data = ours.dumps(NAME, bomb)
+    pickled_part = data[33:]
+    return {
+        "plain pickle": pickle.dumps(bomb),
+        "plain pickle of protocol 0": pickle.dumps(bomb, 0),
+        "format byte and pickle": b"\x01" + pickled_part,
+        "signature of zeros": b"\x01" + bytes(32) + pickled_part,
+        "signature of another value": ours.dumps(NAME, {})[:33] + pickled_part,
+        "other key": signed_values(b"K" * 32).dumps(NAME, bomb),
+        "empty key": signed_values(b"").dumps(NAME, bomb),
+        "other name": ours.dumps(b"session:another", bomb),
+        "no name": ours.dumps(b"", bomb),
+        "longer name": ours.dumps(NAME + b"\x80", bomb),
+        "other format": b"\x02" + data[1:],
+        "no format": data[1:],
+        "something before": b"\x00" + data,
+        "something after": data + b"\x00",
+        "last byte cut off": data[:-1],
+    }
+
+
+@pytest.mark.parametrize("kind", forgeries(Path()))
+def test_forged_value_is_refused(signed: SignedValues, crater: Path, kind: str) -> None:
+    """A value that we did not write under this name raises BadSignature."""
+    with pytest.raises(BadSignature):
+        signed.loads(NAME, forgeries(crater)[kind])
+
+
+@pytest.mark.parametrize("kind", forgeries(Path()))
+def test_forged_value_is_not_unpickled(signed: SignedValues, crater: Path, kind: str) -> None:
+    """A value that we did not write is refused before its pickle is loaded."""
+    with pytest.raises(BadSignature):
+        signed.loads(NAME, forgeries(crater)[kind])
+    assert not crater.exists()
+
+
+@pytest.mark.parametrize("length", range(33))
+def test_cut_value_is_refused(signed: SignedValues, length: int) -> None:
+    """What is too short for a signature raises BadSignature as well."""
+    with pytest.raises(BadSignature):
+        signed.loads(NAME, signed.dumps(NAME, {})[:length])
+
+
+@given(data=st.data())
+def test_any_changed_byte_is_noticed(data: st.DataObject) -> None:
+    """A value with one byte changed, wherever it is, raises BadSignature."""
+    signed = signed_values(b"k" * 32)
+    value = bytearray(signed.dumps(NAME, {"user": 1, "cart": ["a"]}))
+    position = data.draw(st.integers(0, len(value) - 1))
+    value[position] ^= data.draw(st.integers(1, 255))
+    with pytest.raises(BadSignature):
+        signed.loads(NAME, bytes(value))
+
+
+@given(garbage=st.binary(max_size=100))
+def test_garbage_is_refused(garbage: bytes) -> None:
+    """Arbitrary bytes raise BadSignature and nothing else."""
+    with pytest.raises(BadSignature):
+        signed_values(b"k" * 32).loads(NAME, garbage)
+
+
+def test_name_and_pickle_are_kept_apart(signed: SignedValues) -> None:
+    """Bytes cannot be moved between the end of the name and the start of the pickle."""
+    data = signed.dumps(b"name", {})
+    moved = data[:33] + data[34:]
+    with pytest.raises(BadSignature):
+        signed.loads(b"name" + data[33:34], moved)
+
+
+def test_signed_pickle_of_a_missing_class_is_no_forgery(signed: SignedValues) -> None:
+    """A value of ours that cannot be unpickled raises another error, which names the class."""
+    data = signed.dumps(NAME, {"note": Note("hello")}).replace(b"Note", b"Gone")
+    signature = signed._signature(NAME, data[33:])
+    with pytest.raises(MissingClass, match="Gone"):
+        signed.loads(NAME, signature + data[33:])
+
+
+def test_what_was_signed_is_seen_without_decoding_it(signed: SignedValues) -> None:
+    """Only of values that we signed, under their own name."""
+    data = signed.dumps(NAME, {"a": 1})
+    assert signed.opened(NAME, data) == data[33:]
+    assert signed.opened(b"other", data) is None
+    assert signed.opened(NAME, data[:-1]) is None
+    assert signed.opened(NAME, b"") is None
+
+
+def test_refusal_shows_nothing_of_the_value(signed: SignedValues) -> None:
+    """The error's text holds neither value nor name."""
+    with pytest.raises(BadSignature) as caught:
+        signed.loads(NAME, b"\x01" + bytes(32) + pickle.dumps("credit card"))
+    assert str(caught.value) == "a stored value was not written by this application"
+
+
+def test_signed_value_of_a_refused_format() -> None:
+    """That we wrote it is not enough if its format is not accepted any more."""
+    with pytest.raises(RefusedFormat):
+        signed_values(writes="json").loads(NAME, signed_values().dumps(NAME, {"a": 1}))
+
+
+# Older keys
+
+OLD, NEW = b"k" * 32, b"n" * 32
+
+
+def rotated(key: bytes = NEW, *fallbacks: bytes) -> SignedValues:
+    """Signs with one key and accepts others."""
+    return SignedValues(key, Serializer(protocol=OWN_PROTOCOL), fallbacks)
+
+
+@pytest.mark.parametrize("fallbacks", [(OLD,), (b"x" * 32, OLD), (OLD, b"x" * 32)])
+def test_value_of_an_older_key_is_read(signed: SignedValues, fallbacks: tuple[bytes, ...]) -> None:
+    """Wherever in the list it is."""
+    assert rotated(NEW, *fallbacks).loads(NAME, signed.dumps(NAME, {"a": 1})) == {"a": 1}
+
+
+def test_older_key_does_not_sign() -> None:
+    """A value is written with the present one."""
+    assert rotated(NEW).dumps(NAME, {"a": 1}) == rotated(NEW, OLD).dumps(NAME, {"a": 1})
+
+
+@pytest.mark.parametrize("kind", forgeries(Path()))
+def test_forged_value_is_refused_with_older_keys_too(crater: Path, kind: str) -> None:
+    """More keys accept nothing that nobody signed, and nothing is unpickled."""
+    with pytest.raises(BadSignature):
+        rotated(NEW, OLD).loads(NAME, forgeries(crater)[kind])
+    assert not crater.exists()
+
+
+def test_value_is_signed_again(signed: SignedValues) -> None:
+    """It is what the present key would have written."""
+    again = rotated(NEW, OLD).signed_again(NAME, signed.dumps(NAME, {"a": 1}))
+    assert rotated(NEW).dumps(NAME, {"a": 1}) == again
+
+
+def test_value_is_signed_again_without_reading_it(signed: SignedValues, crater: Path) -> None:
+    """Nothing is unpickled for it."""
+    assert rotated(NEW, OLD).signed_again(NAME, signed.dumps(NAME, Bomb(crater))) is not None
+    assert not crater.exists()
+
+
+def test_value_of_another_form_is_signed_again_in_its_own() -> None:
+    """Older keys read and write the same form."""
+    old = SignedValues(OLD, Serializer(protocol=OWN_PROTOCOL), form=b"\x02")
+    new = SignedValues(NEW, Serializer(protocol=OWN_PROTOCOL), [OLD], b"\x02")
+    value = old.dumps(NAME, {"a": 1})
+    assert new.signed_again(NAME, value) == new.dumps(NAME, {"a": 1})
+    assert rotated(NEW, OLD).signed_again(NAME, value) is None
+
+
+def test_value_of_the_present_key_is_not_signed_again() -> None:
+    """There is nothing to do."""
+    data = rotated(NEW).dumps(NAME, {"a": 1})
+    assert rotated(NEW, OLD).signed_again(NAME, data) is None
+
+
+@pytest.mark.parametrize("kind", forgeries(Path()))
+def test_forged_value_is_not_signed_again(crater: Path, kind: str) -> None:
+    """That would make a forger's value ours."""
+    assert rotated(NEW, OLD).signed_again(NAME, forgeries(crater)[kind]) is None
+
+
+@pytest.mark.parametrize(("fallbacks", "expected"), [((), False), ((OLD,), True)])
+def test_whether_there_are_older_keys(fallbacks: tuple[bytes, ...], expected: bool) -> None:
+    """Without any, nobody need look for values of theirs."""
+    assert expected is rotated(NEW, *fallbacks).has_fallbacks

@@ -1,0 +1,278 @@
+"""testing_clock: time that tests move, for everybody who dates and outdates sessions."""
+
+from __future__ import annotations
+
+import datetime
+import http.cookiejar
+import threading
+import time
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from typing import Any
+
+import freezegun
+import pytest
+import time_machine
+import webob.cookies
+from support.visits import Visitor, make_app
+
+from webapp2_sessions import securecookie
+from webapp2_sessions.securecookie import signed_codec
+from webapp2_sessions.sessions import factories, signed_cookies
+from webapp2_sessions.stored import factory as stored_sessions
+from webapp2_sessions.testing import Clock, MemorySessionFactory, memory_of, moved_clock
+from webapp2_sessions.testing.clock import now
+
+UTC = datetime.timezone.utc
+START = datetime.datetime(2030, 1, 31, 12, 30, tzinfo=UTC)
+SECONDS = 1_896_093_000.0
+
+
+def tellers() -> list[Any]:
+    """What the package, WebOb and cookie jars ask for the time."""
+    modules = (factories, securecookie, signed_codec, signed_cookies, stored_sessions)
+    jars = vars(http.cookiejar)["time"], vars(webob.cookies)["datetime"]
+    return [*(vars(module)["time"] for module in modules), *jars]
+
+
+def signed_at(**config: Any) -> int:
+    """When a cookie that is made now was signed."""
+    visitor = Visitor(make_app(**config))
+    visitor.write({"a": 1})
+    return int(visitor.cookies["session"].split("|")[1])
+
+
+# The clock
+
+
+@pytest.mark.parametrize(
+    "at",
+    [
+        SECONDS,
+        START,
+        START.replace(tzinfo=None),
+        START.astimezone(datetime.timezone(datetime.timedelta(hours=2))),
+    ],
+)
+def test_clock_begins_where_it_is_told(at: Any) -> None:
+    """Seconds, or a moment in any zone; without a zone it is UTC."""
+    clock = Clock(at)
+    assert (clock.time(), clock.utc()) == (SECONDS, START)
+    clock = Clock()
+    clock.move_to(at)
+    assert clock.time() == SECONDS
+
+
+def test_clock_begins_at_the_present() -> None:
+    """In whole seconds, because cookies count these."""
+    before = int(time.time())
+    assert before <= Clock().time() <= time.time()
+    assert Clock().time() % 1 == 0
+
+
+def test_clock_moves_only_when_it_is_told() -> None:
+    """On by seconds or a timedelta, and back as well."""
+    clock = Clock(SECONDS)
+    clock.advance(1.5)
+    clock.advance(datetime.timedelta(minutes=1))
+    assert clock.time() == SECONDS + 61.5
+    clock.advance(-61.5)
+    assert (clock.time(), clock.time()) == (SECONDS, SECONDS)
+
+
+# Who goes by it
+
+
+@pytest.mark.parametrize("encrypted", [False, True])
+def test_cookies_are_signed_by_it(encrypted: bool) -> None:
+    """Whoever signs them."""
+    with moved_clock(START):
+        visitor = Visitor(make_app(), backend="encryptedcookie" if encrypted else "securecookie")
+        visitor.write({"a": 1})
+        with visitor.visit() as session:
+            assert session.container._signed_at == SECONDS
+
+
+@pytest.mark.parametrize("backend", ["securecookie", "encryptedcookie", "memory"])
+def test_sessions_expire_by_it(backend: str) -> None:
+    """By ``session_max_age``, an age of their own and ``absolute_max_age``."""
+    app = make_app(
+        session_max_age=60, absolute_max_age=200, backends={"memory": MemorySessionFactory}
+    )
+    with moved_clock() as clock:
+        visitor = Visitor(app, backend=backend)
+        visitor.write({"a": 1})
+        clock.advance(60)
+        assert visitor.read() == {"a": 1}
+        clock.advance(1)
+        assert visitor.read() == {}
+        with visitor.visit() as session:
+            session["a"] = 1
+            session.set_max_age(150)
+        clock.advance(150)
+        visitor.write({"b": 2})
+        clock.advance(50)
+        assert visitor.read() == {"a": 1, "b": 2}
+        clock.advance(1)
+        assert visitor.read() == {}
+
+
+def test_sessions_are_renewed_by_it() -> None:
+    """With ``refresh_after``."""
+    visitor = Visitor(make_app(refresh_after=10))
+    with moved_clock() as clock:
+        visitor.write({"a": 1})
+        clock.advance(9)
+        visitor.read()
+        assert visitor.set_cookies == []
+        clock.advance(1)
+        visitor.read()
+        assert len(visitor.set_cookies) == 1
+
+
+def test_set_cookie_is_dated_by_it() -> None:
+    """The header has a moment in ``expires``."""
+    visitor = Visitor(make_app(cookie_args={"max_age": 60}))
+    with moved_clock(START):
+        visitor.write({"a": 1})
+    assert "; expires=Thu, 31-Jan-2030 12:31:00 GMT" in visitor.set_cookies[0]
+
+
+def test_other_clocks_go_on() -> None:
+    """Python's own time and that of others stay as they are."""
+    before = time.time, time.monotonic, datetime.datetime
+    with moved_clock(START):
+        assert now() == SECONDS
+        assert (time.time, time.monotonic, datetime.datetime) == before
+        assert time.time() != SECONDS
+        assert vars(factories)["time"].monotonic is time.monotonic
+
+
+# Entering and leaving
+
+
+def test_everything_is_as_before() -> None:
+    """After the block, and after an exception in it."""
+    before = tellers()
+    with moved_clock():
+        assert all(one is not two for one, two in zip(tellers(), before, strict=True))
+    assert tellers() == before
+
+    def fail() -> None:
+        with moved_clock():
+            raise LookupError
+
+    with pytest.raises(LookupError):
+        fail()
+    assert tellers() == before
+
+
+def test_block_in_a_block() -> None:
+    """It begins where the outer clock stands; the outer one counts again afterwards."""
+    with moved_clock(START) as outer:
+        with moved_clock() as inner:
+            assert inner.time() == SECONDS
+            inner.advance(5)
+            assert (signed_at(), outer.time()) == (SECONDS + 5, SECONDS)
+        assert signed_at() == SECONDS
+
+
+def test_clock_of_the_tests_own() -> None:
+    """It can be used again, and goes on from where it stood; also within itself."""
+    clock = Clock(START)
+    for seconds in (0, 10):
+        with moved_clock(clock) as given, moved_clock(clock):
+            assert (given, signed_at()) == (clock, SECONDS + seconds)
+        clock.advance(10)
+
+
+def test_blocks_that_end_in_another_order() -> None:
+    """As those of several threads do: the latest of those that are left counts."""
+    before = tellers()
+    blocks = [moved_clock(START + datetime.timedelta(days=days)) for days in range(3)]
+    for block in blocks:
+        block.__enter__()
+    found = []
+    for block in (blocks[0], blocks[2], blocks[1]):
+        found.append((signed_at() - SECONDS) / 86400)
+        block.__exit__(None, None, None)
+    assert found == [2, 2, 1]
+    assert tellers() == before
+
+
+def test_threads_that_move_clocks_at_once() -> None:
+    """Whatever happens in between, nothing of it is left."""
+    before = tellers()
+    at_start = threading.Barrier(8)
+
+    def work() -> None:
+        at_start.wait(60)
+        for _ in range(300):
+            with moved_clock() as clock:
+                clock.advance(1)
+                assert now() > 0
+
+    threads = [threading.Thread(target=work) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(60)
+    assert tellers() == before
+
+
+def test_other_threads_go_by_it() -> None:
+    """A server in a thread of the test process, for instance."""
+    found = []
+    with moved_clock(START):
+        thread = threading.Thread(target=lambda: found.append(signed_at()))
+        thread.start()
+        thread.join(60)
+    assert found == [SECONDS]
+
+
+# Libraries that move all clocks
+
+Freeze = Callable[[datetime.datetime], AbstractContextManager[Any]]
+
+
+@pytest.fixture(params=["freezegun", "time-machine"])
+def freeze(request: pytest.FixtureRequest) -> Freeze:
+    """What sets all clocks of a process."""
+    if request.param == "freezegun":
+        return lambda at: freezegun.freeze_time(at)
+    return lambda at: time_machine.travel(at, tick=False)
+
+
+def test_sessions_go_by_other_libraries_as_well(freeze: Freeze) -> None:
+    """Sessions in memory included."""
+    app = make_app(session_max_age=60, backends={"memory": MemorySessionFactory})
+    visitor = Visitor(app, backend="memory")
+    with freeze(START):
+        visitor.write({"a": 1})
+        assert (signed_at(), len(memory_of(app))) == (SECONDS, 1)
+    with freeze(START + datetime.timedelta(seconds=61)):
+        assert (visitor.read(), len(memory_of(app))) == ({}, 0)
+
+
+def test_clock_within_frozen_time(freeze: Freeze) -> None:
+    """It begins at the frozen time, and is gone afterwards."""
+    before = tellers()
+    with freeze(START):
+        with moved_clock() as clock:
+            assert clock.time() == SECONDS
+            clock.advance(10)
+            assert signed_at() == SECONDS + 10
+        assert signed_at() == SECONDS
+    assert tellers() == before
+    assert signed_at() != SECONDS
+
+
+def test_frozen_time_within_a_clock(freeze: Freeze) -> None:
+    """Sessions go by their own clock, before and afterwards as well."""
+    before = tellers()
+    with moved_clock(START) as clock:
+        with freeze(START + datetime.timedelta(days=1)):
+            assert signed_at() == SECONDS
+        clock.advance(1)
+        assert signed_at() == SECONDS + 1
+    assert tellers() == before

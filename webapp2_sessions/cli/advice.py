@@ -1,0 +1,170 @@
+"""Advice on a configuration: what is wrong with it, what is risky, and what could be better."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from webapp2_sessions.config import SessionConfig, default_config
+from webapp2_sessions.config.checks import CHECKS, weak_keys
+from webapp2_sessions.config.foreign import foreign_value
+from webapp2_sessions.config.imports import import_object
+from webapp2_sessions.config.oversights import SEVERITIES, Advice, oversights
+from webapp2_sessions.errors import ConfigError, MissingDependency
+from webapp2_sessions.securecookie.keys import new_key
+from webapp2_sessions.stored.factory import StoredSessionFactory
+
+__all__ = ["SEVERITIES", "Advice", "advice_on", "server_backends"]
+
+_LOCAL = ("127.", "localhost", "[::1]", "unix:")
+
+
+def advice_on(given: Mapping[str, Any], response_class: Any, debug: bool = False) -> list[Advice]:
+    """Return the advice on a session configuration, the gravest first.
+
+    No server is asked.
+
+    :param given: the configuration as the application has it.
+    :param response_class: the class of the application's responses.
+    :param debug: whether the application is in debug mode.
+    """
+    sound = {**given}
+    found = list(_errors(sound, response_class))
+    if debug:
+        text = "is on: visitors see tracebacks of errors; switch it off in production"
+        found.append(Advice("warning", "debug", text))
+    config = SessionConfig(sound, response_class)
+    dropped = given.keys() - sound.keys()
+    more = oversights(config)
+    for look in (_keys, _flags, _ages, _cookie, _storage, _servers, _backends):
+        more += look(config, sound)
+    found.extend(each for each in more if each.key.partition("[")[0] not in dropped)
+    return sorted(found, key=lambda each: SEVERITIES.index(each.severity))
+
+
+def server_backends(given: Mapping[str, Any]) -> tuple[str, ...]:
+    """Return which of the two backends with servers a configuration says something about."""
+    sections = {key: given.get(key) for key in ("memcache", "datastore")}
+    used = {key: each for key, each in sections.items() if each and isinstance(each, Mapping)}
+    named = [*used, used.get("datastore", {}).get("cache")]
+    named += [given.get("on_oversize"), given.get("default_backend")]
+    return tuple(key for key in ("memcache", "datastore") if key in named)
+
+
+def _error(error: ConfigError) -> Advice:
+    return Advice("error", error.key, error.args[1])
+
+
+def _errors(sound: dict[str, Any], response_class: Any) -> Iterator[Advice]:
+    """Tell of each wrong key, and take it out: the check of a whole ends at its first error."""
+    for key, check in CHECKS.items():
+        value = {**default_config, **sound}[key]
+        try:
+            check(key, value)
+        except ConfigError as error:
+            if foreign_value(key, value) is None:
+                yield _error(error)
+                sound.pop(key, None)
+    if not sound.get("secret_key"):
+        sound["secret_key"] = new_key(32)  # so that the rest can be checked
+    while True:
+        try:
+            SessionConfig(sound, response_class)
+        except ConfigError as error:
+            yield _error(error)
+            # The name goes as well, which may be what does not go together with arguments.
+            wrong = {error.key.partition("[")[0], "cookie_name"} & sound.keys()
+            for key in wrong or set(sound):
+                del sound[key]
+            sound.setdefault("secret_key", new_key(32))
+        else:
+            return
+
+
+def _keys(config: SessionConfig, _: Mapping[str, Any]) -> Iterator[Advice]:
+    for weak in weak_keys(config):
+        key, problem = weak.split(" ", 1)
+        text = f"{problem}: who guesses it can sign in as anybody; make one with the command keygen"
+        yield Advice("warning", key, text)
+    if config["digest"] == "sha1":
+        text = "is 'sha1', as webapp2_extras signs; 'sha256' is what policies ask for"
+        yield Advice("advice", "digest", text)
+
+
+def _flags(config: SessionConfig, _: Mapping[str, Any]) -> Iterator[Advice]:
+    args = config["cookie_args"]
+    if not args.get("secure"):
+        text = "is off: the cookie is sent over plain HTTP too, where it can be read"
+        yield Advice("warning", "cookie_args['secure']", text)
+    if not args.get("httponly"):
+        text = "is off: a script that gets into a page can read the cookie"
+        yield Advice("warning", "cookie_args['httponly']", text)
+    if not args.get("samesite"):
+        text = "is not set: what other sites do with the cookie is each browser's decision"
+        yield Advice("advice", "cookie_args['samesite']", f"{text}; 'lax' suits most")
+    if args.get("domain"):
+        text = "is set: every host below it gets the cookie, and can set one of that name"
+        yield Advice("advice", "cookie_args['domain']", text)
+
+
+def _ages(config: SessionConfig, _: Mapping[str, Any]) -> Iterator[Advice]:
+    if config["session_max_age"] is None:
+        text = "is None: a cookie is valid for ever, also one that was stolen; set it in seconds"
+        yield Advice("warning", "session_max_age", text)
+
+
+def _cookie(config: SessionConfig, _: Mapping[str, Any]) -> Iterator[Advice]:
+    if config["on_oversize"] == "warn":
+        text = "is 'warn': browsers drop a cookie that is too large, and only the log tells"
+        yield Advice("advice", "on_oversize", f"{text}; 'raise' or a backend is safer")
+    args, name = config["cookie_args"], str(config["cookie_name"])
+    could_be_host = args.get("secure") and not args.get("domain") and args.get("path", "/") == "/"
+    if could_be_host and not name.lower().startswith("__host-"):
+        text = f"could be '__Host-{name}', which no other host of the domain can set"
+        yield Advice("advice", "cookie_name", text)
+
+
+def _storage(config: SessionConfig, given: Mapping[str, Any]) -> Iterator[Advice]:
+    if config["serializer"] != "pickle" and "pickle" not in config["serializer_fallbacks"]:
+        return
+    used = server_backends(given)
+    key = "serializer" if config["serializer"] == "pickle" else "serializer_fallbacks"
+    if "datastore" in used:
+        text = "has 'pickle': who can write to Datastore can run code in the application"
+        yield Advice("warning", key, f"{text}; 'json' runs none")
+    elif "memcache" in used:
+        text = "has 'pickle': in memcached it is signed, and nothing but the key keeps it from"
+        yield Advice("advice", key, f"{text} running code that others wrote; 'json' runs none")
+
+
+def _servers(config: SessionConfig, _: Mapping[str, Any]) -> Iterator[Advice]:
+    memcache = config["memcache"]
+    far = [server for server in memcache["servers"] if not server.startswith(_LOCAL)]
+    if far and memcache["tls_context"] is None and memcache["client"] is None:
+        text = "is not set: on the way to servers elsewhere others can read sessions"
+        yield Advice("advice", "memcache['tls_context']", text)
+
+
+def _backends(config: SessionConfig, given: Mapping[str, Any]) -> Iterator[Advice]:
+    """The application's own backends, and the one for sessions that are too large."""
+    spill = config["on_oversize"]
+    usual = default_config["backends"]
+    own = given.get("backends") or {}
+    named = {keyword for keyword, backend in own.items() if backend != usual.get(keyword)}
+    for keyword in (each for each in config["backends"] if each in named or each == spill):
+        key, backend = f"backends[{keyword!r}]", config["backends"][keyword]
+        try:
+            factory = import_object(backend) if isinstance(backend, str) else backend
+        except MissingDependency as error:
+            yield Advice("error", key, str(error))
+        except Exception as error:  # whatever a module of the application raises
+            yield Advice("error", key, f"cannot be imported ({type(error).__name__})")
+        else:
+            stores = isinstance(factory, type) and issubclass(factory, StoredSessionFactory)
+            if keyword == spill and not stores:
+                text = f"names {keyword!r}, which is no StoredSessionFactory and has to be one"
+                yield Advice("error", "on_oversize", text)
+            without = StoredSessionFactory._read_version
+            if stores and config["on_conflict"] == "merge" and factory._read_version is without:
+                text = f"is 'merge', and {factory.__name__} cannot compare and set"
+                yield Advice("error", "on_conflict", text)

@@ -1,0 +1,266 @@
+"""The arguments of all commands, and what their help says."""
+
+from __future__ import annotations
+
+import argparse
+import re
+from collections.abc import Callable, Sequence
+from typing import Any, NoReturn
+
+from webapp2_sessions.cli import values as cli_values
+
+__all__ = ["make_parser"]
+
+_CONFIG = "MODULE:CONFIG"
+
+_CODES = """\
+exit codes:
+  0 {}, 1 {}, 2 wrong arguments, 130 interrupted
+"""
+
+_TARGET = """\
+MODULE:CONFIG is a module, found from the current directory too, and a name in it: of the
+application's config, of its session configuration, of the webapp2.WSGIApplication, or of a
+function without arguments that returns one of them. The module is imported.
+"""
+
+_KEYGEN = """\
+Write a new random secret key to the standard output, and nothing else.
+
+examples:
+  %(prog)s
+  export SESSION_KEY="$(%(prog)s)"
+  %(prog)s --bytes 64
+"""
+
+_DECODE = """\
+Show what a session's cookie holds: its data, when it was signed, its size.
+
+No key is needed to look at a signed cookie. With one, it is told which key has signed it and
+when it becomes too old, and an encrypted cookie is opened. Keys are never given as arguments.
+
+COOKIE is a Set-Cookie or Cookie header, name=value, or the bare value. Put it into quotes; or let
+it be - and give it on the standard input, so that it is not kept in the shell's history.
+
+examples:
+  %(prog)s 'Set-Cookie: session=eyJ1c2VyIjo1fQ==|1700000000|2f...; Path=/'
+  curl -si https://shop.example/ | %(prog)s -
+  %(prog)s - --config shop.config:CONFIG
+  %(prog)s - --secret-key-env SESSION_KEY --name session --json
+"""
+
+_CHECK = """\
+Tell what is wrong with a configuration, what is risky, and what could be better.
+
+One line each: "error" (no session works), "warning" (somebody may be harmed) or "advice". The
+servers that it names are asked whether they answer.
+
+examples:
+  %(prog)s shop.config:CONFIG
+  %(prog)s main:app --offline --strict
+  %(prog)s main:make_app --backend memcache --json
+"""
+
+_SHOW = """\
+Show what is stored of a session: its data, its size, its times.
+
+SID is the session's id, or a cookie that leads to it, signed by a key of the configuration. Let it
+be - and give it on the standard input, so that it is not kept in the shell's history. Types that
+JSON lacks are written as in {"!tuple": [1, 2]}.
+
+examples:
+  %(prog)s - --config main:app
+  %(prog)s - --config main:app --backend memcache --json
+"""
+
+_DELETE = """\
+Delete a stored session, as session.destroy() does: no request that is running brings it back.
+
+SID is as for the command show. Without --yes it is asked for on the terminal.
+
+examples:
+  %(prog)s - --config main:app
+  %(prog)s - --config main:app --backend datastore --yes < session-id.txt
+"""
+
+_PURGE = """\
+Delete the Datastore entities of sessions that were last written longer ago than a given time.
+
+Let that be the application's session_max_age, or the most that set_max_age() is given, and a day.
+What counts is the last change: a session that is read and never changed is old as well.
+
+examples:
+  %(prog)s --older-than 31d --dry-run
+  %(prog)s --older-than 31d --project shop --namespace de
+  %(prog)s --older-than 2w --limit 10000
+
+DURATION is a number and a unit: 45s, 90m, 12h, 30d, 2w; without a unit it is seconds. Less than a
+day ends sessions that are in use, and is asked about on the terminal unless --yes is given.
+
+After a failure or an interrupt run the command again: it goes on with what is left.
+"""
+
+
+_OPTION = re.compile("--[a-z][a-z-]*")
+
+#: Errors of argparse that show what they were given.
+_SHOWING = {
+    re.compile(r"invalid choice: .* \(choose", re.DOTALL): "unknown (choose",
+    re.compile("ignored explicit argument .*", re.DOTALL): "takes no value",
+}
+
+
+class _Parser(argparse.ArgumentParser):
+    """Shows in its errors no argument that may be a cookie or an id."""
+
+    def parse_args(self, args: Any = None, namespace: Any = None) -> Any:
+        """Parse; an error does not show what was too much."""
+        options, rest = self.parse_known_args(args, namespace)
+        if rest:
+            known = [found[0] for found in map(_OPTION.match, rest) if found is not None]
+            shown = " ".join(known) or "too many; put a cookie into quotes"
+            self.error(f"unrecognized arguments: {shown}")
+        return options
+
+    def error(self, message: str) -> NoReturn:
+        """End with usage and message."""
+        for pattern, text in _SHOWING.items():
+            message = pattern.sub(text, message)
+        super().error(message)
+
+
+def make_parser(prog: str) -> argparse.ArgumentParser:
+    """Return the parser, whose result has the function ``run`` of the command.
+
+    :param prog: how the command line was called.
+    """
+    parser = _Parser(
+        prog=prog,
+        description="Commands for those who run applications with webapp2_sessions.",
+        epilog=f"{prog} COMMAND --help tells more.",
+    )
+    commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
+    for add in (_add_keygen, _add_decode, _add_check, _add_show, _add_delete, _add_purge):
+        add(commands)
+    return parser
+
+
+def _add(
+    commands: Any, name: str, summary: str, text: str, codes: Sequence[str]
+) -> argparse.ArgumentParser:
+    description, _, rest = text.partition("\n\n")
+    added: argparse.ArgumentParser = commands.add_parser(
+        name,
+        help=summary,
+        description=description,
+        epilog=f"{rest}\n{_CODES.format(*codes)}",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    return added
+
+
+def _add_keygen(commands: Any) -> None:
+    parser = _add(commands, "keygen", "make a secret key", _KEYGEN, ("done", "failed"))
+    text = "random bytes of the key, which is twice as long (default: 32)"
+    parser.add_argument("--bytes", default=32, type=cli_values.key_size, metavar="N", help=text)
+    parser.set_defaults(run=_lazily("cookies", "run_keygen"))
+
+
+def _add_decode(commands: Any) -> None:
+    codes = ("it is one of ours, and accepted if a key was given", "it is not")
+    parser = _add(commands, "decode", "show what a cookie holds", _DECODE, codes)
+    parser.add_argument("cookie", metavar="COOKIE", help="the cookie, or - for the standard input")
+    group = parser.add_mutually_exclusive_group()
+    group.add_argument("--config", metavar=_CONFIG, help="judge it by this configuration")
+    text = "judge it by the key in this environment variable"
+    group.add_argument("--secret-key-env", metavar="NAME", help=text)
+    text = "the cookie's name: which of several, or that of a bare value"
+    parser.add_argument("--name", metavar="NAME", help=text)
+    _add_json(parser)
+    parser.set_defaults(run=_lazily("cookies", "run_decode"))
+
+
+def _add_check(commands: Any) -> None:
+    codes = ("no errors and no warnings", "there are (with --strict: also advice)")
+    text = f"{_CHECK}\n{_TARGET}"
+    parser = _add(commands, "check", "give advice on a configuration", text, codes)
+    parser.add_argument("config", metavar=_CONFIG, help="the configuration")
+    text = "memcache or datastore: ask this backend's servers (default: those it is configured for)"
+    parser.add_argument(
+        "--backend", action="append", choices=("memcache", "datastore"), metavar="B", help=text
+    )
+    parser.add_argument("--offline", action="store_true", help="ask no server")
+    parser.add_argument("--strict", action="store_true", help="let advice be a failure too")
+    _add_json(parser)
+    parser.set_defaults(run=_lazily("check", "run_check"))
+
+
+def _add_show(commands: Any) -> None:
+    codes = ("done", "not found, or the server failed")
+    text = f"{_SHOW}\n{_TARGET}"
+    parser = _add(commands, "show", "show a stored session", text, codes)
+    _add_place(parser)
+    _add_json(parser)
+    parser.set_defaults(run=_lazily("stored", "run_show"))
+
+
+def _add_delete(commands: Any) -> None:
+    codes = ("deleted", "not found, not confirmed, or the server failed")
+    text = f"{_DELETE}\n{_TARGET}"
+    parser = _add(commands, "delete", "end a stored session", text, codes)
+    _add_place(parser)
+    parser.add_argument("--yes", action="store_true", help="do not ask")
+    parser.set_defaults(run=_lazily("stored", "run_delete"))
+
+
+def _add_place(parser: argparse.ArgumentParser) -> None:
+    add = parser.add_argument
+    add("sid", metavar="SID", help="the session's id or cookie, or - for the standard input")
+    add("--config", metavar=_CONFIG, required=True, help="the application's configuration")
+    text = "memcache, datastore or another keyword of 'backends' (default: as configured)"
+    add("--backend", metavar="B", help=text)
+    add("--name", metavar="N", help="the session's name (default: the cookie's, or 'cookie_name')")
+
+
+def _add_purge(commands: Any) -> None:
+    codes = ("all is done", "Datastore failed, or not confirmed")
+    parser = _add(commands, "purge", "delete old sessions from Datastore", _PURGE, codes)
+    add = parser.add_argument
+    add(
+        "--older-than", required=True, type=cli_values.duration, metavar="DURATION", help="e.g. 31d"
+    )
+    add("--dry-run", action="store_true", help="count, and delete nothing")
+    add("--yes", action="store_true", help="do not ask, however short the duration is")
+    add("--limit", type=cli_values.whole_number, metavar="N", help="delete N sessions at most")
+    add("--project", metavar="P", help="Google project (default: the environment's)")
+    add("--namespace", metavar="N", help="namespace (default: the empty one)")
+    add("--database", metavar="D", help="database (default: the project's default one)")
+    add(
+        "--kind",
+        default="Session",
+        type=cli_values.name,
+        metavar="K",
+        help="kind (default: Session)",
+    )
+    # Nobody waits for a page here, and a query that steps over many deleted entities takes long.
+    seconds = "seconds for each request (default: 30)"
+    add("--timeout", default=30.0, type=cli_values.seconds, metavar="S", help=seconds)
+    parser.set_defaults(run=_lazily("purge", "run_purge"))
+
+
+def _add_json(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--json", action="store_true", help="write JSON, for programs")
+
+
+def _lazily(module: str, name: str) -> Callable[[argparse.Namespace], int]:
+    """A command whose module is imported when it runs, so that help is quick."""
+
+    def run(options: argparse.Namespace) -> int:
+        from webapp2_sessions.config.imports import import_object
+
+        command: Callable[[argparse.Namespace], int]
+        command = import_object(f"webapp2_sessions.cli.{module}.{name}")
+        return command(options)
+
+    return run

@@ -1,0 +1,16 @@
+"""Cookies on the wire: the Cookie header, Set-Cookie, and the rules for both."""
+
+from __future__ import annotations
+
+from webapp2_sessions.cookies.request import read_values, unquote
+from webapp2_sessions.cookies.response import expire, is_set, size_of, vary_on_cookie, write
+
+__all__ = [
+    "expire",
+    "is_set",
+    "read_values",
+    "size_of",
+    "unquote",
+    "vary_on_cookie",
+    "write",
+]

@@ -1,0 +1,293 @@
+"""Signed cookie values: payload, timestamp and an HMAC of both, as ``webapp2_extras`` signs."""
+
+from __future__ import annotations
+
+import hmac
+import logging
+import time
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+from webapp2_sessions import cookies
+from webapp2_sessions.errors import (
+    BadSignature,
+    ConfigError,
+    ExpiredCookie,
+    InvalidCookie,
+    MalformedCookie,
+    UndecodableCookie,
+    UnstorableValue,
+)
+from webapp2_sessions.securecookie.cookie_data import (
+    MAX_AGE,
+    CookieData,
+    attributes_name,
+    read_value,
+)
+from webapp2_sessions.securecookie.keys import DIGESTS, check_key_list, hmac_digest, secret_bytes
+from webapp2_sessions.securecookie.plain_json import decode_payload, encode_payload
+from webapp2_sessions.securecookie.signed_codec import codec_of
+
+__all__ = ["SecureCookieSerializer"]
+
+logger: logging.Logger = logging.getLogger(__name__)
+
+
+class SecureCookieSerializer:
+    """Signs cookie values and checks signed ones.
+
+    A value is ``payload|timestamp|signature``: base64 of ASCII JSON, integer Unix seconds, and
+    the hexadecimal HMAC of ``name|payload|timestamp``. The signature keeps the visitor from
+    changing the data or taking it to a cookie of another name; it does not hide the data.
+
+    :param secret_key: the key of the HMAC; text is encoded as UTF-8.
+    :param fallbacks: older keys, which are accepted and never sign.
+    :param digest: the hash function of the HMAC: ``"sha1"``, ``"sha256"`` or ``"sha512"``.
+    :param digest_fallbacks: older hash functions, which are accepted and never sign.
+    :raises ConfigError: a key is ``None`` or empty, or there is no such hash function.
+    :raises TypeError: ``secret_key`` is neither text nor bytes.
+    """
+
+    # Here as well, because a subclass may set no more than ``secret_key``.
+    #: Older keys, as bytes.
+    fallbacks: tuple[bytes, ...] = ()
+    #: The hash function of the HMAC.
+    digest: str = "sha1"
+    #: Older hash functions.
+    digest_fallbacks: tuple[str, ...] = ()
+
+    def __init__(
+        self,
+        secret_key: str | bytes,
+        fallbacks: Sequence[str | bytes] = (),
+        digest: str = "sha1",
+        digest_fallbacks: Sequence[str] = (),
+    ) -> None:
+        if not secret_key:
+            raise ConfigError("secret_key", "must not be None or empty")
+        #: The key of the HMAC, as bytes.
+        self.secret_key: bytes = secret_bytes(secret_key)
+        if fallbacks:
+            check_key_list("fallbacks", fallbacks)
+            self.fallbacks = tuple(map(secret_bytes, fallbacks))
+        if digest != "sha1":
+            _check_digests("digest", (digest,))
+            self.digest = digest
+        if digest_fallbacks:
+            _check_digests("digest_fallbacks", digest_fallbacks)
+            self.digest_fallbacks = tuple(digest_fallbacks)
+
+    def serialize(self, name: str | bytes, value: Any) -> bytes:
+        """Return the signed value, ASCII bytes, of a cookie.
+
+        :param name: the cookie's name.
+        :param value: anything that JSON can represent; a
+            :class:`~webapp2_sessions.securecookie.cookie_data.CookieData` keeps its attributes.
+        :raises TypeError: JSON cannot represent the value.
+        """
+        if type(value) is CookieData:
+            return self._serialize_with_attributes(name, value)
+        if (
+            type(self) is SecureCookieSerializer
+            and type(name) is str
+            and self._encode is encode_payload
+            and SecureCookieSerializer._get_signature is _GET_SIGNATURE
+        ):
+            now = self._get_timestamp()
+            if type(now) is int:  # nobody has put another clock in its place
+                return codec_of(self.secret_key, self.digest, name).seal(value, now)
+        return self._seal(_utf8(name), self._encode(value))
+
+    def _serialize_with_attributes(self, name: str | bytes, value: CookieData) -> bytes:
+        try:
+            payload = self._encode([dict(value), value.attributes])
+        except UnstorableValue:
+            self._encode(dict(value))  # whose error tells the place in the session
+            raise
+        return self._seal(_utf8(attributes_name(name)), payload)
+
+    def deserialize(
+        self, name: str | bytes, value: str | bytes | None, max_age: float | None = None
+    ) -> Any:
+        """Return what a signed value holds, or ``None`` if it is not accepted.
+
+        The quiet form of :meth:`verify`. The cause is logged, without the value.
+
+        :param name: the cookie's name.
+        :param value: the cookie's value; quotes and octal escapes are undone.
+        :param max_age: age in seconds above which the value counts as expired; ``None`` switches
+            the check off.
+        """
+        if not value:
+            return None
+        if (
+            type(self) is SecureCookieSerializer
+            and type(name) is str
+            and type(value) is str
+            and self._decode is decode_payload
+            and SecureCookieSerializer._get_signature is _GET_SIGNATURE
+        ):
+            found = codec_of(self.secret_key, self.digest, name).open(value)
+            if found is not None and (
+                max_age is None or found[1] >= self._get_timestamp() - max_age
+            ):
+                return found[0]
+        try:
+            return self.verify(name, value, max_age)
+        except MalformedCookie:
+            return None  # any cookie of another application; upstream is silent as well
+        except InvalidCookie as error:
+            logger.warning("The cookie %r was not accepted: %s", name, error)
+            return None
+
+    def verify(self, name: str | bytes, value: str | bytes, max_age: float | None = None) -> Any:
+        """Return what a signed value holds.
+
+        Arguments are those of :meth:`deserialize`.
+
+        :raises MalformedCookie: it does not have three parts.
+        :raises BadSignature: the signature does not fit.
+        :raises ExpiredCookie: it is older than ``max_age``.
+        :raises UndecodableCookie: the signature fits and the contents cannot be decoded.
+        """
+        try:
+            payload, timestamp = self._opened(name, value)
+        except BadSignature:
+            data, timestamp = self._unseal_with_attributes(name, value)
+            max_age = data.attributes.get(MAX_AGE, max_age)
+            if max_age is not None:
+                self.check_age(timestamp, max_age)
+            return data
+        if max_age is not None:
+            self.check_age(timestamp, max_age)
+        return self._decoded(payload)
+
+    def unseal(self, name: str | bytes, value: str | bytes) -> tuple[Any, bytes]:
+        """Return what a signed value of whatever age holds, and its timestamp as it stands there.
+
+        :raises InvalidCookie: as :meth:`verify`.
+        """
+        try:
+            payload, timestamp = self._opened(name, value)
+        except BadSignature:
+            return self._unseal_with_attributes(name, value)
+        return self._decoded(payload), timestamp
+
+    def _unseal_with_attributes(
+        self, name: str | bytes, value: str | bytes
+    ) -> tuple[CookieData, bytes]:
+        payload, timestamp = self._opened(attributes_name(name), value)
+        try:
+            return read_value(self._decoded(payload)), timestamp
+        except ValueError:
+            raise UndecodableCookie("it holds no session with attributes") from None
+
+    def _opened(self, name: str | bytes, value: str | bytes) -> tuple[bytes, bytes]:
+        """As :meth:`_open`, in whatever form name and value are."""
+        return self._open(_utf8(name), _unquote(_utf8(value)))
+
+    def _decoded(self, payload: bytes) -> Any:
+        try:
+            return self._decode(payload)
+        except Exception as error:
+            # Whatever a subclass's _decode() raises; the payload may be in the error's text.
+            raise UndecodableCookie(
+                f"its payload cannot be decoded ({type(error).__name__})"
+            ) from None
+
+    def signed_at(self, value: str | bytes) -> int | None:
+        """Return when an accepted value was signed, in Unix seconds.
+
+        :returns: ``None`` if the value does not tell; without a ``max_age`` it is accepted then.
+        """
+        try:
+            return int(self._timestamp_of(_unquote(_utf8(value))))
+        except (IndexError, ValueError):
+            return None
+
+    def _seal(self, name: bytes, payload: bytes) -> bytes:
+        """Return the value of a cookie that holds ``payload`` from now on."""
+        timestamp = str(self._get_timestamp()).encode("ascii")
+        return b"|".join((payload, timestamp, self._get_signature(name, payload, timestamp)))
+
+    def _open(self, name: bytes, value: bytes) -> tuple[bytes, bytes]:
+        """Return payload and timestamp of a value that is ours, whatever they hold.
+
+        :raises MalformedCookie: it does not look like a value of ours.
+        :raises BadSignature: nobody with one of our keys made it.
+        """
+        parts = value.split(b"|")
+        if len(parts) != 3:
+            raise MalformedCookie("it is no signed value")
+        payload, timestamp, signature = parts
+        if not hmac.compare_digest(signature, self._get_signature(name, payload, timestamp)):
+            for former in self._formers():
+                if hmac.compare_digest(signature, former._get_signature(name, payload, timestamp)):
+                    break
+            else:
+                raise BadSignature("its signature does not fit")
+        return payload, timestamp
+
+    def _formers(self) -> Iterator[SecureCookieSerializer]:
+        """Serializers as this one, each with another of the accepted pairs of key and digest."""
+        for secret_key in (self.secret_key, *self.fallbacks):
+            for digest in (self.digest, *self.digest_fallbacks):
+                if (secret_key, digest) != (self.secret_key, self.digest):
+                    former = type(self).__new__(type(self))
+                    former.__dict__.update(self.__dict__)
+                    former.secret_key, former.digest = secret_key, digest
+                    yield former
+
+    def _timestamp_of(self, value: bytes) -> bytes:
+        return value.split(b"|")[1]
+
+    def check_age(self, timestamp: bytes, max_age: float) -> None:
+        """Refuse a timestamp that is more than ``max_age`` seconds ago.
+
+        :raises ExpiredCookie: it is.
+        :raises UndecodableCookie: it is no integer.
+        """
+        try:
+            created = int(timestamp)
+        except ValueError:
+            raise UndecodableCookie("its timestamp is no integer") from None
+        if created < self._get_timestamp() - max_age:
+            raise ExpiredCookie(f"it is older than {max_age} seconds")
+
+    # Not methods that call these, which takes longer; a subclass may have methods.
+    _encode: Callable[[Any], bytes] = staticmethod(encode_payload)
+    _decode: Callable[[bytes], Any] = staticmethod(decode_payload)
+
+    def _get_timestamp(self) -> int:
+        return int(time.time())
+
+    def _get_signature(self, *parts: bytes) -> bytes:
+        return hmac_digest(self.secret_key, b"|".join(parts), self.digest).hex().encode("ascii")
+
+
+#: Where an application has put another in its place, the codec knows nothing of it.
+_GET_SIGNATURE = SecureCookieSerializer._get_signature
+
+
+def _check_digests(key: str, digests: object) -> None:
+    # A single name is a sequence too, of letters.
+    known = isinstance(digests, (list, tuple)) and all(each in DIGESTS for each in digests)
+    if not known:
+        raise ConfigError(key, f"known are {', '.join(map(repr, DIGESTS))}")
+
+
+def _utf8(value: str | bytes) -> bytes:
+    if type(value) is str and value.isascii():
+        return value.encode("ascii")
+    if isinstance(value, bytes):
+        return value
+    if isinstance(value, str):
+        # Lone surrogates fit no signature, and must not raise.
+        return value.encode("utf-8", "surrogatepass")
+    raise TypeError(f"expected str or bytes, not {type(value).__name__}")
+
+
+def _unquote(value: bytes) -> bytes:
+    """Undo the quotes that cookie writers before RFC 6265 put around a value."""
+    quoted = len(value) > 1 and value[:1] == value[-1:] == b'"'
+    return cookies.unquote(value) if quoted else value

@@ -1,0 +1,340 @@
+"""Session factories: how a session is loaded from a request and saved to a response."""
+
+from __future__ import annotations
+
+import logging
+import os
+import re
+import string
+import time
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING, Any
+
+from webapp2_sessions import cookies
+from webapp2_sessions.config import _default_value
+from webapp2_sessions.cookies import rules
+from webapp2_sessions.securecookie.cookie_data import (
+    BEGAN,
+    IS_DATA,
+    MAX_AGE,
+    CookieData,
+    OpenCookie,
+    as_session,
+    sealed,
+)
+from webapp2_sessions.sessions.received_cookies import ReceivedCookies
+from webapp2_sessions.sessions.session_dict import SessionDict
+
+if TYPE_CHECKING:
+    from webapp2_sessions.sessions.changes import Snapshot
+    from webapp2_sessions.sessions.interfaces import Store
+
+__all__ = [
+    "BaseSessionFactory",
+    "CustomBackendSessionFactory",
+]
+
+_ALPHABET = (string.digits + string.ascii_letters).encode("ascii")
+#: Maps each byte to a character of the alphabet ...
+_TO_ALPHABET = bytes(_ALPHABET[byte % len(_ALPHABET)] for byte in range(256))
+#: ... after the bytes are left out that would make the first characters more likely.
+_UNEVEN = bytes(range(256 - 256 % len(_ALPHABET), 256))
+
+logger: logging.Logger = logging.getLogger(__name__)
+
+#: Cookies of one name that may each lead to a server. Browsers send several only if they were set
+#: with different paths or domains.
+_MOST_TRIED = 4
+
+#: Characters of a session id: 22 of 62 hold 131 bits (OWASP asks for 64 at least).
+_SID_LENGTH = 22
+
+
+class BaseSessionFactory:
+    """Loads and saves one named session of one request; the base of all factories.
+
+    :param name: the name of the session and of its cookie.
+    :param session_store: the :class:`~webapp2_sessions.sessions.SessionStore` of the request, or
+        any object with ``config["cookie_args"]``, ``get_secure_cookie(name, max_age=)`` and
+        ``save_secure_cookie(response, name, value, **kwargs)``.
+    """
+
+    #: Name of the session and of its cookie.
+    name: str = None  # type: ignore[assignment] # upstream's default, until __init__ runs
+    #: The store that this factory belongs to.
+    session_store: Any = None
+    #: Arguments of the session's cookie: a copy of ``cookie_args`` that handlers may change.
+    session_args: dict[str, Any] = None  # type: ignore[assignment]
+    #: The session, once loaded. ``None`` makes the next ``get_session()`` load it again.
+    session: SessionDict | None = None
+
+    #: Whether ``save_session()`` knows what to do with a session that was destroyed.
+    can_destroy: bool = False
+
+    #: What ``get_session(max_age=)`` was called with when it loaded the session.
+    _max_age: float | None = _default_value
+    #: When the session began, in Unix seconds; ``None`` if that is not known or not asked for.
+    _began: int | None = None
+    #: When the session's cookie was signed, in Unix seconds; ``None`` if that is not known.
+    _signed_at: int | None = None
+    #: Seconds for which this session lives, where ``set_max_age()`` has said so.
+    own_max_age: int | None = None
+    #: Whether this request has decided on :attr:`own_max_age`; what is stored does not count then.
+    sets_max_age: bool = False
+    #: Whether another request has given the session a new id a moment ago. The browser has, or is
+    #: about to get, another cookie; this request must not displace it.
+    superseded: bool = False
+    #: What the session held when it was loaded; ``None`` unless somebody wants to know.
+    _snapshot: Snapshot | None = None
+
+    def __init__(self, name: str, session_store: Store) -> None:
+        self.name = name
+        self.session_store = session_store
+        self.session_args = session_store.config["cookie_args"].copy()
+        # What an object has itself is found sooner than a default of its class.
+        self.session = self.own_max_age = self._snapshot = None
+
+    def get_session(self, max_age: float | None = _default_value) -> SessionDict:
+        """Return the session, loading it first if that has not happened yet.
+
+        :param max_age: age of the cookie in seconds above which the session counts as expired;
+            ``None`` for no limit; by default ``session_max_age`` of the configuration.
+        """
+        raise NotImplementedError()
+
+    def save_session(self, response: Any) -> None:
+        """Write the session if it was modified, and set its cookie on the response."""
+        raise NotImplementedError()
+
+    @property
+    def max_flashes(self) -> int | None:
+        """How many flash messages nobody has read are kept under a key; ``None`` for all."""
+        limit: int | None = self.session_store.config.get("max_flashes")
+        return limit
+
+    def _open_cookies(self, max_age: float | None) -> Iterator[OpenCookie]:
+        """Yield the session's valid cookies, the one that was signed last first.
+
+        What is known of the session is what the cookie says that was yielded last.
+        """
+        self._max_age = max_age
+        store = self.session_store
+        open_cookies = getattr(store, "open_session_cookies", None)
+        if open_cookies is None:
+            found = self._read_from_another_store(max_age)
+        else:
+            serializer = self._own_serializer and self._own_serializer()
+            found = open_cookies(self.name, max_age, serializer)
+        limit = store.config.get("absolute_max_age")
+        for cookie in found[:_MOST_TRIED]:
+            # What is signed and no dictionary is something else of the application's.
+            if isinstance(cookie.data, dict) and self._take_over(cookie, limit):
+                yield cookie
+        self._signed_at = self._began = None
+        if not self.sets_max_age:
+            self.own_max_age = None
+
+    def _take_over(self, cookie: OpenCookie, limit: float | None) -> bool:
+        """Take what a cookie says beside the data; whether it is younger than ``limit`` seconds."""
+        attributes = cookie.attributes
+        self._signed_at = cookie.signed_at
+        if not self.sets_max_age:
+            self.own_max_age = attributes.get(MAX_AGE)
+        self._began = None
+        return limit is None or self._is_young(attributes.get(BEGAN), limit)
+
+    def _is_young(self, began: int | None, limit: float) -> bool:
+        """Whether a session that began then is not older than it may ever be."""
+        # A session from before there was a limit counts from its last signing.
+        self._began = self._signed_at if began is None else began
+        return self._began is None or time.time() - self._began <= limit
+
+    def _set_cookie(self, response: Any, data: dict[Any, Any], **attributes: Any) -> None:
+        """Set the session's cookie.
+
+        :param attributes: what it holds beside the data, besides the session's ages.
+        """
+        store = self.session_store
+        data, args = self._with_ages(data, attributes)
+        rules.check_cookie(self.name, args, type(response), "session_args")
+        save_cookie = getattr(store, "save_session_cookie", None)
+        if save_cookie is None:
+            self._write_to_another_store(response, data, args)
+        else:
+            serializer = self._own_serializer and self._own_serializer()
+            save_cookie(response, self.name, data, args, serializer)
+        self._vary(response)
+
+    def _expire_cookie(self, response: Any) -> None:
+        """Have the browser forget the session's cookie."""
+        cookies.expire(response, self.name, self.session_args)
+        self._vary(response)
+
+    def _expire_former_cookies(self, response: Any) -> None:
+        """Have the browser forget cookies that were set with the arguments of former days.
+
+        They were signed before, and would open a session that has ended or has another id.
+        """
+        present = _identity(self.session_args)
+        for args in self.session_store.config.get("former_cookie_args", ()):
+            if _identity(args) != present:
+                cookies.expire(response, self.name, args)
+
+    def _vary(self, response: Any) -> None:
+        if self.session_store.config.get("vary"):
+            cookies.vary_on_cookie(response)
+
+    #: Returns what reads and writes the cookie; ``None`` if the store's serializer does.
+    _own_serializer: Callable[[], Any] | None = None
+
+    def _read_from_another_store(self, max_age: float | None) -> list[OpenCookie]:
+        """Return the valid cookies by a store of the application's own."""
+        serializer = self._own_serializer and self._own_serializer()
+        if serializer is None:
+            data = self.session_store.get_secure_cookie(self.name, max_age=max_age)
+            return [] if data is None else [OpenCookie(as_session(data))]
+        request = self.session_store.request
+        return ReceivedCookies().accepted(request, serializer, self.name, max_age, own_ages=True)
+
+    def _write_to_another_store(
+        self, response: Any, data: dict[Any, Any], args: dict[str, Any]
+    ) -> None:
+        serializer = self._own_serializer and self._own_serializer()
+        if serializer is None:
+            self.session_store.save_secure_cookie(response, self.name, data, **args)
+        else:
+            limit = self.session_store.config.get("max_cookie_size")
+            value = sealed(serializer, self.name, data)
+            cookies.write(response, self.name, value, data, args, limit)
+
+    def _with_ages(
+        self, data: dict[Any, Any], attributes: dict[str, Any]
+    ) -> tuple[dict[Any, Any], dict[str, Any]]:
+        """Return what a cookie with this data and attributes holds, and its arguments."""
+        args = self.session_args
+        if self.session_store.config.get("absolute_max_age") is not None:
+            if self._began is None:
+                self._began = int(time.time())
+            attributes[BEGAN] = self._began
+        if self.own_max_age is not None:
+            attributes[MAX_AGE] = self.own_max_age
+            args = {**args, "max_age": self.own_max_age}
+        return CookieData(data, attributes) if attributes else data, args
+
+    def _session_to_save(self) -> SessionDict | None:
+        """Return the session; ``None`` if there is none, or one of another kind is unmodified."""
+        session = self.session
+        if session is None or isinstance(session, SessionDict):
+            return session
+        if not getattr(session, "modified", False):
+            return None
+        made = SessionDict(self, data=session)  # an application may have put anything there
+        made.modified = True
+        return made
+
+    def reset(self) -> None:
+        """Forget what is known of the session that came with the request: it was destroyed."""
+        self._began = self.own_max_age = self._signed_at = self._snapshot = None
+        self.sets_max_age, self.superseded = True, False
+
+    def forget_inherited_age(self) -> None:
+        """Forget an age that came with the session: who planted the session may have set it."""
+        if not self.sets_max_age:
+            self.own_max_age, self.sets_max_age = None, True
+
+    def _should_refresh(self) -> bool:
+        """Whether a session that was not modified is due for a new cookie."""
+        refresh_after = self.session_store.config.get("refresh_after")
+        if refresh_after is None or self._signed_at is None:
+            return False
+        return bool(time.time() - self._signed_at >= refresh_after)
+
+    #: How a snapshot keeps the session's data.
+    _codec: dict[str, Any] = {}  # noqa: RUF012 # read only
+
+    def _take_snapshot(self, session: SessionDict) -> SessionDict:
+        """Remember what a session holds at first, if somebody wants to know at the end."""
+        store = self.session_store
+        if store.config.get("change_detection") == "content" or getattr(store, "debug", False):
+            from webapp2_sessions.sessions.changes import (
+                Snapshot,  # loads pickle, which others do without
+            )
+
+            self._snapshot = Snapshot(session, **self._codec)
+        return session
+
+    def _should_save(self, session: SessionDict) -> bool:
+        """Whether a session was modified, in the way that the configuration understands it."""
+        if self.superseded and not session._regenerates:
+            if session.modified:
+                logger.info("The session %r got a new id by another request", self.name)
+            return False
+        snapshot = self._snapshot
+        if snapshot is None or session._forced:
+            return session.modified
+        if self.session_store.config.get("change_detection") == "content":
+            return snapshot.differs(session)
+        if not session.modified:
+            self._report_lost(snapshot.changed_keys(session))
+        return session.modified
+
+    def _report_lost(self, keys: list[Any]) -> None:
+        if keys:
+            logger.warning(
+                "The session %r is not saved, although it was changed inside %s: assign the value "
+                "again, call session.mark_changed(), or configure change_detection='content'",
+                self.name,
+                ", ".join(repr(str(key)[:40]) for key in keys),
+            )
+
+
+class CustomBackendSessionFactory(BaseSessionFactory):
+    """Base of sessions that are kept on a server; the signed cookie holds only an id.
+
+    A subclass overrides :meth:`_get_by_sid` and :meth:`save_session`.
+    :class:`StoredSessionFactory` offers a smaller interface.
+    """
+
+    session: SessionDict | None
+    #: The session's id.
+    sid: str | None = None
+
+    #: What a session id looks like. ASCII only, and ``\\Z`` because ``$`` lets a newline pass.
+    _sid_re: re.Pattern[str] = re.compile(r"\w{22}\Z", re.ASCII)
+
+    def get_session(self, max_age: float | None = _default_value) -> SessionDict:
+        """Return the session of the id in the cookie, a new one if there is none.
+
+        Of several valid cookies the first counts that opens a session, beginning with the one
+        that was signed last.
+        """
+        if self.session is None:
+            found: list[SessionDict] = []
+            for cookie in self._open_cookies(max_age):
+                is_data = cookie.attributes.get(IS_DATA)
+                session = self._get_by_sid(None if is_data else cookie.data.get("_sid"))
+                found = [session]
+                if not getattr(session, "new", False) or getattr(session, "_degraded", False):
+                    break
+            [self.session] = found or [self._get_by_sid(None)]
+        return self.session
+
+    def _get_by_sid(self, sid: str | None) -> SessionDict:
+        """Return the session of that id, or a new one with a new id; sets :attr:`sid`."""
+        raise NotImplementedError()
+
+    def _is_valid_sid(self, sid: str | None) -> bool:
+        """Whether ``sid`` looks like one of our ids."""
+        return isinstance(sid, str) and self._sid_re.match(sid) is not None
+
+    def _get_new_sid(self) -> str:
+        """Return a new random id: 22 characters of ``0-9A-Za-z``, 131 bits."""
+        sid = b""
+        while len(sid) < _SID_LENGTH:
+            sid += os.urandom(2 * _SID_LENGTH).translate(_TO_ALPHABET, _UNEVEN)
+        return sid[:_SID_LENGTH].decode("ascii")
+
+
+def _identity(args: dict[str, Any]) -> tuple[Any, Any]:
+    """What tells cookies of one name apart in a browser: domain and path."""
+    return args.get("domain") or None, args.get("path", "/")

@@ -1,0 +1,362 @@
+"""The session store of a request."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any, TypeVar, overload
+from weakref import ReferenceType, ref
+
+import webapp2
+
+from webapp2_sessions import cookies
+from webapp2_sessions.config import (
+    CONFIG_KEY,
+    SAVER_KEY,
+    SessionConfig,
+    _default_value,
+    default_config,
+)
+from webapp2_sessions.config.imports import import_object
+from webapp2_sessions.config.loading import load_config, response_class_of, warn_of_foreign_store
+from webapp2_sessions.cookies import rules
+from webapp2_sessions.errors import ConfigError, UnknownBackend
+from webapp2_sessions.sessions.cookie import SecureCookieSessionFactory
+from webapp2_sessions.sessions.factories import CustomBackendSessionFactory
+from webapp2_sessions.sessions.locks import attributes_of, lock_of, share_lock
+from webapp2_sessions.sessions.session_dict import SessionDict, is_destroyed
+from webapp2_sessions.sessions.signed_cookies import SignedCookies
+
+if TYPE_CHECKING:
+    from webapp2_sessions.sessions.interfaces import SessionFactory
+    from webapp2_sessions.sessions.unsaved import Unsaved
+
+__all__ = ["SessionStore", "get_store", "set_store"]
+
+#: Key of the store in a request's registry; webapp2_extras.auth looks there.
+_registry_key = "webapp2_extras.sessions.SessionStore"
+
+#: The default of ``backend=``. It is found by identity, so that the text ``"securecookie"``, where
+#: a caller gives it, means signed cookies whatever the configuration says.
+_default_backend = "".join(["secure", "cookie"])
+
+#: Factories that set a cookie of the session's name; others may take any name.
+_SET_A_COOKIE = (SecureCookieSessionFactory, CustomBackendSessionFactory)
+
+# It is here already, so that the default backend needs no import.
+default_config["backends"]["securecookie"] = SecureCookieSessionFactory
+
+
+def _nothing(key: str) -> None:
+    """Stand in for ``get()`` of a configuration that has ``load_config()`` alone."""
+
+
+class SessionStore(SignedCookies):
+    """Gives out the sessions of one request and saves them to its response.
+
+    :param request: the :class:`webapp2.Request`, with ``request.app``.
+    :param config: values that take precedence over those of the application's
+        ``config["webapp2_extras.sessions"]``.
+    :raises ConfigError: the configuration is wrong or has no ``secret_key``.
+    """
+
+    #: Key of the configuration in the application's ``config``.
+    config_key: str = CONFIG_KEY
+
+    #: The checked configuration, shared by all stores of the application.
+    config: dict[str, Any]
+    #: The factories of the sessions that were opened, by session name.
+    sessions: dict[str, Any]
+
+    #: Whether the application is in debug mode.
+    debug: bool = False
+
+    #: The request, or a weak reference to it.
+    _request: Any
+    #: Reports changes that nobody saves, in debug mode.
+    _unsaved: Unsaved | None = None
+
+    def __init__(self, request: Any, config: Mapping[str, Any] | None = None) -> None:
+        self._request = request
+        app = request.app
+        checked = None if config else getattr(app.config, "get", _nothing)(self.config_key)
+        if type(checked) is not SessionConfig:
+            checked = load_config(app, self.config_key, config)
+        self.config = checked
+        self.sessions = {}
+        try:
+            self.debug = app.debug
+        except AttributeError:  # an application of another kind
+            self.debug = False
+        if self.debug:
+            from webapp2_sessions.sessions.unsaved import Unsaved  # nobody else needs it
+
+            self._unsaved = Unsaved(self, getattr(request, "__dict__", {}))
+
+    @property
+    def request(self) -> Any:
+        """The request. A store that :func:`get_store` has made does not keep it alive.
+
+        :raises AttributeError: webapp2 has answered it, and nobody else has it any more.
+        """
+        request = self._request
+        if type(request) is ReferenceType:
+            request = request()
+            if request is None:
+                raise AttributeError(
+                    "the request has ended, and the session store does not keep it alive; keep "
+                    "the request yourself if you need it later"
+                )
+        return request
+
+    @request.setter
+    def request(self, request: Any) -> None:
+        self._request = request
+
+    def get_backend(self, name: str) -> SessionFactory:
+        """Return the session factory of a backend keyword, importing it if needed.
+
+        :raises UnknownBackend: there is no such keyword in ``config["backends"]``.
+        :raises MissingDependency: the library that the backend needs is not installed.
+        """
+        backends = self.config["backends"]
+        try:
+            backend = backends[name]
+        except KeyError:
+            known = ", ".join(map(repr, backends))
+            raise UnknownBackend("backend", f"{name!r} is unknown; known are {known}") from None
+        if isinstance(backend, str):
+            backend = import_object(backend)
+            if type(self.config) is SessionConfig:  # whose dictionary is its own
+                backends[name] = backend
+        return backend  # type: ignore[no-any-return]
+
+    def get_session(
+        self,
+        name: str | None = None,
+        max_age: float | None = _default_value,
+        factory: SessionFactory | None = None,
+        backend: str = _default_backend,
+    ) -> SessionDict:
+        """Return the session of that name; within a request always the same object.
+
+        The first call for a name decides on its factory and ``max_age``.
+
+        :param name: name of the session and its cookie; by default ``cookie_name``.
+        :param max_age: age of the cookie in seconds above which the session counts as expired,
+            ``None`` for no limit; by default ``session_max_age``.
+        :param factory: the session factory; takes precedence over ``backend``.
+        :param backend: keyword of the session factory in ``config["backends"]``; by default
+            ``default_backend`` of the configuration, which is ``'securecookie'``.
+        :raises ConfigError: the name cannot be sent as a cookie, or ``max_age`` is no number.
+        :raises BackendError: the backend's server failed.
+        """
+        with lock_of(self.__dict__):  # threads of one request get one session
+            return self._open(name, max_age, factory, backend)
+
+    def _open(
+        self, name: str | None, max_age: float | None, factory: SessionFactory | None, backend: str
+    ) -> SessionDict:
+        config = self.config
+        if backend is _default_backend:
+            backend = config.get("default_backend", backend)
+        factory = factory or self.get_backend(backend)
+        name = name or config["cookie_name"]
+        # Without a call where nothing is given, as almost always.
+        max_age = config["session_max_age"] if max_age is _default_value else self._max_age(max_age)
+        if factory is SecureCookieSessionFactory and name not in self.sessions:
+            session = self._open_at_once(config, name, max_age)
+            if session is not None:
+                return session
+        container = self._get_session_container(name, factory)
+        return container.get_session(max_age=max_age)  # type: ignore[no-any-return]
+
+    def _open_at_once(
+        self, config: dict[str, Any], name: str, max_age: float | None
+    ) -> SessionDict | None:
+        """Return the session of a signed cookie as almost all are.
+
+        :returns: ``None`` if it takes the steps of the factory, one by one.
+        """
+        if (
+            type(self) is not SessionStore
+            or type(config) is not SessionConfig
+            or self.debug
+            or name != config["cookie_name"]
+            or config["change_detection"] != "flag"
+            or config["absolute_max_age"] is not None
+            or config["on_oversize"] not in ("warn", "raise")
+            or SecureCookieSessionFactory.get_session is not _OPEN
+        ):
+            return None
+        cookie = self._read_at_once(name, max_age)
+        if cookie is None or "_sid" in cookie.data:
+            return None
+        container = self.sessions[name] = SecureCookieSessionFactory(name, self)
+        container._max_age, container._signed_at = max_age, cookie.signed_at
+        container._value = cookie.value
+        session = container.session = SessionDict(container, cookie.data)
+        return session
+
+    def _get_session_container(self, name: str, factory: SessionFactory) -> Any:
+        if name in self.sessions:
+            return self.sessions[name]
+        container, config = factory(name, self), self.config
+        # The configuration's own name was checked with it.
+        is_checked = type(config) is SessionConfig and name == config["cookie_name"]
+        if not is_checked and isinstance(container, _SET_A_COOKIE):
+            rules.check_name(name, container.session_args)
+        if config.get("on_conflict") == "merge" and not _can_merge(container):
+            raise ConfigError(
+                "on_conflict",
+                f"is 'merge', and {type(container).__name__} cannot compare and set: derive it "
+                "from StoredSessionFactory, or leave on_conflict out",
+            )
+        self.sessions[name] = container
+        return container
+
+    def set_secure_cookie(self, name: str, value: dict[Any, Any], **kwargs: Any) -> None:
+        """Update the session of that name, a cookie session if it is not open yet.
+
+        :param name: the cookie's name.
+        :param value: merged into what the cookie holds.
+        :param kwargs: cookie arguments, merged into those of the session.
+        :raises TypeError: ``value`` is no dictionary.
+        :raises ConfigError: no cookie can be sent with these arguments.
+        """
+        if not isinstance(value, dict):
+            raise TypeError(
+                f"the value of a secure cookie must be a dict, not {type(value).__name__}"
+            )
+        with lock_of(self.__dict__):
+            container = self._get_session_container(name, SecureCookieSessionFactory)
+        if kwargs:
+            args = {**container.session_args, **kwargs}
+            response_class = response_class_of(getattr(self.request, "app", None))
+            rules.check_cookie(name, args, response_class, "set_secure_cookie()")
+        with lock_of(self.__dict__):
+            session = container.get_session()
+        session.update(value)
+        container.session_args.update(kwargs)
+
+    def save_sessions(self, response: Any) -> None:
+        """Save all modified sessions and set their cookies on the response.
+
+        :param response: the :class:`webapp2.Response`.
+        :raises TypeError: JSON cannot represent a value of a cookie session.
+        :raises BackendError: it is not certain that a session was stored.
+        """
+        try:
+            environ = self.request.environ
+            saver = environ.get(SAVER_KEY)
+        except AttributeError:  # an object without an environ has no middleware
+            saver = None
+        if saver is None or saver.is_of(environ) is not True:  # a mock has anything
+            self._save_all(response)
+        else:
+            saver.save(self, response)
+
+    def _save_all(self, response: Any) -> None:
+        containers = [*self.sessions.values()]
+        destroyed = [each for each in containers if is_destroyed(getattr(each, "session", None))]
+        try:
+            self._save_each(response)
+        except BaseException:
+            from webapp2_sessions.sessions.sign_outs import end_destroyed  # for this error alone
+
+            end_destroyed(self, response, destroyed)
+            raise
+        if self._unsaved is not None:
+            self._unsaved.settle()
+
+    def _save_each(self, response: Any) -> None:
+        sessions, config = self.sessions, self.config
+        if sessions:
+            containers = [*sessions.values()]
+            for container in containers:
+                container.save_session(response)
+                if len(sessions) > len(containers):  # it has opened sessions itself
+                    containers += list(sessions.values())[len(containers) :]
+        if config.get("on_damaged_cookie") == "expire":
+            self._expire_damaged(response)
+        # Also if it has only read or expired a signed cookie.
+        if (sessions or self._cookies is not None) and config.get("vary"):
+            cookies.vary_on_cookie(response)
+        if self._written:
+            self._warn_of_long_header()
+
+    def _expire_damaged(self, response: Any) -> None:
+        """Have the browser forget the cookies that were not accepted and are not replaced."""
+        for name in self._received().damaged:
+            if not cookies.is_set(response, name):
+                container = self.sessions.get(name)
+                args = self.config["cookie_args"] if container is None else container.session_args
+                for each in (*self.config.get("former_cookie_args", ()), args):
+                    cookies.expire(response, name, each)
+
+
+def _can_merge(container: Any) -> bool:
+    """Whether changes of requests at once can be merged; a cookie has nothing to merge with."""
+    is_stored = isinstance(container, CustomBackendSessionFactory)
+    return not is_stored or hasattr(container, "_write_version")
+
+
+#: Where this is still in its place, its work is done at once; an application may have put another
+#: there.
+_OPEN = SecureCookieSessionFactory.get_session
+
+AnyStore = TypeVar("AnyStore")
+
+
+@overload
+def get_store(*, key: str = ..., request: Any = None) -> SessionStore: ...
+@overload
+def get_store(
+    factory: Callable[[Any], AnyStore], key: str = ..., request: Any = None
+) -> AnyStore: ...
+def get_store(
+    factory: Callable[..., Any] = SessionStore, key: str = _registry_key, request: Any = None
+) -> Any:
+    """Return the session store of a request, making and registering it on the first call.
+
+    A store of ``webapp2_extras`` that is registered already is returned, and a warning is logged.
+
+    :param factory: called with the request to make the store.
+    :param key: the store's key in ``request.registry``.
+    :param request: the request; by default the active one.
+    """
+    request = request or webapp2.get_request()
+    registry = request.registry
+    store = registry.get(key)
+    if not store:
+        with lock_of(attributes_of(request)):  # threads of one request get one store
+            store = registry.get(key) or _register(registry, key, factory, request)
+    if type(store) is not SessionStore:
+        warn_of_foreign_store(getattr(request, "app", None), store)
+    return store
+
+
+def _register(registry: Any, key: str, factory: Callable[..., Any], request: Any) -> Any:
+    store = registry[key] = factory(request)
+    if isinstance(store, SessionStore):
+        # One lock for all stores of a request: with two, each of two threads could have one and
+        # wait for the other.
+        share_lock(attributes_of(request), store.__dict__)
+    if (
+        type(store) is SessionStore
+        and issubclass(type(request), webapp2.Request)
+        and request.route is not None
+    ):
+        # webapp2 has the request until it is answered. If the store had it as well, both would
+        # wait for the cycle collector, with the response and all that was uploaded.
+        store._request = ref(request)
+    return store
+
+
+def set_store(store: object, key: str = _registry_key, request: Any = None) -> None:
+    """Make ``store`` the session store of a request.
+
+    :param key: the store's key in ``request.registry``.
+    :param request: the request; by default the active one.
+    """
+    request = request or webapp2.get_request()
+    request.registry[key] = store

@@ -1,0 +1,124 @@
+"""Sessions in memcached: fast, shared by all processes, gone when memcached restarts."""
+
+from __future__ import annotations
+
+import functools
+from typing import Any
+
+from webapp2_sessions.config import memcache_settings
+from webapp2_sessions.config.loading import backend_config
+from webapp2_sessions.sessions.session_dict import SessionDict
+from webapp2_sessions.sessions_memcache.records import SessionMemcached, expiry, session_memcached
+from webapp2_sessions.stored.factory import StoredSessionFactory
+from webapp2_sessions.stored.merging import NEW, Version
+from webapp2_sessions.stored.namespaces import current_namespace
+
+__all__ = ["MemcacheSessionFactory"]
+
+
+class MemcacheSessionFactory(StoredSessionFactory):
+    """Keeps sessions in memcached, configured by ``config["memcache"]``.
+
+    Use it as ``store.get_session(backend="memcache")``. memcached evicts what was not used for
+    long when its memory is full: the visitor then has a new session.
+    """
+
+    #: The servers, once they are needed.
+    _found: SessionMemcached | None = None
+    #: The namespace in which the session was opened, in which all of this request happens.
+    _namespace: str | None = None
+
+    def _get_by_sid(self, sid: Any) -> SessionDict:
+        self._namespace = None
+        self._pin_namespace()
+        return super()._get_by_sid(sid)
+
+    def _read(self, sid: str) -> dict[Any, Any] | None:
+        memcached, key = self._memcached(), self._key(sid)
+        data, max_age = memcached.decode_session(key, self._owner(), memcached.get(key))
+        self._note_max_age(max_age)
+        return data  # type: ignore[no-any-return]
+
+    def _write(self, sid: str, data: dict[Any, Any], lifetime: float | None) -> bool:
+        memcached, key = self._memcached(), self._key(sid)
+        encoded = memcached.encode_session(key, self._owner(), data, self.own_max_age)
+        if self._is_stored:
+            return memcached.replace(key, encoded, expiry(lifetime))
+        memcached.set(key, encoded, expiry(lifetime))
+        return True
+
+    def _delete(self, sid: str) -> bool:
+        return self._memcached().end(self._key(sid))
+
+    def _supersede(self, sid: str) -> bool:
+        return self._memcached().end(self._key(sid), self._now())
+
+    def _touch(self, sid: str, lifetime: float | None) -> bool:
+        memcached, key = self._memcached(), self._key(sid)
+        if not memcached.call("touch", key, expiry(lifetime)):
+            return False
+        # A session that is only read would be lost when the older key is taken out.
+        memcached.sign_again(key, self._owner(), expiry(lifetime))
+        return True
+
+    def _superseded_at(self, sid: str) -> float | None:
+        return self._memcached().superseded_at(self._key(sid))
+
+    def _read_version(self, sid: str) -> Version | None:
+        memcached, key = self._memcached(), self._key(sid)
+        stored, token = memcached.gets(key)
+        if stored is None:
+            is_gone = self._is_stored and memcached.is_ended(key)
+            return None if is_gone else Version(NEW, dict)
+        is_first = True
+
+        def data() -> Any:
+            nonlocal is_first
+            found, max_age = memcached.decode_session(key, self._owner(), stored)
+            if is_first:  # later it is asked for as what was before
+                self._note_max_age(max_age)
+                is_first = False
+            return found
+
+        return Version(token, data)
+
+    def _write_version(
+        self, sid: str, data: dict[Any, Any], lifetime: float | None, token: Any
+    ) -> Version | None:
+        memcached, key, owner = self._memcached(), self._key(sid), self._owner()
+        encoded = memcached.encode_session(key, owner, data, self.own_max_age)
+        if token is NEW:
+            written = memcached.call("add", key, encoded, expiry(lifetime))
+            if written and self._is_stored and memcached.was_ended_meanwhile(key):
+                return None  # the next look at it tells so
+        else:
+            written = memcached.cas(key, encoded, token, expiry(lifetime))
+        # memcached does not tell the new token.
+        decode = functools.partial(memcached.decode_session, key, owner, encoded)
+        return Version(None, lambda: decode()[0]) if written else None
+
+    def _owner(self) -> str:
+        return self.name if isinstance(self.name, str) else self.name.decode("latin-1")
+
+    def _key(self, sid: str) -> bytes:
+        namespace = self._pin_namespace()
+        return self._memcached().key(f"{namespace}/{sid}" if namespace else sid)
+
+    def _pin_namespace(self) -> str:
+        """Return the namespace of the session: a configured one, or that of its opening."""
+        if self._namespace is None:
+            config = backend_config(self.session_store)
+            configured = memcache_settings(config)["namespace"]
+            self._namespace = current_namespace() if configured is None else configured
+        return self._namespace
+
+    def _place(self) -> tuple[str, str]:
+        memcached = self._memcached()
+        return "memcache", memcached.address(self._key(str(self.sid)))
+
+    def _memcached(self) -> SessionMemcached:
+        found = self._found
+        if found is None:
+            config = backend_config(self.session_store)
+            found = self._found = session_memcached(config, "memcache")
+        return found

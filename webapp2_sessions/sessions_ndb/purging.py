@@ -1,0 +1,239 @@
+"""Deletion of old sessions in Datastore: page by page, bounded in number and in time."""
+
+from __future__ import annotations
+
+import datetime
+import math
+import reprlib
+import time
+from collections.abc import Callable, Mapping
+from typing import Any, TypeVar
+
+from webapp2_sessions.config import datastore_settings
+from webapp2_sessions.config.checks import CHECKS
+from webapp2_sessions.config.loading import active_config
+from webapp2_sessions.errors import BackendError, ConfigError
+from webapp2_sessions.sessions_ndb import Session
+from webapp2_sessions.sessions_ndb.client import Datastore, is_passing, ndb
+from webapp2_sessions.sessions_ndb.records import SessionEnded, forget_cached
+
+__all__ = ["purge_sessions"]
+
+Result = TypeVar("Result")
+
+#: A mark is of use as long as a request may be running that loaded the session before.
+_MARKS_LIVE = datetime.timedelta(days=1)
+
+#: Seconds between the tries of a request that met a passing fault.
+_PAUSES = (1.0, 2.0, 4.0)
+
+#: A run whose time is nearly up still gives each request so many seconds, so that its end is no
+#: error while the service works.
+_SHORTEST_TIMEOUT = 1.0
+
+#: Datastore takes no more deletions in one request.
+_LARGEST_BATCH = 500
+
+
+def purge_sessions(
+    older_than: float | datetime.timedelta,
+    *,
+    model: Any = Session,
+    config: Mapping[str, Any] | None = None,
+    limit: int | None = None,
+    seconds: float | None = None,
+    dry_run: bool = False,
+    batch: int = 500,
+    progress: Callable[[int], object] | None = None,
+) -> int:
+    """Delete the sessions that were last written longer ago than ``older_than``.
+
+    Let ``older_than`` be the configured ``session_max_age``, or the longest age that is given to
+    ``session.set_max_age()`` if that is more, and a day: no cookie leads to such a session any
+    more, so nobody can be renewing it between the query that finds it and its deletion. A run that
+    was interrupted or failed is continued by calling it again.
+
+    :param older_than: seconds, or a :class:`datetime.timedelta`; not negative.
+    :param model: the model of the entities, with an indexed ``updated``.
+    :param config: a session configuration, by default the active application's. An ndb context
+        of the caller decides on project, database and namespace.
+    :param limit: the most sessions to delete.
+    :param seconds: how long the run may take: after that no page is begun.
+    :param dry_run: count what would be deleted, and delete nothing.
+    :param batch: how many sessions make a page, 1 to 500.
+    :param progress: called after each page with the number of sessions so far.
+    :returns: the number of sessions that were, or would be, deleted. Marks of sessions that were
+        destroyed more than a day ago go as well, and do not count.
+    :raises ConfigError: an argument is wrong.
+    :raises BackendError: Datastore failed, also when asked again; the pages that ``progress`` was
+        called for are deleted.
+    """
+    _check_whole_number("limit", limit, math.inf)
+    _check_whole_number("batch", batch, _LARGEST_BATCH, optional=False)
+    _check_seconds(seconds)
+    _check_model(model)
+    _check_kinds(config, dry_run, progress)
+    cutoff = _cutoff(older_than)
+    pages = _Pages(active_config() if config is None else config, seconds)
+    count = 0
+    cursor, more = None, True
+    while more and not pages.time_is_up() and (limit is None or count < limit):
+        size = batch if limit is None else min(batch, limit - count)
+        keys, cursor, more = pages.fetch(model, cutoff, size, cursor)
+        if not keys:
+            break
+        if not dry_run:
+            pages.delete(keys)
+        count += len(keys)
+        if progress is not None:
+            progress(count)
+    if not dry_run:
+        pages.delete_marks()
+    return count
+
+
+class _Pages:
+    """Finds and deletes pages of sessions until the time is up.
+
+    :param config: a session configuration.
+    :param seconds: the time, ``None`` for any.
+    """
+
+    def __init__(self, config: Mapping[str, Any], seconds: float | None) -> None:
+        CHECKS["datastore"]("datastore", config.get("datastore") or {})
+        self._config = config
+        self._settings = datastore_settings(config)
+        self._end = math.inf if seconds is None else _monotonic() + seconds
+
+    def time_is_up(self) -> bool:
+        """Whether no page may be begun any more."""
+        return self._left() <= 0
+
+    def fetch(
+        self, model: Any, cutoff: datetime.datetime, size: int, cursor: Any
+    ) -> tuple[list[Any], Any, bool]:
+        """Return the keys of a page, the cursor behind it, and whether there may be more."""
+
+        def query(options: dict[str, Any]) -> Any:
+            # A query takes no "retries": ndb repeats it three times, and sleeps in between.
+            return model.query(model.updated < cutoff).fetch_page(
+                size, keys_only=True, start_cursor=cursor, timeout=options["timeout"]
+            )
+
+        keys, cursor, more = self._run(query)
+        return keys, cursor, more
+
+    def delete(self, keys: list[Any]) -> None:
+        """Delete a page, also from the cache.
+
+        It is a request of its own, so that repeating it deletes and counts the same sessions.
+        """
+        try:
+            self._delete(keys)
+        finally:  # also after a failure or an interrupt: they may be deleted all the same
+            forget_cached(self._config, keys)
+
+    def _delete(self, keys: list[Any]) -> None:
+        self._run(lambda options: ndb.delete_multi(keys, **options))
+
+    def delete_marks(self) -> None:
+        """Delete the marks of sessions that were destroyed long ago; they are not counted."""
+        cutoff = _utc_now() - _MARKS_LIVE
+        cursor, more = None, True
+        while more and not self.time_is_up():
+            keys, cursor, more = self.fetch(SessionEnded, cutoff, _LARGEST_BATCH, cursor)
+            if keys:
+                self._delete(keys)
+
+    def _run(self, operation: Callable[[dict[str, Any]], Result]) -> Result:
+        """Call ``operation(options)`` in an ndb context, again after a passing fault."""
+        pauses = iter(_PAUSES)
+        while True:
+            try:
+                return self._run_once(operation)
+            except BackendError as error:
+                pause = next(pauses, None)
+                if pause is None or pause >= self._left() or not is_passing(error):
+                    raise
+            _sleep(pause)
+
+    def _run_once(self, operation: Callable[[dict[str, Any]], Result]) -> Result:
+        timeout = min(self._settings["timeout"], max(self._left(), _SHORTEST_TIMEOUT))
+        store = Datastore({**self._settings, "timeout": timeout})
+        return store.run(lambda: operation(store.options))
+
+    def _left(self) -> float:
+        return self._end - _monotonic()
+
+
+def _cutoff(older_than: object) -> datetime.datetime:
+    """Return the time before which a session was last written if it is old, as ndb keeps it."""
+    try:
+        age = _age(older_than)
+        if age < datetime.timedelta(0):
+            raise _wrong("older_than", older_than, "0 or more")
+        return _utc_now() - age
+    except OverflowError:
+        raise _wrong("older_than", older_than, "a time since the year 1") from None
+
+
+def _age(older_than: object) -> datetime.timedelta:
+    if isinstance(older_than, datetime.timedelta):
+        return older_than
+    if isinstance(older_than, (int, float)) and not isinstance(older_than, bool):
+        if math.isnan(older_than):
+            raise _wrong("older_than", older_than, "a number of seconds or a timedelta")
+        return datetime.timedelta(seconds=older_than)
+    raise _wrong("older_than", older_than, "a number of seconds or a timedelta")
+
+
+def _check_whole_number(key: str, value: object, most: float, *, optional: bool = True) -> None:
+    if value is None and optional:
+        return
+    if not isinstance(value, int) or isinstance(value, bool) or not 1 <= value <= most:
+        allowed = "a positive whole number or None" if optional else f"1 to {most}"
+        raise _wrong(key, value, allowed)
+
+
+def _check_seconds(value: object) -> None:
+    if value is None:
+        return
+    if not isinstance(value, (int, float)) or isinstance(value, bool) or not value > 0:
+        raise _wrong("seconds", value, "a positive number of seconds or None")
+
+
+def _check_model(model: object) -> None:
+    updated = getattr(model, "updated", None)
+    if (
+        not isinstance(model, type)
+        or not issubclass(model, ndb.Model)
+        or not isinstance(updated, ndb.DateTimeProperty)
+        or not getattr(updated, "_indexed", True)  # others cannot be asked for
+    ):
+        raise _wrong("model", model, "an ndb model with an indexed DateTimeProperty 'updated'")
+
+
+def _check_kinds(config: object, dry_run: object, progress: object) -> None:
+    if config is not None and not isinstance(config, Mapping):
+        # Without the value, which may hold a secret.
+        raise ConfigError("config", f"must be a dictionary or None, not {type(config).__name__}")
+    if not isinstance(dry_run, bool):
+        raise _wrong("dry_run", dry_run, "True or False")
+    if progress is not None and not callable(progress):
+        raise _wrong("progress", progress, "a function or None")
+
+
+def _wrong(key: str, value: object, allowed: str) -> ConfigError:
+    return ConfigError(key, f"must be {allowed}, not {type(value).__name__} {reprlib.repr(value)}")
+
+
+def _utc_now() -> datetime.datetime:
+    return datetime.datetime.now(datetime.timezone.utc).replace(tzinfo=None)
+
+
+def _monotonic() -> float:
+    return time.monotonic()
+
+
+def _sleep(seconds: float) -> None:
+    time.sleep(seconds)

@@ -1,0 +1,7 @@
+"""Sessions that are kept on a server: what all backends share."""
+
+from __future__ import annotations
+
+from webapp2_sessions.stored.factory import StoredSessionFactory
+
+__all__ = ["StoredSessionFactory"]

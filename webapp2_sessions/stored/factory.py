@@ -1,0 +1,430 @@
+"""Sessions that are kept on a server: loading, saving, renewing and destroying, written once."""
+
+from __future__ import annotations
+
+import logging
+import time
+from typing import TYPE_CHECKING, Any
+
+from webapp2_sessions.config import _default_value
+from webapp2_sessions.config.value_checks import seconds_of
+from webapp2_sessions.cookies import rules
+from webapp2_sessions.errors import (
+    BackendError,
+    ConfigError,
+    SessionConflict,
+    SessionTooLarge,
+    StaleCache,
+    UnreadableSession,
+)
+from webapp2_sessions.sessions.factories import CustomBackendSessionFactory
+from webapp2_sessions.sessions.session_dict import SessionDict
+from webapp2_sessions.stored.merging import NEW, Merger, TooManyConflicts, Version
+
+if TYPE_CHECKING:
+    from webapp2_sessions.sessions.interfaces import Store
+
+__all__ = ["StoredSessionFactory"]
+
+logger: logging.Logger = logging.getLogger(__name__)
+
+
+class StoredSessionFactory(CustomBackendSessionFactory):
+    """Base of server-side sessions in which loading and saving are written already.
+
+    A backend supplies :meth:`_read`, :meth:`_write` and :meth:`_delete`; :meth:`_touch` if a
+    session can be renewed for less than writing it, and :meth:`_read_version` with
+    :meth:`_write_version` if it can compare and set, for ``on_conflict='merge'``.
+
+    :meth:`get_session` raises a :class:`~webapp2_sessions.errors.BackendError` if the server
+    fails; a new session would take the stored one's place.
+    """
+
+    can_destroy: bool = True
+
+    sid: str | None
+    own_max_age: int | None
+    superseded: bool
+    #: Whether the store holds a session of this id.
+    _is_stored = False
+    #: Saves by compare-and-set; ``None`` unless the configuration wants that.
+    _merger: Merger | None = None
+    #: Former ids of this session, which end before its cookie is set. ``True`` for those that
+    #: could not be ended at the first try.
+    _former_sids: dict[str, bool]
+    #: The id that came with the request, if there is a new session in its place: nothing is stored
+    #: under it, or nothing that can be decoded. Other requests may still have that session.
+    _replaced_sid: str | None = None
+
+    def __init__(self, name: str, session_store: Store) -> None:
+        super().__init__(name, session_store)
+        self._former_sids = {}
+
+    def _read(self, sid: str) -> dict[Any, Any] | None:
+        """Return the stored data of a session, ``None`` if there is none of that id.
+
+        :raises BackendError: it cannot be told, because the server failed.
+        """
+        raise NotImplementedError()
+
+    def _write(self, sid: str, data: dict[Any, Any], lifetime: float | None) -> bool | None:
+        """Store the data of a session, replacing what is stored.
+
+        :param lifetime: seconds after which nobody can ask for it any more, ``None`` if unknown.
+        :returns: ``False`` if :attr:`_is_stored`, and another request has deleted the session
+            meanwhile, so that nothing was written. A backend may do without.
+        :raises BackendError: it is not certain that the data is stored.
+        """
+        raise NotImplementedError()
+
+    def _delete(self, sid: str) -> bool | None:
+        """Remove a session; nothing happens if there is none of that id.
+
+        :returns: ``False`` if another request has deleted it before. A backend may do without.
+        :raises BackendError: it is not certain that it is gone.
+        """
+        raise NotImplementedError(f"{type(self).__name__} has no _delete(sid)")
+
+    def _touch(self, sid: str, lifetime: float | None) -> bool:
+        """Keep a session, as it is stored, for another ``lifetime`` seconds.
+
+        :returns: whether there is a session of that id.
+        :raises BackendError: it is not certain that it stays.
+        """
+        data = self._read(sid)
+        return data is not None and self._write(sid, data, lifetime) is not False
+
+    def _read_version(self, sid: str) -> Version | None:
+        """Return the present state of a session, as ``Merger`` in :mod:`.merging` asks.
+
+        :raises BackendError: it cannot be told, because the server failed.
+        """
+        raise NotImplementedError()
+
+    def _write_version(
+        self, sid: str, data: dict[Any, Any], lifetime: float | None, token: Any
+    ) -> Version | None:
+        """Store data if the session is still in the state of ``token``; returns the new state.
+
+        :raises BackendError: it is not certain that the data is stored.
+        """
+        raise NotImplementedError()
+
+    def _supersede(self, sid: str) -> bool | None:
+        """Remove a session that has got a new id, as :meth:`_delete`.
+
+        A backend that notes the time, for :meth:`_superseded_at`, lets requests be recognized that
+        were under way with the former id.
+        """
+        return self._delete(sid)
+
+    def _superseded_at(self, sid: str) -> float | None:
+        """Return when a session got a new id in place of this one, in Unix seconds.
+
+        Without it, requests that were under way with the former id begin a new session.
+
+        :returns: ``None`` if it did not, or that is not known any more.
+        :raises BackendError: it cannot be told, because the server failed.
+        """
+        return None
+
+    def _note_max_age(self, max_age: object) -> None:
+        """Take over the age of its own that a session's record holds, ``None`` if it has none.
+
+        A backend that keeps :attr:`own_max_age` with the data calls this when it has read a
+        record; others leave it to the cookie. What this request has set takes precedence.
+        """
+        if not self.sets_max_age:
+            is_sound = type(max_age) is int and 0 < max_age < 2**31
+            self.own_max_age = max_age if is_sound else None  # type: ignore[assignment]
+
+    def _get_by_sid(self, sid: Any) -> SessionDict:
+        self._is_stored = False
+        self._merger = self._new_merger()
+        self._replaced_sid = None
+        if self._is_valid_sid(sid):
+            self.sid = sid
+            try:
+                data = self._read_or_load(sid)
+            except BackendError as error:
+                self._is_stored = True  # for all that is known
+                return self._degrade(error, SessionDict(self, new=True))
+            if data is not None:
+                self._is_stored, self.superseded = True, False
+                session = SessionDict(self, data=data)
+                if self._merger is not None:
+                    session._assigned = set()
+                return self._take_snapshot(session)
+            self._replaced_sid = sid
+        self.sid = self._get_new_sid()
+        self._merger = self._new_merger()
+        return self._take_snapshot(SessionDict(self, new=True))
+
+    def _read_or_load(self, sid: str) -> dict[Any, Any] | None:
+        """Return a copy of the stored data, ``None`` if there is no session of that id."""
+        try:
+            data = _as_dict(self._read(sid) if self._merger is None else self._load(sid))
+        except UnreadableSession as error:
+            if self.session_store.config.get("on_unreadable") != "new":
+                raise
+            logger.warning("The session %r is begun again: %s", self.name, error)
+            # Its cookie goes, and no copy of that may find the session later.
+            self._former_sids[sid] = True
+            return None
+        if data is None and self._was_superseded_now(sid):
+            self.superseded = True
+        return data
+
+    def _load(self, sid: str) -> Any:
+        version = self._first_version(sid)
+        if version is None or version.token is NEW:
+            return None
+        data = version.data()
+        if self._merger is not None and _as_dict(data) is not None:
+            self._merger.known = version
+        return data
+
+    def _was_superseded_now(self, sid: str) -> bool:
+        """Whether a session got a new id so lately that its visitor may not know yet."""
+        grace = self.session_store.config.get("renewal_grace", 0)
+        superseded_at = self._superseded_at(sid) if grace else None
+        return superseded_at is not None and abs(self._now() - superseded_at) < grace
+
+    def _now(self) -> float:
+        """Return the time in Unix seconds, by the clock that a test may move."""
+        return time.time()
+
+    def _first_version(self, sid: str) -> Version | None:
+        """The state of the session for a request that begins; may come from a cache."""
+        return self._read_version(sid)
+
+    def save_session(self, response: Any) -> None:
+        """Store the session if it was modified, and set its cookie.
+
+        A session that was not modified is renewed if it is due.
+
+        :raises ConfigError: the cookie cannot be sent; nothing is stored then.
+        :raises BackendError: it is not certain that the session is stored; no cookie is set.
+        """
+        session = self._session_to_save()
+        if session is None:
+            return
+        if session._destroyed:
+            self._end(response, session)  # an error in any case: a sign-out must not just seem done
+        try:
+            if session._degraded:
+                return
+            if self._should_save(session):
+                self._save(response, session)
+            elif self._is_stored and self._should_refresh() and self.keep():
+                self._set_cookie(response, {"_sid": self.sid})
+        except BackendError as error:
+            self._degrade(error, session)
+
+    def _save(self, response: Any, session: SessionDict) -> None:
+        rules.check_cookie(self.name, self.session_args, type(response), "session_args")
+        is_renewed = session._regenerates
+        if self.store(session):
+            if is_renewed:
+                self._expire_former_cookies(response)
+            self._set_cookie(response, {"_sid": self.sid})
+
+    def store(self, session: SessionDict) -> bool:
+        """Store a session; whether there is still one to store.
+
+        A session that is to have a new id is written under it before the former one ends, so that
+        nothing is lost if the server fails in between; and nothing of this request is ever written
+        under the former id, which somebody else may know.
+
+        :raises BackendError: it is not certain that the session is stored.
+        """
+        if self.sid is None:  # the application set self.session itself
+            self.sid = self._get_new_sid()
+        if session._regenerates and self._replaced_sid is not None:
+            self._former_sids[self._replaced_sid] = True
+            self._replaced_sid = None
+        if not (self._may_keep_id(session) or self._take_new_id(session)):
+            return self._is_gone()
+        if self._write_or_merge(self.sid, session) is False:
+            return self._is_gone()
+        self._is_stored = True
+        if not self._end_former():
+            return self._is_gone()
+        session._regenerates = self.superseded = False
+        return True
+
+    def _may_keep_id(self, session: SessionDict) -> bool:
+        return not (session._regenerates and self._is_stored)
+
+    def _is_gone(self) -> bool:
+        logger.info("The session %r was destroyed by another request meanwhile", self.name)
+        return False
+
+    def _take_new_id(self, session: SessionDict) -> bool:
+        """Take a new id, with all that others have saved by now; whether the session is there."""
+        if not self.merged(session):
+            return False
+        self._former_sids[str(self.sid)] = False
+        self._is_stored, self.sid = False, self._get_new_sid()
+        self._merger = self._new_merger()
+        return True
+
+    def _end_former(self) -> bool:
+        """End the former ids of the session, which is stored under its present one.
+
+        :returns: ``False`` if another request was first to renew or destroy it. Of several copies
+            the first one stays, so that this request's is removed again.
+        """
+        for former, was_tried in [*self._former_sids.items()]:
+            self._former_sids[former] = True
+            try:
+                is_first = self._supersede(former) is not False
+            except StaleCache as error:
+                # What it may hand out is from before the new id. A cache that is down must not keep
+                # anybody from signing in.
+                logger.warning("The former id of the session %r has ended: %s", self.name, error)
+                is_first = error.is_first
+            del self._former_sids[former]
+            if not (is_first or was_tried):
+                self.discard()
+                return False
+        return True
+
+    def retire(self) -> bool:
+        """End the stored session, which goes on elsewhere; whether it was still there.
+
+        :raises BackendError: it is not certain that it is gone.
+        """
+        self._former_sids[str(self.sid)] = False
+        self._is_stored, self.sid = False, self._get_new_sid()
+        return self._end_former() or self._is_gone()
+
+    def merged(self, session: SessionDict) -> bool:
+        """Give a session what other requests have stored of it; whether it is still there.
+
+        :raises BackendError: the server failed.
+        """
+        if self._merger is not None:
+            mine = dict(session)
+            merged = self._merger.merged(mine, session._flash_keys, session._assigned or ())
+            if merged is None:
+                return False
+            if merged is not mine:
+                _replace_data(session, merged)
+        return True
+
+    def keep(self) -> bool:
+        """Keep the stored session as it is for another lifetime; whether there is one."""
+        return self.sid is not None and self._touch(self.sid, self._lifetime())
+
+    def discard(self) -> None:
+        """Delete the stored session, if there is one; a new one would have another id."""
+        present = self.sid if self._is_stored else None
+        for sid in dict.fromkeys((*self._former_sids, self._replaced_sid, present)):
+            if sid is not None:
+                self._delete(sid)
+        self._former_sids, self._replaced_sid = {}, None
+        self._is_stored = False
+        self.sid = self._get_new_sid()
+        self._merger = self._new_merger()
+
+    def _write_or_merge(self, sid: str, session: SessionDict) -> bool | None:
+        """Store the session; ``False`` if there is none to store any more."""
+        if self._merger is None:
+            return self._write(sid, dict(session), self._lifetime())
+        return self._merge(self._merger, session)
+
+    def _merge(self, merger: Merger, session: SessionDict) -> bool:
+        """Store what this request changed; whether there is still a session to change."""
+        mine = dict(session)
+        try:
+            stored = merger.save(mine, session._flash_keys, session._assigned or ())
+        except TooManyConflicts:
+            raise SessionConflict(
+                *self._place(), "other requests changed the session at each try to merge with them"
+            ) from None
+        if stored is None:
+            return False
+        if stored is not mine:
+            _replace_data(session, stored)
+        if session._assigned:
+            session._assigned = set()
+        return True
+
+    def _place(self) -> tuple[str, str]:
+        """The backend's keyword and its server's address, for errors."""
+        return type(self).__name__, "its store"
+
+    def _end(self, response: Any, session: SessionDict) -> None:
+        """Delete the stored session; what the handler has set since is a new one."""
+        self.discard()
+        session._destroyed = session._degraded = False
+        self._expire_former_cookies(response)
+        if not session.modified:
+            self._expire_cookie(response)
+
+    def _new_merger(self) -> Merger | None:
+        if self.session_store.config.get("on_conflict") != "merge":
+            return None
+        if type(self)._read_version is StoredSessionFactory._read_version:
+            problem = (
+                f"is 'merge', and {type(self).__name__} cannot compare and set: write its "
+                "_read_version() and _write_version(), or leave on_conflict out"
+            )
+            raise ConfigError("on_conflict", problem)
+        return Merger(
+            lambda: self._read_version(str(self.sid)),
+            lambda data, token: self._write_version(str(self.sid), data, self._lifetime(), token),
+        )
+
+    def _degrade(self, error: BackendError, session: SessionDict) -> SessionDict:
+        """Return ``session``, which is not saved any more, or raise the error.
+
+        What is wrong with the session itself is an error in any case.
+        """
+        degrade = self.session_store.config.get("on_backend_error") == "degrade"
+        if not degrade or isinstance(error, (SessionTooLarge, UnreadableSession)):
+            raise error
+        logger.warning("The session %r is degraded: %s", self.name, error)
+        session._degraded = True
+        return session
+
+    def _lifetime(self) -> float | None:
+        """Seconds for which the cookie that is being written can bring this session back.
+
+        The longest age that this request or the configuration allows, since other requests may
+        open the session with the configured one; less if the browser drops the cookie before, or
+        the session ends.
+        """
+        config = self.session_store.config
+        limits: list[float | None] = [self.own_max_age]
+        if self.own_max_age is None:
+            age = config.get("session_max_age")
+            if age is not None and self._max_age is not _default_value:
+                age = None if self._max_age is None else max(age, self._max_age)
+            limits = [age, seconds_of(self.session_args.get("max_age"))]
+        absolute = config.get("absolute_max_age")
+        if absolute is not None:
+            now = time.time()
+            limits.append((now if self._began is None else self._began) + absolute - now)
+        known = [limit for limit in limits if limit is not None]
+        return min(known) if known else None
+
+
+def _as_dict(data: Any) -> dict[Any, Any] | None:
+    """Return what a backend has read as a dictionary, ``None`` if it is no session.
+
+    A model or a backend of the application's own may return any mapping, or pairs.
+    """
+    if data is None or type(data) is dict:
+        return data
+    try:
+        return dict(data)
+    except (TypeError, ValueError):
+        return None
+
+
+def _replace_data(session: SessionDict, data: dict[Any, Any]) -> None:
+    """Let a session hold what is stored now, which is no change of it."""
+    dict.clear(session)
+    dict.update(session, data)

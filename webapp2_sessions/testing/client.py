@@ -1,0 +1,217 @@
+"""A client that keeps cookies between requests, and the session behind a client's cookies."""
+
+from __future__ import annotations
+
+import email.message
+import http.cookiejar
+import urllib.parse
+import urllib.request
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import webapp2
+
+from webapp2_sessions.config import CONFIG_KEY, _default_value
+from webapp2_sessions.config.loading import load_config, response_class_of
+from webapp2_sessions.errors import ConfigError
+from webapp2_sessions.sessions import SessionStore
+from webapp2_sessions.sessions.changes import Snapshot
+from webapp2_sessions.sessions.session_dict import SessionDict
+from webapp2_sessions.testing.apps import webapp_of
+
+__all__ = ["Client", "session_transaction"]
+
+
+class Client:
+    """Asks an application for pages, and keeps its cookies from one request to the next.
+
+    Cookies go by domain, path and age as in a browser, which also sends ``secure`` ones to
+    localhost.
+
+    :param app: the application, also in middleware.
+    :param base_url: scheme and host of requests for which only a path is given.
+    """
+
+    #: The application.
+    app: Any
+    #: Scheme and host of requests for which only a path is given.
+    base_url: str
+    #: The cookies, of Python's :mod:`http.cookiejar`.
+    cookiejar: http.cookiejar.CookieJar
+
+    def __init__(self, app: Any, base_url: str = "http://localhost") -> None:
+        self.app = app
+        self.base_url = base_url
+        policy = http.cookiejar.DefaultCookiePolicy(secure_protocols=("https", "http"))
+        self.cookiejar = http.cookiejar.CookieJar(policy)
+
+    @property
+    def cookies(self) -> dict[str, str]:
+        """The values of all cookies by their names; a copy."""
+        return {cookie.name: cookie.value or "" for cookie in self.cookiejar}
+
+    def get_response(self, path: str, **kwargs: Any) -> Any:
+        """Return the response to a request, as ``app.get_response()`` does.
+
+        :param path: a path with its query, or a whole address.
+        :param kwargs: of ``webapp2.Request.blank()``: ``headers``, ``POST``, ``method`` ... A
+            Cookie header goes out in place of the client's cookies.
+        """
+        if "://" not in path.partition("?")[0]:
+            kwargs.setdefault("base_url", self.base_url)
+        request = webapp_of(self.app).request_class.blank(path, **kwargs)
+        if "Cookie" not in request.headers:
+            _add_cookies(self.cookiejar, request)
+        response = request.get_response(self.app)
+        _keep_cookies(self.cookiejar, request, response)
+        return response
+
+    def get(self, path: str, **kwargs: Any) -> Any:
+        """Return the response to a GET; arguments as of :meth:`get_response`."""
+        return self.get_response(path, method="GET", **kwargs)
+
+    def post(self, path: str, data: Any = None, **kwargs: Any) -> Any:
+        """Return the response to a form's POST; arguments as of :meth:`get_response`.
+
+        :param data: the form's fields, as a dictionary or a list of pairs.
+        """
+        return self.get_response(path, method="POST", POST=data or {}, **kwargs)
+
+
+@contextmanager
+def session_transaction(
+    client: Any,
+    name: str | None = None,
+    *,
+    backend: str = "securecookie",
+    max_age: float | None = _default_value,
+    factory: Callable[..., Any] | None = None,
+    app: Any = None,
+    url: str | None = None,
+    store: Callable[[Any], Any] = SessionStore,
+) -> Iterator[SessionDict]:
+    """Open the session that a client's next request will have; save it when the block ends.
+
+    What was changed in it is saved as at the end of a request, changes inside values included,
+    and the client has the cookie. Where nothing was changed nothing is written and no cookie set;
+    an exception in the block, or while the session is saved, leaves the client's cookies alone.
+
+    :param client: WebTest's ``TestApp``, a :class:`Client`, or a cookie jar of
+        :mod:`http.cookiejar`, such as ``requests.Session().cookies``.
+    :param name: as of ``get_session()``, and so are ``backend``, ``max_age`` and ``factory``.
+    :param app: the application, where it cannot be found in the client.
+    :param url: address or path for which the client's cookies are taken, if not the path of the
+        session's cookie at the client's own host.
+    :param store: makes the session store of a request.
+    :raises TypeError: the client has no cookie jar, or its application is not found.
+    :raises ConfigError: the client's jar does not take the cookie, because its domain or path is
+        none of ``url``.
+    :raises BackendError: the backend's server failed.
+    """
+    webapp = webapp_of(client if app is None else app)
+    jar = _jar_of(client)
+    request = webapp.request_class.blank(_address(client, webapp, url))
+    request.app = webapp
+    _add_cookies(jar, request)
+    opened = store(request)
+    with _active(webapp, request):
+        session = opened.get_session(name, max_age=max_age, factory=factory, backend=backend)
+    before = Snapshot(session, **getattr(session.container, "_codec", {}))
+    yield session
+    if not (session.modified or session._destroyed) and before.differs(session):
+        session.mark_changed()
+    if any(_is_to_be_saved(each.session) for each in opened.sessions.values()):
+        response = response_class_of(webapp)()
+        with _active(webapp, request):
+            opened.save_sessions(response)
+        _keep_cookies(jar, request, response)
+        _check_kept(jar, request, response)
+
+
+def _jar_of(client: Any) -> http.cookiejar.CookieJar:
+    jar = client if isinstance(client, http.cookiejar.CookieJar) else None
+    jar = getattr(client, "cookiejar", jar)
+    if jar is None:
+        raise TypeError(
+            f"a {type(client).__name__} has no cookie jar; give a client, such as Client(app)"
+        )
+    return jar
+
+
+def _is_to_be_saved(session: Any) -> bool:
+    return session is not None and (session.modified or session._destroyed)
+
+
+def _address(client: Any, webapp: Any, url: str | None) -> str:
+    """Return the address for which a client's cookies are taken."""
+    base = getattr(client, "base_url", None)
+    if base is None:
+        host = getattr(client, "extra_environ", {}).get("HTTP_HOST", "localhost")
+        base = f"https://{host}"  # where those are sent too that are secure
+    if url is None:
+        url = load_config(webapp, CONFIG_KEY, None)["cookie_args"].get("path") or "/"
+    return urllib.parse.urljoin(base, str(url))
+
+
+@contextmanager
+def _active(webapp: Any, request: Any) -> Iterator[None]:
+    """Make an application and a request the active ones, as they are during a request."""
+    proxies = webapp2.WSGIApplication.app, webapp2.WSGIApplication.request
+    before = [_current(proxy) for proxy in proxies]
+    webapp.set_globals(app=webapp, request=request)
+    try:
+        yield
+    finally:
+        webapp.clear_globals()
+        if before != [None, None]:
+            webapp.set_globals(*before)
+
+
+def _current(proxy: Any) -> Any:
+    """What a proxy of webapp2's stands for, ``None`` if there is nothing."""
+    try:
+        return proxy._get_current_object()
+    except (AttributeError, RuntimeError):
+        return None
+
+
+class _Headers:
+    """The cookies of a response, in the way in which a jar asks for them."""
+
+    def __init__(self, response: Any) -> None:
+        self._message = email.message.Message()
+        for header in response.headers.getall("Set-Cookie"):
+            self._message["Set-Cookie"] = header
+
+    def info(self) -> email.message.Message:
+        return self._message
+
+
+def _add_cookies(jar: http.cookiejar.CookieJar, request: Any) -> None:
+    """Give a request the cookies of a jar."""
+    asked = urllib.request.Request(request.url)
+    jar.add_cookie_header(asked)
+    header = asked.get_header("Cookie")
+    if header is not None:
+        request.headers["Cookie"] = header
+
+
+def _keep_cookies(jar: http.cookiejar.CookieJar, request: Any, response: Any) -> None:
+    """Put the cookies of a response into a jar."""
+    jar.extract_cookies(_Headers(response), urllib.request.Request(request.url))  # type: ignore[arg-type] # all that it needs
+
+
+def _check_kept(jar: http.cookiejar.CookieJar, request: Any, response: Any) -> None:
+    """Refuse to go on with a client that has not taken a cookie."""
+    asked = urllib.request.Request(request.url)
+    jar.add_cookie_header(asked)
+    present = {pair.partition("=")[0] for pair in (asked.get_header("Cookie") or "").split("; ")}
+    for header in response.headers.getall("Set-Cookie"):
+        name = header.partition("=")[0]
+        if name not in present and "; Max-Age=0" not in header:
+            raise ConfigError(
+                "url",
+                f"the client does not take the cookie {name!r} at {request.path_url}, because its "
+                "domain or path, by 'cookie_args', is another",
+            )

@@ -1,0 +1,149 @@
+"""Cookies of sessions for tests: made as the application makes them, and read."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import webapp2
+
+from webapp2_sessions import cookies
+from webapp2_sessions.config import CONFIG_KEY, SessionConfig
+from webapp2_sessions.config.loading import load_config
+from webapp2_sessions.errors import ConfigError
+from webapp2_sessions.securecookie.cookie_data import BEGAN, MAX_AGE
+from webapp2_sessions.sessions import SessionStore
+from webapp2_sessions.sessions.received_cookies import verified
+from webapp2_sessions.testing.apps import webapp_of
+
+__all__ = ["SentCookie", "make_cookie", "read_cookie"]
+
+
+@dataclass(frozen=True)
+class SentCookie:
+    """What a Set-Cookie header tells the browser."""
+
+    #: The cookie's name.
+    name: str
+    #: What the session's cookie holds: the session's data, or of a stored one its id as
+    #: ``"_sid"``. ``None`` where the cookie is taken back.
+    data: Any = None
+    #: Whether the browser is told to forget the cookie.
+    expired: bool = False
+    #: When it was signed, in Unix seconds.
+    signed_at: int | None = None
+    #: When the session began, in Unix seconds, where there is an ``absolute_max_age``.
+    began: int | None = None
+    #: Seconds for which the session lives, where ``set_max_age()`` has said so.
+    own_max_age: int | None = None
+    #: The attributes by their names in small letters; ``True`` for those without a value.
+    attributes: dict[str, str | bool] = field(default_factory=dict)
+
+
+class _Store(SessionStore):
+    """A store for a request without cookies, by a configuration alone."""
+
+    def __init__(self, config: Any) -> None:
+        self.request = webapp2.Request.blank("/")
+        self.sessions = {}
+        if isinstance(config, Mapping):
+            self.config = SessionConfig(config)
+        else:
+            self.request.app = webapp_of(config)
+            self.config = load_config(self.request.app, CONFIG_KEY, None)
+
+
+def make_cookie(
+    config: Any,
+    data: Mapping[str, Any],
+    name: str | None = None,
+    *,
+    max_age: float | None = None,
+    backend: str = "securecookie",
+) -> str:
+    """Return a cookie with a session, as the application would send it now.
+
+    A new session of an application with ``absolute_max_age`` begins now as well. To make a cookie
+    of another time, move the clock.
+
+    :param config: the application, or its session configuration.
+    :param data: what the session holds; ``{"_sid": ...}`` makes the cookie of a stored session.
+    :param name: the session's name; by default ``cookie_name``.
+    :param max_age: what ``session.set_max_age()`` is called with, if anything.
+    :param backend: ``"securecookie"`` or ``"encryptedcookie"``.
+    :returns: ``name=value``, which can be the whole of a Cookie header.
+    :raises ConfigError: the configuration is wrong, or the backend has no cookies of this kind.
+    :raises TypeError: JSON cannot represent the data.
+    """
+    store = _Store(config)
+    session = store.get_session(name, factory=_cookie_factory(store, backend))
+    if max_age is not None:
+        session.set_max_age(max_age)
+    response = webapp2.Response()
+    session.container._stored_sid = data.get("_sid")
+    session.container._set_cookie(response, dict(data))
+    header: str = response.headers["Set-Cookie"]
+    return header.partition(";")[0]
+
+
+def read_cookie(
+    config: Any, response: Any, name: str | None = None, *, backend: str = "securecookie"
+) -> SentCookie | None:
+    """Return what a response says about a session's cookie, ``None`` if it says nothing.
+
+    Of several cookies of that name the last counts, as in a browser. However old it is, it is
+    read.
+
+    :param config: the application, or its session configuration.
+    :param response: the response of webapp2, WebOb or WebTest; or its Set-Cookie header, or
+        several of them in a list.
+    :param name: the session's name; by default ``cookie_name``.
+    :param backend: ``"securecookie"``, also for sessions on servers, or ``"encryptedcookie"``.
+    :raises InvalidCookie: this configuration has not made the cookie.
+    :raises ConfigError: the configuration is wrong, or the backend has no cookies of this kind.
+    """
+    store = _Store(config)
+    name = name or store.config["cookie_name"]
+    found = None
+    for header in _headers_of(response):
+        pair, *attributes = header.split(";")
+        key, _, value = pair.partition("=")
+        if key.strip() == name:
+            found = value.strip(), _attributes(attributes)
+    if found is None:
+        return None
+    value, parsed = found
+    if parsed.get("max-age") == "0" or not cookies.unquote(value.encode("latin-1")):
+        return SentCookie(name, expired=True, attributes=parsed)
+    made = _cookie_factory(store, backend)(name, store)
+    serializer: Any = (made._own_serializer and made._own_serializer()) or store.serializer
+    cookie = verified(serializer, name, value, None, own_ages=False)
+    began, own_max_age = cookie.attributes.get(BEGAN), cookie.attributes.get(MAX_AGE)
+    data = dict(cookie.data) if isinstance(cookie.data, dict) else cookie.data
+    return SentCookie(name, data, False, cookie.signed_at, began, own_max_age, parsed)
+
+
+def _cookie_factory(store: SessionStore, backend: str) -> Any:
+    if backend not in ("securecookie", "encryptedcookie"):
+        raise ConfigError(
+            "backend",
+            f"must be 'securecookie' or 'encryptedcookie', not {backend!r}; the cookie of a "
+            "stored session is a 'securecookie' that holds its id",
+        )
+    return store.get_backend(backend)
+
+
+def _headers_of(response: Any) -> Iterable[str]:
+    if isinstance(response, str):
+        return [response]
+    headers = getattr(response, "headers", None)
+    return list(response if headers is None else headers.getall("Set-Cookie"))
+
+
+def _attributes(attributes: list[str]) -> dict[str, str | bool]:
+    found: dict[str, str | bool] = {}
+    for attribute in attributes:
+        name, equals, value = attribute.partition("=")
+        found[name.strip().lower()] = value.strip() if equals else True
+    return found
