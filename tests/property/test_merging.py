@@ -10,8 +10,9 @@ from typing import Any
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from webapp2_sessions.sessions.changes import Snapshot
-from webapp2_sessions.stored.merging import changed_keys, merge, same_value
+from webapp2_sessions.sessions.changes import Snapshot, changed_keys
+from webapp2_sessions.sessions.sameness import same_value
+from webapp2_sessions.stored.merging import merge
 from webapp2_sessions.stored.serializers import Serializer
 
 #: Few, so that values of several sessions are alike, and different by type or sign alone.
