@@ -24,6 +24,7 @@ from support.sides import (
     stopped_clock,
 )
 
+from webapp2_sessions import StoredSessionFactory
 from webapp2_sessions.errors import ConfigError
 from webapp2_sessions.testing import MemorySessionFactory
 
@@ -406,7 +407,7 @@ def test_b16_nothing_is_stored_when_the_cookie_cannot_be_sent() -> None:
     """Also where the application broke ``session_args`` itself."""
     written = []
 
-    class Factory(OURS.sessions.StoredSessionFactory):
+    class Factory(StoredSessionFactory):
         def _read(self, sid: str) -> Any:
             return None
 

@@ -17,6 +17,8 @@ from webapp2_sessions import BackendError, SessionDict, SessionStore, StoredSess
 
 #: Those whose records know their session's name.
 MEMCACHED = [name for name in RECORDS if name.startswith("memcache")]
+#: Where it asks for the namespace.
+MEMCACHE = "webapp2_sessions.sessions_memcache.factory"
 #: Those that keep objects of an application's classes.
 PICKLED = [name for name in RECORDS if not name.endswith(("json", "all"))]
 
@@ -422,7 +424,9 @@ def test_session_spills_into_the_namespace_where_it_was_opened(
 ) -> None:
     """Also when it has been in its cookie until then."""
     tenant = ["a"]
-    monkeypatch.setattr("webapp2_sessions.sessions_memcache.current_namespace", lambda: tenant[0])
+    monkeypatch.setattr(
+        "webapp2_sessions.sessions_memcache.factory.current_namespace", lambda: tenant[0]
+    )
     visitor = backend.visitor(backend.app(max_cookie_size=300))
     with visitor.visit() as session:
         session["large"] = "x" * 400
@@ -438,7 +442,9 @@ def test_tenants_do_not_share_sessions_in_memcached(
 ) -> None:
     """A record belongs to the namespace that is current when it is opened, or a fixed one."""
     tenant = ["a"]
-    monkeypatch.setattr("webapp2_sessions.sessions_memcache.current_namespace", lambda: tenant[0])
+    monkeypatch.setattr(
+        "webapp2_sessions.sessions_memcache.factory.current_namespace", lambda: tenant[0]
+    )
     visitor = backend.visitor()
     with visitor.visit() as session:
         session["user"] = "ada"

@@ -23,6 +23,8 @@ import webapp2_extras
 from support import run_upstream_tests
 from support.servers import PROJECT, DatastoreEmulator, Memcached
 
+import webapp2_sessions.sessions
+
 VERSION = "3.0.0b1"
 SHA256 = "4215a2ab407f0e0ad1c1ec134ff5bebcdfd7995b0ce99c1cc9cc9ba28a6814ce"
 
@@ -111,7 +113,7 @@ def side_of(sessions: str) -> str:
     folder = Path(sessions).parent
     if folder == Path(webapp2_extras.__path__[0]):
         return "upstream"
-    return "ours" if folder.name == "webapp2_sessions" else str(folder)
+    return "ours" if folder == Path(webapp2_sessions.sessions.__file__).parent else str(folder)
 
 
 @pytest.mark.parametrize("side", SIDES)

@@ -25,6 +25,8 @@ from support.sides import (
     stopped_clock,
 )
 
+from webapp2_sessions import StoredSessionFactory
+
 json_values = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(),
     lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner),
@@ -209,7 +211,7 @@ def test_ageing_is_alike(age: int, max_age: float | None) -> None:
 def test_server_side_cookie_holds_the_id_only() -> None:
     """The payload is exactly ``{"_sid": ...}``."""
 
-    class Factory(OURS.sessions.StoredSessionFactory):
+    class Factory(StoredSessionFactory):
         def _read(self, sid: str) -> Any:
             return None
 

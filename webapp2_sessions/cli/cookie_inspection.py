@@ -19,7 +19,7 @@ from webapp2_sessions.securecookie.cookie_data import (
     read_value,
 )
 from webapp2_sessions.securecookie.plain_json import decode_payload
-from webapp2_sessions.sessions.received_cookies import verified
+from webapp2_sessions.sessions.signed_cookies import open_cookie
 
 __all__ = ["Inspection", "Limit", "inspect_cookie"]
 
@@ -194,7 +194,7 @@ def _fits_none(name: str) -> str:
 def _unsealed(serializer: Any, name: str, value: str) -> OpenCookie | None:
     """Return what a value holds by the package's own rules, ``None`` if it is not accepted."""
     try:
-        return verified(serializer, name, value, None, own_ages=False)
+        return open_cookie(serializer, name, value, None, check_age=False)
     except InvalidCookie:
         return None
 

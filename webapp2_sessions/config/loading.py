@@ -50,7 +50,10 @@ def load_config(app: Any, key: str, values: Mapping[str, Any] | None) -> dict[st
         config = SessionConfig({**config, **values}, response_class_of(app), place)
         _warn(app, config, place)
     elif not isinstance(config, SessionConfig):
-        config = app.config[key] = SessionConfig(config, response_class_of(app), place)
+        given = config
+        config = SessionConfig(given, response_class_of(app), place)
+        if app.config.get(key) is given:  # and not made by a Config.load_config() for this request
+            app.config[key] = config
         _warn(app, config, place)
     return config
 

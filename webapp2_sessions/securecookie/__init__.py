@@ -5,7 +5,7 @@ from __future__ import annotations
 import hmac
 import logging
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from webapp2_sessions import cookies
@@ -16,17 +16,16 @@ from webapp2_sessions.errors import (
     InvalidCookie,
     MalformedCookie,
     UndecodableCookie,
-    UnstorableValue,
 )
 from webapp2_sessions.securecookie.cookie_data import (
     MAX_AGE,
     CookieData,
     attributes_name,
     read_value,
+    sign_cookie,
 )
-from webapp2_sessions.securecookie.keys import DIGESTS, check_key_list, hmac_digest, secret_bytes
+from webapp2_sessions.securecookie.keys import DIGESTS, check_key_list, hmac_of, secret_bytes
 from webapp2_sessions.securecookie.plain_json import decode_payload, encode_payload
-from webapp2_sessions.securecookie.signed_codec import codec_of
 
 __all__ = ["SecureCookieSerializer"]
 
@@ -86,25 +85,8 @@ class SecureCookieSerializer:
         :raises TypeError: JSON cannot represent the value.
         """
         if type(value) is CookieData:
-            return self._serialize_with_attributes(name, value)
-        if (
-            type(self) is SecureCookieSerializer
-            and type(name) is str
-            and self._encode is encode_payload
-            and SecureCookieSerializer._get_signature is _GET_SIGNATURE
-        ):
-            now = self._get_timestamp()
-            if type(now) is int:  # nobody has put another clock in its place
-                return codec_of(self.secret_key, self.digest, name).seal(value, now)
+            return sign_cookie(self, name, value)
         return self._seal(_utf8(name), self._encode(value))
-
-    def _serialize_with_attributes(self, name: str | bytes, value: CookieData) -> bytes:
-        try:
-            payload = self._encode([dict(value), value.attributes])
-        except UnstorableValue:
-            self._encode(dict(value))  # whose error tells the place in the session
-            raise
-        return self._seal(_utf8(attributes_name(name)), payload)
 
     def deserialize(
         self, name: str | bytes, value: str | bytes | None, max_age: float | None = None
@@ -120,18 +102,6 @@ class SecureCookieSerializer:
         """
         if not value:
             return None
-        if (
-            type(self) is SecureCookieSerializer
-            and type(name) is str
-            and type(value) is str
-            and self._decode is decode_payload
-            and SecureCookieSerializer._get_signature is _GET_SIGNATURE
-        ):
-            found = codec_of(self.secret_key, self.digest, name).open(value)
-            if found is not None and (
-                max_age is None or found[1] >= self._get_timestamp() - max_age
-            ):
-                return found[0]
         try:
             return self.verify(name, value, max_age)
         except MalformedCookie:
@@ -150,41 +120,27 @@ class SecureCookieSerializer:
         :raises ExpiredCookie: it is older than ``max_age``.
         :raises UndecodableCookie: the signature fits and the contents cannot be decoded.
         """
-        try:
-            payload, timestamp = self._opened(name, value)
-        except BadSignature:
-            data, timestamp = self._unseal_with_attributes(name, value)
-            max_age = data.attributes.get(MAX_AGE, max_age)
-            if max_age is not None:
-                self.check_age(timestamp, max_age)
-            return data
+        data, timestamp = self.unseal(name, value)
+        max_age = getattr(data, "attributes", {}).get(MAX_AGE, max_age)
         if max_age is not None:
             self.check_age(timestamp, max_age)
-        return self._decoded(payload)
+        return data
 
     def unseal(self, name: str | bytes, value: str | bytes) -> tuple[Any, bytes]:
         """Return what a signed value of whatever age holds, and its timestamp as it stands there.
 
         :raises InvalidCookie: as :meth:`verify`.
         """
+        value = _unquote(_utf8(value))
         try:
-            payload, timestamp = self._opened(name, value)
+            payload, timestamp = self._open(_utf8(name), value)
         except BadSignature:
-            return self._unseal_with_attributes(name, value)
+            payload, timestamp = self._open(_utf8(attributes_name(name)), value)
+            try:
+                return read_value(self._decoded(payload)), timestamp
+            except ValueError:
+                raise MalformedCookie("it holds no session with attributes") from None
         return self._decoded(payload), timestamp
-
-    def _unseal_with_attributes(
-        self, name: str | bytes, value: str | bytes
-    ) -> tuple[CookieData, bytes]:
-        payload, timestamp = self._opened(attributes_name(name), value)
-        try:
-            return read_value(self._decoded(payload)), timestamp
-        except ValueError:
-            raise UndecodableCookie("it holds no session with attributes") from None
-
-    def _opened(self, name: str | bytes, value: str | bytes) -> tuple[bytes, bytes]:
-        """As :meth:`_open`, in whatever form name and value are."""
-        return self._open(_utf8(name), _unquote(_utf8(value)))
 
     def _decoded(self, payload: bytes) -> Any:
         try:
@@ -194,16 +150,6 @@ class SecureCookieSerializer:
             raise UndecodableCookie(
                 f"its payload cannot be decoded ({type(error).__name__})"
             ) from None
-
-    def signed_at(self, value: str | bytes) -> int | None:
-        """Return when an accepted value was signed, in Unix seconds.
-
-        :returns: ``None`` if the value does not tell; without a ``max_age`` it is accepted then.
-        """
-        try:
-            return int(self._timestamp_of(_unquote(_utf8(value))))
-        except (IndexError, ValueError):
-            return None
 
     def _seal(self, name: bytes, payload: bytes) -> bytes:
         """Return the value of a cookie that holds ``payload`` from now on."""
@@ -221,25 +167,22 @@ class SecureCookieSerializer:
             raise MalformedCookie("it is no signed value")
         payload, timestamp, signature = parts
         if not hmac.compare_digest(signature, self._get_signature(name, payload, timestamp)):
-            for former in self._formers():
-                if hmac.compare_digest(signature, former._get_signature(name, payload, timestamp)):
+            for signer in self._fallback_signers():
+                if hmac.compare_digest(signature, signer._get_signature(name, payload, timestamp)):
                     break
             else:
                 raise BadSignature("its signature does not fit")
         return payload, timestamp
 
-    def _formers(self) -> Iterator[SecureCookieSerializer]:
+    def _fallback_signers(self) -> Iterator[SecureCookieSerializer]:
         """Serializers as this one, each with another of the accepted pairs of key and digest."""
         for secret_key in (self.secret_key, *self.fallbacks):
             for digest in (self.digest, *self.digest_fallbacks):
                 if (secret_key, digest) != (self.secret_key, self.digest):
-                    former = type(self).__new__(type(self))
-                    former.__dict__.update(self.__dict__)
-                    former.secret_key, former.digest = secret_key, digest
-                    yield former
-
-    def _timestamp_of(self, value: bytes) -> bytes:
-        return value.split(b"|")[1]
+                    signer = type(self).__new__(type(self))
+                    signer.__dict__.update(self.__dict__)
+                    signer.secret_key, signer.digest = secret_key, digest
+                    yield signer
 
     def check_age(self, timestamp: bytes, max_age: float) -> None:
         """Refuse a timestamp that is more than ``max_age`` seconds ago.
@@ -254,19 +197,18 @@ class SecureCookieSerializer:
         if created < self._get_timestamp() - max_age:
             raise ExpiredCookie(f"it is older than {max_age} seconds")
 
-    # Not methods that call these, which takes longer; a subclass may have methods.
-    _encode: Callable[[Any], bytes] = staticmethod(encode_payload)
-    _decode: Callable[[bytes], Any] = staticmethod(decode_payload)
+    def _encode(self, value: Any) -> bytes:
+        return encode_payload(value)
+
+    def _decode(self, payload: bytes) -> Any:
+        return decode_payload(payload)
 
     def _get_timestamp(self) -> int:
         return int(time.time())
 
     def _get_signature(self, *parts: bytes) -> bytes:
-        return hmac_digest(self.secret_key, b"|".join(parts), self.digest).hex().encode("ascii")
-
-
-#: Where an application has put another in its place, the codec knows nothing of it.
-_GET_SIGNATURE = SecureCookieSerializer._get_signature
+        signature: str = hmac_of(self.secret_key, b"|".join(parts), self.digest).hexdigest()
+        return signature.encode("ascii")
 
 
 def _check_digests(key: str, digests: object) -> None:

@@ -8,7 +8,10 @@ a cookie's name can make one.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, NamedTuple
+
+from webapp2_sessions.errors import UnstorableValue
 
 __all__ = [
     "BEGAN",
@@ -20,7 +23,7 @@ __all__ = [
     "as_session",
     "attributes_name",
     "read_value",
-    "sealed",
+    "sign_cookie",
 ]
 
 #: Seconds for which the session lives, where ``session.set_max_age()`` has said so.
@@ -79,29 +82,38 @@ def attributes_name(name: str | bytes) -> str | bytes:
 
 
 def as_session(data: Any) -> Any:
-    """Return what a store or serializer of an application's own gives for a session's data.
+    """Return as a dictionary what a store or serializer of an application's own gives.
 
-    :returns: a dictionary, where it is a mapping or pairs, and otherwise what was given.
+    :returns: a mapping or pairs as a dictionary; anything else as it was given.
     """
-    if data is None or isinstance(data, (dict, str, bytes)):
+    if isinstance(data, dict):
+        return data
+    is_pairs = isinstance(data, (list, tuple)) and all(isinstance(x, (list, tuple)) for x in data)
+    if not (is_pairs or isinstance(data, Mapping)):
         return data
     try:
         return dict(data)
-    except (TypeError, ValueError):
+    except ValueError:  # of which one is no pair
         return data
 
 
-def sealed(serializer: Any, name: str | bytes, value: Any) -> bytes:
-    """Return the signed value of a cookie, whose ``value`` may be :class:`CookieData`.
+def sign_cookie(serializer: Any, name: str | bytes, value: Any) -> bytes:
+    """Return the signed value of a cookie.
 
     :param serializer: a :class:`~webapp2_sessions.securecookie.SecureCookieSerializer`, or an
-        application's own.
+        application's own. It signs attributes together with the data, as a list, under a name of
+        their own, so that it has to know nothing of them.
+    :param value: what JSON can represent; perhaps :class:`CookieData`.
     :raises TypeError: JSON cannot represent the value.
     """
-    if type(value) is CookieData and not hasattr(serializer, "unseal"):
-        name, value = attributes_name(name), [dict(value), value.attributes]
-    signed: bytes = serializer.serialize(name, value)
-    return signed
+    if type(value) is not CookieData:
+        return serializer.serialize(name, value)  # type: ignore[no-any-return]
+    held = [dict(value), value.attributes]
+    try:
+        return serializer.serialize(attributes_name(name), held)  # type: ignore[no-any-return]
+    except UnstorableValue:
+        serializer.serialize(name, dict(value))  # raises with the path in the session
+        raise
 
 
 def read_value(held: Any) -> CookieData:

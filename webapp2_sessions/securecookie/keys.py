@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import hmac
 import os
 import re
-from collections.abc import Callable
 from typing import Any
 
 from webapp2_sessions.errors import ConfigError
 
 __all__ = [
     "DIGESTS",
-    "begun_hmac",
     "check_key_list",
     "derive_key",
-    "hmac_digest",
+    "hmac_of",
     "new_key",
     "secret_bytes",
     "surroundings",
@@ -67,18 +66,24 @@ def derive_key(secret_key: str | bytes, purpose: str) -> bytes:
     )
 
 
-def begun_hmac(
-    key: bytes, digest: str, beginning: bytes = b""
-) -> tuple[Callable[[], Any], Callable[[], Any]]:
-    """Return what makes the two hash objects of an HMAC (RFC 2104) that has begun.
+def hmac_of(key: bytes, message: bytes, digest: str) -> Any:
+    """Return the hash object whose ``digest()`` is the HMAC of a message (RFC 2104).
 
-    The first takes the rest of the message, the second then the digest of the first; its own
-    digest is the HMAC. The key is worked in once and not for each message, which takes more than
-    half of the time of a short one; so do objects of :mod:`hmac`, which take longer to copy.
-
-    :param beginning: what each message begins with.
+    :param digest: the hash function, one of :data:`DIGESTS`.
     :raises ConfigError: this Python does not allow the hash function.
     """
+    # Optimization: copies of two prepared states, in place of working in the key for each message
+    # (1.2 us against 2.5). Objects of :mod:`hmac` take longer to copy.
+    inner, outer = _hmac_states(key, digest)
+    inner, outer = inner.copy(), outer.copy()
+    inner.update(message)
+    outer.update(inner.digest())
+    return outer
+
+
+@functools.lru_cache(maxsize=64)
+def _hmac_states(key: bytes, digest: str) -> tuple[Any, Any]:
+    """Return the inner and the outer hash object of an HMAC, in which the key is worked in."""
     try:
         block_size = hashlib.new(digest).block_size
     except ValueError as error:
@@ -86,20 +91,8 @@ def begun_hmac(
     if len(key) > block_size:
         key = hashlib.new(digest, key).digest()
     padded = key.ljust(block_size, b"\0")
-    inner = hashlib.new(digest, padded.translate(_INNER_PAD) + beginning)
-    outer = hashlib.new(digest, padded.translate(_OUTER_PAD))
-    return inner.copy, outer.copy
-
-
-def hmac_digest(key: bytes, message: bytes, digest: str) -> bytes:
-    """Return the HMAC of one message.
-
-    :raises ConfigError: this Python does not allow the hash function.
-    """
-    try:
-        return hmac.digest(key, message, digest)
-    except ValueError as error:
-        raise _forbidden(digest) from error
+    inner = hashlib.new(digest, padded.translate(_INNER_PAD))
+    return inner, hashlib.new(digest, padded.translate(_OUTER_PAD))
 
 
 def _forbidden(digest: str) -> ConfigError:

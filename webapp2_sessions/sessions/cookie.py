@@ -9,7 +9,7 @@ from webapp2_sessions import cookies
 from webapp2_sessions.config import _default_value
 from webapp2_sessions.cookies import rules
 from webapp2_sessions.errors import BackendError, ConfigError, SessionTooLarge
-from webapp2_sessions.securecookie.cookie_data import IS_DATA, SPILLED, OpenCookie, sealed
+from webapp2_sessions.securecookie.cookie_data import IS_DATA, SPILLED, OpenCookie, sign_cookie
 from webapp2_sessions.sessions.factories import BaseSessionFactory
 from webapp2_sessions.sessions.session_dict import SessionDict
 
@@ -43,14 +43,13 @@ class SecureCookieSessionFactory(BaseSessionFactory):
 
     _codec = {"dumps": _dump_json, "loads": json.loads}  # noqa: RUF012 # read only
 
-    #: Where the session is stored, if it is too large for a cookie.
+    #: Stores sessions that are too large for a cookie, in the place (a namespace for instance)
+    #: where this one was opened; ``None`` unless the configuration has such a backend.
     _spill: StoredSessionFactory | None = None
-    #: Where it would be stored: in the place, a namespace for instance, where it was opened.
-    _spare: StoredSessionFactory | None = None
-    #: The cookie's value from which the session was opened.
-    _value: str | None = None
-    #: What that cookie held as the id of a stored session, if the session has its name.
-    _stored_sid: Any = None
+    #: Whether this one is stored there.
+    _is_spilled: bool = False
+    #: The cookie from which the session was opened.
+    _cookie: OpenCookie | None = None
 
     def get_session(self, max_age: float | None = _default_value) -> SessionDict:
         """Return the session from the cookie, a new one if there is no valid cookie.
@@ -61,18 +60,14 @@ class SecureCookieSessionFactory(BaseSessionFactory):
         :raises BackendError: the session was too large for a cookie, and its server failed.
         """
         if self.session is None:
-            self._spill = self._value = self._stored_sid = session = None
-            if self._spill_keyword() is not None:
-                self._spare = self._new_spill()
-                self._spare._get_by_sid(None)
+            self._is_spilled, self._cookie = False, None
+            self._spill = self._make_spill()
             for cookie in self._open_cookies(max_age):
                 session = self._session_of(cookie)
                 if session is not None:
-                    self._value = cookie.value
-                    if IS_DATA not in cookie.attributes:
-                        self._stored_sid = cookie.data.get("_sid")
+                    self._cookie = cookie
                     break
-            if session is None:
+            else:
                 session = SessionDict(self, new=True)
             self.session = self._take_snapshot(session)
         return self.session
@@ -83,16 +78,15 @@ class SecureCookieSessionFactory(BaseSessionFactory):
         if sid is None:
             self.superseded = False
             return SessionDict(self, cookie.data)
-        if self._spill_keyword() is None:  # nobody knows any more where it was stored
+        spill = self._spill
+        if spill is None:  # nobody knows any more where it was stored
             return None
-        spill = self._new_spill()
+        self._share_ages(spill)
         stored = spill.session = spill._get_by_sid(sid)
-        if spill.superseded:
-            self.superseded = True
+        self.superseded = spill.superseded
         if stored.new and not stored._degraded:
-            self._spare = spill  # which knows what is to end with the session
             return None
-        self._spill, self.superseded = spill, False
+        self._is_spilled = True
         self.own_max_age = spill.own_max_age
         session = SessionDict(self, data=stored, new=stored.new)
         session._degraded, session._assigned = stored._degraded, stored._assigned
@@ -102,6 +96,7 @@ class SecureCookieSessionFactory(BaseSessionFactory):
         """Set the session's cookie if the session was modified or is due for a new one.
 
         :raises TypeError: JSON cannot represent a value.
+        :raises ConfigError: the cookie cannot be sent; nothing is stored or ended then.
         :raises SessionTooLarge: it is, and ``on_oversize`` is ``'raise'``; no cookie is set.
         :raises BackendError: it goes to a server, which failed; no cookie is set.
         """
@@ -110,123 +105,137 @@ class SecureCookieSessionFactory(BaseSessionFactory):
             return
         is_destroyed = session._destroyed
         if is_destroyed:
-            self._discard_spills()
-            session._degraded, self._stored_sid = False, None
+            if self._spill is not None:
+                self._spill.discard()
+            self._is_spilled, self._cookie, session._degraded = False, None, False
             self._expire_former_cookies(response)
         if session._degraded:
             return
         if self._should_save(session):
-            self._write(response, session)
+            self._save(response, session)
         elif is_destroyed:
             self._expire_cookie(response)
-        elif self.session_store.config.get("refresh_after") and self._should_refresh():
+        elif self._should_refresh():
             self._refresh(response)
 
     def _refresh(self, response: Any) -> None:
-        # From the cookie, since a change inside a value is not saved.
-        same = (
-            cookie for cookie in self._open_cookies(self._max_age) if cookie.value == self._value
-        )
-        cookie = next(same, None)
-        is_there = self._spill is None or self._spill.keep()
-        if cookie is not None and is_there:
-            spilled = {} if self._spill is None else {SPILLED: self._spill.sid}
-            self._set_cookie(response, dict(cookie.data), **spilled)
-
-    def _discard_spills(self) -> None:
-        """End what is stored of the session, or may come back to where it was stored."""
-        for spill in (self._spill, self._spare):
-            if spill is not None:
-                spill.discard()
-        self._spare, self._spill = self._spill or self._spare, None
-
-    def _write(self, response: Any, session: SessionDict) -> None:
-        is_renewed = session._regenerates
-        on_oversize = self.session_store.config.get("on_oversize")
-        if on_oversize is not None and on_oversize != "warn":
-            size = self._size_of(session, type(response))
-            limit = self.session_store.config.get("max_cookie_size")
-            if limit is not None and size > limit:
-                # Before anything is stored, as for every stored session.
-                rules.check_cookie(self.name, self.session_args, type(response), "session_args")
-                sid = self._refuse_or_spill(session, size, limit)
-                if sid is not None:
-                    self._send(response, is_renewed, {}, **{SPILLED: sid})
+        """Set the cookie again as it came, since a change inside a value is not saved."""
+        attributes = {}
+        if self._is_spilled:
+            assert self._spill is not None
+            if not self._spill.keep():
                 return
-        if self._spill is not None and not self._return_from(self._spill, session):
+            attributes[SPILLED] = self._spill.sid
+        for cookie in self._read_cookies(self._max_age):
+            if self._cookie is not None and cookie.value == self._cookie.value:
+                self._set_cookie(response, dict(cookie.data), **attributes)
+                return
+
+    def _save(self, response: Any, session: SessionDict) -> None:
+        # Before anything is stored or ended.
+        rules.check_cookie(self.name, self.session_args, type(response), "session_args")
+        is_renewed = session._regenerates
+        try:
+            held = self._move(session, type(response))
+        except BackendError as error:
+            if self._spill is None:
+                raise
+            self._spill._degrade(error, session)
             return
-        self._send(response, is_renewed, dict(session))
+        if held is None:
+            return
+        if is_renewed:
+            self._expire_former_cookies(response)
+        data, attributes = held
+        self._set_cookie(response, data, **attributes)
         session._regenerates = self.superseded = False
 
-    def _return_from(self, spill: StoredSessionFactory, session: SessionDict) -> bool:
-        """Take a session back into its cookie; whether there is one to take, and it is up to date.
+    def _move(
+        self, session: SessionDict, response_class: Any
+    ) -> tuple[dict[Any, Any], dict[str, Any]] | None:
+        """Store a session that is too large for its cookie; end what is stored of one that is not.
 
         What is stored ends before the cookie is set: another request may have ended it, and then
         it must not come back.
-        """
-        try:
-            if not (spill.merged(session) and spill.retire()):
-                return False
-        except BackendError as error:
-            spill._degrade(error, session)
-            return False
-        self._spare, self._spill = spill, None
-        return True
 
-    def _send(
-        self, response: Any, is_renewed: bool, data: dict[Any, Any], **attributes: Any
-    ) -> None:
-        if is_renewed:
-            self._expire_former_cookies(response)
-        self._set_cookie(response, data, **attributes)
+        :returns: what the cookie is to hold, data and attributes; ``None`` if another request has
+            ended the session.
+        """
+        spill = self._spill
+        size = self._oversize(session, response_class)
+        if size is None and spill is not None and self._is_spilled:
+            if not spill.merged(session):
+                return None
+            size = self._oversize(session, response_class)  # with what others have stored
+        if size is not None:
+            sid = self._store(session, size)
+            return None if sid is None else ({}, {SPILLED: sid})
+        if spill is not None and self._is_spilled:
+            if not spill.retire():
+                return None
+            self._is_spilled = False
+        elif spill is not None and session._regenerates:
+            spill.discard()  # what other cookies of the session led to
+        return dict(session), {}
 
     def _with_ages(
         self, data: dict[Any, Any], attributes: dict[str, Any]
     ) -> tuple[dict[Any, Any], dict[str, Any]]:
         # In a plain cookie it would be the id of a stored session, and nobody may choose that.
-        if "_sid" in data and data["_sid"] != self._stored_sid:
+        if "_sid" in data and not self._came_as_id(data["_sid"]):
             attributes[IS_DATA] = True
         return super()._with_ages(data, attributes)
 
-    def _size_of(self, session: SessionDict, response_class: Any) -> int:
-        """The bytes of the session's Set-Cookie header, or 0 if they are few enough."""
-        data, args = self._with_ages(dict(session), {})
-        serializer = self._own_serializer and self._own_serializer()
-        serializer = serializer or self.session_store.serializer
-        value = sealed(serializer, self.name, data)
-        limit = self.session_store.config.get("max_cookie_size")
-        if limit is None or len(self.name) + len(value) + _ATTRIBUTES < limit:
-            return 0
-        return cookies.size_of(response_class, self.name, value, args)
+    def _came_as_id(self, sid: Any) -> bool:
+        """Whether the session's cookie held that id of a stored session, and goes on holding it."""
+        cookie = self._cookie
+        if cookie is None or IS_DATA in cookie.attributes or type(sid) not in (str, int):
+            return False
+        came = cookie.data.get("_sid")
+        return type(came) is type(sid) and came == sid
 
-    def _refuse_or_spill(self, session: SessionDict, size: int, limit: int) -> str | None:
-        """Return the id by which a session is stored that is too large for its cookie.
+    def _oversize(self, session: SessionDict, response_class: Any) -> int | None:
+        """Return the bytes of the session's Set-Cookie header if browsers would drop it.
 
-        :returns: ``None`` if there is no session to store any more, or it is degraded.
+        :returns: ``None`` if they would not, or are to decide.
         """
-        if self._spill_keyword() is None:
+        config = self.session_store.config
+        limit = config.get("max_cookie_size")
+        if limit is None or config.get("on_oversize") in (None, "warn"):
+            return None
+        data, args = self._with_ages(dict(session), {})
+        serializer = self._own_serializer() or self.session_store.serializer
+        value = sign_cookie(serializer, self.name, data)
+        if len(self.name) + len(value) + _ATTRIBUTES < limit:
+            return None
+        size = cookies.size_of(response_class, self.name, value, args)
+        return size if size > limit else None
+
+    def _store(self, session: SessionDict, size: int) -> str | None:
+        """Store a session that is too large for its cookie.
+
+        :returns: its id; ``None`` if another request has ended it.
+        :raises SessionTooLarge: ``on_oversize`` is ``'raise'``.
+        """
+        spill = self._spill = self._spill or self._make_spill()
+        if spill is None:
             from webapp2_sessions.errors.sizes import largest_keys  # for this error alone
 
             raise SessionTooLarge(
                 self.keyword,
                 "the visitor's browser",
                 size,
-                limit,
+                self.session_store.config["max_cookie_size"],
                 largest_keys(dict(session), json.dumps),
             )
-        spill = self._spill = self._spill or self._spare or self._new_spill()
         self._share_ages(spill)
         # By way of JSON, so that values are the same wherever the session is.
         stored = SessionDict(spill, data=json.loads(json.dumps(dict(session))))
         stored._regenerates, stored._flash_keys = session._regenerates, session._flash_keys
         stored._assigned = session._assigned
-        try:
-            if not spill.store(stored):
-                return None
-        except BackendError as error:
-            spill._degrade(error, session)
+        if not spill.store(stored):
             return None
-        session._regenerates = self.superseded = False
+        self._is_spilled = True
         self.own_max_age = spill.own_max_age
         if spill._merger is not None:  # what others have changed is now part of it
             dict.clear(session)
@@ -234,23 +243,24 @@ class SecureCookieSessionFactory(BaseSessionFactory):
             session._assigned = stored._assigned
         return spill.sid
 
-    def _spill_keyword(self) -> str | None:
-        keyword: str | None = self.session_store.config.get("on_oversize")
-        return None if keyword in (None, "warn", "raise") else keyword
+    def _make_spill(self) -> StoredSessionFactory | None:
+        """Return what stores the session if it is too large, in the place that is current now.
 
-    def _new_spill(self) -> StoredSessionFactory:
-        from webapp2_sessions.stored.factory import StoredSessionFactory  # only with on_oversize
-
-        keyword = self._spill_keyword()
-        made = self.session_store.get_backend(keyword)(self.name, self.session_store)
-        if not isinstance(made, StoredSessionFactory):
+        :returns: ``None`` if the configuration has no backend for that.
+        """
+        keyword = self.session_store.config.get("on_oversize")
+        if keyword in (None, "warn", "raise"):
+            return None
+        spill = self.session_store.get_backend(keyword)(self.name, self.session_store)
+        if not getattr(spill, "can_spill", False):
             raise ConfigError(
                 "on_oversize",
                 f"the backend {keyword!r} is no StoredSessionFactory, which it must be",
             )
-        made.session_args = self.session_args
-        self._share_ages(made)
-        return made
+        spill.session_args = self.session_args
+        self._share_ages(spill)
+        spill._get_by_sid(None)  # which notes the place
+        return spill  # type: ignore[no-any-return]
 
     def _share_ages(self, spill: StoredSessionFactory) -> None:
         spill._max_age, spill._began = self._max_age, self._began

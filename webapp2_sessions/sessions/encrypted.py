@@ -42,20 +42,13 @@ class EncryptedCookieSerializer(SecureCookieSerializer):
 
     def _open(self, name: bytes, value: bytes) -> tuple[bytes, bytes]:
         try:
-            timestamp = self._timestamp_of(value)
+            timestamp = _timestamp_of(value)
         except ValueError:
             raise MalformedCookie("it is no encrypted value") from None
         try:
             return self._fernet(name).decrypt(value), timestamp
         except InvalidToken:
             raise BadSignature("its signature does not fit") from None
-
-    def _timestamp_of(self, value: bytes) -> bytes:
-        token = base64.urlsafe_b64decode(value)
-        # Decoding passes over characters that are not of the alphabet, and over unused bits.
-        if token[:1] != _VERSION or base64.urlsafe_b64encode(token) != value:
-            raise ValueError("no token")
-        return b"%d" % int.from_bytes(token[_TIME], "big")
 
     def _encode(self, value: Any) -> bytes:
         return encode_json(value).encode("ascii")
@@ -65,6 +58,15 @@ class EncryptedCookieSerializer(SecureCookieSerializer):
 
     def _fernet(self, name: bytes) -> MultiFernet:
         return _multi_fernet((self.secret_key, *self.fallbacks), name)
+
+
+def _timestamp_of(value: bytes) -> bytes:
+    """Return the time in a token; a :class:`ValueError` if it is none."""
+    token = base64.urlsafe_b64decode(value)
+    # Decoding passes over characters that are not of the alphabet, and over unused bits.
+    if token[:1] != _VERSION or base64.urlsafe_b64encode(token) != value:
+        raise ValueError("no token")
+    return b"%d" % int.from_bytes(token[_TIME], "big")
 
 
 @functools.lru_cache(maxsize=64)

@@ -7,7 +7,7 @@ import os
 import re
 import string
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 from webapp2_sessions import cookies
@@ -20,10 +20,10 @@ from webapp2_sessions.securecookie.cookie_data import (
     CookieData,
     OpenCookie,
     as_session,
-    sealed,
+    sign_cookie,
 )
-from webapp2_sessions.sessions.received_cookies import ReceivedCookies
 from webapp2_sessions.sessions.session_dict import SessionDict
+from webapp2_sessions.sessions.signed_cookies import open_cookies
 
 if TYPE_CHECKING:
     from webapp2_sessions.sessions.changes import Snapshot
@@ -118,21 +118,26 @@ class BaseSessionFactory:
         What is known of the session is what the cookie says that was yielded last.
         """
         self._max_age = max_age
-        store = self.session_store
-        open_cookies = getattr(store, "open_session_cookies", None)
-        if open_cookies is None:
-            found = self._read_from_another_store(max_age)
-        else:
-            serializer = self._own_serializer and self._own_serializer()
-            found = open_cookies(self.name, max_age, serializer)
-        limit = store.config.get("absolute_max_age")
-        for cookie in found[:_MOST_TRIED]:
-            # What is signed and no dictionary is something else of the application's.
-            if isinstance(cookie.data, dict) and self._take_over(cookie, limit):
+        limit = self.session_store.config.get("absolute_max_age")
+        for cookie in self._read_cookies(max_age):
+            if self._take_over(cookie, limit):
                 yield cookie
         self._signed_at = self._began = None
         if not self.sets_max_age:
             self.own_max_age = None
+
+    def _read_cookies(self, max_age: float | None) -> list[OpenCookie]:
+        """Return the valid cookies that hold a session, the one that was signed last first."""
+        store = self.session_store
+        serializer = self._own_serializer()
+        if hasattr(store, "open_session_cookies"):
+            found = store.open_session_cookies(self.name, max_age, serializer)
+        elif serializer is None:  # a store of the application's own
+            found = [OpenCookie(as_session(store.get_secure_cookie(self.name, max_age=max_age)))]
+        else:
+            found = open_cookies(store.request, serializer, self.name, max_age).accepted
+        # What is signed and no dictionary is something else of the application's.
+        return [each for each in found[:_MOST_TRIED] if isinstance(each.data, dict)]
 
     def _take_over(self, cookie: OpenCookie, limit: float | None) -> bool:
         """Take what a cookie says beside the data; whether it is younger than ``limit`` seconds."""
@@ -157,18 +162,21 @@ class BaseSessionFactory:
         store = self.session_store
         data, args = self._with_ages(data, attributes)
         rules.check_cookie(self.name, args, type(response), "session_args")
-        save_cookie = getattr(store, "save_session_cookie", None)
-        if save_cookie is None:
-            self._write_to_another_store(response, data, args)
+        serializer = self._own_serializer()
+        if hasattr(store, "save_session_cookie"):
+            store.save_session_cookie(response, self.name, data, args, serializer)
+        elif serializer is None:  # a store of the application's own
+            store.save_secure_cookie(response, self.name, data, **args)
         else:
-            serializer = self._own_serializer and self._own_serializer()
-            save_cookie(response, self.name, data, args, serializer)
-        self._vary(response)
+            limit = store.config.get("max_cookie_size")
+            value = sign_cookie(serializer, self.name, data)
+            cookies.write(response, self.name, value, data, args, limit)
 
     def _expire_cookie(self, response: Any) -> None:
         """Have the browser forget the session's cookie."""
         cookies.expire(response, self.name, self.session_args)
-        self._vary(response)
+        if self.session_store.config.get("vary"):
+            cookies.vary_on_cookie(response)
 
     def _expire_former_cookies(self, response: Any) -> None:
         """Have the browser forget cookies that were set with the arguments of former days.
@@ -180,32 +188,9 @@ class BaseSessionFactory:
             if _identity(args) != present:
                 cookies.expire(response, self.name, args)
 
-    def _vary(self, response: Any) -> None:
-        if self.session_store.config.get("vary"):
-            cookies.vary_on_cookie(response)
-
-    #: Returns what reads and writes the cookie; ``None`` if the store's serializer does.
-    _own_serializer: Callable[[], Any] | None = None
-
-    def _read_from_another_store(self, max_age: float | None) -> list[OpenCookie]:
-        """Return the valid cookies by a store of the application's own."""
-        serializer = self._own_serializer and self._own_serializer()
-        if serializer is None:
-            data = self.session_store.get_secure_cookie(self.name, max_age=max_age)
-            return [] if data is None else [OpenCookie(as_session(data))]
-        request = self.session_store.request
-        return ReceivedCookies().accepted(request, serializer, self.name, max_age, own_ages=True)
-
-    def _write_to_another_store(
-        self, response: Any, data: dict[Any, Any], args: dict[str, Any]
-    ) -> None:
-        serializer = self._own_serializer and self._own_serializer()
-        if serializer is None:
-            self.session_store.save_secure_cookie(response, self.name, data, **args)
-        else:
-            limit = self.session_store.config.get("max_cookie_size")
-            value = sealed(serializer, self.name, data)
-            cookies.write(response, self.name, value, data, args, limit)
+    def _own_serializer(self) -> Any:
+        """Return what reads and writes the cookie, ``None`` for the store's serializer."""
+        return None
 
     def _with_ages(
         self, data: dict[Any, Any], attributes: dict[str, Any]

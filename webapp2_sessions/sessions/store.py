@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Mapping
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, TypeVar, overload
 from weakref import ReferenceType, ref
 
@@ -16,21 +18,31 @@ from webapp2_sessions.config import (
     _default_value,
     default_config,
 )
+from webapp2_sessions.config.checks import check_max_age
 from webapp2_sessions.config.imports import import_object
 from webapp2_sessions.config.loading import load_config, response_class_of, warn_of_foreign_store
 from webapp2_sessions.cookies import rules
 from webapp2_sessions.errors import ConfigError, UnknownBackend
+from webapp2_sessions.securecookie import SecureCookieSerializer
+from webapp2_sessions.securecookie.cookie_data import (
+    CookieData,
+    OpenCookie,
+    as_session,
+    sign_cookie,
+)
 from webapp2_sessions.sessions.cookie import SecureCookieSessionFactory
 from webapp2_sessions.sessions.factories import CustomBackendSessionFactory
 from webapp2_sessions.sessions.locks import attributes_of, lock_of, share_lock
 from webapp2_sessions.sessions.session_dict import SessionDict, is_destroyed
-from webapp2_sessions.sessions.signed_cookies import SignedCookies
+from webapp2_sessions.sessions.signed_cookies import open_cookies
 
 if TYPE_CHECKING:
-    from webapp2_sessions.sessions.interfaces import SessionFactory
+    from webapp2_sessions.sessions.interfaces import CookieSerializer, SessionFactory
     from webapp2_sessions.sessions.unsaved import Unsaved
 
 __all__ = ["SessionStore", "get_store", "set_store"]
+
+logger: logging.Logger = logging.getLogger(__name__)
 
 #: Key of the store in a request's registry; webapp2_extras.auth looks there.
 _registry_key = "webapp2_extras.sessions.SessionStore"
@@ -46,11 +58,11 @@ _SET_A_COOKIE = (SecureCookieSessionFactory, CustomBackendSessionFactory)
 default_config["backends"]["securecookie"] = SecureCookieSessionFactory
 
 
-def _nothing(key: str) -> None:
-    """Stand in for ``get()`` of a configuration that has ``load_config()`` alone."""
+#: Bytes of a Cookie header that usual servers take: gunicorn 8,190 and nginx 8 kB for the line.
+_LONG_HEADER = 8000
 
 
-class SessionStore(SignedCookies):
+class SessionStore:
     """Gives out the sessions of one request and saves them to its response.
 
     :param request: the :class:`webapp2.Request`, with ``request.app``.
@@ -75,13 +87,22 @@ class SessionStore(SignedCookies):
     #: Reports changes that nobody saves, in debug mode.
     _unsaved: Unsaved | None = None
 
+    # Defaults also for a subclass that does without our __init__.
+    #: The serializer, once it was asked for or set.
+    _serializer: CookieSerializer | None = None
+    #: Names of the cookies that came and were not accepted; ``None`` if none was asked for.
+    _damaged: set[str] | None = None
+    #: The cookies that :meth:`get_secure_cookie` has found last, by their name.
+    _found: Mapping[str, list[OpenCookie]] = MappingProxyType({})
+    #: Attributes of the session cookie that is being set, by its name.
+    _attributes: Mapping[str, dict[str, Any]] = MappingProxyType({})
+    #: Bytes of the cookies that were set, by their names, as the browser sends them back.
+    _written: Mapping[str, int] = MappingProxyType({})
+
     def __init__(self, request: Any, config: Mapping[str, Any] | None = None) -> None:
         self._request = request
         app = request.app
-        checked = None if config else getattr(app.config, "get", _nothing)(self.config_key)
-        if type(checked) is not SessionConfig:
-            checked = load_config(app, self.config_key, config)
-        self.config = checked
+        self.config = load_config(app, self.config_key, config)
         self.sessions = {}
         try:
             self.debug = app.debug
@@ -111,6 +132,29 @@ class SessionStore(SignedCookies):
     @request.setter
     def request(self, request: Any) -> None:
         self._request = request
+
+    @property
+    def serializer(self) -> CookieSerializer:
+        """Signs and checks the cookies: a :class:`SecureCookieSerializer`, unless one was set.
+
+        It is made on first use, and keeps the keys that the configuration has then.
+        """
+        if self._serializer is None:
+            self._serializer = SecureCookieSerializer(
+                self.config["secret_key"],
+                self.config.get("secret_key_fallbacks", ()),
+                self.config.get("digest", "sha1"),
+                self.config.get("digest_fallbacks", ()),
+            )
+        return self._serializer
+
+    @serializer.setter
+    def serializer(self, serializer: CookieSerializer) -> None:
+        self._serializer = serializer
+
+    @serializer.deleter
+    def serializer(self) -> None:
+        self._serializer = None
 
     def get_backend(self, name: str) -> SessionFactory:
         """Return the session factory of a backend keyword, importing it if needed.
@@ -151,61 +195,21 @@ class SessionStore(SignedCookies):
         :raises BackendError: the backend's server failed.
         """
         with lock_of(self.__dict__):  # threads of one request get one session
-            return self._open(name, max_age, factory, backend)
-
-    def _open(
-        self, name: str | None, max_age: float | None, factory: SessionFactory | None, backend: str
-    ) -> SessionDict:
-        config = self.config
-        if backend is _default_backend:
-            backend = config.get("default_backend", backend)
-        factory = factory or self.get_backend(backend)
-        name = name or config["cookie_name"]
-        # Without a call where nothing is given, as almost always.
-        max_age = config["session_max_age"] if max_age is _default_value else self._max_age(max_age)
-        if factory is SecureCookieSessionFactory and name not in self.sessions:
-            session = self._open_at_once(config, name, max_age)
-            if session is not None:
-                return session
-        container = self._get_session_container(name, factory)
-        return container.get_session(max_age=max_age)  # type: ignore[no-any-return]
-
-    def _open_at_once(
-        self, config: dict[str, Any], name: str, max_age: float | None
-    ) -> SessionDict | None:
-        """Return the session of a signed cookie as almost all are.
-
-        :returns: ``None`` if it takes the steps of the factory, one by one.
-        """
-        if (
-            type(self) is not SessionStore
-            or type(config) is not SessionConfig
-            or self.debug
-            or name != config["cookie_name"]
-            or config["change_detection"] != "flag"
-            or config["absolute_max_age"] is not None
-            or config["on_oversize"] not in ("warn", "raise")
-            or SecureCookieSessionFactory.get_session is not _OPEN
-        ):
-            return None
-        cookie = self._read_at_once(name, max_age)
-        if cookie is None or "_sid" in cookie.data:
-            return None
-        container = self.sessions[name] = SecureCookieSessionFactory(name, self)
-        container._max_age, container._signed_at = max_age, cookie.signed_at
-        container._value = cookie.value
-        session = container.session = SessionDict(container, cookie.data)
-        return session
+            config = self.config
+            if backend is _default_backend:
+                backend = config.get("default_backend", backend)
+            container = self._get_session_container(
+                name or config["cookie_name"], factory or self.get_backend(backend)
+            )
+            return container.get_session(max_age=self._max_age(max_age))  # type: ignore[no-any-return]
 
     def _get_session_container(self, name: str, factory: SessionFactory) -> Any:
         if name in self.sessions:
             return self.sessions[name]
-        container, config = factory(name, self), self.config
-        # The configuration's own name was checked with it.
-        is_checked = type(config) is SessionConfig and name == config["cookie_name"]
-        if not is_checked and isinstance(container, _SET_A_COOKIE):
+        container = factory(name, self)
+        if isinstance(container, _SET_A_COOKIE):
             rules.check_name(name, container.session_args)
-        if config.get("on_conflict") == "merge" and not _can_merge(container):
+        if self.config.get("on_conflict") == "merge" and not _can_merge(container):
             raise ConfigError(
                 "on_conflict",
                 f"is 'merge', and {type(container).__name__} cannot compare and set: derive it "
@@ -213,6 +217,61 @@ class SessionStore(SignedCookies):
             )
         self.sessions[name] = container
         return container
+
+    def _max_age(self, max_age: Any) -> Any:
+        """Return the age that is meant; what was given is checked."""
+        if max_age is _default_value:
+            return self.config["session_max_age"]
+        if max_age is not None:
+            check_max_age("max_age", max_age)
+        return max_age
+
+    def get_secure_cookie(self, name: str, max_age: float | None = _default_value) -> Any:
+        """Return what a signed cookie of the request holds, ``None`` if there is no valid one.
+
+        Of several valid cookies of that name the one that was signed last counts: one that
+        another application of the same domain sets cannot displace it.
+
+        :param name: the cookie's name.
+        :param max_age: age in seconds above which it counts as expired, ``None`` for no limit;
+            by default ``session_max_age``.
+        """
+        found = self._open_cookies(name, self._max_age(max_age), self.serializer)
+        self._found = {name: found}
+        return found[0].data if found else None
+
+    def open_session_cookies(
+        self, name: str, max_age: float | None, serializer: Any = None
+    ) -> list[OpenCookie]:
+        """Return the valid cookies of a session, the one that was signed last first.
+
+        :param serializer: checks the cookies; without one :meth:`get_secure_cookie` reads them,
+            which a subclass may have replaced.
+        """
+        if serializer is not None:
+            return self._open_cookies(name, self._max_age(max_age), serializer)
+        self._found = {}
+        data = self.get_secure_cookie(name, max_age=max_age)
+        if data is None:
+            return []
+        found = self._found.get(name, [])
+        if found and found[0].data is data:
+            return found
+        # A subclass has made other data of it, which lacks the attributes.
+        attributes = found[0].attributes if found else {}
+        data = as_session(data)
+        if attributes and isinstance(data, dict):
+            data = CookieData(data, attributes)
+        return [OpenCookie(data)]
+
+    def _open_cookies(self, name: str, max_age: float | None, serializer: Any) -> list[OpenCookie]:
+        found, refused = open_cookies(self.request, serializer, name, max_age)
+        if self._damaged is None:
+            self._damaged = set()
+        if refused is not None and not found and name not in self._damaged:
+            self._damaged.add(name)
+            logger.warning("The cookie %r was not accepted: %s", name, refused)
+        return found
 
     def set_secure_cookie(self, name: str, value: dict[Any, Any], **kwargs: Any) -> None:
         """Update the session of that name, a cookie session if it is not open yet.
@@ -237,6 +296,56 @@ class SessionStore(SignedCookies):
             session = container.get_session()
         session.update(value)
         container.session_args.update(kwargs)
+
+    def save_secure_cookie(self, response: Any, name: str, value: Any, **kwargs: Any) -> None:
+        """Set a signed cookie on the response.
+
+        :param value: anything that JSON can represent.
+        :param kwargs: arguments of WebOb's ``Response.set_cookie()``.
+        :raises TypeError: JSON cannot represent the value.
+        :raises ConfigError: no cookie can be sent with these arguments.
+        """
+        rules.check_cookie(name, kwargs, type(response), "save_secure_cookie()")
+        if name in self._attributes and isinstance(value, dict):
+            value = CookieData(value, self._attributes[name])
+        self._send(response, name, value, kwargs, self.serializer)
+
+    def save_session_cookie(
+        self,
+        response: Any,
+        name: str,
+        data: dict[Any, Any],
+        args: dict[str, Any],
+        serializer: Any = None,
+    ) -> None:
+        """Set a session's cookie on the response.
+
+        :param data: what the cookie is to hold; a :class:`CookieData` if it has attributes.
+        :param args: arguments of WebOb's ``Response.set_cookie()``.
+        :param serializer: makes the cookie's value; without one :meth:`save_secure_cookie` sets
+            the cookie, which a subclass may have replaced.
+        """
+        if serializer is not None:
+            self._send(response, name, data, args, serializer)
+            return
+        if isinstance(data, CookieData):  # a subclass may make other data of it, without them
+            self._attributes = {name: data.attributes}
+        try:
+            self.save_secure_cookie(response, name, data, **args)
+        finally:
+            self._attributes = {}
+
+    def _send(
+        self, response: Any, name: str, value: Any, args: dict[str, Any], serializer: Any
+    ) -> None:
+        signed = sign_cookie(serializer, name, value)
+        cookies.write(response, name, signed, value, args, self.config.get("max_cookie_size"))
+        self._written = {**self._written, name: len(name) + len(signed) + 3}
+        if self._unsaved is not None:
+            self._unsaved.settle(name)
+        opened = getattr(self, "sessions", ())  # a subclass may set cookies alone
+        if name in opened and self.config.get("vary"):
+            cookies.vary_on_cookie(response)
 
     def save_sessions(self, response: Any) -> None:
         """Save all modified sessions and set their cookies on the response.
@@ -279,19 +388,43 @@ class SessionStore(SignedCookies):
         if config.get("on_damaged_cookie") == "expire":
             self._expire_damaged(response)
         # Also if it has only read or expired a signed cookie.
-        if (sessions or self._cookies is not None) and config.get("vary"):
+        if (sessions or self._damaged is not None) and config.get("vary"):
             cookies.vary_on_cookie(response)
         if self._written:
             self._warn_of_long_header()
 
     def _expire_damaged(self, response: Any) -> None:
         """Have the browser forget the cookies that were not accepted and are not replaced."""
-        for name in self._received().damaged:
+        for name in self._damaged or ():
             if not cookies.is_set(response, name):
                 container = self.sessions.get(name)
                 args = self.config["cookie_args"] if container is None else container.session_args
                 for each in (*self.config.get("former_cookie_args", ()), args):
                     cookies.expire(response, name, each)
+
+    def _warn_of_long_header(self) -> None:
+        """Log if the browser will send more cookies than usual servers take in one header."""
+        request = getattr(self, "request", None)  # it may have ended
+        header = getattr(request, "environ", {}).get("HTTP_COOKIE", "")
+        if not isinstance(header, str):  # a mock's
+            return
+        if len(header) + sum(self._written.values()) <= _LONG_HEADER:
+            return
+        sizes = dict(self._written)
+        for pair in header.split(";"):
+            name = pair.partition("=")[0].strip()
+            if name not in self._written:  # also if it comes several times
+                sizes[name] = sizes.get(name, 0) + len(pair) + 1
+        if sum(sizes.values()) > _LONG_HEADER:
+            largest = sorted(sizes.items(), key=lambda pair: pair[1], reverse=True)
+            logger.warning(
+                "The cookies of this visitor have %d bytes together, and many servers refuse "
+                "requests with more than %d. Largest cookies: %s. Store less, or use a server-side "
+                "backend.",
+                sum(sizes.values()),
+                _LONG_HEADER,
+                ", ".join(f"{name[:40]!r} ({size} bytes)" for name, size in largest[:3]),
+            )
 
 
 def _can_merge(container: Any) -> bool:
@@ -299,10 +432,6 @@ def _can_merge(container: Any) -> bool:
     is_stored = isinstance(container, CustomBackendSessionFactory)
     return not is_stored or hasattr(container, "_write_version")
 
-
-#: Where this is still in its place, its work is done at once; an application may have put another
-#: there.
-_OPEN = SecureCookieSessionFactory.get_session
 
 AnyStore = TypeVar("AnyStore")
 

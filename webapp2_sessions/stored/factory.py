@@ -41,6 +41,8 @@ class StoredSessionFactory(CustomBackendSessionFactory):
     """
 
     can_destroy: bool = True
+    #: Whether ``on_oversize`` may name the backend.
+    can_spill: bool = True
 
     sid: str | None
     own_max_age: int | None
@@ -52,13 +54,14 @@ class StoredSessionFactory(CustomBackendSessionFactory):
     #: Former ids of this session, which end before its cookie is set. ``True`` for those that
     #: could not be ended at the first try.
     _former_sids: dict[str, bool]
-    #: The id that came with the request, if there is a new session in its place: nothing is stored
-    #: under it, or nothing that can be decoded. Other requests may still have that session.
-    _replaced_sid: str | None = None
+    #: Ids that came with the request and led nowhere: nothing is stored under them, or nothing that
+    #: can be decoded. Other requests may still have those sessions, which end with this one.
+    _replaced_sids: list[str]
 
     def __init__(self, name: str, session_store: Store) -> None:
         super().__init__(name, session_store)
         self._former_sids = {}
+        self._replaced_sids = []
 
     def _read(self, sid: str) -> dict[Any, Any] | None:
         """Return the stored data of a session, ``None`` if there is none of that id.
@@ -138,10 +141,18 @@ class StoredSessionFactory(CustomBackendSessionFactory):
             is_sound = type(max_age) is int and 0 < max_age < 2**31
             self.own_max_age = max_age if is_sound else None  # type: ignore[assignment]
 
+    def get_session(self, max_age: float | None = _default_value) -> SessionDict:
+        """Return the session of the id in the cookie, a new one if there is none.
+
+        :raises BackendError: the server failed, and the configuration wants to hear of it.
+        """
+        if self.session is None:
+            self._replaced_sids = []
+        return super().get_session(max_age)
+
     def _get_by_sid(self, sid: Any) -> SessionDict:
         self._is_stored = False
         self._merger = self._new_merger()
-        self._replaced_sid = None
         if self._is_valid_sid(sid):
             self.sid = sid
             try:
@@ -155,7 +166,7 @@ class StoredSessionFactory(CustomBackendSessionFactory):
                 if self._merger is not None:
                     session._assigned = set()
                 return self._take_snapshot(session)
-            self._replaced_sid = sid
+            self._replaced_sids.append(sid)
         self.sid = self._get_new_sid()
         self._merger = self._new_merger()
         return self._take_snapshot(SessionDict(self, new=True))
@@ -240,9 +251,9 @@ class StoredSessionFactory(CustomBackendSessionFactory):
         """
         if self.sid is None:  # the application set self.session itself
             self.sid = self._get_new_sid()
-        if session._regenerates and self._replaced_sid is not None:
-            self._former_sids[self._replaced_sid] = True
-            self._replaced_sid = None
+        if session._regenerates:
+            self._former_sids.update(dict.fromkeys(self._replaced_sids, True))
+            self._replaced_sids = []
         if not (self._may_keep_id(session) or self._take_new_id(session)):
             return self._is_gone()
         if self._write_or_merge(self.sid, session) is False:
@@ -319,11 +330,10 @@ class StoredSessionFactory(CustomBackendSessionFactory):
 
     def discard(self) -> None:
         """Delete the stored session, if there is one; a new one would have another id."""
-        present = self.sid if self._is_stored else None
-        for sid in dict.fromkeys((*self._former_sids, self._replaced_sid, present)):
-            if sid is not None:
-                self._delete(sid)
-        self._former_sids, self._replaced_sid = {}, None
+        present = [self.sid] if self._is_stored and self.sid is not None else []
+        for sid in dict.fromkeys((*self._former_sids, *self._replaced_sids, *present)):
+            self._delete(sid)
+        self._former_sids, self._replaced_sids = {}, []
         self._is_stored = False
         self.sid = self._get_new_sid()
         self._merger = self._new_merger()

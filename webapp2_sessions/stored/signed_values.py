@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from webapp2_sessions.errors import BadSignature
-from webapp2_sessions.securecookie.keys import begun_hmac
+from webapp2_sessions.securecookie.keys import hmac_of
 from webapp2_sessions.stored.serializers import Serializer
 
 __all__ = ["SignedValues"]
@@ -35,7 +35,7 @@ class SignedValues:
         fallbacks: Sequence[bytes] = (),
         form: bytes = b"\x01",
     ) -> None:
-        self._inner, self._outer = begun_hmac(key, "sha256")
+        self._key = key
         self._serializer = serializer
         self._form = form
         self._fallback_signers = [
@@ -94,8 +94,6 @@ class SignedValues:
 
     def _signature(self, name: bytes, data: bytes) -> bytes:
         """What stands before the value."""
-        inner, outer = self._inner(), self._outer()
-        inner.update(b"%d:%b%b" % (len(name), name, data))  # the length keeps the two apart
-        outer.update(inner.digest())
-        signature: bytes = self._form + outer.digest()
+        message = b"%d:%b%b" % (len(name), name, data)  # the length keeps the two apart
+        signature: bytes = self._form + hmac_of(self._key, message, "sha256").digest()
         return signature

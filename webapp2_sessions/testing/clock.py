@@ -13,8 +13,7 @@ from typing import Any
 import webob.cookies
 
 from webapp2_sessions import securecookie
-from webapp2_sessions.securecookie import signed_codec
-from webapp2_sessions.sessions import factories, signed_cookies
+from webapp2_sessions.sessions import factories
 from webapp2_sessions.stored import factory as stored_sessions
 
 __all__ = ["Clock", "moved_clock", "now"]
@@ -138,8 +137,6 @@ _TIME = _Time()
 _PLACES: tuple[tuple[Any, str, Any], ...] = (
     (factories, "time", _TIME),
     (securecookie, "time", _TIME),
-    (signed_codec, "time", _TIME),
-    (signed_cookies, "time", _TIME),
     (stored_sessions, "time", _TIME),
     (webob.cookies, "datetime", _Datetime),
     (http.cookiejar, "time", _TIME),

@@ -14,7 +14,7 @@ from webapp2_sessions.config.loading import load_config
 from webapp2_sessions.errors import ConfigError
 from webapp2_sessions.securecookie.cookie_data import BEGAN, MAX_AGE
 from webapp2_sessions.sessions import SessionStore
-from webapp2_sessions.sessions.received_cookies import verified
+from webapp2_sessions.sessions.signed_cookies import open_cookie
 from webapp2_sessions.testing.apps import webapp_of
 
 __all__ = ["SentCookie", "make_cookie", "read_cookie"]
@@ -118,7 +118,7 @@ def read_cookie(
         return SentCookie(name, expired=True, attributes=parsed)
     made = _cookie_factory(store, backend)(name, store)
     serializer: Any = (made._own_serializer and made._own_serializer()) or store.serializer
-    cookie = verified(serializer, name, value, None, own_ages=False)
+    cookie = open_cookie(serializer, name, value, None, check_age=False)
     began, own_max_age = cookie.attributes.get(BEGAN), cookie.attributes.get(MAX_AGE)
     data = dict(cookie.data) if isinstance(cookie.data, dict) else cookie.data
     return SentCookie(name, data, False, cookie.signed_at, began, own_max_age, parsed)

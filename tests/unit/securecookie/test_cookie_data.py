@@ -19,7 +19,7 @@ from webapp2_sessions.securecookie.cookie_data import (
     CookieData,
     attributes_name,
     read_value,
-    sealed,
+    sign_cookie,
 )
 from webapp2_sessions.testing import MemorySessionFactory
 
@@ -41,7 +41,7 @@ def test_data_with_attributes_is_a_dictionary() -> None:
 def test_what_is_sealed_comes_back() -> None:
     """With a serializer of the package, or one of the application's own."""
     serializer = SecureCookieSerializer(SECRET)
-    value = sealed(serializer, "session", CookieData({"a": 1}, {"began": NOW}))
+    value = sign_cookie(serializer, "session", CookieData({"a": 1}, {"began": NOW}))
     found = serializer.deserialize("session", value)
     assert (found, found.attributes) == ({"a": 1}, {"began": NOW})
     held = serializer.deserialize(attributes_name("session"), value)

@@ -29,6 +29,7 @@ from webapp2_sessions import (
     SessionStore,
     SessionTooLarge,
 )
+from webapp2_sessions.testing import MemorySessionFactory
 
 
 def test_a_cookie_session_needs_little_of_a_store() -> None:
@@ -454,3 +455,61 @@ def test_record_of_a_remembered_session_lives_as_long(factory: type[DictFactory]
         session.set_max_age(1000)
     assert factory.log[-1][3] == 1000
     assert "; Max-Age=1000; " in visitor.set_cookies[0]
+
+
+# On the way back from a server
+
+#: A configuration whose sessions of more than 600 bytes go to memory.
+MEMORY: dict[str, Any] = {
+    "backends": {"memory": MemorySessionFactory},
+    "on_oversize": "memory",
+    "max_cookie_size": 600,
+}
+
+
+def test_nothing_ends_for_a_cookie_that_cannot_be_sent() -> None:
+    """What is stored stays, and the cookie that leads to it."""
+    visitor = Visitor(make_app(**MEMORY))
+    visitor.write({"big": "x" * 800, "user": 1})
+    store = SessionStore(request := visitor.request())
+    session = store.get_session()
+    del session["big"]
+    session.container.session_args["samesite"] = "elsewhere"
+    with pytest.raises(ConfigError, match="samesite"):
+        store.save_sessions(webapp2.Response())
+    assert request is store.request
+    assert visitor.read() == {"big": "x" * 800, "user": 1}
+
+
+def test_the_size_that_counts_is_that_after_merging() -> None:
+    """What another request has added meanwhile may be too large for the cookie."""
+    app = make_app(on_conflict="merge", **MEMORY)
+    visitor = Visitor(app)
+    visitor.write({"big": "x" * 800, "user": 1})
+    first, other = (SessionStore(visitor.request()) for _ in range(2))
+    requests = [store.request for store in (first, other)]
+    del first.get_session()["big"]
+    other.get_session()["cart"] = "y" * 800
+    for store in (other, first):
+        response = webapp2.Response()
+        store.save_sessions(response)
+        visitor.take(response)
+        assert len(response.headers["Set-Cookie"]) < 600
+    assert len(requests) == 2
+    assert visitor.read() == {"user": 1, "cart": "y" * 800}
+
+
+def test_refreshed_cookie_has_the_age_of_the_record(clock: Clock) -> None:
+    """An age that was taken back does not come again with the cookie that had it."""
+    visitor = Visitor(make_app(session_max_age=1000, refresh_after=10, **MEMORY))
+    with visitor.visit() as session:
+        session["big"] = "x" * 800
+        session.set_max_age(100_000)
+    earlier = dict(visitor.cookies)
+    with visitor.visit() as session:
+        session.set_max_age(None)
+    visitor.cookies = earlier
+    clock.advance(20)
+    assert visitor.read() == {"big": "x" * 800}
+    [header] = visitor.set_cookies
+    assert "Max-Age" not in header

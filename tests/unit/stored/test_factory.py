@@ -40,6 +40,7 @@ from webapp2_sessions import (
 )
 from webapp2_sessions.errors import SessionConflict, SessionTooLarge, UnreadableSession
 from webapp2_sessions.stored.merging import NEW, Version
+from webapp2_sessions.testing import MemorySessionFactory, memory_of
 
 
 @pytest.mark.parametrize(
@@ -796,3 +797,28 @@ def test_backend_without_versions_cannot_merge(
     with pytest.raises(ConfigError, match="Factory cannot compare and set") as refused:
         store.get_session()
     assert refused.value.key == "on_conflict"
+
+
+@pytest.mark.parametrize("keyword", ["memory", "securecookie"])
+@pytest.mark.parametrize("end", ["destroy", "regenerate_id"])
+@pytest.mark.parametrize("late_is_last", [False, True])
+def test_all_sessions_that_were_lost_end(keyword: str, end: str, late_is_last: bool) -> None:
+    """All cookies of a request led nowhere: a late request brings none of their sessions back."""
+    backends = {"memory": MemorySessionFactory}
+    app = make_app(backends=backends, on_oversize="memory", max_cookie_size=1)
+    visitors = [Visitor(app, backend=keyword) for _ in range(2)]
+    for visitor in visitors:
+        visitor.write({"a": 1})
+    late = SessionStore(request := visitors[0].request())
+    late.get_session(backend=keyword)["late"] = True
+    memory_of(app).clear()
+    ending = visitors[0].request()
+    cookies = [f"session={visitor.cookies['session']}" for visitor in visitors]
+    ending.environ["HTTP_COOKIE"] = "; ".join(reversed(cookies) if late_is_last else cookies)
+    store = SessionStore(ending)
+    getattr(store.get_session(backend=keyword), end)()
+    store.save_sessions(webapp2.Response())
+    late.save_sessions(response := webapp2.Response())
+    assert response.headers.getall("Set-Cookie") == []
+    assert request is late.request
+    assert visitors[0].read() == {}

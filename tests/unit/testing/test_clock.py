@@ -17,8 +17,7 @@ import webob.cookies
 from support.visits import Visitor, make_app
 
 from webapp2_sessions import securecookie
-from webapp2_sessions.securecookie import signed_codec
-from webapp2_sessions.sessions import factories, signed_cookies
+from webapp2_sessions.sessions import factories
 from webapp2_sessions.stored import factory as stored_sessions
 from webapp2_sessions.testing import Clock, MemorySessionFactory, memory_of, moved_clock
 from webapp2_sessions.testing.clock import now
@@ -30,7 +29,7 @@ SECONDS = 1_896_093_000.0
 
 def tellers() -> list[Any]:
     """What the package, WebOb and cookie jars ask for the time."""
-    modules = (factories, securecookie, signed_codec, signed_cookies, stored_sessions)
+    modules = (factories, securecookie, stored_sessions)
     jars = vars(http.cookiejar)["time"], vars(webob.cookies)["datetime"]
     return [*(vars(module)["time"] for module in modules), *jars]
 
