@@ -30,7 +30,6 @@ def write(
     data: Any,
     args: Mapping[str, Any],
     limit: int | None,
-    is_plain: bool = False,
 ) -> None:
     """Set a cookie, and log a warning if browsers will not take it.
 
@@ -39,9 +38,8 @@ def write(
     :param data: what the cookie holds; only its keys and their sizes are ever logged.
     :param args: keyword arguments for ``set_cookie()``.
     :param limit: the largest Set-Cookie header in bytes, ``None`` for no limit.
-    :param is_plain: whether the value is known to need no quotes.
     """
-    size = set_cookie(response, name, value, args, is_plain)
+    size = set_cookie(response, name, value, args)
     if limit is None:
         return
     if size is None:

@@ -120,7 +120,7 @@ def check_arguments(
     :raises ConfigError: naming the argument, its type and what is allowed.
     """
     try:
-        _rehearse_cached(response_class, frozenset(args.items()))
+        _dry_run_cached(response_class, frozenset(args.items()))
     except Exception:
         # Either a value cannot be hashed, which is fine, or the arguments are wrong.
         _explain(dict(args), response_class, key)
@@ -136,7 +136,7 @@ def check_cookie(
     :raises ConfigError: naming the argument.
     """
     method = getattr(response_class, "set_cookie", None)
-    known = _known.get(name) if method is webob.Response.set_cookie else None
+    known = _templates.get(name) if method is _SET_COOKIE else None
     # A cookie that was set with the same arguments can be set again.
     if known is None or known[1] is None or known[0] != args:
         check_arguments(args, response_class, key)
@@ -144,16 +144,16 @@ def check_cookie(
 
 
 @functools.lru_cache(maxsize=256)
-def _rehearse_cached(response_class: Any, items: frozenset[tuple[str, Any]]) -> None:
-    _rehearse(response_class, dict(items))
+def _dry_run_cached(response_class: Any, items: frozenset[tuple[str, Any]]) -> None:
+    _dry_run(response_class, dict(items))
 
 
-def _rehearse(response_class: Any, args: Mapping[str, Any]) -> None:
+def _dry_run(response_class: Any, args: Mapping[str, Any]) -> None:
     check_attributes(args)
     method = getattr(response_class, "set_cookie", None)
     if method is None:
         return  # whatever it is, cookies reach it in another way
-    if method is webob.Response.set_cookie:
+    if method is _SET_COOKIE:
         response_class = webob.Response
     try:
         response = response_class()
@@ -165,7 +165,7 @@ def _rehearse(response_class: Any, args: Mapping[str, Any]) -> None:
 def _explain(args: dict[str, Any], response_class: Any, key: str) -> None:
     """Raise a :class:`ConfigError` for the argument at fault, if there is one."""
     try:
-        _rehearse(response_class, args)
+        _dry_run(response_class, args)
     except Exception as together:
         if _refuses_anything(response_class):
             return
@@ -174,7 +174,7 @@ def _explain(args: dict[str, Any], response_class: Any, key: str) -> None:
         for name, value in sorted(args.items(), key=lambda item: item[0] != "secure"):
             tried = {each: args[each] for each in ("secure", name) if each in args}
             try:
-                _rehearse(response_class, tried)
+                _dry_run(response_class, tried)
             except Exception as error:
                 allowed = _ALLOWED.get(str(name))
                 hint = f"allowed: {allowed}" if allowed else f"known are {', '.join(_ALLOWED)}"
@@ -187,30 +187,25 @@ def _explain(args: dict[str, Any], response_class: Any, key: str) -> None:
 def _refuses_anything(response_class: Any) -> bool:
     """Whether a class refuses even a cookie without arguments, for its name or value perhaps."""
     try:
-        _rehearse(response_class, {})
+        _dry_run(response_class, {})
     except Exception:
         return True
     return False
 
 
-def set_cookie(
-    response: Any, name: str, value: bytes, args: Mapping[str, Any], is_plain: bool = False
-) -> int | None:
+def set_cookie(response: Any, name: str, value: bytes, args: Mapping[str, Any]) -> int | None:
     """Set a cookie on a response; ``partitioned``, which WebOb does not know, included.
 
-    :param is_plain: whether the value is known to need no quotes.
     :returns: bytes of the header, ``None`` if that is not known.
     :raises ValueError: the arguments do not go together.
     """
     method = getattr(getattr(response, "set_cookie", None), "__func__", None)
-    if not is_plain:
-        # Nothing else is left of it. A serializer of an application's own may return text.
-        is_plain = type(value) is bytes and bool(value) and not value.translate(None, _PLAIN)
-    if is_plain and method is webob.Response.set_cookie:
-        known = _known.get(name)
-        around = known[1] if known is not None and known[0] == args else _around(name, args)
-        if around is not None:
-            header = f"{around[0]}{value.decode('ascii')}{around[1]}"
+    # A serializer of an application's own may return text.
+    is_plain = type(value) is bytes and bool(value) and not value.translate(None, _PLAIN)
+    if is_plain and method is _SET_COOKIE:
+        template = _template_of(name, args)
+        if template is not None:
+            header = f"{template[0]}{value.decode('ascii')}{template[1]}"
             response.headerlist.append(("Set-Cookie", header))
             return len(header)
     _set_cookie(response, name, value, args)
@@ -220,30 +215,37 @@ def set_cookie(
     return None
 
 
+#: WebOb's own method. One that an application has put in its place sets each cookie itself.
+_SET_COOKIE = webob.Response.set_cookie
+
 #: What is in values in which there is nothing to be quoted.
 _PLAIN = (string.ascii_letters + string.digits + "+/=|_-").encode("ascii")
 
-#: What :func:`_around` has returned last for each name, behind the arguments.
-_known: dict[str | bytes, tuple[dict[str, Any], tuple[str, str] | None]] = {}
-_MOST_KNOWN = 256
+#: The last template of each name, behind the arguments for which it was made.
+_templates: dict[str | bytes, tuple[dict[str, Any], tuple[str, str] | None]] = {}
+_MOST_TEMPLATES = 256
 
 
-def _around(name: str, args: Mapping[str, Any]) -> tuple[str, str] | None:
+def _template_of(name: str, args: Mapping[str, Any]) -> tuple[str, str] | None:
     """Return what stands before and behind a value in a Set-Cookie header of WebOb's.
 
     :returns: ``None`` if it is not always the same, or is refused.
     """
+    # Optimization: WebOb takes 10 us for a header that is the same but for the value.
+    known = _templates.get(name)
+    if known is not None and known[0] == args:
+        return known[1]
     try:
-        around = _rehearsed_around(name, args)
+        template = _make_template(name, args)
     except Exception:
         return None  # WebOb will tell
-    if len(_known) >= _MOST_KNOWN:
-        _known.clear()
-    _known[name] = (dict(args), around)
-    return around
+    if len(_templates) >= _MOST_TEMPLATES:
+        _templates.clear()
+    _templates[name] = (dict(args), template)
+    return template
 
 
-def _rehearsed_around(name: str, args: Mapping[str, Any]) -> tuple[str, str] | None:
+def _make_template(name: str, args: Mapping[str, Any]) -> tuple[str, str] | None:
     if args.get("max_age") is not None or args.get("expires") or args.get("overwrite"):
         return None  # the time is in the header, or other headers change as well
     check_attributes(args)  # what is known counts as checked
