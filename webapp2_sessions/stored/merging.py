@@ -118,7 +118,9 @@ class Merger:
         flash_keys: Collection[str] = (),
         assigned: Collection[Any] = (),
     ) -> dict[Any, Any] | None:
-        """Return what :meth:`save` would store, after reading the present state; writes nothing.
+        """Return what :meth:`save` would store, after reading the present state; write nothing.
+
+        A :meth:`save` of the result goes on from there.
 
         :param flash_keys: as of :func:`merge`.
         :param assigned: as of :func:`merge`.
@@ -135,9 +137,10 @@ class Merger:
         theirs = present.data()
         if not isinstance(theirs, dict):
             return None  # something else is in its place
+        base, self.known = self.known, present
         if not changed_keys(mine, theirs):  # by this request, whose answer was lost
             return mine
-        return merge(self.known.data(), mine, theirs, flash_keys, assigned)
+        return merge(base.data(), mine, theirs, flash_keys, assigned)
 
     def _pause(self, attempt: int) -> None:
         time.sleep(random.uniform(0, min(_FIRST_PAUSE * 2**attempt, _LONGEST_PAUSE)))

@@ -485,18 +485,20 @@ def test_the_size_that_counts_is_that_after_merging() -> None:
     """What another request has added meanwhile may be too large for the cookie."""
     app = make_app(on_conflict="merge", **MEMORY)
     visitor = Visitor(app)
-    visitor.write({"big": "x" * 800, "user": 1})
+    with visitor.visit() as session:
+        session.update({"big": "x" * 800, "user": 1})
     first, other = (SessionStore(visitor.request()) for _ in range(2))
     requests = [store.request for store in (first, other)]
     del first.get_session()["big"]
     other.get_session()["cart"] = "y" * 800
+    other.get_session().add_flash("added")
     for store in (other, first):
         response = webapp2.Response()
         store.save_sessions(response)
         visitor.take(response)
         assert len(response.headers["Set-Cookie"]) < 600
     assert len(requests) == 2
-    assert visitor.read() == {"user": 1, "cart": "y" * 800}
+    assert visitor.read() == {"user": 1, "cart": "y" * 800, "_flash": [["added", None]]}
 
 
 def test_refreshed_cookie_has_the_age_of_the_record(clock: Clock) -> None:

@@ -715,14 +715,15 @@ def test_merged(store: Store) -> None:
 
 
 def test_save_after_merged(store: Store) -> None:
-    """It begins with what the request has loaded, as if nothing had been asked."""
+    """It goes on from what was merged: messages are there once, and later changes are merged too."""
     merger = store.merger()
     store.update(theirs=1, _flash=["theirs"])()
-    mine = {"a": 1, "_flash": ["mine"]}
-    for _ in range(2):
-        assert merger.merged(mine) == {"a": 1, "theirs": 1, "_flash": ["theirs", "mine"]}
-    assert merger.save(mine) == {"a": 1, "theirs": 1, "_flash": ["theirs", "mine"]}
-    assert store.content == {"a": 1, "theirs": 1, "_flash": ["theirs", "mine"]}
+    merged = merger.merged({"a": 1, "_flash": ["mine"]})
+    assert merged == {"a": 1, "theirs": 1, "_flash": ["theirs", "mine"]}
+    store.update(later=2)()
+    expected = {**merged, "later": 2}
+    assert merger.save(merged) == expected
+    assert store.content == expected
 
 
 def test_merged_where_nothing_changed(store: Store) -> None:
@@ -811,8 +812,10 @@ def test_merged_is_what_save_stores(
     store = Store(base)
     merger = store.merger()
     store.put(theirs)
+    other = store.merger()
+    other.known = merger.known
     merged = merger.merged(mine, (), {"a"})
-    merger.save(mine, (), {"a"})
+    other.save(mine, (), {"a"})
     assert same_value(merged, store.content)
 
 
