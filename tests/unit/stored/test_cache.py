@@ -15,9 +15,8 @@ import pytest
 
 from webapp2_sessions.errors import BackendError, BackendUnavailable
 from webapp2_sessions.sessions_memcache import records as memcached
-from webapp2_sessions.sessions_memcache.nodes import Nodes
 from webapp2_sessions.sessions_memcache.records import SessionMemcached
-from webapp2_sessions.sessions_memcache.servers import Node
+from webapp2_sessions.sessions_memcache.servers import Node, Nodes
 from webapp2_sessions.stored.cache import CoherentCache
 from webapp2_sessions.stored.serializers import Serializer
 from webapp2_sessions.stored.signed_values import SignedValues
@@ -72,11 +71,11 @@ class FakeServer(Node):
                 return False
         return getattr(self, f"do_{operation}")(*args)
 
-    def tell(self, key: bytes, value: bytes, seconds: int) -> None:
+    def set_noreply(self, key: bytes, value: bytes, seconds: int) -> None:
         """As the real one; a server that is silent takes it all the same."""
-        self.calls.append("tell")
-        if "tell" in self.broken:
-            raise self.broken["tell"]
+        self.calls.append("set_noreply")
+        if "set_noreply" in self.broken:
+            raise self.broken["set_noreply"]
         self.do_set(key, value, seconds)
 
     def do_get(self, key: bytes) -> bytes | None:
@@ -525,7 +524,7 @@ def test_write_of_a_dead_memcached(cache: CoherentCache, server: FakeServer) -> 
     """It is asked before the record is written for the token, and after it to leave a mark."""
     server.broken = dict.fromkeys(OPERATIONS, DOWN)
     write(cache, {}, lambda: None, None)
-    assert server.calls == ["gets", "gets", "set", "tell"]
+    assert server.calls == ["gets", "gets", "set", "set_noreply"]
 
 
 def test_silent_memcached_is_told_of_the_write(cache: CoherentCache, server: FakeServer) -> None:
@@ -539,7 +538,7 @@ def test_silent_memcached_is_told_of_the_write(cache: CoherentCache, server: Fak
 
 def test_memcached_that_cannot_even_be_told(cache: CoherentCache, server: FakeServer) -> None:
     """That is no error either."""
-    server.broken = dict.fromkeys((*OPERATIONS, "tell"), DOWN)
+    server.broken = dict.fromkeys((*OPERATIONS, "set_noreply"), DOWN)
     record = Record()
     write(cache, {"a": 1}, record.storing({"a": 1}), None)
     assert record.value == {"a": 1}
@@ -616,7 +615,7 @@ def test_end_that_the_cache_does_not_hear_of(cache: CoherentCache, server: FakeS
     """It is an error, after the record was deleted: the entry may be handed out."""
     record = Record()
     write(cache, {"a": 1}, record.storing({"a": 1}), None)
-    server.broken = dict.fromkeys((*OPERATIONS, "tell"), DOWN)
+    server.broken = dict.fromkeys((*OPERATIONS, "set_noreply"), DOWN)
     with pytest.raises(BackendUnavailable, match=r"memcache backend at fake:1: .*deleted.*hour"):
         cache.delete(NAME, record.storing(None))
     assert record.value is None
@@ -626,7 +625,7 @@ def test_end_that_the_cache_does_not_hear_of(cache: CoherentCache, server: FakeS
 
 def test_end_that_fails_twice_tells_of_the_record(cache: CoherentCache, server: FakeServer) -> None:
     """A record that may still be there is the more important error."""
-    server.broken = dict.fromkeys((*OPERATIONS, "tell"), DOWN)
+    server.broken = dict.fromkeys((*OPERATIONS, "set_noreply"), DOWN)
     with pytest.raises(KeyboardInterrupt):
         cache.delete(NAME, raising(KeyboardInterrupt()))
 
