@@ -135,6 +135,19 @@ def test_lost_connections_are_those_of_the_client() -> None:
     assert server.lost == 7
 
 
+def test_noreply() -> None:
+    """A value is sent in far less time than a server may take to answer."""
+    server = FakeServer(None)
+    server.set_noreply(KEY, b"value", 60)
+    assert server.client.calls == [("set_noreply", KEY, b"value", 60, 0.05)]
+
+
+def test_noreply_to_a_server_that_cannot_be_reached() -> None:
+    """It is an error: the value was not even sent."""
+    with pytest.raises(BackendUnavailable, match="cannot be reached"):
+        FakeServer(TimeoutError()).set_noreply(KEY, b"value", 60)
+
+
 def test_program_error_is_no_backend_error() -> None:
     """An error that is no failure of the server passes as it is."""
     with pytest.raises(ZeroDivisionError):

@@ -13,16 +13,17 @@ from typing import Any
 
 import pytest
 
-from webapp2_sessions.errors import BackendError, BackendUnavailable
-from webapp2_sessions.sessions_memcache import records as memcached
-from webapp2_sessions.sessions_memcache.records import SessionMemcached
-from webapp2_sessions.sessions_memcache.servers import Node, Nodes
+from webapp2_sessions.errors import (
+    BackendError,
+    BackendUnavailable,
+    BadSignature,
+    UnreadableSession,
+)
 from webapp2_sessions.stored.cache import CoherentCache
 from webapp2_sessions.stored.serializers import Serializer
 from webapp2_sessions.stored.signed_values import SignedValues
 
 DAY = 24 * 3600
-NOW = 1_700_000_000
 
 NAME = "0123456789abcdefghijkl"
 KEY = b"session:" + NAME.encode()
@@ -32,8 +33,8 @@ MARK = b""
 #: ... and where the record was deleted, or nobody knows yet whether it was written.
 TOMBSTONE = b"closed"
 
-#: How long entries and marks may live, as memcached is told.
-LONGEST = 3601
+#: How long entries and marks may live, in seconds.
+LONGEST = 3600
 
 #: Seconds after which a thread that hangs is a failure.
 PATIENCE = 30.0
@@ -44,73 +45,104 @@ def signed_values(key: bytes = b"k" * 32) -> SignedValues:
     return SignedValues(key, Serializer())
 
 
-class FakeServer(Node):
-    """A memcached in this process that fails on request."""
+class FakeServer:
+    """A store in this process that fails on request."""
 
-    address = "fake:1"
+    backend = "memcache"
 
     def __init__(self) -> None:
         self.data: dict[bytes, bytes] = {}
         self.tokens: dict[bytes, int] = {}
-        self.expiries: dict[bytes, int] = {}
+        self.lifetimes: dict[bytes, float] = {}
         self.calls: list[str] = []
         #: Operations that raise.
         self.broken: dict[str, Exception] = {}
+        #: How many restarts were noticed.
+        self.restarts = 0
         #: Whether nobody has asked since a restart.
         self._is_new = False
-        self._memcached = memcached_of(self)
 
-    def call(self, operation: str, *args: Any, **kwargs: Any) -> Any:
-        """As the real one."""
+    def key(self, name: str) -> bytes:
+        return b"session:" + name.encode()
+
+    def address(self, key: bytes) -> str:
+        return "fake:1"
+
+    def generation(self, key: bytes) -> int:
+        return self.restarts
+
+    def encode(self, key: bytes, value: Any) -> bytes:
+        return signed_values().dumps(key, value)
+
+    def decode(self, key: bytes, data: bytes | None) -> Any:
+        try:
+            return None if data is None else signed_values().loads(key, data)
+        except BadSignature:
+            return None
+        except Exception as error:
+            raise UnreadableSession("memcache", "fake:1", "its class is gone") from error
+
+    def get(self, key: bytes) -> bytes | None:
+        return self._call("get", key)
+
+    def gets(self, key: bytes) -> tuple[bytes | None, Any]:
+        before = self.restarts
+        data, token = self._call("gets", key)
+        return data, None if data is None else (before, token)
+
+    def set(self, key: bytes, data: bytes, lifetime: float) -> None:
+        self._call("set", key, data, lifetime)
+
+    def add(self, key: bytes, data: bytes, lifetime: float) -> bool:
+        return self._call("add", key, data, lifetime)
+
+    def cas(self, key: bytes, data: bytes, token: tuple[int, int], lifetime: float) -> bool:
+        before, number = token
+        return self.restarts == before and self._call("cas", key, data, number, lifetime)
+
+    def set_noreply(self, key: bytes, data: bytes, lifetime: float) -> None:
+        """A server that is silent takes it all the same."""
+        self.calls.append("set_noreply")
+        if "set_noreply" in self.broken:
+            raise self.broken["set_noreply"]
+        self.do_set(key, data, lifetime)
+
+    def _call(self, operation: str, *args: Any) -> Any:
         self.calls.append(operation)
         if operation in self.broken:
             raise self.broken[operation]
         if self._is_new:
-            self._is_new, self.lost = False, self.lost + 1
+            self._is_new, self.restarts = False, self.restarts + 1
             if operation == "cas":
                 return False
         return getattr(self, f"do_{operation}")(*args)
 
-    def set_noreply(self, key: bytes, value: bytes, seconds: int) -> None:
-        """As the real one; a server that is silent takes it all the same."""
-        self.calls.append("set_noreply")
-        if "set_noreply" in self.broken:
-            raise self.broken["set_noreply"]
-        self.do_set(key, value, seconds)
-
     def do_get(self, key: bytes) -> bytes | None:
-        """The entry."""
         return self.data.get(key)
 
     def do_gets(self, key: bytes) -> tuple[bytes | None, int | None]:
-        """Entry and token."""
         return self.data.get(key), self.tokens.get(key) if key in self.data else None
 
-    def do_set(self, key: bytes, value: bytes, expire: int) -> bool:
-        """Store in any case."""
+    def do_set(self, key: bytes, value: bytes, lifetime: float) -> bool:
         self.data[key] = value
         self.tokens[key] = self.tokens.get(key, 0) + 1
-        self.expiries[key] = expire
+        self.lifetimes[key] = lifetime
         return True
 
-    def do_add(self, key: bytes, value: bytes, expire: int) -> bool:
-        """Store where there is nothing."""
-        return key not in self.data and self.do_set(key, value, expire)
+    def do_add(self, key: bytes, value: bytes, lifetime: float) -> bool:
+        return key not in self.data and self.do_set(key, value, lifetime)
 
-    def do_cas(self, key: bytes, value: bytes, token: int, expire: int) -> bool | None:
-        """Store where the entry is still the one of the token."""
-        if key not in self.data:
-            return None
-        return self.tokens[key] == token and self.do_set(key, value, expire)
+    def do_cas(self, key: bytes, value: bytes, token: int, lifetime: float) -> bool:
+        return self.tokens.get(key) == token and self.do_set(key, value, lifetime)
 
     def held(self) -> Any:
         """The entry decoded; MARK and TOMBSTONE as they are, None for nothing."""
         entry = self.data.get(KEY)
-        return entry if entry in (MARK, TOMBSTONE) else self._memcached.decode(KEY, entry)
+        return entry if entry in (MARK, TOMBSTONE) else self.decode(KEY, entry)
 
     def let_time_pass(self) -> None:
         """Let half an hour pass."""
-        for key in [key for key, seconds in self.expiries.items() if seconds < LONGEST // 2]:
+        for key in [key for key, seconds in self.lifetimes.items() if seconds < LONGEST // 2]:
             self.data.pop(key, None)
 
     def restart(self) -> None:
@@ -118,11 +150,6 @@ class FakeServer(Node):
         self.data.clear()
         self.tokens.clear()
         self._is_new = True
-
-
-def memcached_of(server: Node) -> SessionMemcached:
-    """What the cache works on."""
-    return SessionMemcached(Nodes([server]), "session:", signed_values(), signed_values())
 
 
 def write(
@@ -171,15 +198,14 @@ def server() -> FakeServer:
 @pytest.fixture
 def cache(server: FakeServer) -> CoherentCache:
     """The cache in it."""
-    return CoherentCache(memcached_of(server))
+    return CoherentCache(server)
 
 
 @pytest.fixture
 def clock(cache: CoherentCache, monkeypatch: pytest.MonkeyPatch) -> SimpleNamespace:
-    """The clocks of cache and expiry, moved by hand."""
+    """The cache's clock, moved by hand."""
     clock = SimpleNamespace(now=0.0)
     monkeypatch.setattr(cache, "_now", lambda: clock.now)
-    monkeypatch.setattr(memcached, "time", SimpleNamespace(time=lambda: NOW))
     return clock
 
 
@@ -414,7 +440,7 @@ def test_write_that_is_refused_leaves_a_mark(cache: CoherentCache, server: FakeS
     """Nothing was written: the next reader may cache what is there."""
     with pytest.raises(EndedError):
         cache.write(NAME, raising(EndedError()), None, (EndedError,))
-    assert (server.held(), server.expiries[KEY]) == (MARK, LONGEST)
+    assert (server.held(), server.lifetimes[KEY]) == (MARK, LONGEST)
 
 
 def test_write_of_which_nobody_knows_leaves_a_tombstone(
@@ -423,7 +449,7 @@ def test_write_of_which_nobody_knows_leaves_a_tombstone(
     """It may be written at any time later; a reader must not cache what was there before."""
     with pytest.raises(KeyError):
         cache.write(NAME, raising(KeyError()), None, (EndedError,))
-    assert (server.held(), server.expiries[KEY]) == (TOMBSTONE, LONGEST)
+    assert (server.held(), server.lifetimes[KEY]) == (TOMBSTONE, LONGEST)
     assert cache.read(NAME, Record({"a": 1}).load, None) == {"a": 1}
     assert server.held() == TOMBSTONE
 
@@ -433,7 +459,7 @@ def test_mark_where_others_store_all_the_time(cache: CoherentCache, server: Fake
     write(cache, {"a": 1}, lambda: None, None)
     server.do_cas = lambda *_: False  # type: ignore[method-assign]
     write(cache, {"a": 2}, lambda: None, None)
-    assert (server.held(), server.expiries[KEY]) == (TOMBSTONE, LONGEST)
+    assert (server.held(), server.lifetimes[KEY]) == (TOMBSTONE, LONGEST)
 
 
 @pytest.mark.parametrize("entry", ["absent", "present", "marked"])
@@ -446,42 +472,40 @@ def test_writer_that_is_overtaken_leaves_a_mark(
     if entry == "marked":
         server.do_set(KEY, MARK, LONGEST)
     write(cache, {"a": 3}, lambda: write(cache, {"a": 2}, lambda: None, None), None)
-    assert (server.held(), server.expiries[KEY]) == (MARK, LONGEST)
+    assert (server.held(), server.lifetimes[KEY]) == (MARK, LONGEST)
 
 
 # Lifetime
 
 
 LIFETIMES = [
-    (None, 3601),
-    (60, 61),
-    (0.5, 2),
-    (3599, 3600),
-    (30 * DAY, 3601),
-    (float("inf"), 3601),
+    (None, LONGEST),
+    (60, 60),
+    (0.5, 0.5),
+    (3599, 3599),
+    (30 * DAY, LONGEST),
+    (float("inf"), LONGEST),
 ]
 
 
 @pytest.mark.parametrize(("lifetime", "expected"), LIFETIMES)
-@pytest.mark.usefixtures("clock")
 def test_filled_entry_expires(
-    cache: CoherentCache, server: FakeServer, lifetime: float | None, expected: int
+    cache: CoherentCache, server: FakeServer, lifetime: float | None, expected: float
 ) -> None:
     """An entry that a reader made lives as long as the session, an hour at most."""
     cache.read(NAME, Record({}).load, lifetime)
-    assert server.expiries[KEY] == expected
+    assert server.lifetimes[KEY] == expected
 
 
 @pytest.mark.parametrize("writes", [1, 2], ids=["add", "cas"])
 @pytest.mark.parametrize(("lifetime", "expected"), LIFETIMES)
-@pytest.mark.usefixtures("clock")
 def test_written_entry_expires(
-    cache: CoherentCache, server: FakeServer, lifetime: float | None, expected: int, writes: int
+    cache: CoherentCache, server: FakeServer, lifetime: float | None, expected: float, writes: int
 ) -> None:
     """An entry that a writer made lives as long as the session, an hour at most."""
     for _ in range(writes):
         write(cache, {}, lambda: None, lifetime)
-    assert server.expiries[KEY] == expected
+    assert server.lifetimes[KEY] == expected
 
 
 # A memcached that fails
@@ -533,7 +557,7 @@ def test_silent_memcached_is_told_of_the_write(cache: CoherentCache, server: Fak
     server.broken = dict.fromkeys(OPERATIONS, DOWN)
     write(cache, {"a": "new"}, lambda: None, None)
     server.broken = {}
-    assert (server.held(), server.expiries[KEY]) == (TOMBSTONE, LONGEST)
+    assert (server.held(), server.lifetimes[KEY]) == (TOMBSTONE, LONGEST)
 
 
 def test_memcached_that_cannot_even_be_told(cache: CoherentCache, server: FakeServer) -> None:
@@ -552,7 +576,7 @@ def test_deleted_record_leaves_a_tombstone(cache: CoherentCache, server: FakeSer
     record = Record()
     write(cache, {"a": 1}, record.storing({"a": 1}), None)
     cache.delete(NAME, record.storing(None))
-    assert (record.value, server.held(), server.expiries[KEY]) == (None, TOMBSTONE, LONGEST)
+    assert (record.value, server.held(), server.lifetimes[KEY]) == (None, TOMBSTONE, LONGEST)
     assert cache.read(NAME, record.load, None) is None
 
 
@@ -588,7 +612,7 @@ def test_writer_that_is_overtaken_by_the_end(
     if entry == "marked":
         server.do_set(KEY, MARK, LONGEST)
     write(cache, {"a": 2}, lambda: cache.delete(NAME, lambda: None), None)
-    assert (server.held(), server.expiries[KEY]) == (TOMBSTONE, LONGEST)
+    assert (server.held(), server.lifetimes[KEY]) == (TOMBSTONE, LONGEST)
 
 
 def test_writer_that_finds_the_record_gone(cache: CoherentCache, server: FakeServer) -> None:
@@ -600,7 +624,7 @@ def test_writer_that_finds_the_record_gone(cache: CoherentCache, server: FakeSer
 
     with pytest.raises(EndedError):
         cache.write(NAME, store, None, (EndedError,))
-    assert (server.held(), server.expiries[KEY]) == (TOMBSTONE, LONGEST)
+    assert (server.held(), server.lifetimes[KEY]) == (TOMBSTONE, LONGEST)
 
 
 def test_silent_memcached_is_told_of_the_end(cache: CoherentCache, server: FakeServer) -> None:
@@ -608,7 +632,7 @@ def test_silent_memcached_is_told_of_the_end(cache: CoherentCache, server: FakeS
     write(cache, {"a": 1}, lambda: None, None)
     server.broken = dict.fromkeys(OPERATIONS, DOWN)
     cache.delete(NAME, lambda: None)
-    assert (server.held(), server.expiries[KEY]) == (TOMBSTONE, LONGEST)
+    assert (server.held(), server.lifetimes[KEY]) == (TOMBSTONE, LONGEST)
 
 
 def test_end_that_the_cache_does_not_hear_of(cache: CoherentCache, server: FakeServer) -> None:
@@ -655,7 +679,7 @@ def test_tombstone_is_not_replaced(cache: CoherentCache, server: FakeServer) -> 
     record = Record()
     cache.delete(NAME, record.storing(None))
     write(cache, {"a": 1}, record.storing({"a": 1}), None)
-    assert (server.held(), server.expiries[KEY]) == (TOMBSTONE, LONGEST)
+    assert (server.held(), server.lifetimes[KEY]) == (TOMBSTONE, LONGEST)
     assert cache.read(NAME, record.load, None) == {"a": 1}
     assert server.held() == TOMBSTONE
 
@@ -718,7 +742,7 @@ def test_writer_of_a_deleted_record_does_not_bring_it_back(cache: CoherentCache)
 def test_forgotten_record_has_a_tombstone(cache: CoherentCache, server: FakeServer) -> None:
     """As long as an entry of it may be on its way."""
     cache.forget(NAME)
-    assert (server.held(), server.expiries[KEY]) == (TOMBSTONE, LONGEST)
+    assert (server.held(), server.lifetimes[KEY]) == (TOMBSTONE, LONGEST)
 
 
 def test_forgetting_without_memcached(cache: CoherentCache, server: FakeServer) -> None:
@@ -790,11 +814,11 @@ class SteppedServer(FakeServer):
 
     turns: Turns | None = None
 
-    def call(self, operation: str, *args: Any, **kwargs: Any) -> Any:
+    def _call(self, operation: str, *args: Any) -> Any:
         """Wait for the turn first."""
         if self.turns is not None:
             self.turns.step()
-        return super().call(operation, *args, **kwargs)
+        return super()._call(operation, *args)
 
 
 class LateError(Exception):
@@ -811,7 +835,7 @@ class Scene:
     def __init__(self, turns: Turns, begins: str) -> None:
         self.server = SteppedServer()
         self.record = Record({"writer": None})
-        self._cache = CoherentCache(memcached_of(self.server))
+        self._cache = CoherentCache(self.server)
         self._turns = turns
         self._ended = False
         self._writers = 0
