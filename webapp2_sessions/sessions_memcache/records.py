@@ -8,7 +8,7 @@ import math
 import re
 import time
 from collections.abc import Mapping
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from webapp2_sessions.config import memcache_settings
 from webapp2_sessions.errors import (
@@ -24,6 +24,9 @@ from webapp2_sessions.securecookie.keys import derive_key
 from webapp2_sessions.sessions_memcache.servers import Nodes, nodes_of
 from webapp2_sessions.stored.serializers import OWN_PROTOCOL, Serializer, undecodable
 from webapp2_sessions.stored.signed_values import SignedValues
+
+if TYPE_CHECKING:
+    from webapp2_sessions.stored.cache import CacheStore
 
 #: memcached takes a larger expiry for a point in time (protocol.txt, "Expiration times").
 _LONGEST_RELATIVE_EXPIRY = 30 * 24 * 3600
@@ -364,3 +367,7 @@ class SessionMemcached:
 def _signed_name(key: bytes, owner: str) -> bytes:
     """Return the name under which a session is signed; no key of memcached has a space in it."""
     return b"%b %b" % (key, owner.encode("utf-8", "surrogatepass"))
+
+
+if TYPE_CHECKING:
+    _is_cache_store: type[CacheStore] = SessionMemcached

@@ -1,4 +1,4 @@
-"""One memcached server: how its failures appear, and how long one that is silent is waited for."""
+"""memcached servers: what their failures mean, when a silent one is asked, which has a key."""
 
 from __future__ import annotations
 
@@ -318,11 +318,11 @@ def test_item_size_that_was_told_before(answer: Any) -> None:
 
 
 @pytest.mark.parametrize("operation", ["set", "add", "replace", "cas"])
-@pytest.mark.parametrize("own", [False, True])
-def test_value_that_the_server_refuses_for_its_size(operation: str, own: bool) -> None:
+@pytest.mark.parametrize("custom", [False, True])
+def test_value_that_the_server_refuses_for_its_size(operation: str, custom: bool) -> None:
     """It is the error of a session that is known to be too large, with what is known."""
     failure = MemcacheServerError(b"object too large for cache")
-    node = CustomClient(FakeClient(failure)) if own else FakeServer(failure)
+    node = CustomClient(FakeClient(failure)) if custom else FakeServer(failure)
     with pytest.raises(SessionTooLarge) as caught:
         node.call(operation, KEY, bytes(2000), 60)
     assert (caught.value.size, caught.value.limit) == (2000, 1999)
@@ -340,7 +340,7 @@ def test_other_refusals_are_no_matter_of_size() -> None:
 # Messages
 
 
-@pytest.mark.parametrize("own", [False, True])
+@pytest.mark.parametrize("custom", [False, True])
 @pytest.mark.parametrize(
     "failure",
     [
@@ -350,12 +350,12 @@ def test_other_refusals_are_no_matter_of_size() -> None:
     ],
     ids=lambda failure: repr(failure)[:30],
 )
-def test_error_of_a_server_that_repeats_the_command(failure: Exception, own: bool) -> None:
+def test_error_of_a_server_that_repeats_the_command(failure: Exception, custom: bool) -> None:
     """No key is in the error; in its cause neither, which our own connections see to."""
-    node = CustomClient(FakeClient(failure)) if own else FakeServer(failure)
+    node = CustomClient(FakeClient(failure)) if custom else FakeServer(failure)
     with pytest.raises(BackendError) as caught:
         node.call("get", KEY)
-    shown = texts(caught.value) if own else [str(caught.value), repr(caught.value)]
+    shown = texts(caught.value) if custom else [str(caught.value), repr(caught.value)]
     assert not [text for text in shown if KEY.decode()[-22:] in text]
 
 

@@ -1,4 +1,4 @@
-"""Cache and record agree: in order, with a memcached that fails, and in every interleaving."""
+"""Cache and record agree: in order, with a store that fails, and in every interleaving."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ NAME = "0123456789abcdefghijkl"
 KEY = b"session:" + NAME.encode()
 
 #: What stands in the cache where nobody can tell which write was the last ...
-MARK = b""
+STALE = b""
 #: ... and where the record was deleted, or nobody knows yet whether it was written.
 TOMBSTONE = b"closed"
 
@@ -136,9 +136,9 @@ class FakeServer:
         return self.tokens.get(key) == token and self.do_set(key, value, lifetime)
 
     def held(self) -> Any:
-        """The entry decoded; MARK and TOMBSTONE as they are, None for nothing."""
+        """The entry decoded; STALE and TOMBSTONE as they are, None for nothing."""
         entry = self.data.get(KEY)
-        return entry if entry in (MARK, TOMBSTONE) else self.decode(KEY, entry)
+        return entry if entry in (STALE, TOMBSTONE) else self.decode(KEY, entry)
 
     def let_time_pass(self) -> None:
         """Let half an hour pass."""
@@ -191,7 +191,7 @@ class Record:
 
 @pytest.fixture
 def server() -> FakeServer:
-    """An empty memcached."""
+    """An empty store."""
     return FakeServer()
 
 
@@ -231,7 +231,7 @@ def test_hit_does_not_load(cache: CoherentCache) -> None:
 
 
 def test_hit_is_one_call(cache: CoherentCache, server: FakeServer) -> None:
-    """A hit costs one round trip to memcached."""
+    """A hit costs one round trip to the store."""
     write(cache, {"a": 1}, lambda: None, None)
     server.calls.clear()
     cache.read(NAME, Record().load, None)
@@ -314,7 +314,7 @@ def test_quick_reader_fills(
 def test_slow_reader_does_not_fill(
     cache: CoherentCache, server: FakeServer, clock: SimpleNamespace
 ) -> None:
-    """What was loaded long ago may be old, and the mark that would tell so may be gone."""
+    """What was loaded long ago may be old, and the stale entry that would tell so may be gone."""
     assert cache.read(NAME, moving(clock, 1.0, {"a": 1}), None) == {"a": 1}
     assert server.data == {}
 
@@ -354,8 +354,8 @@ def test_order_of_a_write(
 
 
 def test_write_settles_again(cache: CoherentCache, server: FakeServer) -> None:
-    """A write that meets the mark, and nobody else, caches its value."""
-    server.do_set(KEY, MARK, LONGEST)
+    """A write that meets a stale entry, and nobody else, caches its value."""
+    server.do_set(KEY, STALE, LONGEST)
     write(cache, {"a": 1}, lambda: None, None)
     assert server.held() == {"a": 1}
 
@@ -390,33 +390,35 @@ def raising(error: BaseException) -> Callable[[], None]:
     return store
 
 
-def test_mark_is_replaced_by_a_reader(cache: CoherentCache, server: FakeServer) -> None:
+def test_stale_entry_is_replaced_by_a_reader(cache: CoherentCache, server: FakeServer) -> None:
     """The next reader takes its token before it reads the record, and caches that."""
-    server.do_set(KEY, MARK, LONGEST)
+    server.do_set(KEY, STALE, LONGEST)
     cache.read(NAME, lambda: server.calls.append("load") or {"a": 1}, None)  # type: ignore[func-returns-value]
     assert (server.held(), server.calls) == ({"a": 1}, ["get", "gets", "load", "cas"])
 
 
-def test_mark_is_replaced_by_a_slow_reader(
+def test_stale_entry_is_replaced_by_a_slow_reader(
     cache: CoherentCache, server: FakeServer, clock: SimpleNamespace
 ) -> None:
     """However long it takes: its token tells whether anybody came in between."""
-    server.do_set(KEY, MARK, LONGEST)
+    server.do_set(KEY, STALE, LONGEST)
     cache.read(NAME, moving(clock, 100, {"a": 1}), None)
     assert server.held() == {"a": 1}
 
 
-def test_mark_that_is_gone_is_filled_like_nothing(cache: CoherentCache, server: FakeServer) -> None:
-    """A mark that memcached drops between two questions leaves an absent entry."""
-    server.do_set(KEY, MARK, LONGEST)
+def test_stale_entry_that_is_gone_is_a_miss(cache: CoherentCache, server: FakeServer) -> None:
+    """It may be evicted between two questions."""
+    server.do_set(KEY, STALE, LONGEST)
     server.do_gets = lambda key: (server.data.clear(), (None, None))[1]  # type: ignore[method-assign]
     cache.read(NAME, Record({"a": 1}).load, None)
     assert (server.held(), server.calls) == ({"a": 1}, ["get", "gets", "add"])
 
 
-def test_reader_that_meets_a_writer_at_a_mark(cache: CoherentCache, server: FakeServer) -> None:
+def test_reader_that_meets_a_writer_at_a_stale_entry(
+    cache: CoherentCache, server: FakeServer
+) -> None:
     """It leaves what the writer has stored between its two questions."""
-    server.do_set(KEY, MARK, LONGEST)
+    server.do_set(KEY, STALE, LONGEST)
     do_gets = server.do_gets
 
     def overtaken(key: bytes) -> tuple[bytes | None, int | None]:
@@ -429,18 +431,22 @@ def test_reader_that_meets_a_writer_at_a_mark(cache: CoherentCache, server: Fake
     assert server.held() == {"a": "new"}
 
 
-def test_mark_of_a_record_that_is_gone_stays(cache: CoherentCache, server: FakeServer) -> None:
+def test_stale_entry_of_a_record_that_is_gone_stays(
+    cache: CoherentCache, server: FakeServer
+) -> None:
     """There is nothing to put in its place."""
-    server.do_set(KEY, MARK, LONGEST)
+    server.do_set(KEY, STALE, LONGEST)
     assert cache.read(NAME, Record().load, None) is None
-    assert server.held() == MARK
+    assert server.held() == STALE
 
 
-def test_write_that_is_refused_leaves_a_mark(cache: CoherentCache, server: FakeServer) -> None:
+def test_write_that_is_refused_leaves_a_stale_entry(
+    cache: CoherentCache, server: FakeServer
+) -> None:
     """Nothing was written: the next reader may cache what is there."""
     with pytest.raises(EndedError):
         cache.write(NAME, raising(EndedError()), None, (EndedError,))
-    assert (server.held(), server.lifetimes[KEY]) == (MARK, LONGEST)
+    assert (server.held(), server.lifetimes[KEY]) == (STALE, LONGEST)
 
 
 def test_write_of_which_nobody_knows_leaves_a_tombstone(
@@ -454,7 +460,7 @@ def test_write_of_which_nobody_knows_leaves_a_tombstone(
     assert server.held() == TOMBSTONE
 
 
-def test_mark_where_others_store_all_the_time(cache: CoherentCache, server: FakeServer) -> None:
+def test_others_store_all_the_time(cache: CoherentCache, server: FakeServer) -> None:
     """After some tries there is a tombstone, whatever was there."""
     write(cache, {"a": 1}, lambda: None, None)
     server.do_cas = lambda *_: False  # type: ignore[method-assign]
@@ -462,17 +468,17 @@ def test_mark_where_others_store_all_the_time(cache: CoherentCache, server: Fake
     assert (server.held(), server.lifetimes[KEY]) == (TOMBSTONE, LONGEST)
 
 
-@pytest.mark.parametrize("entry", ["absent", "present", "marked"])
-def test_writer_that_is_overtaken_leaves_a_mark(
+@pytest.mark.parametrize("entry", ["absent", "present", "stale"])
+def test_writer_that_is_overtaken_leaves_a_stale_entry(
     cache: CoherentCache, server: FakeServer, entry: str
 ) -> None:
     """It lives as long as an entry, so that none that is on its way finds the place empty."""
     if entry == "present":
         write(cache, {"a": 1}, lambda: None, None)
-    if entry == "marked":
-        server.do_set(KEY, MARK, LONGEST)
+    if entry == "stale":
+        server.do_set(KEY, STALE, LONGEST)
     write(cache, {"a": 3}, lambda: write(cache, {"a": 2}, lambda: None, None), None)
-    assert (server.held(), server.lifetimes[KEY]) == (MARK, LONGEST)
+    assert (server.held(), server.lifetimes[KEY]) == (STALE, LONGEST)
 
 
 # Lifetime
@@ -508,7 +514,7 @@ def test_written_entry_expires(
     assert server.lifetimes[KEY] == expected
 
 
-# A memcached that fails
+# A store that fails
 
 
 DOWN = BackendUnavailable("memcache", "fake:1", "the server refused the connection")
@@ -524,10 +530,10 @@ def subsets() -> Iterator[tuple[str, ...]]:
 
 @pytest.mark.parametrize("error", [DOWN, FULL], ids=["down", "full"])
 @pytest.mark.parametrize("broken", list(subsets()), ids="+".join)
-def test_failing_memcached_is_no_error(
+def test_failing_store_is_no_error(
     cache: CoherentCache, server: FakeServer, error: Exception, broken: tuple[str, ...]
 ) -> None:
-    """Whatever memcached refuses, the record is written and read."""
+    """Whatever it refuses, the record is written and read."""
     server.broken = dict.fromkeys(broken, error)
     record = Record()
     for turn in range(3):
@@ -537,21 +543,23 @@ def test_failing_memcached_is_no_error(
     assert cache.read(NAME, record.load, None) == {"turn": 2}
 
 
-def test_read_of_a_dead_memcached_asks_it_once(cache: CoherentCache, server: FakeServer) -> None:
-    """A frozen memcached keeps a reader waiting once, not twice."""
+def test_read_asks_a_dead_store_once(cache: CoherentCache, server: FakeServer) -> None:
+    """A frozen one keeps a reader waiting once, not twice."""
     server.broken = dict.fromkeys(OPERATIONS, DOWN)
     cache.read(NAME, Record({}).load, None)
     assert server.calls == ["get"]
 
 
-def test_write_of_a_dead_memcached(cache: CoherentCache, server: FakeServer) -> None:
-    """It is asked before the record is written for the token, and after it to leave a mark."""
+def test_write_with_a_dead_store(cache: CoherentCache, server: FakeServer) -> None:
+    """It is asked for the token before the write, and to mark the entry stale after it."""
     server.broken = dict.fromkeys(OPERATIONS, DOWN)
     write(cache, {}, lambda: None, None)
     assert server.calls == ["gets", "gets", "set", "set_noreply"]
 
 
-def test_silent_memcached_is_told_of_the_write(cache: CoherentCache, server: FakeServer) -> None:
+def test_silent_store_is_sent_a_tombstone_after_a_write(
+    cache: CoherentCache, server: FakeServer
+) -> None:
     """When it goes on it does not hand out what was there before the write."""
     write(cache, {"a": "old"}, lambda: None, None)
     server.broken = dict.fromkeys(OPERATIONS, DOWN)
@@ -560,7 +568,7 @@ def test_silent_memcached_is_told_of_the_write(cache: CoherentCache, server: Fak
     assert (server.held(), server.lifetimes[KEY]) == (TOMBSTONE, LONGEST)
 
 
-def test_memcached_that_cannot_even_be_told(cache: CoherentCache, server: FakeServer) -> None:
+def test_store_to_which_nothing_can_be_sent(cache: CoherentCache, server: FakeServer) -> None:
     """That is no error either."""
     server.broken = dict.fromkeys((*OPERATIONS, "set_noreply"), DOWN)
     record = Record()
@@ -589,7 +597,7 @@ def test_entry_goes_before_the_record(cache: CoherentCache, server: FakeServer) 
 
 
 def test_tombstone_is_put_twice(cache: CoherentCache, server: FakeServer) -> None:
-    """memcached may have been restarted and filled before the record was deleted."""
+    """The store may have been restarted and filled before the record was deleted."""
     record = Record({"a": 1})
 
     def delete() -> None:
@@ -602,15 +610,15 @@ def test_tombstone_is_put_twice(cache: CoherentCache, server: FakeServer) -> Non
     assert server.held() == TOMBSTONE
 
 
-@pytest.mark.parametrize("entry", ["absent", "present", "marked"])
+@pytest.mark.parametrize("entry", ["absent", "present", "stale"])
 def test_writer_that_is_overtaken_by_the_end(
     cache: CoherentCache, server: FakeServer, entry: str
 ) -> None:
     """What it wrote is not cached, and the tombstone lives on."""
     if entry == "present":
         write(cache, {"a": 1}, lambda: None, None)
-    if entry == "marked":
-        server.do_set(KEY, MARK, LONGEST)
+    if entry == "stale":
+        server.do_set(KEY, STALE, LONGEST)
     write(cache, {"a": 2}, lambda: cache.delete(NAME, lambda: None), None)
     assert (server.held(), server.lifetimes[KEY]) == (TOMBSTONE, LONGEST)
 
@@ -627,7 +635,9 @@ def test_writer_that_finds_the_record_gone(cache: CoherentCache, server: FakeSer
     assert (server.held(), server.lifetimes[KEY]) == (TOMBSTONE, LONGEST)
 
 
-def test_silent_memcached_is_told_of_the_end(cache: CoherentCache, server: FakeServer) -> None:
+def test_silent_store_is_sent_a_tombstone_after_a_deletion(
+    cache: CoherentCache, server: FakeServer
+) -> None:
     """When it goes on the entry has gone."""
     write(cache, {"a": 1}, lambda: None, None)
     server.broken = dict.fromkeys(OPERATIONS, DOWN)
@@ -655,7 +665,7 @@ def test_end_that_fails_twice_tells_of_the_record(cache: CoherentCache, server: 
 
 
 @pytest.mark.parametrize("actor", ["reader", "writer"])
-def test_restarted_memcached_is_not_filled_with_what_was_deleted(
+def test_restarted_store_is_not_filled_with_what_was_deleted(
     cache: CoherentCache, server: FakeServer, actor: str
 ) -> None:
     """A tombstone that is lost by a restart is missed by none of those who saw no entry."""
@@ -701,10 +711,10 @@ def test_entry_is_decoded_anew_for_who_wants_that(cache: CoherentCache) -> None:
     assert [decode() for decode in kept] == [{"list": [1]}]
 
 
-def test_memcached_that_comes_back_meanwhile_has_a_tombstone(
+def test_store_that_comes_back_meanwhile_has_a_tombstone(
     cache: CoherentCache, server: FakeServer
 ) -> None:
-    """An entry from before a write that memcached did not hear of is not believed."""
+    """An entry from before a write that the store did not hear of is not believed."""
     write(cache, {"a": "old"}, lambda: None, None)
     server.broken = {"gets": DOWN}
     write(cache, {"a": "new"}, lambda: None, None)
@@ -745,8 +755,8 @@ def test_forgotten_record_has_a_tombstone(cache: CoherentCache, server: FakeServ
     assert (server.held(), server.lifetimes[KEY]) == (TOMBSTONE, LONGEST)
 
 
-def test_forgetting_without_memcached(cache: CoherentCache, server: FakeServer) -> None:
-    """Where memcached fails it is no error, and the caller can tell."""
+def test_forgetting_with_a_dead_store(cache: CoherentCache, server: FakeServer) -> None:
+    """A failure is no error, and the caller can tell."""
     server.broken["set"] = DOWN
     assert cache.forget(NAME) is False
 
@@ -810,7 +820,7 @@ class Turns:
 
 
 class SteppedServer(FakeServer):
-    """A memcached of which each call is a step."""
+    """A store of which each call is a step."""
 
     turns: Turns | None = None
 
@@ -828,8 +838,8 @@ class LateError(Exception):
 class Scene:
     """A cache with its record, and what may happen to them at once; each of it in steps.
 
-    Args:
-        begins: whether the cache holds nothing at first ("cold"), the record ("warm") or a mark.
+    :param begins: what the cache holds at first: nothing ("cold"), the record ("warm") or a
+        "stale" entry.
     """
 
     def __init__(self, turns: Turns, begins: str) -> None:
@@ -841,8 +851,8 @@ class Scene:
         self._writers = 0
         if begins == "warm":
             self._cache.read(NAME, self.record.load, None)
-        if begins == "marked":
-            self.server.do_set(KEY, MARK, LONGEST)
+        if begins == "stale":
+            self.server.do_set(KEY, STALE, LONGEST)
         self.server.turns = turns
 
     def write(self) -> None:
@@ -903,12 +913,12 @@ class Scene:
         self.record.value, self._ended = None, True
 
     def wait(self) -> None:
-        """Half an hour; what is on its way to memcached stays there."""
+        """Half an hour; what is on its way to the store stays there."""
         self._turns.step()
         self.server.let_time_pass()
 
     def restart(self) -> None:
-        """memcached forgets everything."""
+        """The store forgets everything."""
         self._turns.step()
         self.server.restart()
 
@@ -941,7 +951,7 @@ def all_orders() -> Iterator[Callable[[int], int]]:
         path[-1][0] += 1
 
 
-#: What is tried in every order; with a mark at first there are more steps.
+#: What is tried in every order; with a stale entry at first there are more steps.
 TWO = (
     *("write read", "write write", "end read", "end write", "end_late read", "end_late write"),
     *("write_late read", "write_late write", "write read wait", "write write wait"),
@@ -957,21 +967,21 @@ THREE = (
     ("begins", "actors"),
     [
         *itertools.product(("cold", "warm"), TWO + THREE),
-        *itertools.product(("marked",), (*TWO, "end write read")),
+        *itertools.product(("stale",), (*TWO, "end write read")),
     ],
 )
 def test_every_interleaving_agrees(begins: str, actors: str) -> None:
-    """In whatever order the steps are taken, the cache ends with the record, a mark or nothing."""
+    """In any order of the steps, the cache ends with the record, a stale entry or nothing."""
     wrong = []
     with ThreadPoolExecutor(len(actors.split())) as pool:
         for choose in all_orders():
             held, record = outcome(pool, Turns(choose), actors, begins)
-            if held not in (record, MARK, TOMBSTONE, None):
+            if held not in (record, STALE, TOMBSTONE, None):
                 wrong.append((held, record))
     assert wrong == []
 
 
-@pytest.mark.parametrize("begins", ["cold", "warm", "marked"])
+@pytest.mark.parametrize("begins", ["cold", "warm", "stale"])
 @pytest.mark.parametrize(
     "actors",
     [
@@ -986,6 +996,6 @@ def test_sampled_interleavings_agree(actors: str, begins: str) -> None:
     with ThreadPoolExecutor(len(actors.split())) as pool:
         for _ in range(300):
             held, record = outcome(pool, Turns(chance.randrange), actors, begins)
-            if held not in (record, MARK, TOMBSTONE, None):
+            if held not in (record, STALE, TOMBSTONE, None):
                 wrong.append((held, record))
     assert wrong == []
