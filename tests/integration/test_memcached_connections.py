@@ -15,7 +15,7 @@ from pymemcache.client.base import Client
 from pymemcache.exceptions import MemcacheServerError
 from support.servers import Memcached, wait_until
 
-from webapp2_sessions.sessions_memcache.connections import Connections
+from webapp2_sessions.sessions_memcache.connection import Connections
 
 KEY = b"connections:0123456789abcdefghijkl"
 
@@ -113,9 +113,9 @@ def test_statistics(connections: Connections, client: Client) -> None:
     assert ours[b"item_size_max"] == theirs[b"item_size_max"] == 1024 * 1024
 
 
-def test_told_value(connections: Connections) -> None:
+def test_value_without_an_answer(connections: Connections) -> None:
     """It arrives, although nobody waits for an answer."""
-    connections.tell(KEY, b"told", 60, LONG)
+    connections.set_noreply(KEY, b"told", 60, LONG)
     assert wait_until(lambda: connections.get(KEY) == b"told", LONG)
 
 

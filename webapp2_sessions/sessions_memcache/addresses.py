@@ -1,29 +1,90 @@
-"""Addresses of a server's name: found in bounded time, and tried in an order that is fixed."""
+"""Connect to a server by its name: a bounded lookup, and addresses tried in a fixed order."""
 
 from __future__ import annotations
 
 import logging
 import socket
+import ssl
 import threading
+import time
 from typing import Any
-
-__all__ = ["Addresses"]
 
 logger: logging.Logger = logging.getLogger(__name__)
 
 #: A family, and what a socket of that family connects to.
 Address = tuple[int, Any]
 
+#: TCP keepalive, where the system allows a choice: the first probe after so many seconds, then one
+#: every so many, and how many may stay without an answer. The default would be two hours.
+_KEEPALIVE = {"TCP_KEEPIDLE": 20, "TCP_KEEPINTVL": 10, "TCP_KEEPCNT": 3}
+
 #: Answers of a name server that say for sure that there is no such name.
 _NO_SUCH_NAME = {socket.EAI_NONAME, getattr(socket, "EAI_NODATA", socket.EAI_NONAME)}
+
+
+def connect(
+    server: str | Addresses, timeout: float, tls_context: ssl.SSLContext | None = None
+) -> socket.socket:
+    """Return a new connection, to the first address that can be reached.
+
+    :param server: a path, or the addresses of a host.
+    :param timeout: seconds for finding the addresses and connecting; afterwards the connection's.
+    :param tls_context: for a connection by TLS; one to a path is without.
+    :raises OSError: there is none.
+    """
+    if isinstance(server, str):
+        return _connect(socket.AF_UNIX, server, timeout, timeout)
+    deadline = time.monotonic() + timeout
+    failure: OSError | None = None
+    for family, address in server.find(timeout):
+        left = deadline - time.monotonic()
+        if left <= 0:
+            break
+        try:
+            return _connect(family, address, left, timeout, tls_context, server.host)
+        except OSError as error:
+            failure = error
+    raise failure or TimeoutError("no address was tried in time")
+
+
+def _connect(
+    family: int,
+    address: Any,
+    connect_timeout: float,
+    timeout: float,
+    tls_context: ssl.SSLContext | None = None,
+    host: str | None = None,
+) -> socket.socket:
+    connection = socket.socket(family, socket.SOCK_STREAM)
+    try:
+        connection.settimeout(connect_timeout)
+        connection.connect(address)
+        if not isinstance(address, str):
+            _set_tcp_options(connection)
+        if tls_context is not None:
+            connection = tls_context.wrap_socket(connection, server_hostname=host)
+        connection.settimeout(timeout)
+    except BaseException:
+        connection.close()
+        raise
+    return connection
+
+
+def _set_tcp_options(connection: socket.socket) -> None:
+    """Send small packets at once, and probe whether an idle peer is still there."""
+    connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    connection.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+    for name, value in _KEEPALIVE.items():
+        if hasattr(socket, name):
+            connection.setsockopt(socket.IPPROTO_TCP, getattr(socket, name), value)
 
 
 class Addresses:
     """The addresses of a host and port.
 
     The system's lookup cannot be interrupted, and takes 10 s and more if the name server is silent.
-    It runs in a thread, one at a time, and callers wait for it as long as they are willing to.
-    Afterwards the addresses from before count, if there are any.
+    It runs in a thread, one at a time, and callers wait for it as long as they choose. Afterwards
+    they get the addresses of the previous lookup, if there are any.
 
     An object belongs to one process, since a forked child does not have the thread.
 
@@ -45,8 +106,8 @@ class Addresses:
         The system decides which family comes first. Within a family they are sorted: a name server
         may rotate them, which would spread the sessions over all of them at random.
 
-        :param seconds: how long to wait; half of it, or nothing while another caller's lookup is
-            running, if there are addresses from before.
+        :param seconds: how long to wait. If addresses are known already, half of it, or nothing
+            while another caller's lookup is running.
         :raises OSError: there is no such name, or no answer came in time.
         """
         if _is_numeric(self.host):
@@ -58,15 +119,15 @@ class Addresses:
         if self._known:
             patience = seconds / 2 if is_new else 0.0
         if not lookup.done.wait(patience):
-            return self._from_before(socket.EAI_AGAIN, "the name server did not answer in time")
+            return self._fall_back(socket.EAI_AGAIN, "the name server did not answer in time")
         if lookup.error is not None:
-            return self._from_before(*lookup.error)
+            return self._fall_back(*lookup.error)
         known = self._known = _in_order(lookup.found)
         self._warn_of_several(known)
         return known
 
     def _current_lookup(self) -> tuple[_Lookup, bool]:
-        """The lookup that is running, or a new one, and whether it is new."""
+        """Return the lookup that is running, or a new one, and whether it is new."""
         with self._lock:
             lookup = self._lookup
             if lookup is not None and not lookup.done.is_set():
@@ -74,13 +135,14 @@ class Addresses:
             self._lookup = lookup = _Lookup(self.host, self._port)
             return lookup, True
 
-    def _from_before(self, number: int, problem: str) -> list[Address]:
+    def _fall_back(self, number: int, problem: str) -> list[Address]:
+        """Return the addresses of the previous lookup, unless the name is known to be gone."""
         if self._known and number not in _NO_SUCH_NAME:
             return self._known
         raise socket.gaierror(number, problem)
 
     def _warn_of_several(self, addresses: list[Address]) -> None:
-        """Warn once if a name stands for several servers, which look like a single one."""
+        """Warn once if a name stands for several servers, of which only one is used."""
         families = [family for family, _ in addresses]
         count = max(map(families.count, families), default=0)
         if count > 1 and not self._has_warned:
@@ -95,7 +157,7 @@ class Addresses:
 
 
 class _Lookup(threading.Thread):
-    """One question to the name server."""
+    """Looks a name up."""
 
     def __init__(self, host: str, port: int) -> None:
         # A daemon: the interpreter does not wait for it at its end.
@@ -107,14 +169,14 @@ class _Lookup(threading.Thread):
         self.done = threading.Event()
 
     def begin(self) -> None:
-        """Start the thread; without one, as at the end of the interpreter, look up here."""
+        """Start the thread; where none can be started, as at the interpreter's end, do without."""
         try:
             self.start()
         except RuntimeError:
             self.run()
 
     def run(self) -> None:
-        """Ask, and keep the answer."""
+        """Ask the name server, and keep the result."""
         try:
             self.found = _look_up(self._host, self._port)
         except OSError as error:
@@ -137,7 +199,7 @@ def _is_numeric(host: str) -> bool:
 
 
 def _packed(family: int, host: str) -> bytes:
-    """An address as its bytes; empty if it is none of the family."""
+    """Return an address as bytes; empty if it is not one of the family."""
     try:
         return socket.inet_pton(family, host.partition("%")[0])
     except (OSError, ValueError):
@@ -145,6 +207,8 @@ def _packed(family: int, host: str) -> bytes:
 
 
 def _in_order(found: list[Any]) -> list[Address]:
-    places = dict.fromkeys((family, place) for family, _, _, _, place in found)
-    families = list(dict.fromkeys(family for family, _ in places))
-    return sorted(places, key=lambda each: (families.index(each[0]), _packed(each[0], each[1][0])))
+    addresses = dict.fromkeys((family, address) for family, _, _, _, address in found)
+    families = list(dict.fromkeys(family for family, _ in addresses))
+    return sorted(
+        addresses, key=lambda each: (families.index(each[0]), _packed(each[0], each[1][0]))
+    )

@@ -5,10 +5,9 @@ from __future__ import annotations
 import functools
 from typing import Any
 
-from webapp2_sessions.config import memcache_settings
 from webapp2_sessions.config.loading import backend_config
 from webapp2_sessions.sessions.session_dict import SessionDict
-from webapp2_sessions.sessions_memcache.records import SessionMemcached, expiry, session_memcached
+from webapp2_sessions.sessions_memcache.records import SessionMemcached, session_memcached
 from webapp2_sessions.stored.factory import StoredSessionFactory
 from webapp2_sessions.stored.merging import NEW, Version
 from webapp2_sessions.stored.namespaces import current_namespace
@@ -23,14 +22,13 @@ class MemcacheSessionFactory(StoredSessionFactory):
     long when its memory is full: the visitor then has a new session.
     """
 
-    #: The servers, once they are needed.
+    #: The memcached, once it is needed.
     _found: SessionMemcached | None = None
     #: The namespace in which the session was opened, in which all of this request happens.
     _namespace: str | None = None
 
     def _get_by_sid(self, sid: Any) -> SessionDict:
-        self._namespace = None
-        self._pin_namespace()
+        self._namespace = self._find_namespace()
         return super()._get_by_sid(sid)
 
     def _read(self, sid: str) -> dict[Any, Any] | None:
@@ -43,22 +41,22 @@ class MemcacheSessionFactory(StoredSessionFactory):
         memcached, key = self._memcached(), self._key(sid)
         encoded = memcached.encode_session(key, self._owner(), data, self.own_max_age)
         if self._is_stored:
-            return memcached.replace(key, encoded, expiry(lifetime))
-        memcached.set(key, encoded, expiry(lifetime))
+            return memcached.replace(key, encoded, lifetime)
+        memcached.set(key, encoded, lifetime)
         return True
 
     def _delete(self, sid: str) -> bool:
-        return self._memcached().end(self._key(sid))
+        return self._memcached().revoke(self._key(sid))
 
     def _supersede(self, sid: str) -> bool:
-        return self._memcached().end(self._key(sid), self._now())
+        return self._memcached().revoke(self._key(sid), self._now())
 
     def _touch(self, sid: str, lifetime: float | None) -> bool:
         memcached, key = self._memcached(), self._key(sid)
-        if not memcached.call("touch", key, expiry(lifetime)):
+        if not memcached.touch(key, lifetime):
             return False
         # A session that is only read would be lost when the older key is taken out.
-        memcached.sign_again(key, self._owner(), expiry(lifetime))
+        memcached.sign_again(key, self._owner(), lifetime)
         return True
 
     def _superseded_at(self, sid: str) -> float | None:
@@ -68,14 +66,14 @@ class MemcacheSessionFactory(StoredSessionFactory):
         memcached, key = self._memcached(), self._key(sid)
         stored, token = memcached.gets(key)
         if stored is None:
-            is_gone = self._is_stored and memcached.is_ended(key)
+            is_gone = self._is_stored and memcached.is_revoked(key)
             return None if is_gone else Version(NEW, dict)
         is_first = True
 
         def data() -> Any:
             nonlocal is_first
             found, max_age = memcached.decode_session(key, self._owner(), stored)
-            if is_first:  # later it is asked for as what was before
+            if is_first:  # later calls ask for the state before the request
                 self._note_max_age(max_age)
                 is_first = False
             return found
@@ -88,29 +86,27 @@ class MemcacheSessionFactory(StoredSessionFactory):
         memcached, key, owner = self._memcached(), self._key(sid), self._owner()
         encoded = memcached.encode_session(key, owner, data, self.own_max_age)
         if token is NEW:
-            written = memcached.call("add", key, encoded, expiry(lifetime))
-            if written and self._is_stored and memcached.was_ended_meanwhile(key):
-                return None  # the next look at it tells so
+            is_written = memcached.add(key, encoded, lifetime)
+            if is_written and self._is_stored and memcached.discard_if_revoked(key):
+                return None  # reading it again tells why
         else:
-            written = memcached.cas(key, encoded, token, expiry(lifetime))
+            is_written = memcached.cas(key, encoded, token, lifetime)
         # memcached does not tell the new token.
         decode = functools.partial(memcached.decode_session, key, owner, encoded)
-        return Version(None, lambda: decode()[0]) if written else None
+        return Version(None, lambda: decode()[0]) if is_written else None
 
     def _owner(self) -> str:
         return self.name if isinstance(self.name, str) else self.name.decode("latin-1")
 
     def _key(self, sid: str) -> bytes:
-        namespace = self._pin_namespace()
+        namespace = self._namespace
+        if namespace is None:
+            namespace = self._namespace = self._find_namespace()
         return self._memcached().key(f"{namespace}/{sid}" if namespace else sid)
 
-    def _pin_namespace(self) -> str:
-        """Return the namespace of the session: a configured one, or that of its opening."""
-        if self._namespace is None:
-            config = backend_config(self.session_store)
-            configured = memcache_settings(config)["namespace"]
-            self._namespace = current_namespace() if configured is None else configured
-        return self._namespace
+    def _find_namespace(self) -> str:
+        configured = self._memcached().namespace
+        return current_namespace() if configured is None else configured
 
     def _place(self) -> tuple[str, str]:
         memcached = self._memcached()

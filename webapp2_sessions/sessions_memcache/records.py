@@ -1,4 +1,4 @@
-"""memcached as a place for session data: keys, signed values, expiry and errors."""
+"""Session records in memcached: keys, expiry, signed values, sizes, and revocation."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ import hashlib
 import math
 import re
 import time
-from collections.abc import Callable, Mapping
-from typing import Any, NamedTuple
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-from webapp2_sessions.config import SessionConfig, memcache_settings
+from webapp2_sessions.config import memcache_settings
 from webapp2_sessions.errors import (
     BackendError,
     BadSignature,
@@ -21,11 +21,12 @@ from webapp2_sessions.errors import (
 )
 from webapp2_sessions.errors.sizes import largest_keys
 from webapp2_sessions.securecookie.keys import derive_key
-from webapp2_sessions.sessions_memcache.nodes import Nodes, nodes_of
+from webapp2_sessions.sessions_memcache.servers import Nodes, nodes_of
 from webapp2_sessions.stored.serializers import OWN_PROTOCOL, Serializer, undecodable
 from webapp2_sessions.stored.signed_values import SignedValues
 
-__all__ = ["SessionMemcached", "Token", "expiry", "session_memcached"]
+if TYPE_CHECKING:
+    from webapp2_sessions.stored.cache import CacheStore
 
 #: memcached takes a larger expiry for a point in time (protocol.txt, "Expiration times").
 _LONGEST_RELATIVE_EXPIRY = 30 * 24 * 3600
@@ -34,12 +35,11 @@ _LATEST_EXPIRY = 2**31 - 1
 #: A value of so many bytes fits into any server (memcached's option -I is 1024 at least).
 _ALWAYS_FITS = 512
 
-#: What the key of a mark ends with, beside the key of the record that was ended; 250 bytes are
-#: memcached's limit.
-_ENDED = b":ended"
-_ENDED_SECONDS = 3600
-#: What stands for a record between its end and its deletion, for a second at most. It is signed by
-#: nobody, and so counts as no session.
+#: Ends the key of the mark of a revoked record; 250 bytes are memcached's limit.
+_REVOKED = b":ended"
+_REVOKED_SECONDS = 3600
+#: Replaces a record between its revocation and its deletion, for a second at most. Nobody signs
+#: it, so that it counts as no session.
 _TAKEN = b"ended"
 #: Each try fails only if another request has just written the record.
 _TRIES_TO_TAKE = 20
@@ -52,7 +52,7 @@ _SAFE_NAME = re.compile(rf"[!-~]{{1,{_LONGEST_NAME}}}\Z")
 
 
 class Token(NamedTuple):
-    """What memcached compares, to see whether a record was changed."""
+    """Tells by compare-and-set whether a record was changed."""
 
     cas: bytes
     #: How many connections had been lost when the token was given, see ``Node.lost``.
@@ -60,7 +60,7 @@ class Token(NamedTuple):
 
 
 def expiry(lifetime: float | None) -> int:
-    """Return what memcached is told for a lifetime in seconds; ``None`` and too long mean never.
+    """Return memcached's expiry for a lifetime in seconds; ``None`` and too long mean never.
 
     One second is added, because memcached's clock ticks in whole seconds and an entry must not
     go before its session.
@@ -75,75 +75,75 @@ def expiry(lifetime: float | None) -> int:
 
 
 def session_memcached(config: Mapping[str, Any], purpose: str) -> SessionMemcached:
-    """Return the memcached of a session configuration, for values of one purpose.
+    """Return the memcached of a session configuration; the same object for the same settings.
 
     :param config: a session configuration.
     :param purpose: e.g. ``"memcache"``; values of one purpose are no values of another.
     :raises ConfigError: it has no ``secret_key``.
     """
-    if type(config) is not SessionConfig:
-        return _find_session_memcached(config, purpose)
-    derived = config.derived
-    place = ("memcached", purpose)
-    try:
-        return derived[place]  # type: ignore[no-any-return]
-    except KeyError:
-        found = derived[place] = _find_session_memcached(config, purpose)
-        return found
-
-
-def _find_session_memcached(config: Mapping[str, Any], purpose: str) -> SessionMemcached:
-    secret_key = config.get("secret_key")
-    if not secret_key:
-        raise ConfigError("secret_key", "is missing, and values in memcached are signed with it")
     settings = memcache_settings(config)
     return _session_memcached(
-        (secret_key, *config.get("secret_key_fallbacks", ())),
         purpose,
+        (config.get("secret_key"), *config.get("secret_key_fallbacks", ())),
+        Serializer.of(config, OWN_PROTOCOL),
         nodes_of(settings),
         settings["key_prefix"],
-        Serializer.of(config, OWN_PROTOCOL),
+        settings["namespace"],
     )
 
 
 @functools.lru_cache(maxsize=64)
 def _session_memcached(
-    secret_keys: tuple[str | bytes, ...],
     purpose: str,
+    secret_keys: tuple[Any, ...],
+    serializer: Serializer,
     nodes: Nodes,
     key_prefix: str,
-    serializer: Serializer,
+    namespace: str | None,
 ) -> SessionMemcached:
+    if not secret_keys[0]:
+        raise ConfigError("secret_key", "is missing, and values in memcached are signed with it")
     key, *fallbacks = (derive_key(each, f"memcached:{purpose}") for each in secret_keys)
     return SessionMemcached(
         nodes,
         key_prefix,
         SignedValues(key, serializer, fallbacks),
         SignedValues(key, serializer, fallbacks, _SESSION),
+        namespace,
     )
 
 
 class SessionMemcached:
-    """Session data in memcached, each record under a prefixed key and signed.
+    """Records in memcached, each under a prefixed key and signed.
+
+    Lifetimes are in seconds, and ``None`` for ever.
 
     :param nodes: the servers.
     :param key_prefix: begins each key.
     :param values: makes and checks the values.
     :param sessions: makes and checks the values that are sessions.
+    :param namespace: the configured one, ``None`` for the current one.
     """
 
+    backend = "memcache"
+
     def __init__(
-        self, nodes: Nodes, key_prefix: str, values: SignedValues, sessions: SignedValues
+        self,
+        nodes: Nodes,
+        key_prefix: str,
+        values: SignedValues,
+        sessions: SignedValues,
+        namespace: str | None = None,
     ) -> None:
         self._nodes = nodes
-        self._only = nodes.only
         self._key_prefix = key_prefix.encode("ascii")
         self._values = values
         self._sessions = sessions
+        self.namespace = namespace
 
     def key(self, name: str) -> bytes:
         """Return the memcached key of a record; a name that memcached refuses is hashed."""
-        # Most names are ids, which can be told without a pattern.
+        # Optimization: most names are ids, which need no pattern.
         is_safe = len(name) <= _LONGEST_NAME and name.isalnum() and name.isascii()
         if not is_safe and not _SAFE_NAME.match(name):
             name = "sha256:" + hashlib.sha256(name.encode("utf-8", "surrogatepass")).hexdigest()
@@ -157,98 +157,92 @@ class SessionMemcached:
         """
         return self._nodes.node_of(key).call(operation, key, *args)
 
-    def get(self, key: bytes) -> bytes | None:
-        """Return what is stored under ``key``, ``None`` if nothing is.
-
-        :raises BackendError: the server failed.
-        """
-        node = self._only or self._nodes.node_of(key)
-        return node.call("get", key)  # type: ignore[no-any-return]
-
     def address(self, key: bytes) -> str:
-        """Return where the server of that key is."""
+        """Return the address of the server of that key."""
         return self._nodes.node_of(key).address
 
-    def lost(self, key: bytes) -> int:
-        """Return how many connections to the server of that key were lost so far."""
+    def generation(self, key: bytes) -> int:
+        """Return what changes whenever the server of that key may have been restarted."""
         return self._nodes.node_of(key).lost
 
-    def gets(self, key: bytes) -> tuple[bytes | None, Token | None]:
-        """Return what is stored under ``key`` and its token; ``None`` twice where nothing is.
+    def get(self, key: bytes) -> bytes | None:
+        """Return the value under ``key``, ``None`` if there is none.
 
-        :raises BackendError: the server failed.
+        :raises BackendError: the server failed, as everywhere here.
         """
+        return self._nodes.node_of(key).call("get", key)  # type: ignore[no-any-return]
+
+    def gets(self, key: bytes) -> tuple[bytes | None, Token | None]:
+        """Return the value under ``key`` and its token; ``None`` twice if there is none."""
         node = self._nodes.node_of(key)
         lost = node.lost
         data, cas = node.call("gets", key)
         return data, None if data is None else Token(cas, lost)
 
-    def cas(self, key: bytes, data: bytes, token: Token, seconds: int) -> bool | None:
-        """Store ``data`` if nobody has changed what the token belongs to.
-
-        :returns: whether it was stored; ``None`` if nothing is stored under ``key`` any more.
-        :raises BackendError: the server failed.
-        """
-        node = self._nodes.node_of(key)
-        if node.lost != token.lost:
-            return False  # perhaps by a restart, after which another value may have this token
-        return node.call("cas", key, data, token.cas, seconds)  # type: ignore[no-any-return]
-
-    def set(self, key: bytes, data: bytes, seconds: int) -> None:
+    def set(self, key: bytes, data: bytes, lifetime: float | None) -> None:
         """Store ``data``, whatever was stored before.
 
         :raises BackendError: it is not certain that it is stored.
         """
         node = self._nodes.node_of(key)
-        if not node.call("set", key, data, seconds):
+        if not node.call("set", key, data, expiry(lifetime)):
             raise BackendError("memcache", node.address, "the server did not store the session")
 
-    def replace(self, key: bytes, data: bytes, seconds: int) -> bool:
-        """Store ``data`` unless the record was ended; whether that is so.
+    def add(self, key: bytes, data: bytes, lifetime: float | None) -> bool:
+        """Store ``data`` if there is nothing under ``key``; whether it was stored."""
+        return bool(self._nodes.node_of(key).call("add", key, data, expiry(lifetime)))
 
-        A record that memcached has dropped by itself is stored again.
+    def cas(self, key: bytes, data: bytes, token: Token, lifetime: float | None) -> bool:
+        """Store ``data`` if nobody has changed what the token belongs to; whether it was stored."""
+        return self._compare_and_set(key, data, token, expiry(lifetime))
+
+    def _compare_and_set(self, key: bytes, data: bytes, token: Token, seconds: int) -> bool:
+        node = self._nodes.node_of(key)
+        if node.lost != token.lost:
+            return False  # perhaps by a restart, after which another value may have this token
+        return bool(node.call("cas", key, data, token.cas, seconds))
+
+    def replace(self, key: bytes, data: bytes, lifetime: float | None) -> bool:
+        """Store ``data`` unless the record was revoked; whether it was stored.
+
+        A record that memcached has evicted is stored again.
 
         :raises BackendError: it is not certain that it is stored.
         """
-        node = self._only or self._nodes.node_of(key)
-        if not node.call("replace", key, data, seconds):
-            if self.is_ended(key):
-                return False
-            self.set(key, data, seconds)
-            return not self.was_ended_meanwhile(key)
-        return True
+        if self._nodes.node_of(key).call("replace", key, data, expiry(lifetime)):
+            return True
+        if self.is_revoked(key):
+            return False
+        self.set(key, data, lifetime)
+        return not self.discard_if_revoked(key)
 
-    def was_ended_meanwhile(self, key: bytes) -> bool:
-        """Whether a record that has just been stored once more was ended just before.
+    def touch(self, key: bytes, lifetime: float | None) -> bool:
+        """Give a record another lifetime; whether there is one."""
+        return bool(self._nodes.node_of(key).call("touch", key, expiry(lifetime)))
 
-        Then it is deleted again.
+    def set_noreply(self, key: bytes, data: bytes, lifetime: float | None) -> None:
+        """Fire and forget ``data``; a paused server applies it when it resumes."""
+        self._nodes.node_of(key).set_noreply(key, data, expiry(lifetime))
 
-        :raises BackendError: it is not certain that it is gone.
-        """
-        is_ended = self.is_ended(key)
-        if is_ended:
-            self.call("delete", key)
-        return is_ended
+    def revoke(self, key: bytes, superseded_at: float = 0) -> bool:
+        """Delete a record for good; whether this was the first call to do so.
 
-    def end(self, key: bytes, superseded_at: float = 0) -> bool:
-        """Delete a record, and mark that it was ended; whether this was the first call to do so.
-
-        The mark stays as long as a request may be running that has read the record before, and
+        A mark stays as long as a request may be running that has read the record before, and
         would store it again.
 
-        :param superseded_at: when the session got another key, in Unix seconds, if it did.
+        :param superseded_at: when the session got another id, in Unix seconds, if it did.
         :raises BackendError: it is not certain that it is gone.
         """
         node = self._nodes.node_of(key)
-        is_marked = node.call("add", key + _ENDED, b"%d" % superseded_at, _ENDED_SECONDS)
+        is_marked = node.call("add", key + _REVOKED, b"%d" % superseded_at, _REVOKED_SECONDS)
         is_first = self._take_away(key, bool(is_marked))
         node.call("delete", key)
         return is_first
 
     def _take_away(self, key: bytes, is_marked: bool) -> bool:
-        """Take a record from all others who want to end it; whether nobody did so before.
+        """Take a record away from all others who revoke it; whether nobody did so before.
 
-        The mark alone does not tell: it may be of somebody whose server failed before the record
+        The mark alone does not tell: it may be of a request whose server failed before the record
         was deleted.
         """
         for _ in range(_TRIES_TO_TAKE):
@@ -257,49 +251,55 @@ class SessionMemcached:
                 return is_marked
             if data == _TAKEN:
                 return False
-            if self.cas(key, _TAKEN, token, 1):
+            if self._compare_and_set(key, _TAKEN, token, 1):
                 return True
         return is_marked
 
-    def superseded_at(self, key: bytes) -> int | None:
-        """Return when a session got another key, in Unix seconds; ``None`` if it did not.
+    def is_revoked(self, key: bytes) -> bool:
+        """Whether a record that is not there was revoked, and not evicted."""
+        return self._nodes.node_of(key).call("get", key + _REVOKED) is not None
 
-        :raises BackendError: the server failed.
+    def discard_if_revoked(self, key: bytes) -> bool:
+        """Delete a record that has just been stored anew if it was revoked; whether it was.
+
+        :raises BackendError: it is not certain that it is gone.
         """
-        mark = self._nodes.node_of(key).call("get", key + _ENDED)
+        is_revoked = self.is_revoked(key)
+        if is_revoked:
+            self.call("delete", key)
+        return is_revoked
+
+    def superseded_at(self, key: bytes) -> int | None:
+        """Return when a session got another id, in Unix seconds; ``None`` if it did not."""
+        mark = self._nodes.node_of(key).call("get", key + _REVOKED)
         return int(mark) or None if mark is not None and mark.isdigit() and len(mark) < 15 else None
 
-    def is_ended(self, key: bytes) -> bool:
-        """Whether a record that is not there was ended, and not dropped by memcached.
-
-        :raises BackendError: it cannot be told.
-        """
-        return self._nodes.node_of(key).call("get", key + _ENDED) is not None
-
-    def sign_again(self, key: bytes, owner: str, seconds: int) -> None:
-        """Replace an older key's signature of a stored session; nothing else of it changes.
+    def sign_again(self, key: bytes, owner: str, lifetime: float | None) -> None:
+        """Sign a stored session with the present key if an older one did; nothing else changes.
 
         :param owner: the session's name.
-        :raises BackendError: the server failed.
         """
         if not self._sessions.has_fallbacks:
             return
         data, token = self.gets(key)
         if data is None or token is None:
             return
-        again = self._sessions.signed_again(_bound(key, owner), data)
+        again = self._sessions.signed_again(_signed_name(key, owner), data)
         if again is None:
             again = self._values.signed_again(key, data)
         if again is not None:
-            self.cas(key, again, token, seconds)  # if not, another request has just written it
-
-    def tell(self, key: bytes, data: bytes, seconds: int) -> None:
-        """Send ``data`` without waiting for an answer, also to a server that is silent."""
-        self._nodes.node_of(key).tell(key, data, seconds)
+            self.cas(key, again, token, lifetime)  # if not, another request has just written it
 
     def encode(self, key: bytes, value: Any) -> bytes:
-        """Return a record's value as it is stored under ``key``."""
+        """Return a value as it is stored under ``key``."""
         return self._values.dumps(key, value)
+
+    def decode(self, key: bytes, data: bytes | None) -> Any:
+        """Return the value that is stored under ``key``, ``None`` if it is none of ours.
+
+        :raises UnreadableSession: we wrote it, and it cannot be decoded here.
+        """
+        return None if data is None else self._loads(self._values, key, key, data)
 
     def encode_session(
         self, key: bytes, owner: str, data: dict[Any, Any], max_age: int | None
@@ -311,13 +311,36 @@ class SessionMemcached:
         :raises SessionTooLarge: the server is known not to take it.
         """
         try:
-            encoded = self._sessions.dumps(_bound(key, owner), [data, max_age])
+            encoded = self._sessions.dumps(_signed_name(key, owner), [data, max_age])
         except UnstorableValue:
             self._values.dumps(key, data)  # whose error tells the place in the session
             raise
         if len(encoded) > _ALWAYS_FITS:
             self._check_size(key, encoded, data)
         return encoded
+
+    def decode_session(
+        self, key: bytes, owner: str, stored: bytes | None
+    ) -> tuple[Any, int | None]:
+        """Return data and age of a stored session; no data if it is none, or of another name.
+
+        Values from before sessions were bound to their names are read until they expire.
+
+        :raises UnreadableSession: it cannot be decoded here.
+        """
+        if stored is None or not stored.startswith(_SESSION):
+            return self.decode(key, stored), None
+        record = self._loads(self._sessions, _signed_name(key, owner), key, stored)
+        return (None, None) if record is None else (record[0], record[1])
+
+    def opened(self, key: bytes, owner: str, stored: bytes) -> bytes | None:
+        """Return a stored session as the serializer has made it; ``None`` if it is none.
+
+        :param owner: the session's name.
+        """
+        if stored.startswith(_SESSION):
+            return self._sessions.opened(_signed_name(key, owner), stored)
+        return self._values.opened(key, stored)
 
     def _check_size(self, key: bytes, encoded: bytes, data: dict[Any, Any]) -> None:
         """Refuse a session that the server would not take.
@@ -332,49 +355,19 @@ class SessionMemcached:
             largest = largest_keys(data, lambda each: self._values.dumps(key, each))
             raise SessionTooLarge("memcache", node.address, len(encoded), limit, largest)
 
-    def decode_session(
-        self, key: bytes, owner: str, stored: bytes | None
-    ) -> tuple[Any, int | None]:
-        """Return data and age of a stored session; no data if it is none, or of another name.
-
-        Values from before sessions were bound to their names are read until they expire.
-
-        :raises UnreadableSession: it cannot be decoded here.
-        """
-        if stored is None or not stored.startswith(_SESSION):
-            return self.decode(key, stored), None
-        held = self._decoded(key, lambda: self._sessions.loads(_bound(key, owner), stored))
-        return (None, None) if held is None else (held[0], held[1])
-
-    def opened(self, key: bytes, owner: str, stored: bytes) -> bytes | None:
-        """Return a stored session as the serializer has made it; ``None`` if it is none.
-
-        :param owner: the session's name.
-        """
-        if stored.startswith(_SESSION):
-            return self._sessions.opened(_bound(key, owner), stored)
-        return self._values.opened(key, stored)
-
-    def decode(self, key: bytes, data: bytes | None) -> Any:
-        """Return what is stored under ``key``, ``None`` if that is nothing of ours.
-
-        :raises UnreadableSession: we wrote it, and it cannot be decoded here.
-        """
-        return None if data is None else self._decoded(key, lambda: self._values.loads(key, data))
-
-    def _decoded(self, key: bytes, loads: Callable[[], Any]) -> Any:
+    def _loads(self, values: SignedValues, name: bytes, key: bytes, stored: bytes) -> Any:
         try:
-            return loads()
+            return values.loads(name, stored)
         except BadSignature:
             return None
         except Exception as error:
-            raise UnreadableSession(
-                "memcache",
-                self.address(key),
-                undecodable(error),
-            ) from error
+            raise UnreadableSession("memcache", self.address(key), undecodable(error)) from error
 
 
-def _bound(key: bytes, owner: str) -> bytes:
-    """The name under which a session is signed; no key of memcached has a space in it."""
+def _signed_name(key: bytes, owner: str) -> bytes:
+    """Return the name under which a session is signed; no key of memcached has a space in it."""
     return b"%b %b" % (key, owner.encode("utf-8", "surrogatepass"))
+
+
+if TYPE_CHECKING:
+    _is_cache_store: type[CacheStore] = SessionMemcached

@@ -1,10 +1,13 @@
-"""Talking to memcached: connections, waiting that is bounded, and what a failure means."""
+"""The memcached servers of a configuration: which has a key, and what their failures mean."""
 
 from __future__ import annotations
 
+import functools
+import hashlib
 import socket
 import ssl
 import time
+from collections.abc import Mapping
 from typing import Any
 
 from webapp2_sessions.errors import (
@@ -13,9 +16,9 @@ from webapp2_sessions.errors import (
     MissingDependency,
     SessionTooLarge,
 )
-from webapp2_sessions.sessions_memcache.connections import Connections, StaleConnection
-from webapp2_sessions.sessions_memcache.serdes import check_client
-from webapp2_sessions.sessions_memcache.words import hide_keys, known_words
+from webapp2_sessions.sessions_memcache.client_check import check_client
+from webapp2_sessions.sessions_memcache.connection import Connections, StaleConnection
+from webapp2_sessions.sessions_memcache.protocol import known_words, redact
 from webapp2_sessions.stored.clients import ClientRegistry
 
 try:
@@ -27,37 +30,96 @@ try:
 except ImportError as _error:
     raise MissingDependency("pymemcache", "memcache") from _error
 
-__all__ = ["Node", "OwnClient", "Server"]
-
 #: Seconds for which a server that was silent is not asked again.
 _PAUSE = 1.0
 
-#: Questions that a proxy may not understand. One that gets no answer tells nothing of the server.
+#: Commands that a proxy may not understand. If one gets no answer, the server may be well.
 _OPTIONAL = frozenset({"raw_command", "stats"})
 
-#: What stores a value, which is the second argument.
+#: Commands that store a value, which is their second argument.
 _STORING = frozenset({"add", "cas", "replace", "set"})
 
 #: The server's words for a value that is larger than its items.
 _TOO_LARGE = b"object too large for cache"
 
-#: Seconds for reaching a server that is told something without waiting for its answer.
-_TELL_TIMEOUT = 0.05
+#: Seconds for sending a value without waiting for an answer.
+_NOREPLY_TIMEOUT = 0.05
 
 #: Item size of a server that does not tell it: memcached's default.
 _DEFAULT_ITEM_SIZE = 1024 * 1024
 
-#: What the key (250 at most) and memcached's own fields take of an item.
+#: Bytes of an item for the key (250 at most) and memcached's own fields.
 _ITEM_OVERHEAD = 512
 
-#: Seconds after which a server that has not told its item size is asked again.
+#: Seconds after which a server that did not tell its item size is asked again.
 _ASK_AGAIN = 60.0
 
 _clients: ClientRegistry[Any] = ClientRegistry()
 
 
+def nodes_of(settings: Mapping[str, Any]) -> Nodes:
+    """Return the servers of ``config["memcache"]``; the same object for the same settings.
+
+    :param settings: with ``servers``, ``timeout``, ``tls_context`` and ``client``.
+    """
+    if settings["client"] is not None:
+        return _custom_client(settings["client"])
+    return _servers(tuple(settings["servers"]), settings["timeout"], settings["tls_context"])
+
+
+@functools.lru_cache(maxsize=64)
+def _custom_client(client: Any) -> Nodes:
+    return Nodes([CustomClient(client)])
+
+
+@functools.lru_cache(maxsize=64)
+def _servers(servers: tuple[str, ...], timeout: float, tls_context: ssl.SSLContext | None) -> Nodes:
+    return Nodes([Server(address, timeout, tls_context) for address in servers])
+
+
+class Nodes:
+    """Servers among which the keys are distributed by rendezvous hashing (Thaler and Ravishankar).
+
+    A server that is added or removed for good moves no other keys than its own. One that fails
+    keeps its keys: another one would begin with empty sessions, and the first would come back with
+    old ones.
+
+    :param nodes: one at least.
+    """
+
+    def __init__(self, nodes: list[Node]) -> None:
+        self._first = nodes[0]
+        # A single server needs no hash, of which some systems allow only a few.
+        several = nodes if len(nodes) > 1 else ()
+        self._hashes = [(_hash(node.address.encode("utf-8")), node) for node in several]
+
+    def node_of(self, key: bytes) -> Node:
+        """Return the server that has a key."""
+        if not self._hashes:
+            return self._first
+        return max(self._hashes, key=lambda pair: _weight(pair[0], key))[1]
+
+
+def _hash(data: bytes) -> Any:
+    """BLAKE2b, which fixes the place of each key; SHA-256 where Python has no such hash.
+
+    Pythons that are restricted to FIPS 140 lack it, refuse it, or do not know its arguments.
+    """
+    try:
+        return hashlib.blake2b(data, digest_size=8)
+    except (AttributeError, TypeError, ValueError):
+        return hashlib.sha256(data)
+
+
+def _weight(address: Any, key: bytes) -> bytes:
+    weight = address.copy()
+    weight.update(key)
+    digest: bytes = weight.digest()
+    return digest
+
+
 class Node:
-    """A place in memcached, through a client with pymemcache's methods."""
+    """Base of what has keys: one server, or a client of the application's own."""
 
     #: How errors name it.
     address: str
@@ -68,7 +130,7 @@ class Node:
 
     #: Its item size, and how many connections had been lost when it was told.
     _item_size: tuple[int, int | None] = (_DEFAULT_ITEM_SIZE, None)
-    #: When it may be asked for it again, if it has not told.
+    #: When it may be asked for it again, if it did not tell.
     _asked_for_size_again = 0.0
 
     def call(self, operation: str, *args: Any) -> Any:
@@ -79,10 +141,10 @@ class Node:
         """
         raise NotImplementedError()
 
-    def tell(self, key: bytes, value: bytes, seconds: int) -> None:
-        """Send a value without waiting for an answer, also to a server that is silent.
+    def set_noreply(self, key: bytes, value: bytes, seconds: int) -> None:
+        """Fire and forget a value; a paused server applies it when it resumes.
 
-        One that is stopped, and not gone, finds it when it goes on.
+        :raises BackendUnavailable: it could not be sent.
         """
         raise NotImplementedError()
 
@@ -90,7 +152,7 @@ class Node:
         """Return the size in bytes of the largest item that it takes, by its option ``-I``.
 
         Asked once, and again when connections were lost, since it may have been restarted. Where
-        that gets no answer, as through a proxy, the last one counts, or memcached's default.
+        that gets no answer, as through a proxy, the previous one counts, or memcached's default.
         """
         lost = self.lost
         if self._item_size[1] != lost and self._now() >= self._asked_for_size_again:
@@ -119,13 +181,16 @@ class Node:
         return BackendUnavailable("memcache", self.address, problem)
 
     def _refused(self, error: MemcacheError, operation: str, args: tuple[Any, ...]) -> BackendError:
-        words = _words(error)
-        if words == _TOO_LARGE.decode("ascii") and operation in _STORING:
-            # What was not known: it does not tell, or was restarted with another limit.
+        """Return the error for a server that answered with one."""
+        words = b""
+        if isinstance(error, MemcacheServerError) and error.args:
+            words = known_words(error.args[0]) if isinstance(error.args[0], bytes) else b""
+        if words == _TOO_LARGE and operation in _STORING:
+            # The limit was unknown, or is another one since a restart.
             size = len(args[1])
             limit = min(self.largest_value(), size - 1)
             return SessionTooLarge("memcache", self.address, size, limit)
-        problem = f"the server refused ({words or type(error).__name__})"
+        problem = f"the server refused ({words.decode('ascii') or type(error).__name__})"
         return BackendError("memcache", self.address, problem)
 
     def _now(self) -> float:
@@ -155,7 +220,7 @@ class Server(Node):
     @property
     def lost(self) -> int:  # type: ignore[override]  # nobody else counts
         """How many connections were lost."""
-        count: int = self._client().lost
+        count: int = _clients.get(self, self._connect).lost
         return count
 
     def call(self, operation: str, *args: Any) -> Any:
@@ -166,9 +231,9 @@ class Server(Node):
         """
         is_optional = operation in _OPTIONAL
         if self._asked_again:
-            self._wait_for_turn(is_optional)
+            self._take_turn(is_optional)
         try:
-            result = getattr(self._client(), operation)(*args)
+            result = getattr(_clients.get(self, self._connect), operation)(*args)
         except (StaleConnection, ConnectionError, MemcacheUnexpectedCloseError) as error:
             if isinstance(error, StaleConnection):
                 raise self.unavailable(self._silent()) from error
@@ -186,8 +251,11 @@ class Server(Node):
         self._asked_again = 0.0
         return result
 
-    def _wait_for_turn(self, is_optional: bool) -> None:
-        """Let one caller a second through to a server that was silent."""
+    def _take_turn(self, is_optional: bool) -> None:
+        """Let one caller a second through to a server that was silent.
+
+        :raises BackendUnavailable: it is not this caller.
+        """
         now = self._now()
         if is_optional or now < self._asked_again:
             raise self.unavailable(
@@ -209,22 +277,20 @@ class Server(Node):
     def _silent(self) -> str:
         return f"the server did not answer within {self._timeout} s"
 
-    def tell(self, key: bytes, value: bytes, seconds: int) -> None:
-        """Send a value by a connection of its own, without waiting for an answer."""
+    def set_noreply(self, key: bytes, value: bytes, seconds: int) -> None:
+        """Fire and forget a value, by a connection of its own."""
         try:
-            self._client().tell(key, value, seconds, min(_TELL_TIMEOUT, self._timeout))
+            client = _clients.get(self, self._connect)
+            client.set_noreply(key, value, seconds, min(_NOREPLY_TIMEOUT, self._timeout))
         except (OSError, MemcacheError) as error:
             raise self.unavailable("the server cannot be reached") from error
-
-    def _client(self) -> Any:
-        return _clients.get(self, self._connect)
 
     def _connect(self) -> Connections:
         return Connections(self.address, self._timeout, self._tls_context)
 
 
-class OwnClient(Node):
-    """An application's own client; which server it asks, and for how long, is its affair.
+class CustomClient(Node):
+    """A client of the application's own, which decides what server it asks, and for how long.
 
     :param client: an object with the methods of pymemcache's clients, or a function without
         arguments that makes one, called once in each process.
@@ -233,7 +299,7 @@ class OwnClient(Node):
     address = "config['memcache']['client']"
 
     #: Methods that return at once, as if all went well, unless told otherwise.
-    _SILENT = frozenset({"add", "delete", "replace", "set", "touch"})
+    _NOREPLY_BY_DEFAULT = frozenset({"add", "delete", "replace", "set", "touch"})
 
     def __init__(self, client: Any) -> None:
         self._given = client
@@ -243,18 +309,18 @@ class OwnClient(Node):
 
         :raises ConfigError: the client would decode what it reads.
         """
-        kwargs = {"noreply": False} if operation in self._SILENT else {}
+        kwargs = {"noreply": False} if operation in self._NOREPLY_BY_DEFAULT else {}
         try:
             client = _clients.get(self, self._make)
             result = getattr(client, operation)(*args, **kwargs)
         except MemcacheUnexpectedCloseError as error:
             raise self.unavailable("the server closed the connection") from error
         except MemcacheError as error:
-            hide_keys(error)
+            redact(error)
             raise self._refused(error, operation, args) from error
         except (OSError, RuntimeError, KeyError) as error:
             # The latter two: a pool without a free connection, and a broken answer.
-            hide_keys(error)
+            redact(error)
             raise self.unavailable(f"the client failed ({type(error).__name__})") from error
         if operation == "gets" and not isinstance(result, tuple):
             raise self.unavailable("the client has no server for the key")  # HashClient's way
@@ -262,9 +328,10 @@ class OwnClient(Node):
             self._check_value(result if operation == "get" else result[0])
         return result
 
-    def tell(self, key: bytes, value: bytes, seconds: int) -> None:
+    def set_noreply(self, key: bytes, value: bytes, seconds: int) -> None:
         """Send a value; the client decides how long it waits."""
-        if not self.call("set", key, value, seconds):  # as a client does that has given a server up
+        # A client that has given up on its server stores nothing, and says so.
+        if not self.call("set", key, value, seconds):
             raise self.unavailable("the client did not store the value")
 
     def _make(self) -> Any:
@@ -279,9 +346,3 @@ class OwnClient(Node):
                 self.address,
                 f"the client returned {type(value).__name__} and not the bytes that are stored",
             )
-
-
-def _words(error: MemcacheError) -> str:
-    """What an error says; only known words of the server's hold no key."""
-    words = error.args[0] if isinstance(error, MemcacheServerError) and error.args else None
-    return known_words(words).decode("ascii") if isinstance(words, bytes) else ""

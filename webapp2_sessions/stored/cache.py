@@ -1,57 +1,112 @@
-"""memcached in front of Datastore, such that the two agree whoever reads and writes at once."""
+"""A cache in front of records, such that the two agree whoever reads and writes at once."""
 
 from __future__ import annotations
 
 import contextlib
 import time
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 from webapp2_sessions.errors import BackendError, StaleCache
-from webapp2_sessions.sessions_memcache.records import SessionMemcached, expiry
 
-__all__ = ["CoherentCache"]
+__all__ = ["CacheStore", "CoherentCache"]
 
-#: A mark: the cache cannot tell which write was the last. The next reader reads the record and
-#: replaces the mark, if it still stands there.
-_MARK = b""
+#: Replaces an entry of which nobody can tell whether it is the last write. The next reader reads
+#: the record and replaces it, if it is still there.
+_STALE = b""
 
-#: A tombstone: the record was deleted, or nobody knows yet what becomes of it. Nothing replaces it.
+#: The record was deleted, or nobody knows yet what becomes of it. Nothing replaces a tombstone.
 #:
-#: Both live as long as an entry may: what is on its way to memcached, for however long, does not
+#: Both live as long as an entry may: what is on its way to the store, for however long, does not
 #: find the place empty.
 _TOMBSTONE = b"closed"
 
-#: How often a mark is tried where others store something at each try.
-_MARKING_TRIES = 5
+#: How often an entry is tried to be marked stale where others store something at each try.
+_TRIES = 5
 
-#: Who took longer does not fill an absent entry: meanwhile an entry may have come and gone.
+#: Seconds after which a reader does not fill a miss: meanwhile an entry may have come and gone.
 _LONGEST_FILL = 1.0
 
-#: Stands for the token of an entry that is not to be replaced.
+#: In place of the token of an entry that must not be replaced.
 _UNKNOWN = object()
 
-#: Longest life of an entry in seconds. One that a writer could not replace, because it did not
-#: reach memcached or died on the way, is read until then; a refill costs one read of Datastore.
+#: Longest lifetime of an entry in seconds. An entry is read until then if its writer did not reach
+#: the store or died on the way; a refill costs one read of the record.
 _LONGEST_LIFETIME = 3600
 
 
-class CoherentCache:
-    """Reads and writes records through memcached.
+class CacheStore(Protocol):
+    """Where entries are kept (typing only): anything that can compare and set.
 
-    Whoever stores an entry takes memcached's token of what is there, then writes or reads the
-    record, and replaces what is there only if the token still holds; or fills an absent entry if it
-    is still absent. A writer that comes second leaves a mark; who deletes a record, or does not
-    learn whether it was written, a tombstone.
-
-    A cache that fails is no error where a record is read or written: the record itself is. It is
-    one where a record is deleted, and the cache may hand it out all the same.
-
-    :param memcached: where the entries are.
+    Keys come from :meth:`key`. A token belongs to an entry as it was read, and is ``None`` for
+    none. Each method that asks the server raises a
+    :class:`~webapp2_sessions.errors.BackendError` if that fails.
     """
 
-    def __init__(self, memcached: SessionMemcached) -> None:
-        self._memcached = memcached
+    #: The keyword by which errors name it.
+    backend: str
+
+    def key(self, name: str) -> bytes:
+        """Return the key of an entry."""
+        ...
+
+    def address(self, key: bytes) -> str:
+        """Return the address of the server of a key, for errors."""
+        ...
+
+    def generation(self, key: bytes) -> object:
+        """Return what changes whenever that server may have lost its entries."""
+        ...
+
+    def encode(self, key: bytes, value: Any) -> bytes:
+        """Return a value as an entry, which is neither empty nor a tombstone."""
+        ...
+
+    def decode(self, key: bytes, data: bytes | None) -> Any:
+        """Return the value of an entry, ``None`` if we did not write it."""
+        ...
+
+    def get(self, key: bytes) -> bytes | None:
+        """Return an entry."""
+        ...
+
+    def gets(self, key: bytes) -> tuple[bytes | None, Any]:
+        """Return an entry and its token."""
+        ...
+
+    def add(self, key: bytes, data: bytes, lifetime: float) -> bool:
+        """Store an entry where there is none; whether it was stored."""
+        ...
+
+    def cas(self, key: bytes, data: bytes, token: Any, lifetime: float) -> bool:
+        """Replace the entry of the token; whether it was still there."""
+        ...
+
+    def set(self, key: bytes, data: bytes, lifetime: float) -> None:
+        """Store an entry, whatever is there."""
+        ...
+
+    def set_noreply(self, key: bytes, data: bytes, lifetime: float) -> None:
+        """Fire and forget an entry; a paused server applies it when it resumes."""
+        ...
+
+
+class CoherentCache:
+    """Reads and writes records through a cache.
+
+    Whoever stores an entry first takes the token of what is there, then reads or writes the record,
+    and replaces what is there only if the token still holds; or fills a miss if it is still one. A
+    writer that comes second marks the entry stale; one that deletes the record, or does not learn
+    whether it was written, leaves a tombstone.
+
+    A failure of the cache is no error where a record is read or written: the record itself is. It
+    is one where a record is deleted, and the cache may hand it out all the same.
+
+    :param store: where the entries are.
+    """
+
+    def __init__(self, store: CacheStore) -> None:
+        self._store = store
 
     def read(
         self,
@@ -65,22 +120,22 @@ class CoherentCache:
         :param lifetime: seconds for which a filled entry may stay, ``None`` for an hour.
         :param on_hit: called, where there is an entry, with a function that decodes it once more.
         """
-        key = self._memcached.key(name)
+        key = self._store.key(name)
         started = self._now()
         try:
-            cached = self._memcached.call("get", key)
-            value = self._memcached.decode(key, cached)
+            cached = self._store.get(key)
+            value = self._store.decode(key, cached)
         except BackendError:
             return load()
         if value is not None:
             if on_hit is not None:
-                on_hit(lambda: self._memcached.decode(key, cached))
+                on_hit(lambda: self._store.decode(key, cached))
             return value
-        token = None if cached is None else self._token_of_mark(key, cached)
-        lost = self._memcached.lost(key)
+        token = None if cached is None else self._token_of_stale(key, cached)
+        generation = self._store.generation(key)
         value = load()
         if value is not None:
-            self._offer(key, value, lifetime, _Seen(token, lost, started))
+            self._fill(key, value, lifetime, _Snapshot(token, generation, started))
         return value
 
     def write(
@@ -95,31 +150,31 @@ class CoherentCache:
         :param refusals: what ``store()`` raises when it is certain that it has written nothing.
         :raises Exception: whatever ``store()`` raises; readers then see the record as it is.
         """
-        key = self._memcached.key(name)
+        key = self._store.key(name)
         started = self._now()
         cached, token = self._look(key)
         if cached == _TOMBSTONE:
             token = _UNKNOWN
-        seen = _Seen(token, self._memcached.lost(key), started)
+        snapshot = _Snapshot(token, self._store.generation(key), started)
         try:
             value = store()
         except refusals:
-            self._mark(key)
+            self._mark_stale(key)
             raise
         except BaseException:
             self._try_to_bury(key)
             raise
-        if not self._offer(key, value, lifetime, seen):
-            self._mark(key)
+        if not self._fill(key, value, lifetime, snapshot):
+            self._mark_stale(key)
 
     def delete(self, name: str, delete: Callable[[], None]) -> None:
         """Delete the record by ``delete()``, and the entry.
 
-        :raises StaleCache: the record is deleted, and memcached may hand it out for up to an hour,
+        :raises StaleCache: the record is deleted, and the cache may hand it out for up to an hour,
             since it could not be told.
         :raises Exception: whatever ``delete()`` raises; readers then see the record as it is.
         """
-        key = self._memcached.key(name)
+        key = self._store.key(name)
         # Before it, so that the entry has gone if this process dies on the way ...
         with contextlib.suppress(BackendError):
             self._set_tombstone(key)
@@ -128,116 +183,109 @@ class CoherentCache:
         except BaseException:
             self._try_to_bury(key)
             raise
-        # ... and after it, since memcached may have lost that and been filled meanwhile.
+        # ... and after it, since the store may have lost that and been filled meanwhile.
         try:
             self._bury(key)
         except BackendError as error:
             raise StaleCache(
-                "memcache",
-                self._memcached.address(key),
+                self._store.backend,
+                self._store.address(key),
                 "a session is deleted, but the cache could not be told, and may hand it out for "
                 "up to an hour",
             ) from error
 
     def forget(self, name: str) -> bool:
-        """Send readers to the record, after it was deleted.
+        """Leave a tombstone after the record was deleted; whether that succeeded.
 
-        :returns: whether memcached did it; otherwise the entry stays until it expires.
+        Otherwise the entry stays until it expires.
         """
         try:
-            self._set_tombstone(self._memcached.key(name))
+            self._set_tombstone(self._store.key(name))
         except BackendError:
             return False
         return True
 
     def _look(self, key: bytes) -> tuple[bytes | None, Any]:
-        """Return what is there, and memcached's token of it; ``None`` twice for nothing."""
         try:
-            return self._memcached.gets(key)
+            return self._store.gets(key)
         except BackendError:
             return None, _UNKNOWN
 
-    def _token_of_mark(self, key: bytes, cached: bytes) -> Any:
-        """Return the token of a mark; an entry that is not ours is left alone."""
-        if cached == _MARK:
+    def _token_of_stale(self, key: bytes, cached: bytes) -> Any:
+        """Return the token of a stale entry; no other is to be replaced by a reader."""
+        if cached == _STALE:
             cached_now, token = self._look(key)
-            if cached_now in (_MARK, None):
+            if cached_now in (_STALE, None):
                 return token
         return _UNKNOWN
 
-    def _offer(self, key: bytes, value: Any, lifetime: float | None, seen: _Seen) -> bool:
-        """Offer an entry in place of what was seen; whether it was settled."""
-        token = seen.token
+    def _fill(self, key: bytes, value: Any, lifetime: float | None, snapshot: _Snapshot) -> bool:
+        """Store an entry in place of what was there before; whether it was stored."""
+        token = snapshot.token
         if token is _UNKNOWN:
             return False
-        if token is None and self._now() - seen.at >= _LONGEST_FILL:
+        if token is None and self._now() - snapshot.taken_at >= _LONGEST_FILL:
             return False
-        data = self._memcached.encode(key, value)
+        data = self._store.encode(key, value)
+        seconds = _LONGEST_LIFETIME if lifetime is None else min(lifetime, _LONGEST_LIFETIME)
         try:
             if token is None:
-                stored = bool(self._memcached.call("add", key, data, _expiry(lifetime)))
+                is_stored = self._store.add(key, data, seconds)
             else:
-                stored = bool(self._memcached.cas(key, data, token, _expiry(lifetime)))
-            if stored and self._memcached.lost(key) != seen.lost:
+                is_stored = self._store.cas(key, data, token, seconds)
+            if is_stored and self._store.generation(key) != snapshot.generation:
                 self._bury(key)
         except BackendError:
             return False
-        return stored
+        return is_stored
 
-    def _mark(self, key: bytes) -> None:
-        """Put a mark in place of whatever is there, unless that is a tombstone."""
+    def _mark_stale(self, key: bytes) -> None:
+        """Mark whatever is there as stale, unless it is a tombstone."""
         try:
-            if any(self._try_to_mark(key) for _ in range(_MARKING_TRIES)):
+            if any(self._try_to_mark(key) for _ in range(_TRIES)):
                 return
         except BackendError:
             pass
         self._try_to_bury(key)
 
     def _try_to_mark(self, key: bytes) -> bool:
-        """Whether there is a mark or a tombstone now; ``False`` if others came in between."""
-        cached, token = self._memcached.gets(key)
+        """Try to mark the entry stale; ``False`` if another request has written in between."""
+        cached, token = self._store.gets(key)
         if cached == _TOMBSTONE:
             return True
         if token is None:
-            return bool(self._memcached.call("add", key, _MARK, _expiry(None)))
-        return bool(self._memcached.cas(key, _MARK, token, _expiry(None)))
+            return self._store.add(key, _STALE, _LONGEST_LIFETIME)
+        return self._store.cas(key, _STALE, token, _LONGEST_LIFETIME)
 
     def _try_to_bury(self, key: bytes) -> None:
-        """As :meth:`_bury`; where that fails, the entry lives as long as it was given."""
+        """Leave a tombstone; where that fails, the entry lives as long as it was given."""
         with contextlib.suppress(BackendError):
             self._bury(key)
 
     def _bury(self, key: bytes) -> None:
-        """Put a tombstone in place of whatever is there.
+        """Leave a tombstone; a paused server finds it when it resumes.
 
-        A server that is silent, and not gone, finds it when it goes on.
-
-        :raises BackendError: memcached could not even be told.
+        :raises BackendError: it could not even be sent.
         """
         try:
             self._set_tombstone(key)
         except BackendError:
-            self._memcached.tell(key, _TOMBSTONE, _expiry(None))
+            self._store.set_noreply(key, _TOMBSTONE, _LONGEST_LIFETIME)
 
     def _set_tombstone(self, key: bytes) -> None:
-        self._memcached.set(key, _TOMBSTONE, _expiry(None))
+        self._store.set(key, _TOMBSTONE, _LONGEST_LIFETIME)
 
     def _now(self) -> float:
         return time.monotonic()
 
 
-class _Seen(NamedTuple):
+class _Snapshot(NamedTuple):
     """What was there before the record was read or written."""
 
-    #: memcached's token of it, ``None`` for nothing.
+    #: Its token, ``None`` for a miss.
     token: Any
-    #: How many connections had been lost. With one lost since, memcached may have been restarted: a
-    #: tombstone is gone then, and the token may be that of another entry.
-    lost: int
-    #: When it was seen, at the earliest; in seconds of a monotonic clock.
-    at: float
-
-
-def _expiry(lifetime: float | None) -> int:
-    """Return what memcached is told for an entry; with ``None`` for what must outlive any."""
-    return expiry(_LONGEST_LIFETIME if lifetime is None else min(lifetime, _LONGEST_LIFETIME))
+    #: The store's generation. In another one tombstones are gone, and the token may be that of
+    #: another entry.
+    generation: object
+    #: When it was taken, at the earliest; in seconds of a monotonic clock.
+    taken_at: float

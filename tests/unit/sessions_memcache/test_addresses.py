@@ -1,19 +1,23 @@
-"""Addresses of a name: their order, how long one waits for them, and which count meanwhile."""
+"""Connecting by a name: the order of its addresses, and how long they are waited for."""
 
 from __future__ import annotations
 
 import socket
+import ssl
 import subprocess
 import sys
+import tempfile
 import threading
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from support.processes import wait_until
+from support.processes import HOST, free_port, wait_until
 
 from webapp2_sessions.sessions_memcache import addresses as memcached_addresses
-from webapp2_sessions.sessions_memcache.addresses import Addresses
+from webapp2_sessions.sessions_memcache.addresses import Addresses, connect
 
 #: Seconds that no test takes.
 LONG = 30.0
@@ -206,7 +210,7 @@ def test_lookup_does_not_keep_the_interpreter() -> None:
     program = f"""
 import socket, threading
 socket.getaddrinfo = lambda *args, **options: threading.Event().wait()
-from {memcached_addresses.__name__} import Addresses
+from {memcached_addresses.__name__} import Addresses, connect
 try:
     Addresses("memcached", 11211).find({SHORT})
 except socket.gaierror:
@@ -233,3 +237,89 @@ def test_concurrent_callers_share_a_lookup(names: NameServer) -> None:
     for thread in threads:
         thread.join(LONG)
     assert results == [["10.0.0.1"]] * 8
+
+
+# Connecting
+
+
+@pytest.fixture
+def listener() -> Iterator[socket.socket]:
+    """Something to connect to."""
+    with socket.create_server((HOST, 0)) as server:
+        yield server
+
+
+def test_timeout_of_a_connection(listener: socket.socket) -> None:
+    """It is the given one, whatever connecting has left of it."""
+    with connect(Addresses(*listener.getsockname()), LONG) as connection:
+        assert connection.gettimeout() == LONG
+
+
+def test_small_packets_are_not_held_back(listener: socket.socket) -> None:
+    """A command goes out when it is sent."""
+    with connect(Addresses(*listener.getsockname()), LONG) as connection:
+        assert connection.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
+
+
+def test_idle_connection_is_probed(listener: socket.socket) -> None:
+    """The system finds out by itself whether the server is still there."""
+    with connect(Addresses(*listener.getsockname()), LONG) as connection:
+        assert connection.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE)
+        if hasattr(socket, "TCP_KEEPIDLE"):
+            assert connection.getsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE) <= 60
+
+
+def test_path() -> None:
+    """A server of the same machine may listen at a path; TLS has no meaning there."""
+    with (
+        tempfile.TemporaryDirectory() as folder,  # short: a socket's path has a limit
+        socket.socket(socket.AF_UNIX) as server,
+    ):
+        path = f"{folder}/socket"
+        server.bind(path)
+        server.listen()
+        with connect(path, LONG, ssl.create_default_context()) as connection:
+            assert connection.getpeername() == path
+
+
+@dataclass
+class Host:
+    """A host whose addresses are given."""
+
+    addresses: list[Any]
+    host: str = "name"
+
+    def find(self, _: float) -> list[tuple[int, Any]]:
+        return [(socket.AF_INET, address) for address in self.addresses]
+
+
+def test_first_address_that_can_be_reached(listener: socket.socket) -> None:
+    """As "localhost", whose first address is often one at which nobody listens."""
+    host = Host([(HOST, free_port()), listener.getsockname()])
+    with connect(host, LONG) as connection:
+        assert connection.getpeername() == listener.getsockname()
+
+
+def test_no_address_can_be_reached() -> None:
+    """The error is that of the last."""
+    with pytest.raises(ConnectionRefusedError):
+        connect(Host([(HOST, free_port()), (HOST, free_port())]), LONG)
+
+
+@pytest.mark.parametrize(
+    ("times", "tried", "kind"),
+    [([0.0, 0.0, LONG], 1, ConnectionRefusedError), ([0.0, LONG], 0, TimeoutError)],
+    ids=["while connecting", "while finding them"],
+)
+def test_addresses_share_the_time(
+    listener: socket.socket,
+    monkeypatch: pytest.MonkeyPatch,
+    times: list[float],
+    tried: int,
+    kind: type[OSError],
+) -> None:
+    """Many silent ones, and finding them, do not take longer than one."""
+    clock = SimpleNamespace(monotonic=iter(times).__next__)
+    monkeypatch.setattr(memcached_addresses, "time", clock)
+    with pytest.raises(kind):
+        connect(Host([(HOST, free_port())] * tried + [listener.getsockname()]), LONG)

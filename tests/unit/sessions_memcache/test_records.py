@@ -19,14 +19,13 @@ from pymemcache.client.base import PooledClient
 from webapp2_sessions.config import SessionConfig
 from webapp2_sessions.errors import BackendError, SessionTooLarge, UnreadableSession
 from webapp2_sessions.sessions_memcache import records as memcached
-from webapp2_sessions.sessions_memcache.nodes import Nodes
 from webapp2_sessions.sessions_memcache.records import (
     SessionMemcached,
     Token,
     expiry,
     session_memcached,
 )
-from webapp2_sessions.sessions_memcache.servers import Node, Server
+from webapp2_sessions.sessions_memcache.servers import Node, Nodes, Server
 from webapp2_sessions.stored.serializers import OWN_PROTOCOL, Serializer
 from webapp2_sessions.stored.signed_values import SignedValues
 
@@ -316,7 +315,7 @@ KEY = b"session:" + SID.encode()
 def test_value_that_was_stored() -> None:
     """set() asks memcached for exactly that, once."""
     server = FakeServer(True)
-    memcached_of(server).set(KEY, b"value", 61)
+    memcached_of(server).set(KEY, b"value", 60)
     assert server.calls == [("set", KEY, b"value", 61)]
 
 
@@ -338,7 +337,17 @@ def test_value_comes_with_a_token() -> None:
     assert value == b"value"
     assert token is not None
     assert memcached.cas(KEY, b"new", token, 60) is True
-    assert server.calls == [("gets", KEY), ("cas", KEY, b"new", b"7", 60)]
+    assert server.calls == [("gets", KEY), ("cas", KEY, b"new", b"7", 61)]
+
+
+@pytest.mark.parametrize("answer", [True, False, None])
+def test_value_that_is_added_or_touched(answer: object) -> None:
+    """A client may answer in its own way; what counts is whether it did so."""
+    server = FakeServer(answer)
+    memcached = memcached_of(server)
+    assert memcached.add(KEY, b"value", 60) is bool(answer)
+    assert memcached.touch(KEY, 60) is bool(answer)
+    assert server.calls == [("add", KEY, b"value", 61), ("touch", KEY, 61)]
 
 
 def test_nothing_has_no_token() -> None:
@@ -348,8 +357,8 @@ def test_nothing_has_no_token() -> None:
 
 @pytest.mark.parametrize("answer", [False, None])
 def test_changed_value_is_not_replaced(answer: object) -> None:
-    """cas() passes on whether the value was changed or is gone."""
-    assert memcached_of(FakeServer(answer)).cas(KEY, b"new", Token(b"7", 0), 60) is answer
+    """Nor is one that is gone."""
+    assert memcached_of(FakeServer(answer)).cas(KEY, b"new", Token(b"7", 0), 60) is False
 
 
 def test_token_from_before_a_lost_connection() -> None:
@@ -363,14 +372,14 @@ def test_token_from_before_a_lost_connection() -> None:
     assert server.calls == [("gets", KEY)]
 
 
-# Ending
+# Revoking
 
 
 @pytest.mark.parametrize(("time", "mark"), [(0, b"0"), (NOW + 0.5, b"%d" % NOW)])
-def test_ended_record_is_marked_taken_and_deleted(time: float, mark: bytes) -> None:
+def test_revoked_record_is_marked_taken_and_deleted(time: float, mark: bytes) -> None:
     """The mark comes first, so that whoever misses the record finds it."""
     server = FakeServer(True, (b"record", b"7"), True)
-    assert memcached_of(server).end(KEY, time) is True
+    assert memcached_of(server).revoke(KEY, time) is True
     assert server.calls == [
         ("add", KEY + b":ended", mark, 3600),
         ("gets", KEY),
@@ -382,7 +391,7 @@ def test_ended_record_is_marked_taken_and_deleted(time: float, mark: bytes) -> N
 @pytest.mark.parametrize(
     ("answers", "is_first"),
     [
-        ([True, (None, None), False], True),  # nothing is there, and nobody has ended it
+        ([True, (None, None), False], True),  # nothing is there, and nobody has revoked it
         ([False, (None, None), False], False),  # another request has
         ([False, (b"record", b"7"), True, True], True),  # its server failed before the deletion
         ([False, (b"ended", b"7"), True], False),  # it is about to delete it
@@ -392,9 +401,9 @@ def test_ended_record_is_marked_taken_and_deleted(time: float, mark: bytes) -> N
         ([True, (b"record", b"7"), None, (None, None), False], True),
     ],
 )
-def test_who_ends_a_record_first(answers: list[Any], is_first: bool) -> None:
+def test_who_revokes_a_record_first(answers: list[Any], is_first: bool) -> None:
     """Whoever takes it away from the others; the mark counts where nothing is there."""
-    assert memcached_of(FakeServer(*answers)).end(KEY) is is_first
+    assert memcached_of(FakeServer(*answers)).revoke(KEY) is is_first
 
 
 @pytest.mark.parametrize(
@@ -423,10 +432,10 @@ def test_replaced_record() -> None:
     """A record that is there costs one call."""
     server = FakeServer(True)
     assert memcached_of(server).replace(KEY, b"value", 60) is True
-    assert server.calls == [("replace", KEY, b"value", 60)]
+    assert server.calls == [("replace", KEY, b"value", 61)]
 
 
-def test_ended_record_is_not_replaced() -> None:
+def test_revoked_record_is_not_replaced() -> None:
     """One that is not there, and has a mark, stays away."""
     server = FakeServer(False, b"1")
     assert memcached_of(server).replace(KEY, b"value", 60) is False
@@ -434,13 +443,13 @@ def test_ended_record_is_not_replaced() -> None:
 
 
 def test_evicted_record_is_stored_anew() -> None:
-    """One that is not there, and has no mark, was dropped by memcached."""
+    """One that is not there, and has no mark, was evicted."""
     server = FakeServer(False, None, True, None)
     assert memcached_of(server).replace(KEY, b"value", 60) is True
     assert [call[0] for call in server.calls] == ["replace", "get", "set", "get"]
 
 
-def test_record_that_is_ended_while_it_is_stored_anew() -> None:
+def test_record_that_is_revoked_while_it_is_stored_anew() -> None:
     """It is deleted again."""
     server = FakeServer(False, None, True, b"0", True)
     assert memcached_of(server).replace(KEY, b"value", 60) is False
@@ -452,7 +461,7 @@ def test_key_of_a_mark_is_one_that_memcached_takes(name: str) -> None:
     """With the longest prefix too it is at most 250 bytes."""
     server = FakeServer(True, (None, None), False)
     memcached = memcached_of(server, "p" * 150)
-    memcached.end(memcached.key(name), NOW)
+    memcached.revoke(memcached.key(name), NOW)
     assert len(server.calls[0][1]) <= 250
 
 
@@ -582,7 +591,7 @@ def test_record_of_an_older_key_is_signed_again(encode: Callable[..., bytes]) ->
     rotated(server).sign_again(KEY, "session", 60)
     assert server.calls == [
         ("gets", KEY),
-        ("cas", KEY, encode(rotated(FakeServer(True))), b"7", 60),
+        ("cas", KEY, encode(rotated(FakeServer(True))), b"7", 61),
     ]
 
 

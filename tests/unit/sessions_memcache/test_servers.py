@@ -1,8 +1,11 @@
-"""One memcached server: how its failures appear, and how long one that is silent is waited for."""
+"""memcached servers: what their failures mean, when a silent one is asked, which has a key."""
 
 from __future__ import annotations
 
+import hashlib
 import socket
+import ssl
+from collections import Counter
 from typing import Any
 
 import pytest
@@ -16,6 +19,7 @@ from pymemcache.exceptions import (
 from pymemcache.serde import pickle_serde
 from support.faults import texts
 
+from webapp2_sessions.config import memcache_settings
 from webapp2_sessions.errors import (
     BackendError,
     BackendUnavailable,
@@ -23,8 +27,8 @@ from webapp2_sessions.errors import (
     SessionTooLarge,
 )
 from webapp2_sessions.sessions_memcache import servers as memcached_servers
-from webapp2_sessions.sessions_memcache.connections import StaleConnection
-from webapp2_sessions.sessions_memcache.servers import Node, OwnClient, Server
+from webapp2_sessions.sessions_memcache.connection import StaleConnection
+from webapp2_sessions.sessions_memcache.servers import CustomClient, Node, Nodes, Server, nodes_of
 
 KEY = b"session:0123456789abcdefghijkl"
 
@@ -129,6 +133,19 @@ def test_lost_connections_are_those_of_the_client() -> None:
     server = FakeServer(b"value")
     server.client.lost = 7
     assert server.lost == 7
+
+
+def test_noreply() -> None:
+    """A value is sent in far less time than a server may take to answer."""
+    server = FakeServer(None)
+    server.set_noreply(KEY, b"value", 60)
+    assert server.client.calls == [("set_noreply", KEY, b"value", 60, 0.05)]
+
+
+def test_noreply_to_a_server_that_cannot_be_reached() -> None:
+    """It is an error: the value was not even sent."""
+    with pytest.raises(BackendUnavailable, match="cannot be reached"):
+        FakeServer(TimeoutError()).set_noreply(KEY, b"value", 60)
 
 
 def test_program_error_is_no_backend_error() -> None:
@@ -301,11 +318,11 @@ def test_item_size_that_was_told_before(answer: Any) -> None:
 
 
 @pytest.mark.parametrize("operation", ["set", "add", "replace", "cas"])
-@pytest.mark.parametrize("own", [False, True])
-def test_value_that_the_server_refuses_for_its_size(operation: str, own: bool) -> None:
+@pytest.mark.parametrize("custom", [False, True])
+def test_value_that_the_server_refuses_for_its_size(operation: str, custom: bool) -> None:
     """It is the error of a session that is known to be too large, with what is known."""
     failure = MemcacheServerError(b"object too large for cache")
-    node = OwnClient(FakeClient(failure)) if own else FakeServer(failure)
+    node = CustomClient(FakeClient(failure)) if custom else FakeServer(failure)
     with pytest.raises(SessionTooLarge) as caught:
         node.call(operation, KEY, bytes(2000), 60)
     assert (caught.value.size, caught.value.limit) == (2000, 1999)
@@ -323,7 +340,7 @@ def test_other_refusals_are_no_matter_of_size() -> None:
 # Messages
 
 
-@pytest.mark.parametrize("own", [False, True])
+@pytest.mark.parametrize("custom", [False, True])
 @pytest.mark.parametrize(
     "failure",
     [
@@ -333,12 +350,12 @@ def test_other_refusals_are_no_matter_of_size() -> None:
     ],
     ids=lambda failure: repr(failure)[:30],
 )
-def test_error_of_a_server_that_repeats_the_command(failure: Exception, own: bool) -> None:
+def test_error_of_a_server_that_repeats_the_command(failure: Exception, custom: bool) -> None:
     """No key is in the error; in its cause neither, which our own connections see to."""
-    node = OwnClient(FakeClient(failure)) if own else FakeServer(failure)
+    node = CustomClient(FakeClient(failure)) if custom else FakeServer(failure)
     with pytest.raises(BackendError) as caught:
         node.call("get", KEY)
-    shown = texts(caught.value) if own else [str(caught.value), repr(caught.value)]
+    shown = texts(caught.value) if custom else [str(caught.value), repr(caught.value)]
     assert not [text for text in shown if KEY.decode()[-22:] in text]
 
 
@@ -354,10 +371,10 @@ class Unavailable(FakeClient):
 
 def node_of(client: Any) -> Node:
     """The node of a client."""
-    return OwnClient(client)
+    return CustomClient(client)
 
 
-def test_own_client_is_called() -> None:
+def test_custom_client_is_called() -> None:
     """Arguments and results pass through."""
     client = FakeClient(b"value")
     assert node_of(client).call("get", KEY) == b"value"
@@ -365,14 +382,14 @@ def test_own_client_is_called() -> None:
 
 
 @pytest.mark.parametrize("operation", ["add", "delete", "replace", "set", "touch"])
-def test_own_client_waits_for_the_answer(operation: str) -> None:
+def test_custom_client_waits_for_the_answer(operation: str) -> None:
     """pymemcache would say that all is well before the server has answered."""
     client = FakeClient(True)
     node_of(client).call(operation, KEY)
     assert client.calls == [(operation, KEY, {"noreply": False})]
 
 
-def test_own_client_is_made_once() -> None:
+def test_custom_client_is_made_once() -> None:
     """A function that makes one is called on first use only."""
     made: list[FakeClient] = []
 
@@ -398,7 +415,7 @@ def test_own_client_is_made_once() -> None:
     ],
     ids=repr,
 )
-def test_failure_of_an_own_client(failure: Exception, text: str) -> None:
+def test_failure_of_an_custom_client(failure: Exception, text: str) -> None:
     """It is ours, with the cause, and names the setting."""
     with pytest.raises(BackendError, match=text) as caught:
         node_of(FakeClient(failure)).call("get", KEY)
@@ -407,7 +424,7 @@ def test_failure_of_an_own_client(failure: Exception, text: str) -> None:
 
 
 @pytest.mark.parametrize("error", [KeyError(KEY), RuntimeError(f"no place for {KEY!r}")], ids=type)
-def test_key_in_an_error_of_an_own_client(error: Exception) -> None:
+def test_key_in_an_error_of_an_custom_client(error: Exception) -> None:
     """It is not in ours, nor in the cause, which the log shows."""
     with pytest.raises(BackendUnavailable) as caught:
         node_of(FakeClient(error)).call("get", KEY)
@@ -415,7 +432,7 @@ def test_key_in_an_error_of_an_own_client(error: Exception) -> None:
 
 
 @pytest.mark.parametrize("made", [False, True])
-def test_own_client_that_decodes(made: bool) -> None:
+def test_custom_client_that_decodes(made: bool) -> None:
     """It is refused before it is asked anything, also one that a function makes."""
     client = PooledClient("127.0.0.1:1", serde=pickle_serde)
     node = node_of((lambda: client) if made else client)
@@ -426,14 +443,14 @@ def test_own_client_that_decodes(made: bool) -> None:
 
 @pytest.mark.parametrize("value", ["text", bytearray(b"data"), memoryview(b"data"), {"a": 1}, 7])
 @pytest.mark.parametrize("operation", ["get", "gets"])
-def test_value_that_an_own_client_has_decoded(value: Any, operation: str) -> None:
+def test_value_that_an_custom_client_has_decoded(value: Any, operation: str) -> None:
     """Only bytes have a signature that can be checked."""
     node = node_of(FakeClient(value if operation == "get" else (value, b"1")))
     with pytest.raises(BackendError, match=f"returned {type(value).__name__} and not the bytes"):
         node.call(operation, KEY)
 
 
-def test_own_client_without_a_server() -> None:
+def test_custom_client_without_a_server() -> None:
     """HashClient returns nothing at all then, which must not pass for an empty place."""
     with pytest.raises(BackendUnavailable, match="no server for the key"):
         node_of(Unavailable(None)).call("gets", KEY)
@@ -443,19 +460,141 @@ def test_own_client_without_a_server() -> None:
     "client",
     [FakeClient({b"item_size_max": 4096}), FakeClient(TypeError()), FakeClient(AttributeError())],
 )
-def test_item_size_of_an_own_client(client: FakeClient) -> None:
+def test_item_size_of_an_custom_client(client: FakeClient) -> None:
     """It is asked; a client that cannot tell has memcached's default."""
     expected = 4096 if isinstance(client.answers[0], dict) else 1024 * 1024
     assert node_of(client).item_size() == expected
 
 
-def test_own_client_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_noreply_of_a_custom_client() -> None:
     """There is no other way to its servers."""
     client = FakeClient(True)
-    node_of(client).tell(KEY, b"", 3)
+    node_of(client).set_noreply(KEY, b"", 3)
     assert client.calls == [("set", KEY, b"", 3, {"noreply": False})]
 
 
 def test_pause_is_what_is_documented() -> None:
     """The documentation says once a second."""
     assert memcached_servers._PAUSE == 1.0
+
+
+# Which server has a key
+
+KEYS = [b"session:%022d" % number for number in range(3000)]
+
+
+def servers(*addresses: str) -> Nodes:
+    """The nodes of some servers."""
+    return Nodes([Server(address, 1.0) for address in addresses])
+
+
+def places(nodes: Nodes) -> dict[bytes, str]:
+    """Where each key goes."""
+    return {key: nodes.node_of(key).address for key in KEYS}
+
+
+def settings(**memcache: Any) -> dict[str, Any]:
+    """The settings of a configuration."""
+    return memcache_settings({"memcache": memcache})
+
+
+def test_one_server_has_all_keys() -> None:
+    """There is nothing to choose."""
+    assert set(places(servers("a:1")).values()) == {"a:1"}
+
+
+def test_keys_are_spread_evenly() -> None:
+    """Each server has its share, give or take five standard deviations."""
+    counts = Counter(places(servers("a:1", "b:1", "c:1")).values())
+    assert len(counts) == 3
+    assert all(1000 - 130 < count < 1000 + 130 for count in counts.values())
+
+
+def test_order_of_the_servers_does_not_matter() -> None:
+    """Two applications that list them differently agree."""
+    assert places(servers("a:1", "b:1", "c:1")) == places(servers("c:1", "a:1", "b:1"))
+
+
+def test_added_server_takes_its_share_only() -> None:
+    """No key moves between the servers that were there before."""
+    before, after = places(servers("a:1", "b:1")), places(servers("a:1", "b:1", "c:1"))
+    assert {after[key] for key in KEYS if after[key] != before[key]} == {"c:1"}
+
+
+def test_place_of_a_key_is_fixed() -> None:
+    """Another version of this package finds the sessions of this one."""
+    nodes = servers("10.0.0.1:11211", "10.0.0.2:11211", "10.0.0.3:11211")
+    assert [nodes.node_of(key).address[7] for key in KEYS[:12]] == list(PLACES)
+
+
+#: Which of the three servers has each of the first keys.
+PLACES = "132131222223"
+
+
+# Pythons that are restricted to FIPS 140
+
+
+def refuse(*_: Any, **__: Any) -> Any:
+    """What hash functions do that are switched off."""
+    raise ValueError("disabled for FIPS")
+
+
+def unknown(data: bytes = b"", *, usedforsecurity: bool = True) -> Any:
+    """OpenSSL's BLAKE2b, which has no length of its own."""
+
+
+FIPS = pytest.mark.parametrize("blake2b", [None, refuse, unknown], ids=["missing", "off", "other"])
+
+
+def restrict(monkeypatch: pytest.MonkeyPatch, blake2b: Any) -> None:
+    """Take BLAKE2b away."""
+    if blake2b is None:
+        monkeypatch.delattr(hashlib, "blake2b")
+    else:
+        monkeypatch.setattr(hashlib, "blake2b", blake2b)
+
+
+@FIPS
+def test_one_server_without_blake2b(monkeypatch: pytest.MonkeyPatch, blake2b: Any) -> None:
+    """It has all keys, and no hash is asked for."""
+    restrict(monkeypatch, blake2b)
+    monkeypatch.setattr(hashlib, "sha256", refuse)
+    assert set(places(servers("a:1")).values()) == {"a:1"}
+
+
+@FIPS
+def test_several_servers_without_blake2b(monkeypatch: pytest.MonkeyPatch, blake2b: Any) -> None:
+    """SHA-256 spreads the keys as well, to fixed places."""
+    restrict(monkeypatch, blake2b)
+    nodes = servers("10.0.0.1:11211", "10.0.0.2:11211", "10.0.0.3:11211")
+    assert [nodes.node_of(key).address[7] for key in KEYS[:12]] == list(PLACES_BY_SHA256)
+    counts = Counter(places(nodes).values())
+    assert all(1000 - 130 < count < 1000 + 130 for count in counts.values())
+
+
+#: As PLACES, where BLAKE2b is not to be had.
+PLACES_BY_SHA256 = "232111321223"
+
+
+# Settings
+
+
+def test_same_settings_give_the_same_servers() -> None:
+    """Sessions and the cache of Datastore share what is known of a silent server."""
+    some = {"servers": ["a:1", "b:1"], "timeout": 0.5}
+    assert nodes_of(settings(**some)) is nodes_of(settings(**some, key_prefix="other:"))
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        {"servers": ["a:1"]},
+        {"timeout": 2.0},
+        {"tls_context": ssl.create_default_context()},
+        {"client": object.__new__(PooledClient)},
+    ],
+    ids=lambda other: next(iter(other)),
+)
+def test_other_settings_give_other_servers(other: dict[str, Any]) -> None:
+    """Each of the settings is taken into account."""
+    assert nodes_of(settings(**other)) is not nodes_of(settings())

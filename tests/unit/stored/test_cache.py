@@ -1,4 +1,4 @@
-"""Cache and record agree: in order, with a memcached that fails, and in every interleaving."""
+"""Cache and record agree: in order, with a store that fails, and in every interleaving."""
 
 from __future__ import annotations
 
@@ -13,28 +13,28 @@ from typing import Any
 
 import pytest
 
-from webapp2_sessions.errors import BackendError, BackendUnavailable
-from webapp2_sessions.sessions_memcache import records as memcached
-from webapp2_sessions.sessions_memcache.nodes import Nodes
-from webapp2_sessions.sessions_memcache.records import SessionMemcached
-from webapp2_sessions.sessions_memcache.servers import Node
+from webapp2_sessions.errors import (
+    BackendError,
+    BackendUnavailable,
+    BadSignature,
+    UnreadableSession,
+)
 from webapp2_sessions.stored.cache import CoherentCache
 from webapp2_sessions.stored.serializers import Serializer
 from webapp2_sessions.stored.signed_values import SignedValues
 
 DAY = 24 * 3600
-NOW = 1_700_000_000
 
 NAME = "0123456789abcdefghijkl"
 KEY = b"session:" + NAME.encode()
 
 #: What stands in the cache where nobody can tell which write was the last ...
-MARK = b""
+STALE = b""
 #: ... and where the record was deleted, or nobody knows yet whether it was written.
 TOMBSTONE = b"closed"
 
-#: How long entries and marks may live, as memcached is told.
-LONGEST = 3601
+#: How long entries and marks may live, in seconds.
+LONGEST = 3600
 
 #: Seconds after which a thread that hangs is a failure.
 PATIENCE = 30.0
@@ -45,73 +45,104 @@ def signed_values(key: bytes = b"k" * 32) -> SignedValues:
     return SignedValues(key, Serializer())
 
 
-class FakeServer(Node):
-    """A memcached in this process that fails on request."""
+class FakeServer:
+    """A store in this process that fails on request."""
 
-    address = "fake:1"
+    backend = "memcache"
 
     def __init__(self) -> None:
         self.data: dict[bytes, bytes] = {}
         self.tokens: dict[bytes, int] = {}
-        self.expiries: dict[bytes, int] = {}
+        self.lifetimes: dict[bytes, float] = {}
         self.calls: list[str] = []
         #: Operations that raise.
         self.broken: dict[str, Exception] = {}
+        #: How many restarts were noticed.
+        self.restarts = 0
         #: Whether nobody has asked since a restart.
         self._is_new = False
-        self._memcached = memcached_of(self)
 
-    def call(self, operation: str, *args: Any, **kwargs: Any) -> Any:
-        """As the real one."""
+    def key(self, name: str) -> bytes:
+        return b"session:" + name.encode()
+
+    def address(self, key: bytes) -> str:
+        return "fake:1"
+
+    def generation(self, key: bytes) -> int:
+        return self.restarts
+
+    def encode(self, key: bytes, value: Any) -> bytes:
+        return signed_values().dumps(key, value)
+
+    def decode(self, key: bytes, data: bytes | None) -> Any:
+        try:
+            return None if data is None else signed_values().loads(key, data)
+        except BadSignature:
+            return None
+        except Exception as error:
+            raise UnreadableSession("memcache", "fake:1", "its class is gone") from error
+
+    def get(self, key: bytes) -> bytes | None:
+        return self._call("get", key)
+
+    def gets(self, key: bytes) -> tuple[bytes | None, Any]:
+        before = self.restarts
+        data, token = self._call("gets", key)
+        return data, None if data is None else (before, token)
+
+    def set(self, key: bytes, data: bytes, lifetime: float) -> None:
+        self._call("set", key, data, lifetime)
+
+    def add(self, key: bytes, data: bytes, lifetime: float) -> bool:
+        return self._call("add", key, data, lifetime)
+
+    def cas(self, key: bytes, data: bytes, token: tuple[int, int], lifetime: float) -> bool:
+        before, number = token
+        return self.restarts == before and self._call("cas", key, data, number, lifetime)
+
+    def set_noreply(self, key: bytes, data: bytes, lifetime: float) -> None:
+        """A server that is silent takes it all the same."""
+        self.calls.append("set_noreply")
+        if "set_noreply" in self.broken:
+            raise self.broken["set_noreply"]
+        self.do_set(key, data, lifetime)
+
+    def _call(self, operation: str, *args: Any) -> Any:
         self.calls.append(operation)
         if operation in self.broken:
             raise self.broken[operation]
         if self._is_new:
-            self._is_new, self.lost = False, self.lost + 1
+            self._is_new, self.restarts = False, self.restarts + 1
             if operation == "cas":
                 return False
         return getattr(self, f"do_{operation}")(*args)
 
-    def tell(self, key: bytes, value: bytes, seconds: int) -> None:
-        """As the real one; a server that is silent takes it all the same."""
-        self.calls.append("tell")
-        if "tell" in self.broken:
-            raise self.broken["tell"]
-        self.do_set(key, value, seconds)
-
     def do_get(self, key: bytes) -> bytes | None:
-        """The entry."""
         return self.data.get(key)
 
     def do_gets(self, key: bytes) -> tuple[bytes | None, int | None]:
-        """Entry and token."""
         return self.data.get(key), self.tokens.get(key) if key in self.data else None
 
-    def do_set(self, key: bytes, value: bytes, expire: int) -> bool:
-        """Store in any case."""
+    def do_set(self, key: bytes, value: bytes, lifetime: float) -> bool:
         self.data[key] = value
         self.tokens[key] = self.tokens.get(key, 0) + 1
-        self.expiries[key] = expire
+        self.lifetimes[key] = lifetime
         return True
 
-    def do_add(self, key: bytes, value: bytes, expire: int) -> bool:
-        """Store where there is nothing."""
-        return key not in self.data and self.do_set(key, value, expire)
+    def do_add(self, key: bytes, value: bytes, lifetime: float) -> bool:
+        return key not in self.data and self.do_set(key, value, lifetime)
 
-    def do_cas(self, key: bytes, value: bytes, token: int, expire: int) -> bool | None:
-        """Store where the entry is still the one of the token."""
-        if key not in self.data:
-            return None
-        return self.tokens[key] == token and self.do_set(key, value, expire)
+    def do_cas(self, key: bytes, value: bytes, token: int, lifetime: float) -> bool:
+        return self.tokens.get(key) == token and self.do_set(key, value, lifetime)
 
     def held(self) -> Any:
-        """The entry decoded; MARK and TOMBSTONE as they are, None for nothing."""
+        """The entry decoded; STALE and TOMBSTONE as they are, None for nothing."""
         entry = self.data.get(KEY)
-        return entry if entry in (MARK, TOMBSTONE) else self._memcached.decode(KEY, entry)
+        return entry if entry in (STALE, TOMBSTONE) else self.decode(KEY, entry)
 
     def let_time_pass(self) -> None:
         """Let half an hour pass."""
-        for key in [key for key, seconds in self.expiries.items() if seconds < LONGEST // 2]:
+        for key in [key for key, seconds in self.lifetimes.items() if seconds < LONGEST // 2]:
             self.data.pop(key, None)
 
     def restart(self) -> None:
@@ -119,11 +150,6 @@ class FakeServer(Node):
         self.data.clear()
         self.tokens.clear()
         self._is_new = True
-
-
-def memcached_of(server: Node) -> SessionMemcached:
-    """What the cache works on."""
-    return SessionMemcached(Nodes([server]), "session:", signed_values(), signed_values())
 
 
 def write(
@@ -165,22 +191,21 @@ class Record:
 
 @pytest.fixture
 def server() -> FakeServer:
-    """An empty memcached."""
+    """An empty store."""
     return FakeServer()
 
 
 @pytest.fixture
 def cache(server: FakeServer) -> CoherentCache:
     """The cache in it."""
-    return CoherentCache(memcached_of(server))
+    return CoherentCache(server)
 
 
 @pytest.fixture
 def clock(cache: CoherentCache, monkeypatch: pytest.MonkeyPatch) -> SimpleNamespace:
-    """The clocks of cache and expiry, moved by hand."""
+    """The cache's clock, moved by hand."""
     clock = SimpleNamespace(now=0.0)
     monkeypatch.setattr(cache, "_now", lambda: clock.now)
-    monkeypatch.setattr(memcached, "time", SimpleNamespace(time=lambda: NOW))
     return clock
 
 
@@ -206,7 +231,7 @@ def test_hit_does_not_load(cache: CoherentCache) -> None:
 
 
 def test_hit_is_one_call(cache: CoherentCache, server: FakeServer) -> None:
-    """A hit costs one round trip to memcached."""
+    """A hit costs one round trip to the store."""
     write(cache, {"a": 1}, lambda: None, None)
     server.calls.clear()
     cache.read(NAME, Record().load, None)
@@ -289,7 +314,7 @@ def test_quick_reader_fills(
 def test_slow_reader_does_not_fill(
     cache: CoherentCache, server: FakeServer, clock: SimpleNamespace
 ) -> None:
-    """What was loaded long ago may be old, and the mark that would tell so may be gone."""
+    """What was loaded long ago may be old, and the stale entry that would tell so may be gone."""
     assert cache.read(NAME, moving(clock, 1.0, {"a": 1}), None) == {"a": 1}
     assert server.data == {}
 
@@ -329,8 +354,8 @@ def test_order_of_a_write(
 
 
 def test_write_settles_again(cache: CoherentCache, server: FakeServer) -> None:
-    """A write that meets the mark, and nobody else, caches its value."""
-    server.do_set(KEY, MARK, LONGEST)
+    """A write that meets a stale entry, and nobody else, caches its value."""
+    server.do_set(KEY, STALE, LONGEST)
     write(cache, {"a": 1}, lambda: None, None)
     assert server.held() == {"a": 1}
 
@@ -365,33 +390,35 @@ def raising(error: BaseException) -> Callable[[], None]:
     return store
 
 
-def test_mark_is_replaced_by_a_reader(cache: CoherentCache, server: FakeServer) -> None:
+def test_stale_entry_is_replaced_by_a_reader(cache: CoherentCache, server: FakeServer) -> None:
     """The next reader takes its token before it reads the record, and caches that."""
-    server.do_set(KEY, MARK, LONGEST)
+    server.do_set(KEY, STALE, LONGEST)
     cache.read(NAME, lambda: server.calls.append("load") or {"a": 1}, None)  # type: ignore[func-returns-value]
     assert (server.held(), server.calls) == ({"a": 1}, ["get", "gets", "load", "cas"])
 
 
-def test_mark_is_replaced_by_a_slow_reader(
+def test_stale_entry_is_replaced_by_a_slow_reader(
     cache: CoherentCache, server: FakeServer, clock: SimpleNamespace
 ) -> None:
     """However long it takes: its token tells whether anybody came in between."""
-    server.do_set(KEY, MARK, LONGEST)
+    server.do_set(KEY, STALE, LONGEST)
     cache.read(NAME, moving(clock, 100, {"a": 1}), None)
     assert server.held() == {"a": 1}
 
 
-def test_mark_that_is_gone_is_filled_like_nothing(cache: CoherentCache, server: FakeServer) -> None:
-    """A mark that memcached drops between two questions leaves an absent entry."""
-    server.do_set(KEY, MARK, LONGEST)
+def test_stale_entry_that_is_gone_is_a_miss(cache: CoherentCache, server: FakeServer) -> None:
+    """It may be evicted between two questions."""
+    server.do_set(KEY, STALE, LONGEST)
     server.do_gets = lambda key: (server.data.clear(), (None, None))[1]  # type: ignore[method-assign]
     cache.read(NAME, Record({"a": 1}).load, None)
     assert (server.held(), server.calls) == ({"a": 1}, ["get", "gets", "add"])
 
 
-def test_reader_that_meets_a_writer_at_a_mark(cache: CoherentCache, server: FakeServer) -> None:
+def test_reader_that_meets_a_writer_at_a_stale_entry(
+    cache: CoherentCache, server: FakeServer
+) -> None:
     """It leaves what the writer has stored between its two questions."""
-    server.do_set(KEY, MARK, LONGEST)
+    server.do_set(KEY, STALE, LONGEST)
     do_gets = server.do_gets
 
     def overtaken(key: bytes) -> tuple[bytes | None, int | None]:
@@ -404,18 +431,22 @@ def test_reader_that_meets_a_writer_at_a_mark(cache: CoherentCache, server: Fake
     assert server.held() == {"a": "new"}
 
 
-def test_mark_of_a_record_that_is_gone_stays(cache: CoherentCache, server: FakeServer) -> None:
+def test_stale_entry_of_a_record_that_is_gone_stays(
+    cache: CoherentCache, server: FakeServer
+) -> None:
     """There is nothing to put in its place."""
-    server.do_set(KEY, MARK, LONGEST)
+    server.do_set(KEY, STALE, LONGEST)
     assert cache.read(NAME, Record().load, None) is None
-    assert server.held() == MARK
+    assert server.held() == STALE
 
 
-def test_write_that_is_refused_leaves_a_mark(cache: CoherentCache, server: FakeServer) -> None:
+def test_write_that_is_refused_leaves_a_stale_entry(
+    cache: CoherentCache, server: FakeServer
+) -> None:
     """Nothing was written: the next reader may cache what is there."""
     with pytest.raises(EndedError):
         cache.write(NAME, raising(EndedError()), None, (EndedError,))
-    assert (server.held(), server.expiries[KEY]) == (MARK, LONGEST)
+    assert (server.held(), server.lifetimes[KEY]) == (STALE, LONGEST)
 
 
 def test_write_of_which_nobody_knows_leaves_a_tombstone(
@@ -424,68 +455,66 @@ def test_write_of_which_nobody_knows_leaves_a_tombstone(
     """It may be written at any time later; a reader must not cache what was there before."""
     with pytest.raises(KeyError):
         cache.write(NAME, raising(KeyError()), None, (EndedError,))
-    assert (server.held(), server.expiries[KEY]) == (TOMBSTONE, LONGEST)
+    assert (server.held(), server.lifetimes[KEY]) == (TOMBSTONE, LONGEST)
     assert cache.read(NAME, Record({"a": 1}).load, None) == {"a": 1}
     assert server.held() == TOMBSTONE
 
 
-def test_mark_where_others_store_all_the_time(cache: CoherentCache, server: FakeServer) -> None:
+def test_others_store_all_the_time(cache: CoherentCache, server: FakeServer) -> None:
     """After some tries there is a tombstone, whatever was there."""
     write(cache, {"a": 1}, lambda: None, None)
     server.do_cas = lambda *_: False  # type: ignore[method-assign]
     write(cache, {"a": 2}, lambda: None, None)
-    assert (server.held(), server.expiries[KEY]) == (TOMBSTONE, LONGEST)
+    assert (server.held(), server.lifetimes[KEY]) == (TOMBSTONE, LONGEST)
 
 
-@pytest.mark.parametrize("entry", ["absent", "present", "marked"])
-def test_writer_that_is_overtaken_leaves_a_mark(
+@pytest.mark.parametrize("entry", ["absent", "present", "stale"])
+def test_writer_that_is_overtaken_leaves_a_stale_entry(
     cache: CoherentCache, server: FakeServer, entry: str
 ) -> None:
     """It lives as long as an entry, so that none that is on its way finds the place empty."""
     if entry == "present":
         write(cache, {"a": 1}, lambda: None, None)
-    if entry == "marked":
-        server.do_set(KEY, MARK, LONGEST)
+    if entry == "stale":
+        server.do_set(KEY, STALE, LONGEST)
     write(cache, {"a": 3}, lambda: write(cache, {"a": 2}, lambda: None, None), None)
-    assert (server.held(), server.expiries[KEY]) == (MARK, LONGEST)
+    assert (server.held(), server.lifetimes[KEY]) == (STALE, LONGEST)
 
 
 # Lifetime
 
 
 LIFETIMES = [
-    (None, 3601),
-    (60, 61),
-    (0.5, 2),
-    (3599, 3600),
-    (30 * DAY, 3601),
-    (float("inf"), 3601),
+    (None, LONGEST),
+    (60, 60),
+    (0.5, 0.5),
+    (3599, 3599),
+    (30 * DAY, LONGEST),
+    (float("inf"), LONGEST),
 ]
 
 
 @pytest.mark.parametrize(("lifetime", "expected"), LIFETIMES)
-@pytest.mark.usefixtures("clock")
 def test_filled_entry_expires(
-    cache: CoherentCache, server: FakeServer, lifetime: float | None, expected: int
+    cache: CoherentCache, server: FakeServer, lifetime: float | None, expected: float
 ) -> None:
     """An entry that a reader made lives as long as the session, an hour at most."""
     cache.read(NAME, Record({}).load, lifetime)
-    assert server.expiries[KEY] == expected
+    assert server.lifetimes[KEY] == expected
 
 
 @pytest.mark.parametrize("writes", [1, 2], ids=["add", "cas"])
 @pytest.mark.parametrize(("lifetime", "expected"), LIFETIMES)
-@pytest.mark.usefixtures("clock")
 def test_written_entry_expires(
-    cache: CoherentCache, server: FakeServer, lifetime: float | None, expected: int, writes: int
+    cache: CoherentCache, server: FakeServer, lifetime: float | None, expected: float, writes: int
 ) -> None:
     """An entry that a writer made lives as long as the session, an hour at most."""
     for _ in range(writes):
         write(cache, {}, lambda: None, lifetime)
-    assert server.expiries[KEY] == expected
+    assert server.lifetimes[KEY] == expected
 
 
-# A memcached that fails
+# A store that fails
 
 
 DOWN = BackendUnavailable("memcache", "fake:1", "the server refused the connection")
@@ -501,10 +530,10 @@ def subsets() -> Iterator[tuple[str, ...]]:
 
 @pytest.mark.parametrize("error", [DOWN, FULL], ids=["down", "full"])
 @pytest.mark.parametrize("broken", list(subsets()), ids="+".join)
-def test_failing_memcached_is_no_error(
+def test_failing_store_is_no_error(
     cache: CoherentCache, server: FakeServer, error: Exception, broken: tuple[str, ...]
 ) -> None:
-    """Whatever memcached refuses, the record is written and read."""
+    """Whatever it refuses, the record is written and read."""
     server.broken = dict.fromkeys(broken, error)
     record = Record()
     for turn in range(3):
@@ -514,32 +543,34 @@ def test_failing_memcached_is_no_error(
     assert cache.read(NAME, record.load, None) == {"turn": 2}
 
 
-def test_read_of_a_dead_memcached_asks_it_once(cache: CoherentCache, server: FakeServer) -> None:
-    """A frozen memcached keeps a reader waiting once, not twice."""
+def test_read_asks_a_dead_store_once(cache: CoherentCache, server: FakeServer) -> None:
+    """A frozen one keeps a reader waiting once, not twice."""
     server.broken = dict.fromkeys(OPERATIONS, DOWN)
     cache.read(NAME, Record({}).load, None)
     assert server.calls == ["get"]
 
 
-def test_write_of_a_dead_memcached(cache: CoherentCache, server: FakeServer) -> None:
-    """It is asked before the record is written for the token, and after it to leave a mark."""
+def test_write_with_a_dead_store(cache: CoherentCache, server: FakeServer) -> None:
+    """It is asked for the token before the write, and to mark the entry stale after it."""
     server.broken = dict.fromkeys(OPERATIONS, DOWN)
     write(cache, {}, lambda: None, None)
-    assert server.calls == ["gets", "gets", "set", "tell"]
+    assert server.calls == ["gets", "gets", "set", "set_noreply"]
 
 
-def test_silent_memcached_is_told_of_the_write(cache: CoherentCache, server: FakeServer) -> None:
+def test_silent_store_is_sent_a_tombstone_after_a_write(
+    cache: CoherentCache, server: FakeServer
+) -> None:
     """When it goes on it does not hand out what was there before the write."""
     write(cache, {"a": "old"}, lambda: None, None)
     server.broken = dict.fromkeys(OPERATIONS, DOWN)
     write(cache, {"a": "new"}, lambda: None, None)
     server.broken = {}
-    assert (server.held(), server.expiries[KEY]) == (TOMBSTONE, LONGEST)
+    assert (server.held(), server.lifetimes[KEY]) == (TOMBSTONE, LONGEST)
 
 
-def test_memcached_that_cannot_even_be_told(cache: CoherentCache, server: FakeServer) -> None:
+def test_store_to_which_nothing_can_be_sent(cache: CoherentCache, server: FakeServer) -> None:
     """That is no error either."""
-    server.broken = dict.fromkeys((*OPERATIONS, "tell"), DOWN)
+    server.broken = dict.fromkeys((*OPERATIONS, "set_noreply"), DOWN)
     record = Record()
     write(cache, {"a": 1}, record.storing({"a": 1}), None)
     assert record.value == {"a": 1}
@@ -553,7 +584,7 @@ def test_deleted_record_leaves_a_tombstone(cache: CoherentCache, server: FakeSer
     record = Record()
     write(cache, {"a": 1}, record.storing({"a": 1}), None)
     cache.delete(NAME, record.storing(None))
-    assert (record.value, server.held(), server.expiries[KEY]) == (None, TOMBSTONE, LONGEST)
+    assert (record.value, server.held(), server.lifetimes[KEY]) == (None, TOMBSTONE, LONGEST)
     assert cache.read(NAME, record.load, None) is None
 
 
@@ -566,7 +597,7 @@ def test_entry_goes_before_the_record(cache: CoherentCache, server: FakeServer) 
 
 
 def test_tombstone_is_put_twice(cache: CoherentCache, server: FakeServer) -> None:
-    """memcached may have been restarted and filled before the record was deleted."""
+    """The store may have been restarted and filled before the record was deleted."""
     record = Record({"a": 1})
 
     def delete() -> None:
@@ -579,17 +610,17 @@ def test_tombstone_is_put_twice(cache: CoherentCache, server: FakeServer) -> Non
     assert server.held() == TOMBSTONE
 
 
-@pytest.mark.parametrize("entry", ["absent", "present", "marked"])
+@pytest.mark.parametrize("entry", ["absent", "present", "stale"])
 def test_writer_that_is_overtaken_by_the_end(
     cache: CoherentCache, server: FakeServer, entry: str
 ) -> None:
     """What it wrote is not cached, and the tombstone lives on."""
     if entry == "present":
         write(cache, {"a": 1}, lambda: None, None)
-    if entry == "marked":
-        server.do_set(KEY, MARK, LONGEST)
+    if entry == "stale":
+        server.do_set(KEY, STALE, LONGEST)
     write(cache, {"a": 2}, lambda: cache.delete(NAME, lambda: None), None)
-    assert (server.held(), server.expiries[KEY]) == (TOMBSTONE, LONGEST)
+    assert (server.held(), server.lifetimes[KEY]) == (TOMBSTONE, LONGEST)
 
 
 def test_writer_that_finds_the_record_gone(cache: CoherentCache, server: FakeServer) -> None:
@@ -601,22 +632,24 @@ def test_writer_that_finds_the_record_gone(cache: CoherentCache, server: FakeSer
 
     with pytest.raises(EndedError):
         cache.write(NAME, store, None, (EndedError,))
-    assert (server.held(), server.expiries[KEY]) == (TOMBSTONE, LONGEST)
+    assert (server.held(), server.lifetimes[KEY]) == (TOMBSTONE, LONGEST)
 
 
-def test_silent_memcached_is_told_of_the_end(cache: CoherentCache, server: FakeServer) -> None:
+def test_silent_store_is_sent_a_tombstone_after_a_deletion(
+    cache: CoherentCache, server: FakeServer
+) -> None:
     """When it goes on the entry has gone."""
     write(cache, {"a": 1}, lambda: None, None)
     server.broken = dict.fromkeys(OPERATIONS, DOWN)
     cache.delete(NAME, lambda: None)
-    assert (server.held(), server.expiries[KEY]) == (TOMBSTONE, LONGEST)
+    assert (server.held(), server.lifetimes[KEY]) == (TOMBSTONE, LONGEST)
 
 
 def test_end_that_the_cache_does_not_hear_of(cache: CoherentCache, server: FakeServer) -> None:
     """It is an error, after the record was deleted: the entry may be handed out."""
     record = Record()
     write(cache, {"a": 1}, record.storing({"a": 1}), None)
-    server.broken = dict.fromkeys((*OPERATIONS, "tell"), DOWN)
+    server.broken = dict.fromkeys((*OPERATIONS, "set_noreply"), DOWN)
     with pytest.raises(BackendUnavailable, match=r"memcache backend at fake:1: .*deleted.*hour"):
         cache.delete(NAME, record.storing(None))
     assert record.value is None
@@ -626,13 +659,13 @@ def test_end_that_the_cache_does_not_hear_of(cache: CoherentCache, server: FakeS
 
 def test_end_that_fails_twice_tells_of_the_record(cache: CoherentCache, server: FakeServer) -> None:
     """A record that may still be there is the more important error."""
-    server.broken = dict.fromkeys((*OPERATIONS, "tell"), DOWN)
+    server.broken = dict.fromkeys((*OPERATIONS, "set_noreply"), DOWN)
     with pytest.raises(KeyboardInterrupt):
         cache.delete(NAME, raising(KeyboardInterrupt()))
 
 
 @pytest.mark.parametrize("actor", ["reader", "writer"])
-def test_restarted_memcached_is_not_filled_with_what_was_deleted(
+def test_restarted_store_is_not_filled_with_what_was_deleted(
     cache: CoherentCache, server: FakeServer, actor: str
 ) -> None:
     """A tombstone that is lost by a restart is missed by none of those who saw no entry."""
@@ -656,7 +689,7 @@ def test_tombstone_is_not_replaced(cache: CoherentCache, server: FakeServer) -> 
     record = Record()
     cache.delete(NAME, record.storing(None))
     write(cache, {"a": 1}, record.storing({"a": 1}), None)
-    assert (server.held(), server.expiries[KEY]) == (TOMBSTONE, LONGEST)
+    assert (server.held(), server.lifetimes[KEY]) == (TOMBSTONE, LONGEST)
     assert cache.read(NAME, record.load, None) == {"a": 1}
     assert server.held() == TOMBSTONE
 
@@ -678,10 +711,10 @@ def test_entry_is_decoded_anew_for_who_wants_that(cache: CoherentCache) -> None:
     assert [decode() for decode in kept] == [{"list": [1]}]
 
 
-def test_memcached_that_comes_back_meanwhile_has_a_tombstone(
+def test_store_that_comes_back_meanwhile_has_a_tombstone(
     cache: CoherentCache, server: FakeServer
 ) -> None:
-    """An entry from before a write that memcached did not hear of is not believed."""
+    """An entry from before a write that the store did not hear of is not believed."""
     write(cache, {"a": "old"}, lambda: None, None)
     server.broken = {"gets": DOWN}
     write(cache, {"a": "new"}, lambda: None, None)
@@ -719,11 +752,11 @@ def test_writer_of_a_deleted_record_does_not_bring_it_back(cache: CoherentCache)
 def test_forgotten_record_has_a_tombstone(cache: CoherentCache, server: FakeServer) -> None:
     """As long as an entry of it may be on its way."""
     cache.forget(NAME)
-    assert (server.held(), server.expiries[KEY]) == (TOMBSTONE, LONGEST)
+    assert (server.held(), server.lifetimes[KEY]) == (TOMBSTONE, LONGEST)
 
 
-def test_forgetting_without_memcached(cache: CoherentCache, server: FakeServer) -> None:
-    """Where memcached fails it is no error, and the caller can tell."""
+def test_forgetting_with_a_dead_store(cache: CoherentCache, server: FakeServer) -> None:
+    """A failure is no error, and the caller can tell."""
     server.broken["set"] = DOWN
     assert cache.forget(NAME) is False
 
@@ -787,15 +820,15 @@ class Turns:
 
 
 class SteppedServer(FakeServer):
-    """A memcached of which each call is a step."""
+    """A store of which each call is a step."""
 
     turns: Turns | None = None
 
-    def call(self, operation: str, *args: Any, **kwargs: Any) -> Any:
+    def _call(self, operation: str, *args: Any) -> Any:
         """Wait for the turn first."""
         if self.turns is not None:
             self.turns.step()
-        return super().call(operation, *args, **kwargs)
+        return super()._call(operation, *args)
 
 
 class LateError(Exception):
@@ -805,21 +838,21 @@ class LateError(Exception):
 class Scene:
     """A cache with its record, and what may happen to them at once; each of it in steps.
 
-    Args:
-        begins: whether the cache holds nothing at first ("cold"), the record ("warm") or a mark.
+    :param begins: what the cache holds at first: nothing ("cold"), the record ("warm") or a
+        "stale" entry.
     """
 
     def __init__(self, turns: Turns, begins: str) -> None:
         self.server = SteppedServer()
         self.record = Record({"writer": None})
-        self._cache = CoherentCache(memcached_of(self.server))
+        self._cache = CoherentCache(self.server)
         self._turns = turns
         self._ended = False
         self._writers = 0
         if begins == "warm":
             self._cache.read(NAME, self.record.load, None)
-        if begins == "marked":
-            self.server.do_set(KEY, MARK, LONGEST)
+        if begins == "stale":
+            self.server.do_set(KEY, STALE, LONGEST)
         self.server.turns = turns
 
     def write(self) -> None:
@@ -880,12 +913,12 @@ class Scene:
         self.record.value, self._ended = None, True
 
     def wait(self) -> None:
-        """Half an hour; what is on its way to memcached stays there."""
+        """Half an hour; what is on its way to the store stays there."""
         self._turns.step()
         self.server.let_time_pass()
 
     def restart(self) -> None:
-        """memcached forgets everything."""
+        """The store forgets everything."""
         self._turns.step()
         self.server.restart()
 
@@ -918,7 +951,7 @@ def all_orders() -> Iterator[Callable[[int], int]]:
         path[-1][0] += 1
 
 
-#: What is tried in every order; with a mark at first there are more steps.
+#: What is tried in every order; with a stale entry at first there are more steps.
 TWO = (
     *("write read", "write write", "end read", "end write", "end_late read", "end_late write"),
     *("write_late read", "write_late write", "write read wait", "write write wait"),
@@ -934,21 +967,21 @@ THREE = (
     ("begins", "actors"),
     [
         *itertools.product(("cold", "warm"), TWO + THREE),
-        *itertools.product(("marked",), (*TWO, "end write read")),
+        *itertools.product(("stale",), (*TWO, "end write read")),
     ],
 )
 def test_every_interleaving_agrees(begins: str, actors: str) -> None:
-    """In whatever order the steps are taken, the cache ends with the record, a mark or nothing."""
+    """In any order of the steps, the cache ends with the record, a stale entry or nothing."""
     wrong = []
     with ThreadPoolExecutor(len(actors.split())) as pool:
         for choose in all_orders():
             held, record = outcome(pool, Turns(choose), actors, begins)
-            if held not in (record, MARK, TOMBSTONE, None):
+            if held not in (record, STALE, TOMBSTONE, None):
                 wrong.append((held, record))
     assert wrong == []
 
 
-@pytest.mark.parametrize("begins", ["cold", "warm", "marked"])
+@pytest.mark.parametrize("begins", ["cold", "warm", "stale"])
 @pytest.mark.parametrize(
     "actors",
     [
@@ -963,6 +996,6 @@ def test_sampled_interleavings_agree(actors: str, begins: str) -> None:
     with ThreadPoolExecutor(len(actors.split())) as pool:
         for _ in range(300):
             held, record = outcome(pool, Turns(chance.randrange), actors, begins)
-            if held not in (record, MARK, TOMBSTONE, None):
+            if held not in (record, STALE, TOMBSTONE, None):
                 wrong.append((held, record))
     assert wrong == []

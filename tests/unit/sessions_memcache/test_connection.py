@@ -1,12 +1,12 @@
-"""Connections to one memcached: what is asked and understood, and which of them are kept."""
+"""Connections to one memcached: commands and answers, resending, and the pool."""
 
 from __future__ import annotations
 
 import contextlib
-import signal
 import socket
 import threading
 from collections.abc import Callable, Iterator
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -18,14 +18,20 @@ from pymemcache.exceptions import (
     MemcacheUnexpectedCloseError,
     MemcacheUnknownError,
 )
-from support.processes import wait_until
+from support.processes import HOST, wait_until
 from support.scripted import SILENCE, ScriptedServer
 
-from webapp2_sessions.sessions_memcache import answers as memcached_answers
-from webapp2_sessions.sessions_memcache import connections as memcached_connections
-from webapp2_sessions.sessions_memcache import sockets as memcached_sockets
-from webapp2_sessions.sessions_memcache.connections import Connections, StaleConnection
-from webapp2_sessions.sessions_memcache.pool import LONGEST_IDLE, MOST_IDLE
+from webapp2_sessions.sessions_memcache import connection as memcached_connection
+from webapp2_sessions.sessions_memcache import protocol
+from webapp2_sessions.sessions_memcache.addresses import Addresses, connect
+from webapp2_sessions.sessions_memcache.connection import (
+    LONGEST_IDLE,
+    MOST_IDLE,
+    Connections,
+    Pool,
+    StaleConnection,
+    is_closed,
+)
 
 KEY = b"session:0123456789abcdefghijkl"
 
@@ -38,11 +44,9 @@ LONG = 30.0
 Start = Callable[..., tuple[ScriptedServer, Connections]]
 
 
-@pytest.fixture(params=["kernel", "python"])
-def start(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[Start]:
-    """Start a server with these answers, and connections to it that wait in either way."""
-    if request.param == "python":
-        monkeypatch.setattr(memcached_sockets, "_KERNEL_WAITS", False)
+@pytest.fixture
+def start() -> Iterator[Start]:
+    """Start a server with these answers, and connections to it."""
     with contextlib.ExitStack() as at_end:
 
         def start(
@@ -64,10 +68,18 @@ def value(data: bytes, key: bytes = KEY, flags: int = 0, token: bytes = b"") -> 
 
 
 def receive(monkeypatch: pytest.MonkeyPatch, first: int, largest: int) -> None:
-    """Let so many bytes be received at first, and at once."""
-    for module in (memcached_answers, memcached_connections):
-        monkeypatch.setattr(module, "FIRST_PIECE", first)
-    monkeypatch.setattr(memcached_answers, "_LARGEST_PIECE", largest)
+    """Let so many bytes be received at first, and then at most."""
+    for module in (protocol, memcached_connection):
+        monkeypatch.setattr(module, "FIRST_CHUNK", first)
+    monkeypatch.setattr(protocol, "_LARGEST_CHUNK", largest)
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> SimpleNamespace:
+    """The clock of idle connections, moved by hand."""
+    clock = SimpleNamespace(now=1000.0, monotonic=lambda: clock.now)
+    monkeypatch.setattr(memcached_connection, "time", clock)
+    return clock
 
 
 # What is asked, and what the answers mean
@@ -200,44 +212,16 @@ def test_refusal_has_the_servers_words(start: Start, call: Any) -> None:
 # Waiting
 
 
-def test_answer_that_does_not_come_at_once(start: Start, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A server may take its time, and the connection is as before."""
-    server, connections = start(value(b"data"), value(b"data"))
-    patient = memcached_connections.send_and_wait
-    waited: list[str] = []
-
-    def wait(*args: Any) -> bytes:
-        waited.append("waited")
-        server.go_on.set()
-        return patient(*args)
-
-    monkeypatch.setattr(memcached_connections, "send_and_wait", wait)
-    if memcached_sockets._KERNEL_WAITS:
-        server.go_on.clear()
-    assert [connections.get(KEY) for _ in range(2)] == [b"data"] * 2
-    assert waited == ["waited"] * memcached_sockets._KERNEL_WAITS
-    assert server.connections == 1
-
-
-def test_value_that_does_not_go_out_at_once(start: Start, monkeypatch: pytest.MonkeyPatch) -> None:
-    """What the server does not read yet is sent when it does."""
+def test_server_that_takes_its_time(start: Start) -> None:
+    """A value larger than what the kernel buffers is sent as fast as the server reads it."""
     server, connections = start(b"STORED\r\n")
-    patient = memcached_connections.send_and_wait
-    unsent: list[int] = []
-
-    def wait(connection: socket.socket, rest: bytes, *args: Any) -> bytes:
-        unsent.append(len(rest))
-        server.go_on.set()
-        return patient(connection, rest, *args)
-
-    monkeypatch.setattr(memcached_connections, "send_and_wait", wait)
-    data = bytes(range(256)) * 128 * 1024  # 32 MiB, more than the kernel takes
-    if memcached_sockets._KERNEL_WAITS:
-        server.go_on.clear()
+    data = bytes(range(256)) * 128 * 1024
+    server.go_on.clear()
+    timer = threading.Timer(TIMEOUT, server.go_on.set)
+    timer.start()
     assert connections.set(KEY, data, 0) is True
+    timer.join()
     assert server.commands == [b"set %b 0 0 %d\r\n%b\r\n" % (KEY, len(data), data)]
-    assert len(unsent) == 1
-    assert 0 < unsent[0] < len(data)
 
 
 @pytest.mark.parametrize("begun", [SILENCE, b"VALUE ", value(b"data")[:-1]], ids=ascii)
@@ -256,33 +240,14 @@ def test_answer_that_comes_too_slowly(start: Start, monkeypatch: pytest.MonkeyPa
     times = iter(range(1000))
     receive(monkeypatch, 10, 10)
     clock = type("Clock", (), {"monotonic": lambda: next(times)})
-    monkeypatch.setattr(memcached_answers, "time", clock)
+    monkeypatch.setattr(protocol, "time", clock)
     with pytest.raises(TimeoutError, match="too slowly"):
         connections.get(KEY)
     assert server.was_left()
     assert LONG < next(times) < LONG + 5
 
 
-@pytest.mark.skipif(not hasattr(signal, "setitimer"), reason="the system has no such timer")
-def test_signals_do_not_prolong_the_wait(start: Start) -> None:
-    """A program that is interrupted every so often gives a silent server up all the same."""
-    server, connections = start(SILENCE, timeout=TIMEOUT)
-    # Should the wait not end by itself, the server ends it, and the error is another one.
-    rescue = threading.Timer(LONG, server.__exit__, (None, None, None))
-    rescue.daemon = True
-    rescue.start()
-    former = signal.signal(signal.SIGALRM, lambda number, frame: None)
-    signal.setitimer(signal.ITIMER_REAL, TIMEOUT / 4, TIMEOUT / 4)
-    try:
-        with pytest.raises(TimeoutError):
-            connections.get(KEY)
-    finally:
-        signal.setitimer(signal.ITIMER_REAL, 0)
-        signal.signal(signal.SIGALRM, former)
-        rescue.cancel()
-
-
-# Kept connections that fail
+# Pooled connections that fail
 
 #: Commands, and the answer to each that is as good the second time.
 REPEATED: list[tuple[Any, bytes, object]] = [
@@ -365,6 +330,7 @@ def test_new_connection_that_fails(start: Start, call: Any, answer: bytes | None
     with pytest.raises(expected) as caught:
         getattr(connections, call[0])(*call[1:])
     assert type(caught.value) is expected
+    assert wait_until(lambda: server.commands, LONG)
     assert len(server.commands) == 1
     assert connections.lost == 1
 
@@ -405,16 +371,33 @@ def close_all(server: ScriptedServer) -> None:
     assert server.was_left()
 
 
-def test_old_connection_is_not_used(start: Start, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_old_connection_is_not_used(start: Start, clock: SimpleNamespace) -> None:
     """What was idle for so long may have been forgotten."""
     server, connections = start(b"END\r\n", b"END\r\n")
-    now = 1000.0
-    monkeypatch.setattr(connections._pool, "_now", lambda: now)
     assert connections.get(KEY) is None
-    now += LONGEST_IDLE + 0.1
+    clock.now += LONGEST_IDLE + 0.1
     assert connections.get(KEY) is None
     assert server.connections == 2
     assert connections.lost == 1
+
+
+@pytest.mark.parametrize("sent", [None, b"", b"answer to nothing"])
+def test_closed_connection(sent: bytes | None) -> None:
+    """It is seen before anything is sent; a good one keeps its timeout."""
+    with (
+        socket.create_server((HOST, 0)) as listener,
+        connect(Addresses(*listener.getsockname()), LONG) as connection,
+        listener.accept()[0] as peer,
+    ):
+        if sent is None:
+            assert not is_closed(connection)
+            assert connection.gettimeout() == LONG
+            return
+        if sent:
+            peer.sendall(sent)
+        else:
+            peer.shutdown(socket.SHUT_RDWR)
+        assert wait_until(lambda: is_closed(connection), LONG)
 
 
 # Questions that a proxy may not know
@@ -465,16 +448,16 @@ def test_other_command(start: Start) -> None:
     assert server.commands == [b"mg key t l\r\n"]
 
 
-def test_telling(start: Start) -> None:
+def test_noreply(start: Start) -> None:
     """Nobody waits for an answer."""
     server, connections = start(SILENCE)
-    connections.tell(KEY, b"data", 60, LONG)
+    connections.set_noreply(KEY, b"data", 60, LONG)
     assert wait_until(lambda: server.commands, LONG)
     assert server.commands == [b"set %b 0 60 4 noreply\r\ndata\r\n" % KEY]
 
 
 @pytest.mark.parametrize(
-    "call", [("stats", "settings"), ("raw_command", b"mg k t"), ("tell", KEY, b"", 3, LONG)]
+    "call", [("stats", "settings"), ("raw_command", b"mg k t"), ("set_noreply", KEY, b"", 3, LONG)]
 )
 def test_first_address_at_which_nobody_listens(
     start: Start, monkeypatch: pytest.MonkeyPatch, call: Any
@@ -512,7 +495,7 @@ def test_interrupted_exchange(
     ours, theirs = socket.socketpair()
     interrupted = Interrupted(fileno=ours.detach())
     interrupted.happens = happens
-    monkeypatch.setattr(memcached_connections, "connected", lambda *args: interrupted)
+    monkeypatch.setattr(memcached_connection, "connect", lambda *args: interrupted)
     connections = Connections("127.0.0.1:1", LONG)
     with theirs:
         with pytest.raises(type(happens)):
@@ -542,3 +525,122 @@ def test_threads_at_once_have_connections_of_their_own(start: Start) -> None:
     assert len(connections._pool) == MOST_IDLE
     assert connections.get(KEY) is None
     assert server.connections == count
+
+
+# The pool
+
+
+Make = Callable[[], socket.socket]
+
+
+@pytest.fixture
+def make() -> Iterator[Make]:
+    """Make sockets, closed after the test."""
+    with contextlib.ExitStack() as at_end:
+        yield lambda: at_end.enter_context(socket.socket())
+
+
+def is_open(connection: socket.socket) -> bool:
+    """Whether a connection was not closed."""
+    return connection.fileno() != -1
+
+
+def test_empty_pool_has_none() -> None:
+    """A new connection is to be made."""
+    assert Pool().take() is None
+
+
+def test_last_one_is_taken_first(make: Make) -> None:
+    """It is the least likely to be forgotten."""
+    pool = Pool()
+    first, second = make(), make()
+    pool.put(first)
+    pool.put(second)
+    assert [pool.take(), pool.take(), pool.take()] == [second, first, None]
+    assert pool.lost == 0
+
+
+@pytest.mark.parametrize("excess", [0.0, 0.1])
+def test_age_limit(make: Make, clock: SimpleNamespace, excess: float) -> None:
+    """What is idle for longer is closed and not used."""
+    pool = Pool()
+    connection = make()
+    pool.put(connection)
+    clock.now += LONGEST_IDLE + excess
+    assert (pool.take() is connection) == (not excess)
+    assert is_open(connection) == (not excess)
+
+
+def test_those_below_are_older(make: Make, clock: SimpleNamespace) -> None:
+    """They are closed with it."""
+    pool = Pool()
+    connections = [make() for _ in range(3)]
+    for connection in connections:
+        pool.put(connection)
+        clock.now += 1.0
+    clock.now += LONGEST_IDLE
+    assert pool.take() is None
+    assert not any(map(is_open, connections))
+    assert len(pool) == 0
+
+
+def test_giving_up_counts_as_a_loss(make: Make, clock: SimpleNamespace) -> None:
+    """No connection is left that would have broken at a restart of the server."""
+    pool = Pool()
+    pool.put(make())
+    clock.now += LONGEST_IDLE + 0.1
+    assert pool.lost == 1
+    assert pool.lost == 1
+    assert pool.take() is None
+    assert pool.lost == 1
+
+
+def test_loss_is_known_before_the_next_exchange(make: Make, clock: SimpleNamespace) -> None:
+    """A token is paired with the count from before, which must be that of its connection."""
+    pool = Pool()
+    pool.put(make())
+    clock.now += LONGEST_IDLE + 0.1
+    before = pool.lost
+    assert pool.take() is None
+    assert pool.lost == before
+
+
+def test_drop(make: Make) -> None:
+    """All that are idle are closed, and those that are in use may come back."""
+    pool = Pool()
+    connections = [make() for _ in range(3)]
+    for connection in connections:
+        pool.put(connection)
+    used = pool.take()
+    assert used is connections[2]
+    pool.drop()
+    assert [is_open(each) for each in connections] == [False, False, True]
+    assert pool.lost == 1
+    pool.put(used)
+    assert pool.take() is used
+
+
+def test_closing_is_no_loss(make: Make) -> None:
+    """The application does it."""
+    pool = Pool()
+    connection = make()
+    pool.put(connection)
+    pool.close()
+    assert not is_open(connection)
+    assert pool.lost == 0
+
+
+def test_no_more_are_kept(make: Make) -> None:
+    """What comes back to a full pool is closed."""
+    pool = Pool()
+    for _ in range(MOST_IDLE):
+        pool.put(make())
+    last = make()
+    pool.put(last)
+    assert not is_open(last)
+    assert len(pool) == MOST_IDLE
+
+
+def test_age_limit_is_what_is_documented() -> None:
+    """The documentation says 10 seconds."""
+    assert LONGEST_IDLE == 10.0

@@ -1,11 +1,11 @@
-"""Messages of a server: what of them is shown."""
+"""Messages of a server: which of their words are shown."""
 
 from __future__ import annotations
 
 import pytest
 from pymemcache.exceptions import MemcacheServerError
 
-from webapp2_sessions.sessions_memcache.words import hide_keys, known_words
+from webapp2_sessions.sessions_memcache.protocol import known_words, redact
 
 SID = "0123456789abcdefghijkl"
 KEY = f"session:{SID}".encode()
@@ -65,7 +65,7 @@ def test_error_of_a_client(error: Exception) -> None:
             error.__context__ = ConnectionError("the system's words")
             raise error from cause
     except type(error):
-        hide_keys(error)
+        redact(error)
     while error is not None:
         assert SID not in f"{error} {error!r}"
         error = error.__cause__  # type: ignore[assignment]
@@ -75,12 +75,12 @@ def test_errors_that_led_to_each_other() -> None:
     """A circle is no trap."""
     first, second = RuntimeError(SID), KeyError(SID)
     first.__cause__, second.__cause__ = second, first
-    hide_keys(first)
+    redact(first)
     assert SID not in repr([first, second])
 
 
 def test_words_of_the_system() -> None:
     """They say why, and hold no key."""
     error = OSError(111, "Connection refused")
-    hide_keys(error)
+    redact(error)
     assert error.args == (111, "Connection refused")

@@ -14,7 +14,7 @@ from pymemcache.client.retrying import RetryingClient
 from pymemcache.fallback import FallbackClient
 
 from webapp2_sessions.errors import ConfigError
-from webapp2_sessions.sessions_memcache.serdes import check_client
+from webapp2_sessions.sessions_memcache.client_check import check_client
 
 SERVER = "127.0.0.1:11211"
 

@@ -1,4 +1,4 @@
-"""What a client of the application's own must not do to our values."""
+"""Check a client of the application's own: it must not decode what is stored."""
 
 from __future__ import annotations
 
@@ -13,26 +13,24 @@ try:
 except ImportError as _error:
     raise MissingDependency("pymemcache", "memcache") from _error
 
-__all__ = ["check_client"]
-
 logger: logging.Logger = logging.getLogger(__name__)
 
 _KEY = "memcache['client']"
 
-#: How deep clients are looked for: wrappers around RetryingClient around HashClient and its own.
-_DEEPEST = 8
+#: How deep clients are nested at most: a wrapper around RetryingClient around HashClient's own.
+_MAX_DEPTH = 8
 
 
 def check_client(client: Any) -> None:
-    """Refuse a client that decodes what is stored before we can check who wrote it.
+    """Refuse a client that decodes what is stored before its signature is checked.
 
-    Looks at the client, and at the clients that it is made of. Warns of one that hides failures.
+    Includes the clients that it is made of. Warns of one that hides failures.
 
     :param client: an object with the methods of pymemcache's clients.
     :raises ConfigError: it has a serializer.
     """
-    parts = list(_clients_in(client, _DEEPEST, set()))
-    if not all(map(_leaves_values_alone, parts)):
+    parts = list(_clients_in(client, _MAX_DEPTH, set()))
+    if not all(map(_returns_bytes, parts)):
         raise ConfigError(
             _KEY,
             "must be a client without serde, serializer and deserializer: it would decode what is "
@@ -46,7 +44,7 @@ def check_client(client: Any) -> None:
 
 
 def _clients_in(client: Any, depth: int, seen: set[int]) -> Iterator[Any]:
-    """A client, and those that it keeps: in attributes, and in lists and dictionaries in them."""
+    """Yield a client, and those in its attributes, or in lists and dictionaries there."""
     if id(client) in seen or depth == 0:
         return
     seen.add(id(client))
@@ -67,14 +65,14 @@ def _values(client: Any) -> Iterator[Any]:
 
 
 def _is_client(thing: Any) -> bool:
-    """Whether a thing may be a client; dictionaries have get() as well."""
+    """Whether a thing may be a client; get() alone is what dictionaries have as well."""
     kind = type(thing)
     return kind.__module__.startswith("pymemcache.") or (
         hasattr(kind, "get") and hasattr(kind, "set")
     )
 
 
-def _leaves_values_alone(client: Any) -> bool:
+def _returns_bytes(client: Any) -> bool:
     # HashClient makes further clients when it needs them.
     arguments = _attribute(client, "default_kwargs", {})
     if any(arguments.get(name) is not None for name in ("serializer", "deserializer")):
@@ -83,7 +81,7 @@ def _leaves_values_alone(client: Any) -> bool:
 
 
 def _is_default(serde: Any) -> bool:
-    """Whether a serde gives back the bytes that it was given, as pymemcache's own default does."""
+    """Whether a serde leaves bytes as they are, like pymemcache's default."""
     if serde is None:
         return True
     default = LegacyWrappingSerde(None, None)
@@ -94,7 +92,7 @@ def _is_default(serde: Any) -> bool:
 
 
 def _attribute(client: Any, name: str, default: Any = None) -> Any:
-    """An attribute that is there, and not one that ``__getattr__`` makes up, as a mock's does."""
+    """Return an attribute that exists, and not one that ``__getattr__`` makes up as a mock does."""
     try:
         return object.__getattribute__(client, name)
     except AttributeError:

@@ -1,0 +1,333 @@
+"""Connections to one memcached server: commands, pooling, and when a command is sent again.
+
+pymemcache's clients take more time for a session than the exchange itself, and connect only to the
+first address of a name.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import re
+import socket
+import ssl
+import threading
+import time
+from collections.abc import Callable, Mapping
+from typing import TypeVar
+
+from webapp2_sessions.errors import MissingDependency
+from webapp2_sessions.sessions_memcache.addresses import Addresses, connect
+from webapp2_sessions.sessions_memcache.protocol import (
+    CRLF,
+    END,
+    FIRST_CHUNK,
+    VALUE_END,
+    ResponseReader,
+    Value,
+    error_of,
+)
+
+try:
+    from pymemcache.client.base import normalize_server_spec
+    from pymemcache.exceptions import MemcacheIllegalInputError, MemcacheUnexpectedCloseError
+except ImportError as _error:
+    raise MissingDependency("pymemcache", "memcache") from _error
+
+#: Idle connections that are kept; what more threads at once need is closed after use.
+MOST_IDLE = 128
+
+#: Seconds after which an idle connection is not used any more. Firewalls, NAT gateways and load
+#: balancers forget one after 30 s at the earliest, and then drop silently what is sent on it.
+LONGEST_IDLE = 10.0
+
+#: Seconds for statistics; a proxy may not answer the question at all.
+_STATISTICS_TIMEOUT = 0.25
+
+#: After which failures of a pooled connection a command is sent again; each includes those before.
+_NEVER = 0  # The server may have been restarted, and have given the token to another value.
+_IF_UNSENT = 1  # A second "add" would be answered differently from the first.
+_IF_CLOSED = 2  # A write that was only delayed would overwrite what somebody has written since.
+_IF_SILENT = 3  # Twice is as good as once.
+
+#: The results of commands by the line that answers them, as in pymemcache.
+_STORED = {b"STORED\r\n": True, b"NOT_STORED\r\n": False}
+_COMPARED = {b"STORED\r\n": True, b"EXISTS\r\n": False, b"NOT_FOUND\r\n": None}
+_DELETED = {b"DELETED\r\n": True, b"NOT_FOUND\r\n": False}
+_TOUCHED = {b"TOUCHED\r\n": True, b"NOT_FOUND\r\n": False}
+
+Expected = TypeVar("Expected")
+Result = TypeVar("Result")
+
+_is_key = re.compile(rb"[!-~]{1,250}\Z").match
+
+
+class StaleConnection(TimeoutError):
+    """A pooled connection gave no answer, and the command must not be sent again.
+
+    It tells neither whether the server is silent nor whether the command was carried out.
+    """
+
+
+class Connections:
+    """Sends commands to one memcached, with the methods and errors of pymemcache's clients.
+
+    A connection returns to the pool only after an answer that was understood to its last byte, so
+    that a late answer is never taken for that to another command.
+
+    A pooled connection fails after a restart of the server, or when a firewall has forgotten it.
+    The others are no better: all are closed, and the command is sent once more on a new one if its
+    kind allows that.
+
+    :param address: ``"host:port"`` or ``"unix:/path"``.
+    :param timeout: seconds for connecting, for sending a command, and for its answer.
+    :param tls_context: for connections by TLS.
+    """
+
+    def __init__(
+        self, address: str, timeout: float, tls_context: ssl.SSLContext | None = None
+    ) -> None:
+        #: A path, or host and port, as in pymemcache's clients.
+        self.server: str | tuple[str, int] = normalize_server_spec(address)
+        self._place = self.server if isinstance(self.server, str) else Addresses(*self.server)
+        self._timeout = timeout
+        self._tls_context = tls_context
+        self._pool = Pool()
+
+    @property
+    def lost(self) -> int:
+        """How many times connections were lost; unchanged as long as the server is the same."""
+        return self._pool.lost
+
+    def get(self, key: bytes) -> bytes | None:
+        """Return the value under ``key``."""
+        return self._exchange(key, b"get %b\r\n" % key, self._value, 4)[0]
+
+    def gets(self, key: bytes) -> tuple[bytes | None, bytes | None]:
+        """Return the value under ``key``, and its token for :meth:`cas`."""
+        return self._exchange(key, b"gets %b\r\n" % key, self._value, 5)
+
+    def set(self, key: bytes, value: bytes, seconds: int) -> bool | None:
+        """Store a value."""
+        command = b"set %b 0 %d %d\r\n%b\r\n" % (key, seconds, len(value), value)
+        return self._exchange(key, command, self._meaning, _STORED, _IF_CLOSED)
+
+    def add(self, key: bytes, value: bytes, seconds: int) -> bool | None:
+        """Store a value where there is none; whether it was stored."""
+        command = b"add %b 0 %d %d\r\n%b\r\n" % (key, seconds, len(value), value)
+        return self._exchange(key, command, self._meaning, _STORED, _IF_UNSENT)
+
+    def replace(self, key: bytes, value: bytes, seconds: int) -> bool | None:
+        """Store a value where there is one; whether it was stored."""
+        command = b"replace %b 0 %d %d\r\n%b\r\n" % (key, seconds, len(value), value)
+        return self._exchange(key, command, self._meaning, _STORED, _IF_CLOSED)
+
+    def cas(self, key: bytes, value: bytes, token: bytes, seconds: int) -> bool | None:
+        """Store a value where the token holds; ``None`` where there is none any more.
+
+        :raises ConnectionError: it may have been stored; and the token may be another value's now.
+        """
+        command = b"cas %b 0 %d %d %b\r\n%b\r\n" % (key, seconds, len(value), token, value)
+        return self._exchange(key, command, self._meaning, _COMPARED, _NEVER)
+
+    def delete(self, key: bytes) -> bool | None:
+        """Delete a value; whether there was one."""
+        return self._exchange(key, b"delete %b\r\n" % key, self._meaning, _DELETED)
+
+    def touch(self, key: bytes, seconds: int) -> bool | None:
+        """Change the expiry of a value; whether there is one."""
+        return self._exchange(key, b"touch %b %d\r\n" % (key, seconds), self._meaning, _TOUCHED)
+
+    def stats(self, *arguments: str) -> dict[bytes, bytes | int]:
+        """Return the server's statistics.
+
+        By a connection of its own: a proxy may close it, or not answer.
+        """
+        command = " ".join(("stats", *arguments)).encode("ascii") + CRLF
+        timeout = min(self._timeout, _STATISTICS_TIMEOUT)
+        answer = self._ask_apart(command, timeout, ResponseReader.statistics)
+        lines = (line.split(b" ", 2) for line in answer.split(CRLF))
+        found = {line[1]: line[2] for line in lines if len(line) == 3 and line[0] == b"STAT"}
+        return {name: int(text) if text.isdigit() else text for name, text in found.items()}
+
+    def raw_command(self, command: bytes) -> bytes:
+        """Return the line that answers any other command, by a connection of its own."""
+        answer = self._ask_apart(command + CRLF, self._timeout, ResponseReader.line)
+        return answer.partition(CRLF)[0]
+
+    def set_noreply(self, key: bytes, value: bytes, seconds: int, timeout: float) -> None:
+        """Store a value by a connection of its own, and do not wait for an answer.
+
+        :param timeout: seconds for connecting and for sending.
+        """
+        with connect(self._place, timeout, self._tls_context) as connection:
+            connection.sendall(
+                b"set %b 0 %d %d noreply\r\n%b\r\n" % (key, seconds, len(value), value)
+            )
+
+    def close(self) -> None:
+        """Close the idle connections."""
+        self._pool.close()
+
+    def _ask_apart(
+        self, command: bytes, timeout: float, read: Callable[[ResponseReader], bytes]
+    ) -> bytes:
+        """Send a command by a connection of its own; return what ``read`` makes of the answer."""
+        with connect(self._place, timeout, self._tls_context) as connection:
+            connection.sendall(command)
+            return read(ResponseReader(connection, connection.recv(FIRST_CHUNK), timeout))
+
+    def _exchange(
+        self,
+        key: bytes,
+        command: bytes,
+        parse: Callable[[socket.socket, bytes, bytes, Expected], Result],
+        expected: Expected,
+        resend: int = _IF_SILENT,
+    ) -> Result:
+        """Send a command, if need be twice; return its parsed answer.
+
+        :param parse: called with the connection, the answer's first chunk, the key and
+            ``expected``.
+        """
+        if not _is_key(key):
+            raise MemcacheIllegalInputError("memcached would misread the key")
+        pooled = self._pool.take()
+        if pooled is not None:
+            is_unsent = resend <= _IF_UNSENT and is_closed(pooled)
+            try:
+                if is_unsent:
+                    pooled.close()
+                    raise ConnectionResetError("the server has closed an idle connection")
+                return self._ask(pooled, key, command, parse, expected)
+            except (OSError, MemcacheUnexpectedCloseError) as error:
+                self._pool.drop()
+                if isinstance(error, TimeoutError) and resend < _IF_SILENT:
+                    raise StaleConnection() from error
+                if resend < (_IF_UNSENT if is_unsent else _IF_CLOSED):
+                    raise
+        try:
+            connection = connect(self._place, self._timeout, self._tls_context)
+            return self._ask(connection, key, command, parse, expected)
+        except (OSError, MemcacheUnexpectedCloseError):
+            self._pool.drop()
+            raise
+
+    def _ask(
+        self,
+        connection: socket.socket,
+        key: bytes,
+        command: bytes,
+        parse: Callable[[socket.socket, bytes, bytes, Expected], Result],
+        expected: Expected,
+    ) -> Result:
+        """Send a command on this connection, which returns to the pool after a whole answer.
+
+        Anything else, an interrupt included, closes it: the rest of the answer may be yet to come.
+        """
+        try:
+            connection.sendall(command)
+            result = parse(connection, connection.recv(FIRST_CHUNK), key, expected)
+        except BaseException:
+            connection.close()
+            raise
+        self._pool.put(connection)
+        return result
+
+    def _meaning(
+        self,
+        connection: socket.socket,
+        answer: bytes,
+        key: bytes,
+        meanings: Mapping[bytes, bool | None],
+    ) -> bool | None:
+        """Return the result for the line that answers a command."""
+        if answer not in meanings:
+            answer = ResponseReader(connection, answer, self._timeout).line()
+            if answer not in meanings:
+                raise error_of(answer)
+        return meanings[answer]
+
+    def _value(self, connection: socket.socket, answer: bytes, key: bytes, words: int) -> Value:
+        """Return the value, and the last of the given number of words in the line before it."""
+        # Optimization: a whole answer to "get" in one chunk.
+        line, _, rest = answer.partition(CRLF)
+        if line == b"VALUE %b 0 %d" % (key, len(rest) - 7) and rest[-7:] == VALUE_END:
+            return rest[:-7], None
+        if answer == END:
+            return None, None
+        return ResponseReader(connection, answer, self._timeout).value(key, words)
+
+
+class Pool:
+    """Idle connections to one server; the one that was used last is taken first.
+
+    Taking and returning need no lock, since ``append()`` and ``pop()`` of a list are atomic.
+    """
+
+    def __init__(self) -> None:
+        #: When each connection was returned, and the connection; the times ascend.
+        self._idle: list[tuple[float, socket.socket]] = []
+        self._lost = 0
+        self._lock = threading.Lock()
+
+    def __len__(self) -> int:
+        return len(self._idle)
+
+    @property
+    def lost(self) -> int:
+        """How many times connections were lost or given up.
+
+        As long as it is the same, the server is the same: a connection that was open all the time
+        would have broken when the server was restarted.
+        """
+        with contextlib.suppress(IndexError):
+            if time.monotonic() - self._idle[-1][0] > LONGEST_IDLE:
+                self.drop()
+        return self._lost
+
+    def take(self) -> socket.socket | None:
+        """Take the connection that was used last; ``None`` if there is none to be used."""
+        try:
+            since, connection = self._idle.pop()
+        except IndexError:
+            return None
+        if time.monotonic() - since <= LONGEST_IDLE:
+            return connection
+        connection.close()
+        self.drop()  # those below are idle for longer
+        return None
+
+    def put(self, connection: socket.socket) -> None:
+        """Return a connection on which a whole answer was read, and nothing is outstanding."""
+        if len(self._idle) < MOST_IDLE:
+            self._idle.append((time.monotonic(), connection))
+        else:
+            connection.close()
+
+    def drop(self) -> None:
+        """Close all idle connections, and count that as a loss."""
+        with self._lock:
+            self._lost += 1
+        self.close()
+
+    def close(self) -> None:
+        """Close all idle connections."""
+        with contextlib.suppress(IndexError):
+            while True:
+                self._idle.pop()[1].close()
+
+
+def is_closed(connection: socket.socket) -> bool:
+    """Whether the server is known to have closed an idle connection; unknown by TLS."""
+    if isinstance(connection, ssl.SSLSocket):
+        return False
+    timeout = connection.gettimeout()
+    try:
+        connection.settimeout(0)
+        connection.recv(1, socket.MSG_PEEK)
+    except BlockingIOError:
+        connection.settimeout(timeout)
+        return False
+    except OSError:
+        pass
+    return True  # what came is the end, or an answer to nothing
