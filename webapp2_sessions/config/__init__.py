@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import functools
 import reprlib
-import weakref
-from collections.abc import Callable, Hashable, Mapping
+from collections.abc import Mapping
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import webob
 
@@ -107,15 +105,8 @@ DATASTORE_DEFAULTS: dict[str, Any] = {
 }
 
 
-#: Keys whose values may be given as lists, which are kept as tuples.
-_LISTS = (
-    "secret_key_fallbacks",
-    "digest_fallbacks",
-    "former_cookie_args",
-    "serializer_fallbacks",
-)
-_LISTS_OF_SECTIONS = ("servers",)
-_SECTIONS = ("memcache", "datastore")
+#: Keys whose values may be given as lists, of which copies are kept, as tuples.
+_LISTS = ("secret_key_fallbacks", "digest_fallbacks", "serializer_fallbacks")
 #: Keys whose values are shown to nobody.
 _SECRET_WORDS = ("secret", "key", "password", "token")
 
@@ -125,63 +116,7 @@ def _is_secret(key: object) -> bool:
     return isinstance(key, str) and any(word in key.lower() for word in _SECRET_WORDS)
 
 
-def _noticed(method: Callable[..., Any]) -> Any:
-    """A method that changes a dictionary, which is told of it afterwards."""
-
-    @functools.wraps(method)
-    def change(changed: _Noticing, *args: Any, **kwargs: Any) -> Any:
-        try:
-            return method(changed, *args, **kwargs)
-        finally:
-            changed._was_changed()
-
-    return change
-
-
-class _Noticing(dict[str, Any]):
-    """A dictionary that notices each change of it."""
-
-    def _was_changed(self) -> None:
-        raise NotImplementedError()
-
-    if not TYPE_CHECKING:  # for checkers they are as those of any dictionary
-        __setitem__ = _noticed(dict.__setitem__)
-        __delitem__ = _noticed(dict.__delitem__)
-        __ior__ = _noticed(dict.__ior__)
-        clear = _noticed(dict.clear)
-        pop = _noticed(dict.pop)
-        popitem = _noticed(dict.popitem)
-        setdefault = _noticed(dict.setdefault)
-        update = _noticed(dict.update)
-
-    def _keep_as_tuples(self, keys: tuple[str, ...]) -> None:
-        """Take copies of lists, since a change of these would not be noticed."""
-        for key in keys:
-            if type(value := self.get(key)) is list:
-                dict.__setitem__(self, key, tuple(value))
-
-
-class _Section(_Noticing):
-    """A dictionary inside a configuration; a change of it is one of the configuration."""
-
-    def __init__(self, values: Mapping[str, Any], config: SessionConfig) -> None:
-        super().__init__(values)
-        # Weak, so that the two do not wait for the cycle collector.
-        self.config = weakref.ref(config)
-        self._keep_as_tuples(_LISTS_OF_SECTIONS)
-
-    def _was_changed(self) -> None:
-        self._keep_as_tuples(_LISTS_OF_SECTIONS)
-        config = self.config()
-        if config is not None and any(config.get(key) is self for key in _SECTIONS):
-            config._was_changed()
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        """Let a copy be a plain dictionary, of which another configuration makes its section."""
-        return dict, (dict(self),)
-
-
-class SessionConfig(_Noticing):
+class SessionConfig(dict[str, Any]):
     """A checked session configuration: a dictionary, complete with defaults.
 
     Unknown keys are kept. ``cookie_args``, ``backends`` and all lists are copies of its own;
@@ -195,11 +130,6 @@ class SessionConfig(_Noticing):
     :raises ConfigError: a value is wrong.
     """
 
-    #: What others have made of the values, each by a key of its own. Any change of a value puts an
-    #: empty one here. Take it before you look at the values: what you make of former values then
-    #: goes into the former one.
-    derived: dict[Hashable, Any]
-
     #: Values that cannot have been meant for us and were replaced by the defaults: by key, what is
     #: the matter with each.
     ignored: Mapping[str, str] = MappingProxyType({})
@@ -209,9 +139,6 @@ class SessionConfig(_Noticing):
         """Show all but the secret keys; errors and logs have representations of values."""
         hidden = {key: "<hidden>" for key in self if _is_secret(key) and self[key]}
         return repr({**self, **hidden})
-
-    def __getstate__(self) -> None:
-        """Let a copy begin with nothing; putting its values into it makes its own ``derived``."""
 
     def __init__(
         self,
@@ -243,7 +170,9 @@ class SessionConfig(_Noticing):
             rules.check_arguments(args, response_class, place)
             rules.check_prefix(self["cookie_name"], args, place)
         self["former_cookie_args"] = tuple(map(dict, self["former_cookie_args"]))
+        self.update({key: tuple(self[key]) for key in _LISTS})
         self["memcache"] = memcache_settings(self)
+        self["memcache"]["servers"] = tuple(self["memcache"]["servers"])
         self["datastore"] = datastore_settings(self)
 
     def _check_each(self) -> dict[str, str]:
@@ -260,15 +189,6 @@ class SessionConfig(_Noticing):
                     raise
                 ignored[key], self[key] = problem, _BUILT_IN[key]
         return ignored
-
-    def _was_changed(self) -> None:
-        self._keep_as_tuples(_LISTS)
-        for key in _SECTIONS:
-            value = self.get(key)
-            is_own = type(value) is _Section and value.config() is self
-            if isinstance(value, dict) and not is_own:
-                dict.__setitem__(self, key, _Section(value, self))
-        self.derived = {}
 
 
 def _named(backend: Any) -> Any:

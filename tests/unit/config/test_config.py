@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import copy
 import datetime
 import pickle
@@ -842,68 +841,6 @@ def test_each_key_is_described(key: str) -> None:
 # What is made of a configuration
 
 
-CHANGES: dict[str, Any] = {
-    "[]": lambda changed: changed.__setitem__("cookie_name", "s"),
-    "del": lambda changed: changed.__delitem__("digest"),
-    "|=": lambda changed: changed.__ior__({"cookie_name": "s"}),
-    "clear": lambda changed: changed.clear(),
-    "pop": lambda changed: changed.pop("digest"),
-    "popitem": lambda changed: changed.popitem(),
-    "setdefault": lambda changed: changed.setdefault("of_the_application", 1),
-    "update": lambda changed: changed.update(cookie_name="s"),
-    "update that fails": lambda changed: changed.update([("cookie_name", "s"), ()]),
-}
-
-
-@pytest.mark.parametrize("change", CHANGES)
-def test_nothing_that_was_made_of_a_configuration_outlives_a_change(change: str) -> None:
-    """Whatever is kept at that moment is kept where nobody looks any more."""
-    changed = checked()
-    former = changed.derived
-    former["one"] = 1
-    with contextlib.suppress(ValueError):
-        CHANGES[change](changed)
-    former["another"] = 2
-    assert changed.derived == {}
-
-
-SECTION_CHANGES: dict[str, Any] = {
-    "[]": lambda section: section.__setitem__("timeout", 9),
-    "del": lambda section: section.__delitem__("timeout"),
-    "|=": lambda section: section.__ior__({"timeout": 9}),
-    "clear": lambda section: section.clear(),
-    "pop": lambda section: section.pop("timeout"),
-    "popitem": lambda section: section.popitem(),
-    "setdefault": lambda section: section.setdefault("another", 1),
-    "update": lambda section: section.update(timeout=9),
-}
-
-
-@pytest.mark.parametrize("key", ["memcache", "datastore"])
-@pytest.mark.parametrize("change", SECTION_CHANGES)
-def test_nor_a_change_inside_a_section(change: str, key: str) -> None:
-    """Of the checked ones, and of one that was put there later."""
-    changed = checked()
-    for _ in range(2):
-        changed.derived["one"] = 1
-        SECTION_CHANGES[change](changed[key])
-        assert changed.derived == {}
-        changed[key] = {"timeout": 1.0}
-
-
-def test_a_section_that_was_replaced_is_of_no_account() -> None:
-    """Whoever still has it may do with it as they like."""
-    changed = checked()
-    former = changed["memcache"]
-    changed["memcache"] = {}
-    changed.derived["one"] = 1
-    former["timeout"] = 9
-    assert changed.derived == {"one": 1}
-    del changed
-    former["timeout"] = 10
-    assert former["timeout"] == 10
-
-
 def test_lists_are_copied() -> None:
     """What is added to them later does not count; the configuration can be changed instead."""
     older, servers = ["older"], ["127.0.0.1:11211"]
@@ -912,22 +849,6 @@ def test_lists_are_copied() -> None:
     servers.append("127.0.0.1:11212")
     assert changed["secret_key_fallbacks"] == ("older",)
     assert changed["memcache"]["servers"] == ("127.0.0.1:11211",)
-    changed["secret_key_fallbacks"] = older
-    changed["memcache"]["servers"] = servers
-    older.clear()
-    servers.clear()
-    assert changed["secret_key_fallbacks"] == ("older", "oldest")
-    assert changed["memcache"]["servers"] == ("127.0.0.1:11211", "127.0.0.1:11212")
-
-
-def test_each_way_to_change_a_dictionary_is_known() -> None:
-    """Python may get another one."""
-    readers = {"copy", "fromkeys", "get", "items", "keys", "values"}
-    methods = {name for name in dir(dict) if not name.startswith("_")}
-    assert methods - readers == {"clear", "pop", "popitem", "setdefault", "update"}
-    operators = {name for name in dir(dict) if re.match(r"__(i\w+|set\w+|del\w+)__$", name)}
-    operators -= {"__init__", "__init_subclass__", "__iter__", "__setattr__", "__delattr__"}
-    assert operators == {"__delitem__", "__ior__", "__setitem__"}
 
 
 @pytest.mark.parametrize(
@@ -935,14 +856,10 @@ def test_each_way_to_change_a_dictionary_is_known() -> None:
     [copy.copy, copy.deepcopy, lambda original: pickle.loads(pickle.dumps(original))],
     ids=["copy", "deepcopy", "pickle"],
 )
-def test_a_copy_has_nothing_that_was_made_of_the_original(copied: Any) -> None:
-    """Which may be of no use to others, or not fit into a pickle."""
+def test_copies_are_equal_and_apart(copied: Any) -> None:
+    """A configuration can be copied like any dictionary, and kept."""
     original = checked()
-    original.derived["function"] = lambda: None
     other = copied(original)
-    assert (type(other), other, other.derived) == (SessionConfig, original, {})
-    kept = dict(original.derived)
-    other.derived["one"] = 1
-    other["memcache"]["timeout"] = 9
-    assert (other.derived, original.derived) == ({}, kept)
-    assert original["memcache"]["timeout"] == 1.0
+    assert (type(other), other) == (SessionConfig, original)
+    other["cookie_name"] = "another"
+    assert original["cookie_name"] == "session"

@@ -715,7 +715,7 @@ def test_merged(store: Store) -> None:
 
 
 def test_save_after_merged(store: Store) -> None:
-    """It goes on from what was merged: messages are there once, and later changes are merged too."""
+    """It goes on from there: messages are there once, and later changes are merged too."""
     merger = store.merger()
     store.update(theirs=1, _flash=["theirs"])()
     merged = merger.merged({"a": 1, "_flash": ["mine"]})
