@@ -16,7 +16,7 @@ import grpc._channel
 import pytest
 from pymemcache.client.base import Client
 
-from webapp2_sessions.sessions_memcache.connections import Connections
+from webapp2_sessions.sessions_memcache.connection import Connections
 
 __all__ = ["Steps"]
 

@@ -40,7 +40,7 @@ def _memcache(config: Mapping[str, Any]) -> Iterator[str]:
     alone = [{**settings, "servers": (server,)} for server in settings["servers"]]
     for each in alone if settings["client"] is None else [settings]:
         try:
-            from webapp2_sessions.sessions_memcache.nodes import nodes_of  # loads pymemcache
+            from webapp2_sessions.sessions_memcache.servers import nodes_of  # loads pymemcache
 
             # Nobody else checks under this key at the same time.
             name = f"{settings['key_prefix']}{_NOBODYS}:{os.urandom(8).hex()}"

@@ -92,7 +92,7 @@ class StoredSession:
         """
         if _is_a(self._factory, "sessions_memcache", "MemcacheSessionFactory"):
             factory: Any = self._factory
-            return bool(factory._memcached().is_ended(factory._key(self._sid)))
+            return bool(factory._memcached().is_revoked(factory._key(self._sid)))
         if _is_a(self._factory, "sessions_ndb", "DatastoreSessionFactory"):
             return bool(self._factory._records(None).is_ended(self._sid))  # type: ignore[attr-defined]
         return False
