@@ -132,8 +132,8 @@ class SecureCookieSessionFactory(BaseSessionFactory):
                 return
 
     def _save(self, response: Any, session: SessionDict) -> None:
-        # Before anything is stored or ended.
-        rules.check_cookie(self.name, self.session_args, type(response), "session_args")
+        if self._spill is not None:  # before anything is stored or ended
+            rules.check_cookie(self.name, self.session_args, type(response), "session_args")
         is_renewed = session._regenerates
         try:
             held = self._move(session, type(response))
