@@ -211,6 +211,25 @@ def test_show_a_session_in_its_cookie(shop: Shop, capsys: Output) -> None:
 
 
 @EACH_BACKEND
+@pytest.mark.parametrize("kind", ["securecookie", "encryptedcookie"])
+@pytest.mark.parametrize("arguments", [["show"], ["delete", "--yes"]])
+def test_id_that_an_application_has_put_into_a_cookie(
+    shop: Shop, capsys: Output, backend: str, kind: str, arguments: list[str]
+) -> None:
+    """As for the backends it is data, and leads to nobody's session."""
+    victim, sid = shop.visitor(backend, user="victim")
+    attacker = Visitor(shop.app, backend=kind)
+    attacker.write({"_sid": sid})
+    cookie = f"session={attacker.cookies['session']}"
+    assert run(*arguments, cookie, config=shop.name, backend=backend) == 2
+    assert capsys.readouterr() == (
+        "",
+        "error: SID: holds the whole session itself; use the command decode\n",
+    )
+    assert victim.read() == {"user": "victim"}
+
+
+@EACH_BACKEND
 @pytest.mark.parametrize("arguments", [["show"], ["delete", "--yes"]])
 def test_not_found(shop: Shop, capsys: Output, backend: str, arguments: list[str]) -> None:
     """A message without the id, and exit code 1."""

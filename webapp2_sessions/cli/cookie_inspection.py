@@ -13,6 +13,7 @@ from webapp2_sessions.errors import InvalidCookie
 from webapp2_sessions.securecookie import SecureCookieSerializer
 from webapp2_sessions.securecookie.cookie_data import (
     BEGAN,
+    IS_DATA,
     MAX_AGE,
     SPILLED,
     OpenCookie,
@@ -65,10 +66,9 @@ class Inspection(NamedTuple):
 
     @property
     def session_id(self) -> str | None:
-        """The id of the stored session to which the cookie leads."""
-        held = self.data if isinstance(self.data, dict) else {}
-        sid = self.attributes.get(SPILLED, held.get(_SID))
-        return sid if isinstance(sid, str) else None
+        """The id of the stored session to which the cookie leads, as the backends read it."""
+        sid: str | None = self.data[_SID] if self.kind == "stored" else self.attributes.get(SPILLED)
+        return sid
 
     @property
     def attributes(self) -> dict[str, Any]:
@@ -137,9 +137,11 @@ def _held(value: Any) -> Any:
 
 
 def _kind_of(data: Any) -> str:
-    if SPILLED in getattr(data, "attributes", {}):
+    attributes = getattr(data, "attributes", {})
+    if SPILLED in attributes:
         return "spilled"
-    return "stored" if isinstance(data, dict) and isinstance(data.get(_SID), str) else "signed"
+    is_id = isinstance(data, dict) and isinstance(data.get(_SID), str)
+    return "stored" if is_id and IS_DATA not in attributes else "signed"
 
 
 def _digest_of(signature: str) -> str | None:

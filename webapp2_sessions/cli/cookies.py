@@ -117,6 +117,8 @@ def _write(
 
 def _kind(seen: Inspection) -> str:
     kind = _KINDS[seen.kind]
+    if seen.kind == "encrypted" and seen.session_id is not None:
+        kind = _KINDS["spilled"].replace("signed", "encrypted")
     return kind if seen.problem is None else f"{kind}: {seen.problem}"
 
 

@@ -20,6 +20,7 @@ from support.visits import SECRET
 import webapp2_sessions
 from webapp2_sessions.cli import main
 from webapp2_sessions.cli import output as cli_output
+from webapp2_sessions.securecookie.cookie_data import CookieData
 from webapp2_sessions.securecookie.keys import weakness
 from webapp2_sessions.sessions.encrypted import EncryptedCookieSerializer
 
@@ -122,6 +123,9 @@ def test_decode(capsys: Output) -> None:
 
 KINDS = {
     "signed: the id of a stored session": signed({"_sid": SID}),
+    "signed: the session itself, which the visitor can read": sign_with(
+        "session", {"_sid": SID}, {"is_data": True}
+    ),
     "signed: the id of a stored session, which was too large for the cookie": sign_with(
         "session", {}, {"spilled": SID}
     ),
@@ -130,6 +134,23 @@ KINDS = {
     .decode("ascii"),
     "a session id by itself, which no cookie has; see the command show": SID,
 }
+
+
+@pytest.mark.parametrize(
+    ("attributes", "kind"),
+    [
+        ({"is_data": True}, "the session itself, which the visitor cannot read"),
+        ({"spilled": SID}, "the id of a stored session, which was too large for the cookie"),
+    ],
+)
+def test_decode_encrypted_kind(
+    capsys: Output, config: Callable[..., str], attributes: dict[str, Any], kind: str
+) -> None:
+    """With the key it is told whether an encrypted cookie leads to a server."""
+    held = CookieData({"_sid": SID}, attributes)
+    value = EncryptedCookieSerializer(KEY).serialize("session", held).decode("ascii")
+    assert main(["decode", value, "--config", config()]) == 0
+    assert shown(capsys)["kind"] == f"encrypted: {kind}"
 
 
 @pytest.mark.parametrize(("kind", "value"), KINDS.items())

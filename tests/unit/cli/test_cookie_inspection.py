@@ -67,6 +67,9 @@ def test_kind(data: Any, kind: str, sid: str | None) -> None:
         ({"_sid": "x" * 22}, {"began": NOW}, "stored", "x" * 22),
         ({"user": 5}, {"max_age": 90}, "signed", None),
         ({"user": 5}, {"spilled": 5}, "signed", None),
+        ({"_sid": "x" * 22}, {"is_data": True}, "signed", None),
+        ({"_sid": "x" * 22}, {"is_data": True, "began": NOW}, "signed", None),
+        ({"_sid": "x" * 22}, {"is_data": 1}, "stored", "x" * 22),
     ],
 )
 @pytest.mark.parametrize("config", [{}, {"secret_key": NEW}, {"secret_key": OLD}])
@@ -103,6 +106,20 @@ def test_what_it_says_of_itself() -> None:
     seen = looked_at(signed(same))
     assert (seen.data, seen.own_max_age, seen.began) == (same, None, None)
     assert (looked_at(signed([1])).own_max_age, looked_at(signed([1])).began) == (None, None)
+
+
+@pytest.mark.parametrize(
+    ("data", "attributes", "sid"),
+    [
+        ({"_sid": "x" * 22}, {}, None),
+        ({"_sid": "x" * 22}, {"is_data": True}, None),
+        ({}, {"spilled": "y" * 22}, "y" * 22),
+    ],
+)
+def test_id_in_an_encrypted_cookie(data: Any, attributes: dict[str, Any], sid: str | None) -> None:
+    """No backend reads ``_sid`` there; a session that was too large for the cookie is found."""
+    seen = looked_at(with_attributes(encrypted, data, attributes), **KEYS)
+    assert (seen.kind, seen.data, seen.session_id, seen.refused) == ("encrypted", data, sid, None)
 
 
 def test_encrypted_without_a_key() -> None:
