@@ -12,9 +12,14 @@ from webapp2_sessions import cookies
 from webapp2_sessions.config import CONFIG_KEY, SessionConfig
 from webapp2_sessions.config.loading import load_config
 from webapp2_sessions.errors import ConfigError
-from webapp2_sessions.securecookie.cookie_data import BEGAN, MAX_AGE
+from webapp2_sessions.securecookie.cookie_data import (
+    BEGAN,
+    IS_DATA,
+    MAX_AGE,
+    SPILLED,
+    CookieData,
+)
 from webapp2_sessions.sessions import SessionStore
-from webapp2_sessions.sessions.received_cookies import verified
 from webapp2_sessions.testing.apps import webapp_of
 
 __all__ = ["SentCookie", "make_cookie", "read_cookie"]
@@ -27,7 +32,8 @@ class SentCookie:
     #: The cookie's name.
     name: str
     #: What the session's cookie holds: the session's data, or of a stored one its id as
-    #: ``"_sid"``. ``None`` where the cookie is taken back.
+    #: ``"_sid"``; ``None`` where the cookie is taken back. Give it to :func:`make_cookie` as it is:
+    #: unlike a copy it knows whether a ``_sid`` is data that the application has put there.
     data: Any = None
     #: Whether the browser is told to forget the cookie.
     expired: bool = False
@@ -68,7 +74,8 @@ def make_cookie(
     of another time, move the clock.
 
     :param config: the application, or its session configuration.
-    :param data: what the session holds; ``{"_sid": ...}`` makes the cookie of a stored session.
+    :param data: what the session holds, or :attr:`SentCookie.data`; ``{"_sid": ...}`` makes the
+        cookie of a stored session, with ``"securecookie"``.
     :param name: the session's name; by default ``cookie_name``.
     :param max_age: what ``session.set_max_age()`` is called with, if anything.
     :param backend: ``"securecookie"`` or ``"encryptedcookie"``.
@@ -81,8 +88,10 @@ def make_cookie(
     if max_age is not None:
         session.set_max_age(max_age)
     response = webapp2.Response()
-    session.container._stored_sid = data.get("_sid")
-    session.container._set_cookie(response, dict(data))
+    attributes = _id_attributes(data)
+    if backend == "securecookie" and not attributes:
+        session.container._stored_sid = data.get("_sid")
+    session.container._set_cookie(response, dict(data), **attributes)
     header: str = response.headers["Set-Cookie"]
     return header.partition(";")[0]
 
@@ -118,10 +127,18 @@ def read_cookie(
         return SentCookie(name, expired=True, attributes=parsed)
     made = _cookie_factory(store, backend)(name, store)
     serializer: Any = (made._own_serializer and made._own_serializer()) or store.serializer
-    cookie = verified(serializer, name, value, None, own_ages=False)
-    began, own_max_age = cookie.attributes.get(BEGAN), cookie.attributes.get(MAX_AGE)
-    data = dict(cookie.data) if isinstance(cookie.data, dict) else cookie.data
-    return SentCookie(name, data, False, cookie.signed_at, began, own_max_age, parsed)
+    data, _ = serializer.unseal(name, value)
+    held = getattr(data, "attributes", {})
+    if held:
+        data = CookieData(data, kept) if (kept := _id_attributes(data)) else dict(data)
+    signed_at = serializer.signed_at(value)
+    return SentCookie(name, data, False, signed_at, held.get(BEGAN), held.get(MAX_AGE), parsed)
+
+
+def _id_attributes(data: Any) -> dict[str, Any]:
+    """Return what tells data from the id of a stored session, if that is told beside the data."""
+    attributes: dict[str, Any] = getattr(data, "attributes", {})
+    return {key: attributes[key] for key in (IS_DATA, SPILLED) if key in attributes}
 
 
 def _cookie_factory(store: SessionStore, backend: str) -> Any:

@@ -134,6 +134,43 @@ def test_cookie_of_a_stored_session() -> None:
         assert other.get("/?backend=memory", headers={"Cookie": cookie}).text == text
 
 
+@pytest.mark.parametrize("backend", ["securecookie", "encryptedcookie"])
+def test_id_that_the_application_has_put_into_a_session(backend: str) -> None:
+    """It is data, as read and as made again, and opens no stored session."""
+    app = pages()
+    sid = Visitor(app, backend="memory").write({"a": 1})
+    sent = read_cookie(
+        app, Client(app).post(f"/?backend={backend}", {"_sid": sid}), backend=backend
+    )
+    assert sent is not None
+    assert sent.data == {"_sid": sid}
+    cookie = make_cookie(app, sent.data, backend=backend)
+    for asked_for, text in (("memory", "[]"), (backend, f"[('_sid', '{sid}')]")):
+        response = Client(app).get(f"/?backend={asked_for}", headers={"Cookie": cookie})
+        assert response.text == text
+
+
+def test_id_in_an_encrypted_cookie_that_is_made() -> None:
+    """It is data, because no backend reads it as an id."""
+    cookie = make_cookie(CONFIG, {"_sid": "x" * 22}, backend="encryptedcookie")
+    sent = read_cookie(CONFIG, cookie, backend="encryptedcookie")
+    assert sent is not None
+    assert sent.data.attributes == {"is_data": True}
+
+
+@pytest.mark.parametrize("backend", ["securecookie", "encryptedcookie"])
+def test_cookie_of_a_session_that_was_too_large(backend: str) -> None:
+    """It leads to the server, and so does one that is made of what was read."""
+    app = pages(on_oversize="memory")
+    text = "x" * 5000
+    response = Client(app).post(f"/?backend={backend}", {"a": text})
+    sent = read_cookie(app, response, backend=backend)
+    assert sent is not None
+    cookie = make_cookie(app, sent.data, backend=backend)
+    response = Client(app).get(f"/?backend={backend}", headers={"Cookie": cookie})
+    assert response.text == f"[('a', '{text}')]"
+
+
 def test_data_stays_as_it_is() -> None:
     """What was given, and what was read."""
     data = {"a": [1]}
