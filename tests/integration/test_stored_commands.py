@@ -21,7 +21,7 @@ from support.visits import Visitor
 
 from webapp2_sessions import StoredSessionFactory
 from webapp2_sessions.cli import main
-from webapp2_sessions.cli.stored_inspection import as_json
+from webapp2_sessions.cli.stored import as_json
 from webapp2_sessions.cli.target import load_target
 from webapp2_sessions.stored.serializers import dump_pickle
 

@@ -132,7 +132,7 @@ KINDS = {
     "encrypted: the session itself, which the visitor cannot read": EncryptedCookieSerializer(KEY)
     .serialize("session", {"user": 5})
     .decode("ascii"),
-    "a session id by itself, which no cookie has; see the command show": SID,
+    "a bare session id, which is no cookie; see the command show": SID,
 }
 
 
@@ -165,8 +165,8 @@ def test_decode_nothing_of_ours(capsys: Output) -> None:
     assert main(["decode", "theme=dark"]) == 1
     assert shown(capsys) == {
         "cookie": "theme",
-        "kind": "nothing of ours: it is no encrypted token, and has 1 part where a signed value "
-        "has 3",
+        "kind": "no session cookie: it is no encrypted token, and a signed value has 3 parts, "
+        "not 1",
         "size": "10 bytes",
     }
 
@@ -353,7 +353,7 @@ def test_decode_depths(capsys: Output, depth: int, options: list[str]) -> None:
     assert (code, bool(out), err) in [
         (0, True, ""),
         (1, True, ""),
-        (1, False, "error: what was found is too deep to be shown\n"),
+        (1, False, "error: the value is nested too deeply to be shown\n"),
     ]
     if depth == 100:
         assert code == 0
@@ -419,7 +419,7 @@ GOOD: dict[str, Any] = {
 def test_check_nothing_to_say(capsys: Output, config: Callable[..., str]) -> None:
     """A configuration may be good."""
     assert main(["check", config(**GOOD), "--strict"]) == 0
-    assert capsys.readouterr().out == "nothing to say\n"
+    assert capsys.readouterr().out == "nothing to improve\n"
 
 
 def test_check(capsys: Output, config: Callable[..., str]) -> None:
@@ -557,8 +557,8 @@ def test_colours(
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv(variable, value)
     terminal = Terminal()
-    assert (cli_output.paint("x", "error", terminal) != "x") is coloured
-    assert cli_output.paint("x", "error", io.StringIO()) == "x"
+    assert (cli_output.style("x", "error", terminal) != "x") is coloured
+    assert cli_output.style("x", "error", io.StringIO()) == "x"
 
 
 def test_interrupt(capsys: Output, monkeypatch: pytest.MonkeyPatch) -> None:
