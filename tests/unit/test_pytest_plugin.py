@@ -104,7 +104,7 @@ def test_clock_and_client(run: Run) -> None:
     done = run(
         APP
         + """
-from webapp2_sessions.securecookie import signed_codec
+from webapp2_sessions import securecookie
 
 def test_with(webapp2_sessions_clock, webapp2_sessions_memory, webapp2_sessions_client):
     memory = webapp2_sessions_memory(app)
@@ -112,10 +112,10 @@ def test_with(webapp2_sessions_clock, webapp2_sessions_memory, webapp2_sessions_
     assert [client.get("/").text for _ in range(2)] == ["1", "2"]
     webapp2_sessions_clock.advance(61)
     assert client.get("/").text == "1"
-    assert signed_codec.time.time() == webapp2_sessions_clock.time()
+    assert securecookie.time.time() == webapp2_sessions_clock.time()
 
 def test_without():
-    assert signed_codec.time is time
+    assert securecookie.time is time
 """
     )
     assert "2 passed" in done

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from webapp2_sessions.testing.backend import MemorySessionFactory, memory_sessions
 from webapp2_sessions.testing.client import Client, session_transaction
-from webapp2_sessions.testing.clock import Clock, moved_clock
+from webapp2_sessions.testing.clock import Clock, travel
 from webapp2_sessions.testing.cookies import SentCookie, make_cookie, read_cookie
 from webapp2_sessions.testing.memory import Memory, memory_of
 
@@ -17,7 +17,7 @@ __all__ = [
     "make_cookie",
     "memory_of",
     "memory_sessions",
-    "moved_clock",
     "read_cookie",
     "session_transaction",
+    "travel",
 ]
