@@ -1,4 +1,4 @@
-"""Cookies of sessions for tests: made as the application makes them, and read."""
+"""Session cookies for tests: made as the application makes them, and read."""
 
 from __future__ import annotations
 
@@ -20,20 +20,20 @@ from webapp2_sessions.securecookie.cookie_data import (
     CookieData,
 )
 from webapp2_sessions.sessions import SessionStore
-from webapp2_sessions.testing.apps import webapp_of
+from webapp2_sessions.testing.client import webapp_of
 
 __all__ = ["SentCookie", "make_cookie", "read_cookie"]
 
 
 @dataclass(frozen=True)
 class SentCookie:
-    """What a Set-Cookie header tells the browser."""
+    """A session cookie in a Set-Cookie header."""
 
     #: The cookie's name.
     name: str
     #: What the session's cookie holds: the session's data, or of a stored one its id as
-    #: ``"_sid"``; ``None`` where the cookie is taken back. Give it to :func:`make_cookie` as it is:
-    #: unlike a copy it knows whether a ``_sid`` is data that the application has put there.
+    #: ``"_sid"``; ``None`` if :attr:`expired`. Give it to :func:`make_cookie` as it is: a copy does
+    #: not know whether a ``_sid`` is data of the application.
     data: Any = None
     #: Whether the browser is told to forget the cookie.
     expired: bool = False
@@ -41,14 +41,14 @@ class SentCookie:
     signed_at: int | None = None
     #: When the session began, in Unix seconds, where there is an ``absolute_max_age``.
     began: int | None = None
-    #: Seconds for which the session lives, where ``set_max_age()`` has said so.
+    #: The lifetime in seconds that ``set_max_age()`` gave the session.
     own_max_age: int | None = None
-    #: The attributes by their names in small letters; ``True`` for those without a value.
+    #: The attributes by their names in lower case; ``True`` for those without a value.
     attributes: dict[str, str | bool] = field(default_factory=dict)
 
 
 class _Store(SessionStore):
-    """A store for a request without cookies, by a configuration alone."""
+    """A store for an empty request, of an application or a configuration alone."""
 
     def __init__(self, config: Any) -> None:
         self.request = webapp2.Request.blank("/")
@@ -68,7 +68,7 @@ def make_cookie(
     max_age: float | None = None,
     backend: str = "securecookie",
 ) -> str:
-    """Return a cookie with a session, as the application would send it now.
+    """Return the cookie of a session, as the application would send it now.
 
     A new session of an application with ``absolute_max_age`` begins now as well. To make a cookie
     of another time, move the clock.
@@ -99,17 +99,16 @@ def make_cookie(
 def read_cookie(
     config: Any, response: Any, name: str | None = None, *, backend: str = "securecookie"
 ) -> SentCookie | None:
-    """Return what a response says about a session's cookie, ``None`` if it says nothing.
+    """Return a session's cookie in a response, ``None`` if there is none.
 
-    Of several cookies of that name the last counts, as in a browser. However old it is, it is
-    read.
+    Of several cookies of that name the last counts, as in a browser. An expired one is read too.
 
     :param config: the application, or its session configuration.
     :param response: the response of webapp2, WebOb or WebTest; or its Set-Cookie header, or
         several of them in a list.
     :param name: the session's name; by default ``cookie_name``.
     :param backend: ``"securecookie"``, also for sessions on servers, or ``"encryptedcookie"``.
-    :raises InvalidCookie: this configuration has not made the cookie.
+    :raises InvalidCookie: the cookie was not made with this configuration.
     :raises ConfigError: the configuration is wrong, or the backend has no cookies of this kind.
     """
     store = _Store(config)
@@ -136,7 +135,7 @@ def read_cookie(
 
 
 def _id_attributes(data: Any) -> dict[str, Any]:
-    """Return what tells data from the id of a stored session, if that is told beside the data."""
+    """Return the attributes that tell data from the id of a stored session."""
     attributes: dict[str, Any] = getattr(data, "attributes", {})
     return {key: attributes[key] for key in (IS_DATA, SPILLED) if key in attributes}
 

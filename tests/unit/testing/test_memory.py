@@ -1,4 +1,4 @@
-"""testing_backend and testing_memory: what only a backend for tests can do.
+"""Sessions in memory: what only a backend for tests can do.
 
 What every backend does is in tests/conformance/test_backends.py, which runs on it as well.
 """

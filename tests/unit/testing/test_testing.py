@@ -1,4 +1,4 @@
-"""testing: cookies made and read, clients, and the sessions behind their cookies."""
+"""Cookies made and read, clients, and the sessions of their next requests."""
 
 from __future__ import annotations
 
