@@ -31,8 +31,6 @@ from webapp2_sessions.errors import BackendError, ConfigError, MissingDependency
 from webapp2_sessions.securecookie.keys import new_key
 from webapp2_sessions.stored.factory import StoredSessionFactory
 
-__all__ = ["advice_on", "ping", "run_check"]
-
 _PLURALS = {"error": "errors", "warning": "warnings", "advice": "pieces of advice"}
 _SINGULARS = {"error": "error", "warning": "warning", "advice": "piece of advice"}
 

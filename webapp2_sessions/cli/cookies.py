@@ -24,8 +24,6 @@ from webapp2_sessions.config import SessionConfig
 from webapp2_sessions.errors import ConfigError
 from webapp2_sessions.securecookie.keys import DIGESTS, new_key
 
-__all__ = ["run_decode", "run_keygen"]
-
 _SPILLED = "the id of a stored session, which was too large for the cookie"
 _KINDS = {
     "signed": "signed: the session itself, which the visitor can read",

@@ -16,8 +16,6 @@ from webapp2_sessions.securecookie import SecureCookieSerializer
 from webapp2_sessions.securecookie.cookie_data import BEGAN, IS_DATA, MAX_AGE, SPILLED, read_value
 from webapp2_sessions.securecookie.plain_json import decode_payload
 
-__all__ = ["CookieText", "Inspection", "Limit", "inspect_cookie", "read_cookies", "token_time"]
-
 #: Headers, also as ``curl -v`` shows them. What precedes the name must be on the same line: a match
 #: that could start on an earlier line would be tried again from each of them.
 _HEADER = re.compile(

@@ -10,20 +10,6 @@ from typing import Any, TextIO
 
 from webapp2_sessions.errors import ConfigError, SessionError
 
-__all__ = [
-    "confirm",
-    "echo",
-    "echo_error",
-    "echo_json",
-    "echo_table",
-    "format_duration",
-    "format_time",
-    "is_interactive",
-    "printable",
-    "read_secret",
-    "style",
-]
-
 _STYLES = {"error": "31", "warning": "33", "advice": "36", "good": "32", "label": "1"}
 
 #: How many characters a command reads from standard input at most.

@@ -8,8 +8,6 @@ import re
 from collections.abc import Callable, Sequence
 from typing import Any, NoReturn
 
-__all__ = ["make_parser"]
-
 _CONFIG = "MODULE:CONFIG"
 
 _CODES = """\

@@ -11,8 +11,6 @@ from typing import Any
 from webapp2_sessions.cli.output import confirm, echo_error, is_interactive
 from webapp2_sessions.errors import ConfigError, SessionError
 
-__all__ = ["run_purge"]
-
 #: A shorter duration is more often a slip than meant: a missing unit, or minutes for months.
 _SHORTEST = datetime.timedelta(days=1)
 _IN_USE = "is less than a day, and ends sessions that are in use"

@@ -36,8 +36,6 @@ from webapp2_sessions.stored.factory import StoredSessionFactory
 from webapp2_sessions.stored.serializers import format_of, undecodable
 from webapp2_sessions.stored.tagged_json import MAX_DEPTH, dumps
 
-__all__ = ["as_json", "run_delete", "run_show"]
-
 _NO_SESSION = "is neither a session id nor a cookie that leads to one"
 
 

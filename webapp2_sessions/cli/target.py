@@ -16,8 +16,6 @@ from webapp2_sessions.config import CONFIG_KEY, SessionConfig
 from webapp2_sessions.config.loading import response_class_of
 from webapp2_sessions.errors import ConfigError, SessionError
 
-__all__ = ["Target", "importing_from_here", "load_target", "server_backends"]
-
 #: Errors whose text is about names and places. That of others may contain a value of the
 #: application, a secret for instance.
 _SAFE_ERRORS = (AttributeError, ImportError, KeyError, NameError, SessionError, SyntaxError)

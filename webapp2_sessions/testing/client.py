@@ -19,8 +19,6 @@ from webapp2_sessions.sessions import SessionStore
 from webapp2_sessions.sessions.changes import Snapshot
 from webapp2_sessions.sessions.session_dict import SessionDict
 
-__all__ = ["Client", "session_transaction", "webapp_of"]
-
 #: Attributes in which WSGI middleware and test clients have the application that they wrap.
 _WRAPPED = ("app", "application", "wsgi_app")
 _MAX_DEPTH = 50

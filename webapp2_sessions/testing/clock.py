@@ -13,8 +13,6 @@ from typing import Any
 
 import webob.cookies
 
-__all__ = ["Clock", "now", "travel"]
-
 _UTC = datetime.timezone.utc
 
 #: The wings of the package that ask for the time of sessions. Not those of backends: real servers

@@ -22,8 +22,6 @@ from webapp2_sessions.securecookie.cookie_data import (
 from webapp2_sessions.sessions import SessionStore
 from webapp2_sessions.testing.client import webapp_of
 
-__all__ = ["SentCookie", "make_cookie", "read_cookie"]
-
 
 @dataclass(frozen=True)
 class SentCookie:

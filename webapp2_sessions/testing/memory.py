@@ -25,8 +25,6 @@ from webapp2_sessions.stored.serializers import (
 from webapp2_sessions.testing.client import webapp_of
 from webapp2_sessions.testing.clock import now
 
-__all__ = ["Memory", "MemorySessionFactory", "Record", "memory_of", "memory_sessions"]
-
 #: Key of an application's registry, under which its memory is.
 _MEMORY = "webapp2_sessions.testing.memory"
 
