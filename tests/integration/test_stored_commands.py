@@ -420,6 +420,18 @@ def test_spilled_session(make_shop: Any, capsys: Output) -> None:
         assert (found["backend"], found["data"]) == ("datastore", {"text": "x" * 5000})
 
 
+def test_spilled_session_of_a_former_configuration(make_shop: Any, capsys: Output) -> None:
+    """Where ``on_oversize`` names no backend any more, the backend has to be given."""
+    visitor = Visitor(make_shop(on_oversize="datastore").app)
+    visitor.write({"text": "x" * 5000})
+    cookie = f"session={visitor.cookies['session']}"
+    shop = make_shop()
+    assert run("show", cookie, config=shop.name) == 2
+    assert capsys.readouterr().err.startswith("error: --backend: is needed")
+    assert run("show", cookie, "--json", config=shop.name, backend="datastore") == 0
+    assert shown(capsys)["data"] == {"text": "x" * 5000}
+
+
 class InMemory(StoredSessionFactory):
     """A backend of an application's own."""
 

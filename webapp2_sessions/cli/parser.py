@@ -133,8 +133,8 @@ def make_parser(prog: str) -> argparse.ArgumentParser:
     """
     parser = _Parser(
         prog=prog,
-        description="Commands for those who run applications with webapp2_sessions.",
-        epilog=f"{prog} COMMAND --help tells more.",
+        description="Tools for applications that use webapp2_sessions.",
+        epilog=f"{prog} COMMAND --help shows its options and examples.",
     )
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
     for add in (_add_keygen, _add_decode, _add_check, _add_show, _add_delete, _add_purge):
@@ -159,13 +159,13 @@ def _add(
 
 def _add_keygen(commands: Any) -> None:
     parser = _add(commands, "keygen", "make a secret key", _KEYGEN, ("done", "failed"))
-    text = "random bytes of the key, which is twice as long (default: 32)"
+    text = "random bytes in the key, two characters each (default: 32)"
     parser.add_argument("--bytes", default=32, type=_key_size, metavar="N", help=text)
     parser.set_defaults(run=_lazily("cookies", "run_keygen"))
 
 
 def _add_decode(commands: Any) -> None:
-    codes = ("it is one of ours, and accepted if a key was given", "it is not")
+    codes = ("a session cookie, and accepted if a key was given", "none, or refused")
     parser = _add(commands, "decode", "show what a cookie holds", _DECODE, codes)
     parser.add_argument("cookie", metavar="COOKIE", help="the cookie, or - for standard input")
     group = parser.add_mutually_exclusive_group()

@@ -7,9 +7,10 @@ import datetime
 import json
 import sys
 import time
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 
-from webapp2_sessions.cli.inspection import Inspection, inspect_cookie, read_cookies
+from webapp2_sessions.cli.inspection import inspect_cookie, read_cookies
 from webapp2_sessions.cli.output import (
     confirm,
     echo,
@@ -23,6 +24,7 @@ from webapp2_sessions.cli.output import (
     read_secret,
 )
 from webapp2_sessions.cli.target import Target, importing_from_here, load_target, server_backends
+from webapp2_sessions.config import SessionConfig
 from webapp2_sessions.errors import (
     BackendError,
     ConfigError,
@@ -118,48 +120,44 @@ def _find_session(options: argparse.Namespace) -> StoredSession:
     target = load_target(options.config)
     with importing_from_here():  # for backends of the application
         config = target.checked()
-        cookie = _find_cookie(text, target)
-        if cookie is None:
-            name, sid, spilled = None, text.strip(), False
-        else:
-            name, seen = cookie
-            sid, spilled = str(seen.session_id), SPILLED in seen.attributes
+        sid, name, is_spilled = _parse_sid(text, config)
         backend = options.backend
         if backend is None:
-            backend = config["on_oversize"] if spilled else _default_backend(target)
+            backend = _default_backend(target.given, config, is_spilled)
         factory = _make_factory(target, backend, options.name or name or config["cookie_name"])
         if not factory._is_valid_sid(sid):
             raise ConfigError("SID", _NO_SESSION)
         return StoredSession(factory, backend, sid)
 
 
-def _find_cookie(text: str, target: Target) -> tuple[str | None, Inspection] | None:
-    """Return name and contents of a cookie that leads to a session; ``None`` if it is an id.
+def _parse_sid(text: str, config: SessionConfig) -> tuple[str, str | None, bool]:
+    """Return an id; if it is that of a cookie, also its name, and whether the session spilled.
 
     The cookie may have expired: its session may be stored all the same.
     """
-    config = target.checked()
     problem = _NO_SESSION
     for cookie in read_cookies(text):
         seen = inspect_cookie(cookie, config, time.time())
         if seen.kind in ("id", "unknown") and cookie.name is None:
-            return None
+            return text.strip(), None, False
         if seen.session_id is None and seen.key is not None:
             problem = "holds the whole session itself; use the command decode"
         elif seen.session_id is not None and seen.key is None:
             problem = f"is a cookie, and {seen.refused}"
         elif seen.session_id is not None:
-            return cookie.name, seen
+            return seen.session_id, cookie.name, SPILLED in seen.attributes
     raise ConfigError("SID", problem)
 
 
-def _default_backend(target: Target) -> str:
-    default: str = target.checked()["default_backend"]
+def _default_backend(given: Mapping[str, Any], config: SessionConfig, is_spilled: bool) -> str:
+    if is_spilled and config["on_oversize"] in config["backends"]:
+        return str(config["on_oversize"])
+    default: str = config["default_backend"]
     if default not in ("securecookie", "encryptedcookie"):
         return default
-    mentioned = server_backends(target.given)
+    mentioned = server_backends(given)
     # Datastore with a cache mentions memcached too.
-    is_cached = (target.given.get("datastore") or {}).get("cache") is not None
+    is_cached = (given.get("datastore") or {}).get("cache") is not None
     if len(mentioned) == 1 or ("datastore" in mentioned and is_cached):
         return mentioned[-1]
     raise ConfigError("--backend", "is needed: the configuration does not tell where sessions are")
