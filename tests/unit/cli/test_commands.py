@@ -136,6 +136,13 @@ KINDS = {
 }
 
 
+@pytest.mark.parametrize(("kind", "value"), KINDS.items())
+def test_decode_kind(capsys: Output, kind: str, value: str) -> None:
+    """Each kind is told."""
+    assert main(["decode", value]) == 0
+    assert shown(capsys)["kind"] == kind
+
+
 @pytest.mark.parametrize(
     ("attributes", "kind"),
     [
@@ -153,14 +160,7 @@ def test_decode_encrypted_kind(
     assert shown(capsys)["kind"] == f"encrypted: {kind}"
 
 
-@pytest.mark.parametrize(("kind", "value"), KINDS.items())
-def test_decode_kind(capsys: Output, kind: str, value: str) -> None:
-    """Each kind is told."""
-    assert main(["decode", value]) == 0
-    assert shown(capsys)["kind"] == kind
-
-
-def test_decode_nothing_of_ours(capsys: Output) -> None:
+def test_decode_no_session_cookie(capsys: Output) -> None:
     """The reason is told, with an exit code."""
     assert main(["decode", "theme=dark"]) == 1
     assert shown(capsys) == {
@@ -346,7 +346,7 @@ def test_decode_says_how_far_a_time_is(capsys: Output) -> None:
 @pytest.mark.parametrize("options", [[], ["--json"]])
 @pytest.mark.parametrize("depth", [100, 300, 500, 800, 5000, 100_000])
 def test_decode_depths(capsys: Output, depth: int, options: list[str]) -> None:
-    """What is deep is shown, called none of ours, or said to be too deep."""
+    """What is deep is shown, called unknown, or said to be too deep."""
     payload = base64.b64encode(b"[" * depth + b"]" * depth)
     code = main(["decode", sign_payload("session", payload), *options])
     out, err = capsys.readouterr()
