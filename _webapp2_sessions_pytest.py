@@ -19,9 +19,9 @@ if TYPE_CHECKING:
 @pytest.fixture
 def webapp2_sessions_clock() -> Iterator[Clock]:
     """A clock that stands until the test moves it; sessions and their cookies go by it."""
-    from webapp2_sessions.testing import moved_clock
+    from webapp2_sessions.testing import travel
 
-    with moved_clock() as clock:
+    with travel() as clock:
         yield clock
 
 

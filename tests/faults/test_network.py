@@ -21,7 +21,7 @@ from support.servers import DatastoreEmulator, Memcached, Server
 from support.visits import Visitor, make_app
 
 from webapp2_sessions import SessionTooLarge
-from webapp2_sessions.cli.server_checks import unreachable
+from webapp2_sessions.cli.check import ping
 from webapp2_sessions.errors import BackendUnavailable
 from webapp2_sessions.sessions import SessionStore
 from webapp2_sessions.sessions_ndb import client as datastore_module
@@ -258,7 +258,7 @@ def test_session_that_the_server_refuses(
 def check(server: Server) -> list[str]:
     """What the command `check` has to say about a server."""
     store = SessionStore(Visitor(visitor_of(server).app).request())
-    return unreachable(store.config, "memcache")
+    return ping(store.config, "memcache")
 
 
 def test_check_finds_nothing(launch: Launch) -> None:

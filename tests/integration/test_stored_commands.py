@@ -21,7 +21,7 @@ from support.visits import Visitor
 
 from webapp2_sessions import StoredSessionFactory
 from webapp2_sessions.cli import main
-from webapp2_sessions.cli.stored_inspection import as_json
+from webapp2_sessions.cli.stored import as_json
 from webapp2_sessions.cli.target import load_target
 from webapp2_sessions.stored.serializers import dump_pickle
 
@@ -208,6 +208,25 @@ def test_show_a_session_in_its_cookie(shop: Shop, capsys: Output) -> None:
     cookie = f"session={visitor.cookies['session']}"
     assert run("show", cookie, config=shop.name, backend="memcache") == 2
     assert "use the command decode" in capsys.readouterr().err
+
+
+@EACH_BACKEND
+@pytest.mark.parametrize("kind", ["securecookie", "encryptedcookie"])
+@pytest.mark.parametrize("arguments", [["show"], ["delete", "--yes"]])
+def test_id_that_an_application_has_put_into_a_cookie(
+    shop: Shop, capsys: Output, backend: str, kind: str, arguments: list[str]
+) -> None:
+    """As for the backends it is data, and leads to nobody's session."""
+    victim, sid = shop.visitor(backend, user="victim")
+    attacker = Visitor(shop.app, backend=kind)
+    attacker.write({"_sid": sid})
+    cookie = f"session={attacker.cookies['session']}"
+    assert run(*arguments, cookie, config=shop.name, backend=backend) == 2
+    assert capsys.readouterr() == (
+        "",
+        "error: SID: holds the whole session itself; use the command decode\n",
+    )
+    assert victim.read() == {"user": "victim"}
 
 
 @EACH_BACKEND
@@ -399,6 +418,18 @@ def test_spilled_session(make_shop: Any, capsys: Output) -> None:
         assert run("show", cookie, "--json", config=shop.name) == 0
         found = shown(capsys)
         assert (found["backend"], found["data"]) == ("datastore", {"text": "x" * 5000})
+
+
+def test_spilled_session_of_a_former_configuration(make_shop: Any, capsys: Output) -> None:
+    """Where ``on_oversize`` names no backend any more, the backend has to be given."""
+    visitor = Visitor(make_shop(on_oversize="datastore").app)
+    visitor.write({"text": "x" * 5000})
+    cookie = f"session={visitor.cookies['session']}"
+    shop = make_shop()
+    assert run("show", cookie, config=shop.name) == 2
+    assert capsys.readouterr().err.startswith("error: --backend: is needed")
+    assert run("show", cookie, "--json", config=shop.name, backend="datastore") == 0
+    assert shown(capsys)["data"] == {"text": "x" * 5000}
 
 
 class InMemory(StoredSessionFactory):

@@ -62,7 +62,7 @@ def test_nothing_else_is_imported_by_name() -> None:
     }
     assert users == {
         "__init__.py",
-        "cli/advice.py",
+        "cli/check.py",
         "cli/parser.py",
         "cli/target.py",
         "config/imports.py",

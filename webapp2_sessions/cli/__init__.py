@@ -1,4 +1,4 @@
-"""The command line: from arguments to a command, and from its end to an exit code."""
+"""The command line ``webapp2-sessions``."""
 
 from __future__ import annotations
 
@@ -8,33 +8,33 @@ import os
 import sys
 from collections.abc import Callable, Sequence
 
-from webapp2_sessions.cli.output import tell
+from webapp2_sessions.cli.output import echo_error
 from webapp2_sessions.cli.parser import make_parser
 from webapp2_sessions.errors import ConfigError, SessionError
 
 __all__ = ["main"]
 
-_FAILED, _USAGE, _INTERRUPTED, _UNREAD = 1, 2, 130, 141
+_FAILED, _USAGE, _INTERRUPTED, _BROKEN_PIPE = 1, 2, 130, 141
 
 
 def main(arguments: Sequence[str] | None = None, prog: str = "webapp2-sessions") -> int:
     """Run a command.
 
     :param arguments: by default those of the process.
-    :param prog: how the command line was called, for its messages.
+    :param prog: the name of the command line, for its messages.
     :returns: the exit code.
     :raises SystemExit: the arguments are wrong, or only help was asked for.
     """
-    # What is logged to warn an application's operators is said by the commands themselves.
+    # The commands report themselves what the package logs for operators.
     logging.getLogger("webapp2_sessions").addHandler(logging.NullHandler())
     options = make_parser(prog).parse_args(arguments)
     try:
         code = _run(options.run, options)
         sys.stdout.flush()
     except BrokenPipeError:
-        # Python would complain when it flushes at exit.
+        # Python flushes at exit once more, and would complain.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return _UNREAD
+        return _BROKEN_PIPE
     return code
 
 
@@ -42,8 +42,8 @@ def _run(run: Callable[[argparse.Namespace], int], options: argparse.Namespace) 
     try:
         return run(options)
     except KeyboardInterrupt:
-        tell("interrupted")
+        echo_error("interrupted")
         return _INTERRUPTED
     except SessionError as error:
-        tell(f"error: {error}")
+        echo_error(f"error: {error}")
         return _USAGE if isinstance(error, ConfigError) else _FAILED

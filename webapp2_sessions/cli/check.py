@@ -1,21 +1,48 @@
-"""The command ``check``."""
+"""The command ``check``: what is wrong with a configuration, or risky, or could be better."""
 
 from __future__ import annotations
 
 import argparse
+import contextlib
+import os
 import sys
-from collections.abc import Iterable
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
 
-from webapp2_sessions.cli.advice import SEVERITIES, Advice, advice_on, server_backends
-from webapp2_sessions.cli.output import paint, printable, write, write_json
-from webapp2_sessions.cli.server_checks import unreachable
-from webapp2_sessions.cli.target import Target, importing_from_here, load_target
-from webapp2_sessions.errors import ConfigError
+from webapp2_sessions.cli.output import echo, echo_json, printable, style
+from webapp2_sessions.cli.target import (
+    Target,
+    importing_from_here,
+    load_target,
+    server_backends,
+)
+from webapp2_sessions.config import (
+    SessionConfig,
+    datastore_settings,
+    default_config,
+    memcache_settings,
+)
+from webapp2_sessions.config.checks import CHECKS, weak_keys
+from webapp2_sessions.config.foreign import foreign_value
+from webapp2_sessions.config.imports import import_object
+from webapp2_sessions.config.oversights import SEVERITIES, Advice, oversights
+from webapp2_sessions.errors import BackendError, ConfigError, MissingDependency
+from webapp2_sessions.securecookie.keys import new_key
+from webapp2_sessions.stored.factory import StoredSessionFactory
 
-__all__ = ["run_check"]
+_PLURALS = {"error": "errors", "warning": "warnings", "advice": "pieces of advice"}
+_SINGULARS = {"error": "error", "warning": "warning", "advice": "piece of advice"}
 
-_MANY = {"error": "errors", "warning": "warnings", "advice": "pieces of advice"}
-_ONE = {"error": "error", "warning": "warning", "advice": "piece of advice"}
+#: How the addresses of memcached servers on this machine begin.
+_LOCAL = ("127.", "localhost", "[::1]", "unix:")
+
+#: A key, or its beginning, and the name of an entity that nothing else has.
+_PROBE = "webapp2-sessions-check"
+#: Size of the largest value that is written, however large a server's items may be.
+_MAX_PROBE = 16 * 1024 * 1024
+#: Seconds after which memcached drops that value, should it not be deleted.
+_PROBE_SECONDS = 60
 
 
 def run_check(options: argparse.Namespace) -> int:
@@ -25,31 +52,226 @@ def run_check(options: argparse.Namespace) -> int:
     with importing_from_here():
         found = advice_on(target.given, target.response_class, debug)
         if not options.offline:
-            found = [*_of_servers(target, options.backend), *found]
+            found = [*_ping_all(target, options.backend), *found]
     if options.json:
-        write_json({"config": options.config, "findings": [each._asdict() for each in found]})
+        echo_json({"config": options.config, "findings": [each._asdict() for each in found]})
     else:
-        _write(found)
-    grave = SEVERITIES if options.strict else SEVERITIES[:2]
-    return 1 if any(each.severity in grave for each in found) else 0
+        _echo(found)
+    failures = SEVERITIES if options.strict else SEVERITIES[:2]
+    return 1 if any(each.severity in failures for each in found) else 0
 
 
-def _of_servers(target: Target, named: Iterable[str] | None) -> list[Advice]:
+def _ping_all(target: Target, backends: Iterable[str] | None) -> Iterator[Advice]:
     try:
         config = target.checked()
     except ConfigError:
-        return []  # which the other advice tells
-    backends = server_backends(target.given) if named is None else dict.fromkeys(named)
-    lines = ((backend, line) for backend in backends for line in unreachable(config, backend))
-    return [Advice("error", backend, line) for backend, line in lines]
+        return  # which is part of the advice
+    if backends is None:
+        backends = server_backends(target.given)
+    for backend in dict.fromkeys(backends):
+        yield from (Advice("error", backend, problem) for problem in ping(config, backend))
 
 
-def _write(found: list[Advice]) -> None:
+def _echo(found: list[Advice]) -> None:
     for each in found:
-        severity = paint(f"{each.severity}:", each.severity, sys.stdout)
-        write(f"{severity} {printable(each.key)}: {printable(each.text)}")
-    counts = [
-        (sum(each.severity == severity for each in found), severity) for severity in SEVERITIES
+        severity = style(f"{each.severity}:", each.severity, sys.stdout)
+        echo(f"{severity} {printable(each.key)}: {printable(each.text)}")
+    counts = Counter(each.severity for each in found)
+    texts = [
+        f"{counts[each]} {(_SINGULARS if counts[each] == 1 else _PLURALS)[each]}"
+        for each in SEVERITIES
+        if counts[each]
     ]
-    named = [f"{count} {_ONE[key] if count == 1 else _MANY[key]}" for count, key in counts if count]
-    write(", ".join(named) if named else paint("nothing to say", "good", sys.stdout))
+    echo(", ".join(texts) or style("nothing to improve", "good", sys.stdout))
+
+
+def advice_on(given: Mapping[str, Any], response_class: Any, debug: bool = False) -> list[Advice]:
+    """Return the advice on a session configuration, the most severe first; ask no server.
+
+    :param given: the configuration as the application has it.
+    :param response_class: the class of the application's responses.
+    :param debug: whether the application is in debug mode.
+    """
+    sound = {**given}
+    found = list(_errors(sound, response_class))
+    if debug:
+        text = "is on: visitors see tracebacks of errors; switch it off in production"
+        found.append(Advice("warning", "debug", text))
+    config = SessionConfig(sound, response_class)
+    dropped = given.keys() - sound.keys()
+    more = oversights(config)
+    for rule in (_keys, _flags, _ages, _cookie, _storage, _servers, _backends):
+        more += rule(config, sound)
+    found.extend(each for each in more if each.key.partition("[")[0] not in dropped)
+    return sorted(found, key=lambda each: SEVERITIES.index(each.severity))
+
+
+def _error(error: ConfigError) -> Advice:
+    return Advice("error", error.key, error.args[1])
+
+
+def _errors(sound: dict[str, Any], response_class: Any) -> Iterator[Advice]:
+    """Yield an error for each wrong key and remove it: SessionConfig raises only the first."""
+    for key, check in CHECKS.items():
+        value = {**default_config, **sound}[key]
+        try:
+            check(key, value)
+        except ConfigError as error:
+            if foreign_value(key, value) is None:
+                yield _error(error)
+                sound.pop(key, None)
+    if not sound.get("secret_key"):
+        sound["secret_key"] = new_key(32)  # so that the rest can be checked
+    while True:
+        try:
+            SessionConfig(sound, response_class)
+        except ConfigError as error:
+            yield _error(error)
+            # The name as well, because it may be what the arguments do not go with.
+            wrong = {error.key.partition("[")[0], "cookie_name"} & sound.keys()
+            for key in wrong or set(sound):
+                del sound[key]
+            sound.setdefault("secret_key", new_key(32))
+        else:
+            return
+
+
+def _keys(config: SessionConfig, _: Mapping[str, Any]) -> Iterator[Advice]:
+    for weak in weak_keys(config):
+        key, problem = weak.split(" ", 1)
+        text = f"{problem}: who guesses it can sign in as anybody; make one with the command keygen"
+        yield Advice("warning", key, text)
+    if config["digest"] == "sha1":
+        text = "is 'sha1', as webapp2_extras signs; 'sha256' is what policies ask for"
+        yield Advice("advice", "digest", text)
+
+
+def _flags(config: SessionConfig, _: Mapping[str, Any]) -> Iterator[Advice]:
+    args = config["cookie_args"]
+    if not args.get("secure"):
+        text = "is off: the cookie is sent over plain HTTP too, where it can be read"
+        yield Advice("warning", "cookie_args['secure']", text)
+    if not args.get("httponly"):
+        text = "is off: a script that gets into a page can read the cookie"
+        yield Advice("warning", "cookie_args['httponly']", text)
+    if not args.get("samesite"):
+        text = "is not set: what other sites do with the cookie is each browser's decision"
+        yield Advice("advice", "cookie_args['samesite']", f"{text}; 'lax' suits most")
+    if args.get("domain"):
+        text = "is set: every host below it gets the cookie, and can set one of that name"
+        yield Advice("advice", "cookie_args['domain']", text)
+
+
+def _ages(config: SessionConfig, _: Mapping[str, Any]) -> Iterator[Advice]:
+    if config["session_max_age"] is None:
+        text = "is None: a cookie is valid for ever, also one that was stolen; set it in seconds"
+        yield Advice("warning", "session_max_age", text)
+
+
+def _cookie(config: SessionConfig, _: Mapping[str, Any]) -> Iterator[Advice]:
+    if config["on_oversize"] == "warn":
+        text = "is 'warn': browsers drop a cookie that is too large, and only the log tells"
+        yield Advice("advice", "on_oversize", f"{text}; 'raise' or a backend is safer")
+    args, name = config["cookie_args"], str(config["cookie_name"])
+    could_be_host = args.get("secure") and not args.get("domain") and args.get("path", "/") == "/"
+    if could_be_host and not name.lower().startswith("__host-"):
+        text = f"could be '__Host-{name}', which no other host of the domain can set"
+        yield Advice("advice", "cookie_name", text)
+
+
+def _storage(config: SessionConfig, given: Mapping[str, Any]) -> Iterator[Advice]:
+    if config["serializer"] != "pickle" and "pickle" not in config["serializer_fallbacks"]:
+        return
+    used = server_backends(given)
+    key = "serializer" if config["serializer"] == "pickle" else "serializer_fallbacks"
+    if "datastore" in used:
+        text = "has 'pickle': who can write to Datastore can run code in the application"
+        yield Advice("warning", key, f"{text}; 'json' runs none")
+    elif "memcache" in used:
+        text = "has 'pickle': in memcached it is signed, and nothing but the key keeps it from"
+        yield Advice("advice", key, f"{text} running code that others wrote; 'json' runs none")
+
+
+def _servers(config: SessionConfig, _: Mapping[str, Any]) -> Iterator[Advice]:
+    memcache = config["memcache"]
+    remote = [server for server in memcache["servers"] if not server.startswith(_LOCAL)]
+    if remote and memcache["tls_context"] is None and memcache["client"] is None:
+        text = "is not set: on the way to servers elsewhere others can read sessions"
+        yield Advice("advice", "memcache['tls_context']", text)
+
+
+def _backends(config: SessionConfig, given: Mapping[str, Any]) -> Iterator[Advice]:
+    """Import the application's own backends, and the one of ``on_oversize``."""
+    spill = config["on_oversize"]
+    usual = default_config["backends"]
+    own = given.get("backends") or {}
+    named = {keyword for keyword, backend in own.items() if backend != usual.get(keyword)}
+    for keyword in (each for each in config["backends"] if each in named or each == spill):
+        key, backend = f"backends[{keyword!r}]", config["backends"][keyword]
+        try:
+            factory = import_object(backend) if isinstance(backend, str) else backend
+        except MissingDependency as error:
+            yield Advice("error", key, str(error))
+        except Exception as error:  # whatever a module of the application raises
+            yield Advice("error", key, f"cannot be imported ({type(error).__name__})")
+        else:
+            stores = isinstance(factory, type) and issubclass(factory, StoredSessionFactory)
+            if keyword == spill and not stores:
+                text = f"names {keyword!r}, which is no StoredSessionFactory and has to be one"
+                yield Advice("error", "on_oversize", text)
+            without = StoredSessionFactory._read_version
+            if stores and config["on_conflict"] == "merge" and factory._read_version is without:
+                text = f"is 'merge', and {factory.__name__} cannot compare and set"
+                yield Advice("error", "on_conflict", text)
+
+
+def ping(config: Mapping[str, Any], backend: str) -> list[str]:
+    """Ask each server of a backend for a record that does not exist.
+
+    memcached also gets a value as large as a session may be, for a moment.
+
+    :param config: a checked configuration.
+    :param backend: ``"memcache"`` or ``"datastore"``.
+    :returns: the problems, one line for each server that did not answer.
+    """
+    pings = {"memcache": _ping_memcache, "datastore": _ping_datastore}
+    return list(pings[backend](config))
+
+
+def _ping_memcache(config: Mapping[str, Any]) -> Iterator[str]:
+    settings = memcache_settings(config)
+    each_alone = [{**settings, "servers": (server,)} for server in settings["servers"]]
+    for each in each_alone if settings["client"] is None else [settings]:
+        try:
+            from webapp2_sessions.sessions_memcache.servers import nodes_of  # loads pymemcache
+
+            # A key of this check alone, because several may run at once.
+            name = f"{settings['key_prefix']}{_PROBE}:{os.urandom(8).hex()}"
+            key = name.encode("ascii")
+            node = nodes_of(each).node_of(key)
+            node.call("get", key)
+            size = min(node.largest_value(), _MAX_PROBE)
+            if not _keeps(node, key, os.urandom(size)):
+                yield str(node.unavailable(f"a value of {size} bytes did not come back"))
+        except (BackendError, ConfigError, MissingDependency) as error:
+            yield str(error)
+
+
+def _keeps(node: Any, key: bytes, value: bytes) -> bool:
+    """Whether a server, and a proxy in front of it, keeps a value of that size."""
+    try:
+        return bool(node.call("set", key, value, _PROBE_SECONDS)) and node.call("get", key) == value
+    finally:
+        with contextlib.suppress(BackendError):
+            node.call("delete", key)
+
+
+def _ping_datastore(config: Mapping[str, Any]) -> Iterator[str]:
+    try:
+        from webapp2_sessions.sessions_ndb.client import Datastore, ndb  # loads google-cloud-ndb
+
+        store = Datastore(datastore_settings(config))
+        # Not of the kind "Session", of which an application may have a model of its own.
+        store.run(lambda: ndb.Key("SessionEnded", _PROBE).get(**store.options))
+    except (BackendError, ConfigError, MissingDependency) as error:
+        yield str(error)

@@ -8,46 +8,43 @@ import sys
 import time
 from typing import Any
 
-from webapp2_sessions.cli.cookie_inspection import Inspection, inspect_cookie
-from webapp2_sessions.cli.cookie_texts import CookieText, read_cookies
+from webapp2_sessions.cli.inspection import CookieText, Inspection, inspect_cookie, read_cookies
 from webapp2_sessions.cli.output import (
-    age_of,
-    paint,
+    echo,
+    echo_json,
+    echo_table,
+    format_duration,
+    format_time,
     printable,
     read_secret,
-    time_of,
-    write,
-    write_json,
-    write_rows,
+    style,
 )
 from webapp2_sessions.cli.target import load_target
 from webapp2_sessions.config import SessionConfig
 from webapp2_sessions.errors import ConfigError
 from webapp2_sessions.securecookie.keys import DIGESTS, new_key
 
-__all__ = ["run_decode", "run_keygen"]
-
+_SPILLED = "the id of a stored session, which was too large for the cookie"
 _KINDS = {
     "signed": "signed: the session itself, which the visitor can read",
     "encrypted": "encrypted: the session itself, which the visitor cannot read",
     "stored": "signed: the id of a stored session",
-    "spilled": "signed: the id of a stored session, which was too large for the cookie",
-    "id": "a session id by itself, which no cookie has; see the command show",
-    "unknown": "nothing of ours",
+    "spilled": f"signed: {_SPILLED}",
+    "id": "a bare session id, which is no cookie; see the command show",
+    "unknown": "no session cookie",
 }
 
 
 def run_keygen(options: argparse.Namespace) -> int:
-    """Write a new key, and return the exit code."""
+    """Print a new key, and return the exit code."""
     sys.stdout.write(f"{new_key(options.bytes)}\n")
     return 0
 
 
 def run_decode(options: argparse.Namespace) -> int:
     """Show what cookies hold, and return the exit code."""
-    config = _config_of(options)
-    text = read_secret(options.cookie, "COOKIE")
-    found = read_cookies(text)
+    config = _load_config(options)
+    found = read_cookies(read_secret(options.cookie, "COOKIE"))
     if options.name is not None:
         named = (each._replace(name=each.name or options.name) for each in found)
         found = [each for each in named if each.name == options.name]
@@ -56,16 +53,19 @@ def run_decode(options: argparse.Namespace) -> int:
     now = time.time()
     seen = [(cookie, inspect_cookie(cookie, config, now)) for cookie in found]
     ours = [each for each in seen if each[1].kind != "unknown"]
-    shown = ours or seen  # of other applications' cookies only if there is nothing else
+    shown = ours or seen  # other cookies only if there is no session cookie
     limit = None if config is None else config["max_cookie_size"]
     if options.json:
-        write_json({"cookies": [_facts(*each, now, limit) for each in shown]})
+        echo_json({"cookies": [_as_json(*each, now, limit) for each in shown]})
     else:
-        _write(shown, now, limit, options.secret_key_env is None)
+        for index, each in enumerate(shown):
+            if index:
+                echo("")
+            echo_table(_as_rows(*each, now, limit, options.secret_key_env is None))
     return 0 if ours and all(each.refused is None for _, each in ours) else 1
 
 
-def _config_of(options: argparse.Namespace) -> SessionConfig | None:
+def _load_config(options: argparse.Namespace) -> SessionConfig | None:
     if options.config is not None:
         return load_target(options.config).checked()
     if options.secret_key_env is None:
@@ -76,8 +76,7 @@ def _config_of(options: argparse.Namespace) -> SessionConfig | None:
     return SessionConfig({"secret_key": key, "digest_fallbacks": DIGESTS})
 
 
-def _facts(cookie: CookieText, seen: Inspection, now: float, limit: int | None) -> dict[str, Any]:
-    """What ``--json`` shows of a cookie."""
+def _as_json(cookie: CookieText, seen: Inspection, now: float, limit: int | None) -> dict[str, Any]:
     return {
         "name": cookie.name,
         "kind": seen.kind,
@@ -99,69 +98,53 @@ def _facts(cookie: CookieText, seen: Inspection, now: float, limit: int | None) 
     }
 
 
-def _write(
-    shown: list[tuple[CookieText, Inspection]], now: float, limit: int | None, knows_ages: bool
-) -> None:
-    for index, (cookie, seen) in enumerate(shown):
-        if index:
-            write("")
-        rows = [("cookie", printable(cookie.name))] if cookie.name is not None else []
-        rows.append(("kind", _kind(seen)))
-        rows += _times(seen, now)
-        rows += _sizes(cookie, seen, limit)
-        rows += _verdict(seen, now, knows_ages)
-        if seen.data is not None:
-            rows.append(("data", printable(seen.data)))
-        write_rows(rows)
+def _as_rows(
+    cookie: CookieText, seen: Inspection, now: float, limit: int | None, knows_ages: bool
+) -> list[tuple[str, str]]:
+    rows = [] if cookie.name is None else [("cookie", printable(cookie.name))]
+    rows.append(("kind", _kind(seen)))
+    if seen.signed_at is not None:
+        rows.append(("signed", _moment(seen.signed_at, now)))
+    if seen.began is not None:
+        rows.append(("began", _moment(seen.began, now)))
+    if seen.own_max_age is not None:
+        rows.append(("max age", f"{format_duration(seen.own_max_age)}, as the cookie says itself"))
+    rows.append(("size", _size(cookie, seen, limit)))
+    if seen.key is not None:
+        rows.append(("key", seen.key if seen.digest is None else f"{seen.key}, {seen.digest}"))
+    elif seen.digest is not None:
+        rows.append(("digest", f"{seen.digest}, by its length"))
+    if seen.refused is not None:
+        rows.append(("refused", style(seen.refused, "error", sys.stdout)))
+    elif seen.key is not None:
+        rows.append(("accepted", style(_until(seen, now, knows_ages), "good", sys.stdout)))
+    if seen.data is not None:
+        rows.append(("data", printable(seen.data)))
+    return rows
 
 
 def _kind(seen: Inspection) -> str:
     kind = _KINDS[seen.kind]
+    if seen.kind == "encrypted" and seen.session_id is not None:
+        kind = f"encrypted: {_SPILLED}"
     return kind if seen.problem is None else f"{kind}: {seen.problem}"
 
 
-def _times(seen: Inspection, now: float) -> list[tuple[str, str]]:
-    rows = []
-    if seen.signed_at is not None:
-        rows.append(("signed", _moment(seen.signed_at, now)))
-    if type(seen.began) is int:
-        rows.append(("began", _moment(seen.began, now)))
-    if type(seen.own_max_age) is int:
-        sign = "-" if seen.own_max_age < 0 else ""
-        rows.append(("max age", f"{sign}{age_of(seen.own_max_age)}, as the cookie says itself"))
-    return rows
-
-
 def _moment(seconds: int, now: float) -> str:
-    since = int(now) - seconds  # without a float, for which the number may be too large
+    since = int(now) - seconds  # not as a float, which a large number may overflow
     if since < 0:
-        return f"{time_of(seconds)}, in {age_of(since)}"
-    return f"{time_of(seconds)}, {age_of(since)} ago"
+        return f"{format_time(seconds)}, in {format_duration(since)}"
+    return f"{format_time(seconds)}, {format_duration(since)} ago"
 
 
-def _sizes(cookie: CookieText, seen: Inspection, limit: int | None) -> list[tuple[str, str]]:
+def _size(cookie: CookieText, seen: Inspection, limit: int | None) -> str:
     size = cookie.size()
     text = f"{size} bytes"
     if seen.payload_size is not None:
         text += f", {seen.payload_size} of them data as JSON"
     if limit is not None and size > limit:
         text += f"; browsers drop it above {limit}"
-    return [("size", text)]
-
-
-def _verdict(seen: Inspection, now: float, knows_ages: bool) -> list[tuple[str, str]]:
-    """Who has signed a cookie, and whether it is accepted."""
-    rows = []
-    by = [seen.key] if seen.key is not None else []
-    if seen.digest is not None:
-        by.append(f"{seen.digest}, by its length" if seen.key is None else seen.digest)
-    if by:
-        rows.append(("key" if seen.key is not None else "digest", ", ".join(by)))
-    if seen.refused is not None:
-        rows.append(("refused", paint(seen.refused, "error", sys.stdout)))
-    elif seen.key is not None:
-        rows.append(("accepted", paint(_until(seen, now, knows_ages), "good", sys.stdout)))
-    return rows
+    return text
 
 
 def _until(seen: Inspection, now: float, knows_ages: bool) -> str:

@@ -1,15 +1,12 @@
-"""The arguments of all commands, and what their help says."""
+"""The arguments of all commands, and their help."""
 
 from __future__ import annotations
 
 import argparse
+import datetime
 import re
 from collections.abc import Callable, Sequence
 from typing import Any, NoReturn
-
-from webapp2_sessions.cli import values as cli_values
-
-__all__ = ["make_parser"]
 
 _CONFIG = "MODULE:CONFIG"
 
@@ -25,7 +22,7 @@ function without arguments that returns one of them. The module is imported.
 """
 
 _KEYGEN = """\
-Write a new random secret key to the standard output, and nothing else.
+Print a new random secret key, and nothing else.
 
 examples:
   %(prog)s
@@ -34,13 +31,13 @@ examples:
 """
 
 _DECODE = """\
-Show what a session's cookie holds: its data, when it was signed, its size.
+Show what a session cookie holds: its data, when it was signed, its size.
 
-No key is needed to look at a signed cookie. With one, it is told which key has signed it and
-when it becomes too old, and an encrypted cookie is opened. Keys are never given as arguments.
+Signed cookies can be read without a key. With one, the command tells which key has signed the
+cookie and when it expires, and opens encrypted cookies. Keys are never given as arguments.
 
-COOKIE is a Set-Cookie or Cookie header, name=value, or the bare value. Put it into quotes; or let
-it be - and give it on the standard input, so that it is not kept in the shell's history.
+COOKIE is a Set-Cookie or Cookie header, name=value, or the bare value, in quotes. With - it is
+read from standard input, which keeps it out of the shell's history.
 
 examples:
   %(prog)s 'Set-Cookie: session=eyJ1c2VyIjo1fQ==|1700000000|2f...; Path=/'
@@ -50,10 +47,10 @@ examples:
 """
 
 _CHECK = """\
-Tell what is wrong with a configuration, what is risky, and what could be better.
+Report what is wrong with a configuration, what is risky, and what could be better.
 
 One line each: "error" (no session works), "warning" (somebody may be harmed) or "advice". The
-servers that it names are asked whether they answer.
+configured servers are asked whether they answer.
 
 examples:
   %(prog)s shop.config:CONFIG
@@ -64,9 +61,9 @@ examples:
 _SHOW = """\
 Show what is stored of a session: its data, its size, its times.
 
-SID is the session's id, or a cookie that leads to it, signed by a key of the configuration. Let it
-be - and give it on the standard input, so that it is not kept in the shell's history. Types that
-JSON lacks are written as in {"!tuple": [1, 2]}.
+SID is the session's id, or a cookie that leads to it, signed by a key of the configuration. With -
+it is read from standard input, which keeps it out of the shell's history. Types that JSON lacks
+are written as in {"!tuple": [1, 2]}.
 
 examples:
   %(prog)s - --config main:app
@@ -74,9 +71,9 @@ examples:
 """
 
 _DELETE = """\
-Delete a stored session, as session.destroy() does: no request that is running brings it back.
+Delete a stored session, as session.destroy() does: no running request brings it back.
 
-SID is as for the command show. Without --yes it is asked for on the terminal.
+SID is as for the command show. Without --yes the command asks first, on the terminal.
 
 examples:
   %(prog)s - --config main:app
@@ -84,10 +81,10 @@ examples:
 """
 
 _PURGE = """\
-Delete the Datastore entities of sessions that were last written longer ago than a given time.
+Delete Datastore entities of sessions that were last written longer ago than a given duration.
 
-Let that be the application's session_max_age, or the most that set_max_age() is given, and a day.
-What counts is the last change: a session that is read and never changed is old as well.
+Make that the application's session_max_age, or the longest age that set_max_age() is given, and a
+day more. The last change counts: a session that is read and never changed is old as well.
 
 examples:
   %(prog)s --older-than 31d --dry-run
@@ -95,7 +92,7 @@ examples:
   %(prog)s --older-than 2w --limit 10000
 
 DURATION is a number and a unit: 45s, 90m, 12h, 30d, 2w; without a unit it is seconds. Less than a
-day ends sessions that are in use, and is asked about on the terminal unless --yes is given.
+day ends sessions that are in use; the command asks first, on the terminal, unless --yes is given.
 
 After a failure or an interrupt run the command again: it goes on with what is left.
 """
@@ -103,18 +100,18 @@ After a failure or an interrupt run the command again: it goes on with what is l
 
 _OPTION = re.compile("--[a-z][a-z-]*")
 
-#: Errors of argparse that show what they were given.
-_SHOWING = {
+#: Errors of argparse that quote an argument, and what they say instead.
+_REDACTED = {
     re.compile(r"invalid choice: .* \(choose", re.DOTALL): "unknown (choose",
     re.compile("ignored explicit argument .*", re.DOTALL): "takes no value",
 }
 
 
 class _Parser(argparse.ArgumentParser):
-    """Shows in its errors no argument that may be a cookie or an id."""
+    """Quotes no argument in its errors that may be a cookie or a session id."""
 
     def parse_args(self, args: Any = None, namespace: Any = None) -> Any:
-        """Parse; an error does not show what was too much."""
+        """Parse arguments; of those that are too many an error names only options."""
         options, rest = self.parse_known_args(args, namespace)
         if rest:
             known = [found[0] for found in map(_OPTION.match, rest) if found is not None]
@@ -123,21 +120,21 @@ class _Parser(argparse.ArgumentParser):
         return options
 
     def error(self, message: str) -> NoReturn:
-        """End with usage and message."""
-        for pattern, text in _SHOWING.items():
+        """Exit with usage and message."""
+        for pattern, text in _REDACTED.items():
             message = pattern.sub(text, message)
         super().error(message)
 
 
 def make_parser(prog: str) -> argparse.ArgumentParser:
-    """Return the parser, whose result has the function ``run`` of the command.
+    """Return the parser, whose ``run`` is the function of the command.
 
-    :param prog: how the command line was called.
+    :param prog: the name of the command line.
     """
     parser = _Parser(
         prog=prog,
-        description="Commands for those who run applications with webapp2_sessions.",
-        epilog=f"{prog} COMMAND --help tells more.",
+        description="Tools for applications that use webapp2_sessions.",
+        epilog=f"{prog} COMMAND --help shows its options and examples.",
     )
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
     for add in (_add_keygen, _add_decode, _add_check, _add_show, _add_delete, _add_purge):
@@ -162,18 +159,18 @@ def _add(
 
 def _add_keygen(commands: Any) -> None:
     parser = _add(commands, "keygen", "make a secret key", _KEYGEN, ("done", "failed"))
-    text = "random bytes of the key, which is twice as long (default: 32)"
-    parser.add_argument("--bytes", default=32, type=cli_values.key_size, metavar="N", help=text)
+    text = "random bytes in the key, two characters each (default: 32)"
+    parser.add_argument("--bytes", default=32, type=_key_size, metavar="N", help=text)
     parser.set_defaults(run=_lazily("cookies", "run_keygen"))
 
 
 def _add_decode(commands: Any) -> None:
-    codes = ("it is one of ours, and accepted if a key was given", "it is not")
+    codes = ("a session cookie, and accepted if a key was given", "none, or refused")
     parser = _add(commands, "decode", "show what a cookie holds", _DECODE, codes)
-    parser.add_argument("cookie", metavar="COOKIE", help="the cookie, or - for the standard input")
+    parser.add_argument("cookie", metavar="COOKIE", help="the cookie, or - for standard input")
     group = parser.add_mutually_exclusive_group()
-    group.add_argument("--config", metavar=_CONFIG, help="judge it by this configuration")
-    text = "judge it by the key in this environment variable"
+    group.add_argument("--config", metavar=_CONFIG, help="verify it by this configuration")
+    text = "verify it by the key in this environment variable"
     group.add_argument("--secret-key-env", metavar="NAME", help=text)
     text = "the cookie's name: which of several, or that of a bare value"
     parser.add_argument("--name", metavar="NAME", help=text)
@@ -191,7 +188,7 @@ def _add_check(commands: Any) -> None:
         "--backend", action="append", choices=("memcache", "datastore"), metavar="B", help=text
     )
     parser.add_argument("--offline", action="store_true", help="ask no server")
-    parser.add_argument("--strict", action="store_true", help="let advice be a failure too")
+    parser.add_argument("--strict", action="store_true", help="fail on advice too")
     _add_json(parser)
     parser.set_defaults(run=_lazily("check", "run_check"))
 
@@ -200,7 +197,7 @@ def _add_show(commands: Any) -> None:
     codes = ("done", "not found, or the server failed")
     text = f"{_SHOW}\n{_TARGET}"
     parser = _add(commands, "show", "show a stored session", text, codes)
-    _add_place(parser)
+    _add_session(parser)
     _add_json(parser)
     parser.set_defaults(run=_lazily("stored", "run_show"))
 
@@ -209,14 +206,14 @@ def _add_delete(commands: Any) -> None:
     codes = ("deleted", "not found, not confirmed, or the server failed")
     text = f"{_DELETE}\n{_TARGET}"
     parser = _add(commands, "delete", "end a stored session", text, codes)
-    _add_place(parser)
+    _add_session(parser)
     parser.add_argument("--yes", action="store_true", help="do not ask")
     parser.set_defaults(run=_lazily("stored", "run_delete"))
 
 
-def _add_place(parser: argparse.ArgumentParser) -> None:
+def _add_session(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
-    add("sid", metavar="SID", help="the session's id or cookie, or - for the standard input")
+    add("sid", metavar="SID", help="the session's id or cookie, or - for standard input")
     add("--config", metavar=_CONFIG, required=True, help="the application's configuration")
     text = "memcache, datastore or another keyword of 'backends' (default: as configured)"
     add("--backend", metavar="B", help=text)
@@ -227,25 +224,23 @@ def _add_purge(commands: Any) -> None:
     codes = ("all is done", "Datastore failed, or not confirmed")
     parser = _add(commands, "purge", "delete old sessions from Datastore", _PURGE, codes)
     add = parser.add_argument
-    add(
-        "--older-than", required=True, type=cli_values.duration, metavar="DURATION", help="e.g. 31d"
-    )
+    add("--older-than", required=True, type=_duration, metavar="DURATION", help="e.g. 31d")
     add("--dry-run", action="store_true", help="count, and delete nothing")
     add("--yes", action="store_true", help="do not ask, however short the duration is")
-    add("--limit", type=cli_values.whole_number, metavar="N", help="delete N sessions at most")
+    add("--limit", type=_whole_number, metavar="N", help="delete N sessions at most")
     add("--project", metavar="P", help="Google project (default: the environment's)")
     add("--namespace", metavar="N", help="namespace (default: the empty one)")
     add("--database", metavar="D", help="database (default: the project's default one)")
     add(
         "--kind",
         default="Session",
-        type=cli_values.name,
+        type=_name,
         metavar="K",
         help="kind (default: Session)",
     )
-    # Nobody waits for a page here, and a query that steps over many deleted entities takes long.
+    # No page waits for this, and a query that skips many deleted entities takes long.
     seconds = "seconds for each request (default: 30)"
-    add("--timeout", default=30.0, type=cli_values.seconds, metavar="S", help=seconds)
+    add("--timeout", default=30.0, type=_seconds, metavar="S", help=seconds)
     parser.set_defaults(run=_lazily("purge", "run_purge"))
 
 
@@ -254,7 +249,7 @@ def _add_json(parser: argparse.ArgumentParser) -> None:
 
 
 def _lazily(module: str, name: str) -> Callable[[argparse.Namespace], int]:
-    """A command whose module is imported when it runs, so that help is quick."""
+    """Return a command whose module is imported when it runs, so that help is quick."""
 
     def run(options: argparse.Namespace) -> int:
         from webapp2_sessions.config.imports import import_object
@@ -264,3 +259,50 @@ def _lazily(module: str, name: str) -> Callable[[argparse.Namespace], int]:
         return command(options)
 
     return run
+
+
+# Types of arguments; anything else is an error of argparse that says what is allowed.
+
+_SECONDS_OF = {"": 1, "s": 1, "m": 60, "h": 3600, "d": 24 * 3600, "w": 7 * 24 * 3600}
+_DURATION = re.compile(r"([0-9]{1,9}(?:\.[0-9]{1,6})?)([smhdw]?)")
+
+
+def _duration(text: str) -> datetime.timedelta:
+    """Parse a number and a unit, e.g. ``"31d"``; without a unit it is seconds."""
+    match = _DURATION.fullmatch(text)
+    if match is None:
+        raise argparse.ArgumentTypeError(
+            f"{text!r} is no duration; give a number and a unit: 45s, 90m, 12h, 30d, 2w"
+        )
+    try:
+        return datetime.timedelta(seconds=float(match[1]) * _SECONDS_OF[match[2]])
+    except OverflowError:
+        raise argparse.ArgumentTypeError(f"{text!r} is too long") from None
+
+
+def _whole_number(text: str) -> int:
+    """Parse an integer from 1 on."""
+    if not re.fullmatch(r"0*[1-9][0-9]{0,15}", text):
+        raise argparse.ArgumentTypeError(f"{text!r} is no positive whole number")
+    return int(text)
+
+
+def _key_size(text: str) -> int:
+    """Parse the number of bytes of a secret key, 16 to 1024."""
+    if not re.fullmatch(r"[0-9]{1,4}", text) or not 16 <= int(text) <= 1024:
+        raise argparse.ArgumentTypeError(f"{text!r} is no number from 16 to 1024")
+    return int(text)
+
+
+def _seconds(text: str) -> float:
+    """Parse a positive number of seconds."""
+    if not re.fullmatch(r"[0-9]{1,9}(\.[0-9]{1,6})?", text) or not float(text):
+        raise argparse.ArgumentTypeError(f"{text!r} is no positive number of seconds")
+    return float(text)
+
+
+def _name(text: str) -> str:
+    """Refuse an empty name."""
+    if not text:
+        raise argparse.ArgumentTypeError("a kind has a name")
+    return text

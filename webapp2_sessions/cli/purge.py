@@ -1,4 +1,4 @@
-"""The command ``purge``: what it was told, how far it is, and how it ends."""
+"""The command ``purge``."""
 
 from __future__ import annotations
 
@@ -8,59 +8,56 @@ import sys
 import time
 from typing import Any
 
-from webapp2_sessions.cli.output import ask, can_ask, tell
+from webapp2_sessions.cli.output import confirm, echo_error, is_interactive
 from webapp2_sessions.errors import ConfigError, SessionError
 
-__all__ = ["run_purge"]
-
-#: What is shorter is more often a slip than meant: a unit that is missing, or minutes for months.
+#: A shorter duration is more often a slip than meant: a missing unit, or minutes for months.
 _SHORTEST = datetime.timedelta(days=1)
 _IN_USE = "is less than a day, and ends sessions that are in use"
 
-#: Seconds between two lines of progress where there is no terminal.
-_LINE_EVERY = 5.0
+#: Seconds between two lines of progress without a terminal.
+_INTERVAL = 5.0
 
 
 def run_purge(options: argparse.Namespace) -> int:
     """Delete old sessions, and return the exit code."""
     if options.older_than < _SHORTEST and not options.dry_run and not options.yes:
-        if not can_ask():
+        if not is_interactive():
             raise ConfigError("--older-than", f"{_IN_USE}; give --yes as well if that is meant")
-        if not ask(f"That {_IN_USE}. Delete all that were not written for so long?"):
-            tell("nothing deleted")
+        if not confirm(f"That {_IN_USE}. Delete all that were not written for so long?"):
+            echo_error("nothing deleted")
             return 1
-    report = _Report("would be deleted" if options.dry_run else "deleted", options.limit)
+    progress = _Progress("would be deleted" if options.dry_run else "deleted", options.limit)
     try:
-        with report:
-            _purge_by(options, report)
+        with progress:
+            _purge(options, progress)
     except KeyboardInterrupt:
-        tell(f"interrupted: {report} so far; run the command again to go on")
+        echo_error(f"interrupted: {progress} so far; run the command again to go on")
         return 130
     except SessionError as error:
-        tell(f"error: {error}; {report} so far")
+        echo_error(f"error: {error}; {progress} so far")
         return 2 if isinstance(error, ConfigError) else 1
-    sys.stdout.write(f"{report}\n")
+    sys.stdout.write(f"{progress}\n")
     return 0
 
 
-def _purge_by(options: argparse.Namespace, report: _Report) -> None:
-    # Imported here, because this loads google-cloud-ndb, which nothing else needs.
-    from webapp2_sessions.sessions_ndb.purging import purge_sessions
+def _purge(options: argparse.Namespace, progress: _Progress) -> None:
+    from webapp2_sessions.sessions_ndb.purging import purge_sessions  # loads google-cloud-ndb
 
-    places = ("project", "namespace", "database", "timeout")
-    given = {place: getattr(options, place) for place in places}
+    keys = ("project", "namespace", "database", "timeout")
+    given = {key: getattr(options, key) for key in keys}
     purge_sessions(
         options.older_than,
         model=_model_of(options.kind),
         config={"datastore": {key: value for key, value in given.items() if value is not None}},
         limit=options.limit,
         dry_run=options.dry_run,
-        progress=report.update,
+        progress=progress.update,
     )
 
 
 def _model_of(kind: str) -> Any:
-    """Return ``Session``, or a model that differs from it by its kind only."""
+    """Return ``Session``, or a subclass of another kind."""
     from webapp2_sessions.sessions_ndb import Session
 
     if kind == "Session":
@@ -68,11 +65,11 @@ def _model_of(kind: str) -> Any:
     return type("SessionOfKind", (Session,), {"_get_kind": classmethod(lambda _: kind)})
 
 
-class _Report:
-    """Shows how far a command is: a bar on a terminal, lines elsewhere.
+class _Progress:
+    """Shows progress: a bar on a terminal, lines elsewhere.
 
-    :param done: what has happened to the sessions, e.g. ``"deleted"``.
-    :param total: how many it can be at most, ``None`` if that is not known.
+    :param done: what happened to the sessions, e.g. ``"deleted"``.
+    :param total: the most that it can be, ``None`` if unknown.
     """
 
     def __init__(self, done: str, total: int | None) -> None:
@@ -81,13 +78,13 @@ class _Report:
         self._done = done
         self._total = total
         self._bar: Any = None
-        self._line_at = -_LINE_EVERY
+        self._line_at = -_INTERVAL
 
     def __str__(self) -> str:
         noun = "session" if self.count == 1 else "sessions"
         return f"{self.count} {noun} {self._done}"
 
-    def __enter__(self) -> _Report:
+    def __enter__(self) -> _Progress:
         self._bar = _bar(self._done, self._total) if sys.stderr.isatty() else None
         return self
 
@@ -96,13 +93,13 @@ class _Report:
             self._bar.close()
 
     def update(self, count: int) -> None:
-        """Show the number of sessions so far; lines only every few seconds."""
+        """Show a new number of sessions; as a line only every few seconds."""
         self.count = count
         if self._bar is not None:
             self._bar.update(count - self._bar.n)
-        elif _monotonic() - self._line_at >= _LINE_EVERY:
+        elif _monotonic() - self._line_at >= _INTERVAL:
             self._line_at = _monotonic()
-            tell(f"{self} so far")
+            echo_error(f"{self} so far")
 
 
 def _bar(done: str, total: int | None) -> Any:

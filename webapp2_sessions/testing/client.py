@@ -1,4 +1,4 @@
-"""A client that keeps cookies between requests, and the session behind a client's cookies."""
+"""A test client that keeps cookies, and access to the session of a client."""
 
 from __future__ import annotations
 
@@ -18,16 +18,17 @@ from webapp2_sessions.errors import ConfigError
 from webapp2_sessions.sessions import SessionStore
 from webapp2_sessions.sessions.changes import Snapshot
 from webapp2_sessions.sessions.session_dict import SessionDict
-from webapp2_sessions.testing.apps import webapp_of
 
-__all__ = ["Client", "session_transaction"]
+#: Attributes in which WSGI middleware and test clients have the application that they wrap.
+_WRAPPED = ("app", "application", "wsgi_app")
+_MAX_DEPTH = 50
 
 
 class Client:
-    """Asks an application for pages, and keeps its cookies from one request to the next.
+    """Sends requests to an application, and keeps its cookies.
 
-    Cookies go by domain, path and age as in a browser, which also sends ``secure`` ones to
-    localhost.
+    Domain, path and age of cookies count as in a browser, which sends ``secure`` ones to localhost
+    too.
 
     :param app: the application, also in middleware.
     :param base_url: scheme and host of requests for which only a path is given.
@@ -48,15 +49,15 @@ class Client:
 
     @property
     def cookies(self) -> dict[str, str]:
-        """The values of all cookies by their names; a copy."""
+        """A copy of the values of all cookies, by name."""
         return {cookie.name: cookie.value or "" for cookie in self.cookiejar}
 
     def get_response(self, path: str, **kwargs: Any) -> Any:
         """Return the response to a request, as ``app.get_response()`` does.
 
-        :param path: a path with its query, or a whole address.
+        :param path: a path with its query, or a whole URL.
         :param kwargs: of ``webapp2.Request.blank()``: ``headers``, ``POST``, ``method`` ... A
-            Cookie header goes out in place of the client's cookies.
+            Cookie header replaces the client's cookies.
         """
         if "://" not in path.partition("?")[0]:
             kwargs.setdefault("base_url", self.base_url)
@@ -68,11 +69,11 @@ class Client:
         return response
 
     def get(self, path: str, **kwargs: Any) -> Any:
-        """Return the response to a GET; arguments as of :meth:`get_response`."""
+        """Send a GET request; arguments as of :meth:`get_response`."""
         return self.get_response(path, method="GET", **kwargs)
 
     def post(self, path: str, data: Any = None, **kwargs: Any) -> Any:
-        """Return the response to a form's POST; arguments as of :meth:`get_response`.
+        """Send a form by POST; arguments as of :meth:`get_response`.
 
         :param data: the form's fields, as a dictionary or a list of pairs.
         """
@@ -91,22 +92,22 @@ def session_transaction(
     url: str | None = None,
     store: Callable[[Any], Any] = SessionStore,
 ) -> Iterator[SessionDict]:
-    """Open the session that a client's next request will have; save it when the block ends.
+    """Open the session of a client's next request; save it when the block ends.
 
-    What was changed in it is saved as at the end of a request, changes inside values included,
-    and the client has the cookie. Where nothing was changed nothing is written and no cookie set;
-    an exception in the block, or while the session is saved, leaves the client's cookies alone.
+    Changes are saved as at the end of a request, those inside values included, and the client gets
+    the cookie. Without changes nothing is written and no cookie set; an exception in the block, or
+    while the session is saved, leaves the client's cookies alone.
 
     :param client: WebTest's ``TestApp``, a :class:`Client`, or a cookie jar of
         :mod:`http.cookiejar`, such as ``requests.Session().cookies``.
     :param name: as of ``get_session()``, and so are ``backend``, ``max_age`` and ``factory``.
     :param app: the application, where it cannot be found in the client.
-    :param url: address or path for which the client's cookies are taken, if not the path of the
-        session's cookie at the client's own host.
+    :param url: the URL or path whose cookies count; by default the path of the session's cookie at
+        the client's own host.
     :param store: makes the session store of a request.
     :raises TypeError: the client has no cookie jar, or its application is not found.
-    :raises ConfigError: the client's jar does not take the cookie, because its domain or path is
-        none of ``url``.
+    :raises ConfigError: the client's jar refuses the cookie, because its domain or path does not
+        match ``url``.
     :raises BackendError: the backend's server failed.
     """
     webapp = webapp_of(client if app is None else app)
@@ -121,7 +122,7 @@ def session_transaction(
     yield session
     if not (session.modified or session._destroyed) and before.differs(session):
         session.mark_changed()
-    if any(_is_to_be_saved(each.session) for each in opened.sessions.values()):
+    if any(_should_save(each.session) for each in opened.sessions.values()):
         response = response_class_of(webapp)()
         with _active(webapp, request):
             opened.save_sessions(response)
@@ -139,16 +140,16 @@ def _jar_of(client: Any) -> http.cookiejar.CookieJar:
     return jar
 
 
-def _is_to_be_saved(session: Any) -> bool:
+def _should_save(session: Any) -> bool:
     return session is not None and (session.modified or session._destroyed)
 
 
 def _address(client: Any, webapp: Any, url: str | None) -> str:
-    """Return the address for which a client's cookies are taken."""
+    """Return the URL whose cookies count."""
     base = getattr(client, "base_url", None)
     if base is None:
         host = getattr(client, "extra_environ", {}).get("HTTP_HOST", "localhost")
-        base = f"https://{host}"  # where those are sent too that are secure
+        base = f"https://{host}"  # to which secure cookies are sent too
     if url is None:
         url = load_config(webapp, CONFIG_KEY, None)["cookie_args"].get("path") or "/"
     return urllib.parse.urljoin(base, str(url))
@@ -177,7 +178,7 @@ def _current(proxy: Any) -> Any:
 
 
 class _Headers:
-    """The cookies of a response, in the way in which a jar asks for them."""
+    """The Set-Cookie headers of a response, as a cookie jar reads them."""
 
     def __init__(self, response: Any) -> None:
         self._message = email.message.Message()
@@ -189,7 +190,7 @@ class _Headers:
 
 
 def _add_cookies(jar: http.cookiejar.CookieJar, request: Any) -> None:
-    """Give a request the cookies of a jar."""
+    """Send the cookies of a jar with a request."""
     asked = urllib.request.Request(request.url)
     jar.add_cookie_header(asked)
     header = asked.get_header("Cookie")
@@ -198,12 +199,12 @@ def _add_cookies(jar: http.cookiejar.CookieJar, request: Any) -> None:
 
 
 def _keep_cookies(jar: http.cookiejar.CookieJar, request: Any, response: Any) -> None:
-    """Put the cookies of a response into a jar."""
+    """Keep the cookies of a response in a jar."""
     jar.extract_cookies(_Headers(response), urllib.request.Request(request.url))  # type: ignore[arg-type] # all that it needs
 
 
 def _check_kept(jar: http.cookiejar.CookieJar, request: Any, response: Any) -> None:
-    """Refuse to go on with a client that has not taken a cookie."""
+    """Raise an error if a jar has refused a cookie."""
     asked = urllib.request.Request(request.url)
     jar.add_cookie_header(asked)
     present = {pair.partition("=")[0] for pair in (asked.get_header("Cookie") or "").split("; ")}
@@ -215,3 +216,23 @@ def _check_kept(jar: http.cookiejar.CookieJar, request: Any, response: Any) -> N
                 f"the client does not take the cookie {name!r} at {request.path_url}, because its "
                 "domain or path, by 'cookie_args', is another",
             )
+
+
+def webapp_of(app: Any) -> Any:
+    """Return the :class:`webapp2.WSGIApplication` inside of whatever wraps it.
+
+    :param app: the application, middleware around it, WebTest's ``TestApp``, or a :class:`Client`.
+    :raises TypeError: there is none.
+    """
+    found = app
+    for _ in range(_MAX_DEPTH):
+        if isinstance(found, webapp2.WSGIApplication) or found is None:
+            break
+        inside = (getattr(found, name, None) for name in _WRAPPED)
+        found = next((each for each in inside if each is not None), None)
+    if not isinstance(found, webapp2.WSGIApplication):
+        raise TypeError(
+            f"no webapp2.WSGIApplication is found in a {type(app).__name__}; give the application "
+            "itself"
+        )
+    return found

@@ -1,9 +1,10 @@
-"""The clock by which sessions go, in the hands of a test."""
+"""A clock for sessions that a test sets and moves."""
 
 from __future__ import annotations
 
 import datetime
 import http.cookiejar
+import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -12,24 +13,22 @@ from typing import Any
 
 import webob.cookies
 
-from webapp2_sessions import securecookie
-from webapp2_sessions.sessions import factories
-from webapp2_sessions.stored import factory as stored_sessions
-
-__all__ = ["Clock", "moved_clock", "now"]
-
 _UTC = datetime.timezone.utc
 
-#: Guards all that follows.
+#: The wings of the package that ask for the time of sessions. Not those of backends: real servers
+#: have clocks of their own.
+_WINGS = ("securecookie", "sessions", "stored")
+
+#: Guards what follows.
 _lock = threading.Lock()
 #: The clocks in use, of which the last one counts.
 _clocks: list[Clock] = []
-#: What stood in :data:`_PLACES` before the first of them.
-_originals: list[Any] = []
+#: What the first of them has replaced: modules, names in them, and originals.
+_replaced: list[tuple[Any, str, Any]] = []
 
 
 def now() -> float:
-    """Return the time by which sessions go, in Unix seconds."""
+    """Return the time of sessions in Unix seconds."""
     try:
         return _clocks[-1].time()
     except IndexError:
@@ -37,10 +36,10 @@ def now() -> float:
 
 
 class Clock:
-    """A clock that stands until it is moved.
+    """A clock that stands still until it is moved.
 
-    :param at: where it begins: Unix seconds, or a :class:`datetime.datetime`, which is UTC if it
-        has no zone; by default the present, in whole seconds as cookies count.
+    :param at: the time to start from: Unix seconds, or a :class:`datetime.datetime`, which is UTC
+        if it has no zone; by default the present, in whole seconds as in cookies.
     """
 
     def __init__(self, at: float | datetime.datetime | None = None) -> None:
@@ -55,7 +54,7 @@ class Clock:
         return datetime.datetime.fromtimestamp(self._now, _UTC)
 
     def advance(self, seconds: float | datetime.timedelta) -> None:
-        """Move on by so much; a negative number moves back."""
+        """Move forward; by a negative number, back."""
         if isinstance(seconds, datetime.timedelta):
             seconds = seconds.total_seconds()
         with _lock:
@@ -75,45 +74,57 @@ def _unix_seconds(at: float | datetime.datetime) -> float:
 
 
 @contextmanager
-def moved_clock(at: Clock | float | datetime.datetime | None = None) -> Iterator[Clock]:
-    """Let sessions go by a clock of the test's own, in all threads, until the block ends.
+def travel(at: Clock | float | datetime.datetime | None = None) -> Iterator[Clock]:
+    """Replace the time of sessions, in all threads, until the block ends.
 
-    Cookies are signed and expire by it, on both sides: here and in cookie jars of Python's
-    :mod:`http.cookiejar`, WebTest's among them. So do sessions in memory. ``time.time()`` itself
+    By the clock cookies are signed and expire, here and in the jars of Python's
+    :mod:`http.cookiejar`, WebTest's among them; so do sessions in memory. ``time.time()`` itself
     stays as it is, and so do real servers, which have clocks of their own.
 
-    A block within a block has a clock of its own; afterwards the outer one counts again.
+    Blocks can be nested; the clock of the innermost counts.
 
-    :param at: a clock, or where a new one begins; by default at the present.
+    :param at: a clock, or the time at which a new one starts; by default the present.
     """
     clock = at if isinstance(at, Clock) else Clock(at)
     with _lock:
         if not _clocks:
-            _originals[:] = [vars(module)[name] for module, name, _ in _PLACES]
-            for module, name, stand_in in _PLACES:
-                setattr(module, name, stand_in)
+            _replace_time()
         _clocks.append(clock)
     try:
         yield clock
     finally:
         with _lock:
-            _take_away(clock)
+            # Its last use: other threads may have ended theirs in any order.
+            del _clocks[max(index for index, each in enumerate(_clocks) if each is clock)]
+            if not _clocks:
+                _restore_time()
 
 
-def _take_away(clock: Clock) -> None:
-    """Take the last use of a clock out of those in use, which other threads may have ended since.
+def _replace_time() -> None:
+    """Replace what asks for the time; not ``time.time`` itself, which others use too."""
+    _replaced[:] = [
+        (webob.cookies, "datetime", webob.cookies.datetime),
+        *((module, "time", vars(module)["time"]) for module in (http.cookiejar, *_own_modules())),
+    ]
+    for module, name, _ in _replaced:
+        setattr(module, name, _Datetime if module is webob.cookies else _TIME)
 
-    The places are as they were when the last one has gone, in whatever order that happens.
-    """
-    index = max(index for index, each in enumerate(_clocks) if each is clock)
-    if len(_clocks) == 1:
-        for (module, name, _), original in zip(_PLACES, _originals, strict=True):
-            setattr(module, name, original)
-    del _clocks[index]
+
+def _restore_time() -> None:
+    for module, name, original in _replaced:
+        setattr(module, name, original)
+
+
+def _own_modules() -> Iterator[Any]:
+    for name, module in sys.modules.copy().items():
+        package, _, rest = name.partition(".")
+        is_own = package == "webapp2_sessions" and rest.partition(".")[0] in _WINGS
+        if is_own and "time" in vars(module):
+            yield module
 
 
 class _Time:
-    """Stands in for the module :mod:`time` where that is asked for the time."""
+    """Stands in for the module :mod:`time`."""
 
     def time(self) -> float:
         return now()
@@ -122,22 +133,12 @@ class _Time:
         return getattr(time, name)
 
 
+_TIME = _Time()
+
+
 class _Datetime(datetime.datetime):
-    """Stands in for the class by which WebOb dates a cookie."""
+    """Stands in for the class by which WebOb dates cookies."""
 
     @classmethod
     def utcnow(cls) -> Any:
         return datetime.datetime.fromtimestamp(now(), _UTC).replace(tzinfo=None)
-
-
-_TIME = _Time()
-
-#: Who asks for the time: the module, the name that it has for what it asks, and what stands in.
-#: Not ``time.time`` itself, which others use for other things.
-_PLACES: tuple[tuple[Any, str, Any], ...] = (
-    (factories, "time", _TIME),
-    (securecookie, "time", _TIME),
-    (stored_sessions, "time", _TIME),
-    (webob.cookies, "datetime", _Datetime),
-    (http.cookiejar, "time", _TIME),
-)

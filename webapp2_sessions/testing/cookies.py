@@ -1,4 +1,4 @@
-"""Cookies of sessions for tests: made as the application makes them, and read."""
+"""Session cookies for tests: made as the application makes them, and read."""
 
 from __future__ import annotations
 
@@ -12,22 +12,27 @@ from webapp2_sessions import cookies
 from webapp2_sessions.config import CONFIG_KEY, SessionConfig
 from webapp2_sessions.config.loading import load_config
 from webapp2_sessions.errors import ConfigError
-from webapp2_sessions.securecookie.cookie_data import BEGAN, MAX_AGE
+from webapp2_sessions.securecookie.cookie_data import (
+    BEGAN,
+    IS_DATA,
+    MAX_AGE,
+    SPILLED,
+    CookieData,
+    OpenCookie,
+)
 from webapp2_sessions.sessions import SessionStore
-from webapp2_sessions.sessions.signed_cookies import open_cookie
-from webapp2_sessions.testing.apps import webapp_of
-
-__all__ = ["SentCookie", "make_cookie", "read_cookie"]
+from webapp2_sessions.testing.client import webapp_of
 
 
 @dataclass(frozen=True)
 class SentCookie:
-    """What a Set-Cookie header tells the browser."""
+    """A session cookie in a Set-Cookie header."""
 
     #: The cookie's name.
     name: str
     #: What the session's cookie holds: the session's data, or of a stored one its id as
-    #: ``"_sid"``. ``None`` where the cookie is taken back.
+    #: ``"_sid"``; ``None`` if :attr:`expired`. Give it to :func:`make_cookie` as it is: a copy does
+    #: not know whether a ``_sid`` is data of the application.
     data: Any = None
     #: Whether the browser is told to forget the cookie.
     expired: bool = False
@@ -35,14 +40,14 @@ class SentCookie:
     signed_at: int | None = None
     #: When the session began, in Unix seconds, where there is an ``absolute_max_age``.
     began: int | None = None
-    #: Seconds for which the session lives, where ``set_max_age()`` has said so.
+    #: The lifetime in seconds that ``set_max_age()`` gave the session.
     own_max_age: int | None = None
-    #: The attributes by their names in small letters; ``True`` for those without a value.
+    #: The attributes by their names in lower case; ``True`` for those without a value.
     attributes: dict[str, str | bool] = field(default_factory=dict)
 
 
 class _Store(SessionStore):
-    """A store for a request without cookies, by a configuration alone."""
+    """A store for an empty request, of an application or a configuration alone."""
 
     def __init__(self, config: Any) -> None:
         self.request = webapp2.Request.blank("/")
@@ -62,13 +67,14 @@ def make_cookie(
     max_age: float | None = None,
     backend: str = "securecookie",
 ) -> str:
-    """Return a cookie with a session, as the application would send it now.
+    """Return the cookie of a session, as the application would send it now.
 
     A new session of an application with ``absolute_max_age`` begins now as well. To make a cookie
     of another time, move the clock.
 
     :param config: the application, or its session configuration.
-    :param data: what the session holds; ``{"_sid": ...}`` makes the cookie of a stored session.
+    :param data: what the session holds, or :attr:`SentCookie.data`; ``{"_sid": ...}`` makes the
+        cookie of a stored session, with ``"securecookie"``.
     :param name: the session's name; by default ``cookie_name``.
     :param max_age: what ``session.set_max_age()`` is called with, if anything.
     :param backend: ``"securecookie"`` or ``"encryptedcookie"``.
@@ -81,8 +87,10 @@ def make_cookie(
     if max_age is not None:
         session.set_max_age(max_age)
     response = webapp2.Response()
-    session.container._stored_sid = data.get("_sid")
-    session.container._set_cookie(response, dict(data))
+    attributes = _id_attributes(data)
+    if backend == "securecookie" and not attributes:
+        session.container._cookie = OpenCookie(data)
+    session.container._set_cookie(response, dict(data), **attributes)
     header: str = response.headers["Set-Cookie"]
     return header.partition(";")[0]
 
@@ -90,17 +98,16 @@ def make_cookie(
 def read_cookie(
     config: Any, response: Any, name: str | None = None, *, backend: str = "securecookie"
 ) -> SentCookie | None:
-    """Return what a response says about a session's cookie, ``None`` if it says nothing.
+    """Return a session's cookie in a response, ``None`` if there is none.
 
-    Of several cookies of that name the last counts, as in a browser. However old it is, it is
-    read.
+    Of several cookies of that name the last counts, as in a browser. An expired one is read too.
 
     :param config: the application, or its session configuration.
     :param response: the response of webapp2, WebOb or WebTest; or its Set-Cookie header, or
         several of them in a list.
     :param name: the session's name; by default ``cookie_name``.
     :param backend: ``"securecookie"``, also for sessions on servers, or ``"encryptedcookie"``.
-    :raises InvalidCookie: this configuration has not made the cookie.
+    :raises InvalidCookie: the cookie was not made with this configuration.
     :raises ConfigError: the configuration is wrong, or the backend has no cookies of this kind.
     """
     store = _Store(config)
@@ -117,11 +124,19 @@ def read_cookie(
     if parsed.get("max-age") == "0" or not cookies.unquote(value.encode("latin-1")):
         return SentCookie(name, expired=True, attributes=parsed)
     made = _cookie_factory(store, backend)(name, store)
-    serializer: Any = (made._own_serializer and made._own_serializer()) or store.serializer
-    cookie = open_cookie(serializer, name, value, None, check_age=False)
-    began, own_max_age = cookie.attributes.get(BEGAN), cookie.attributes.get(MAX_AGE)
-    data = dict(cookie.data) if isinstance(cookie.data, dict) else cookie.data
-    return SentCookie(name, data, False, cookie.signed_at, began, own_max_age, parsed)
+    serializer: Any = made._own_serializer() or store.serializer
+    data, timestamp = serializer.unseal(name, value)
+    held = getattr(data, "attributes", {})
+    if held:
+        data = CookieData(data, kept) if (kept := _id_attributes(data)) else dict(data)
+    signed_at = int(timestamp) if timestamp.isdigit() else None
+    return SentCookie(name, data, False, signed_at, held.get(BEGAN), held.get(MAX_AGE), parsed)
+
+
+def _id_attributes(data: Any) -> dict[str, Any]:
+    """Return the attributes that tell data from the id of a stored session."""
+    attributes: dict[str, Any] = getattr(data, "attributes", {})
+    return {key: attributes[key] for key in (IS_DATA, SPILLED) if key in attributes}
 
 
 def _cookie_factory(store: SessionStore, backend: str) -> Any:

@@ -1,7 +1,8 @@
-"""What a test keeps in place of a server: sessions as bytes, until they expire or fail."""
+"""Sessions in memory, in place of a server."""
 
 from __future__ import annotations
 
+import functools
 import itertools
 import os
 import threading
@@ -9,67 +10,76 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, NamedTuple
 
-from webapp2_sessions.errors import BackendUnavailable
-from webapp2_sessions.testing.apps import webapp_of
+from webapp2_sessions.config import CONFIG_KEY
+from webapp2_sessions.config.loading import backend_config, load_config
+from webapp2_sessions.errors import BackendUnavailable, SessionTooLarge, UnreadableSession
+from webapp2_sessions.errors.sizes import largest_keys
+from webapp2_sessions.stored.factory import StoredSessionFactory
+from webapp2_sessions.stored.merging import NEW, Version
+from webapp2_sessions.stored.serializers import (
+    OWN_PROTOCOL,
+    SHARED_PROTOCOL,
+    Serializer,
+    undecodable,
+)
+from webapp2_sessions.testing.client import webapp_of
 from webapp2_sessions.testing.clock import now
-
-__all__ = ["ADDRESS", "Memory", "Record", "memory_of", "replaced_memory"]
 
 #: Key of an application's registry, under which its memory is.
 _MEMORY = "webapp2_sessions.testing.memory"
 
-#: How errors name the place, where another backend has a server's address.
+#: Stands for a server's address in errors.
 ADDRESS = "the memory of a test"
 
-#: Of all memories, held for moments. A fork waits for it, so that no child inherits it locked.
+#: Guards all memories, for moments. A fork waits for it, so that no child inherits it locked.
 _lock = threading.RLock()
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(
         before=_lock.acquire, after_in_parent=_lock.release, after_in_child=_lock.release
     )
 
-#: Which kind of session, by the backend's keyword, and its id.
+#: The backend's keyword and the session's id.
 Key = tuple[str, str]
 
 
 class Record(NamedTuple):
-    """A session as a server has it."""
+    """A stored session."""
 
     encoded: bytes
     loads: Callable[[bytes], Any]
-    #: When nobody can ask for it any more, in Unix seconds; ``None`` if that is unknown.
+    #: When it expires, in Unix seconds; ``None`` if unknown.
     expires: float | None
-    #: Another one after each write.
+    #: Differs after each write.
     version: int
-    #: The session's own age in seconds, if it has one.
+    #: The lifetime in seconds that ``set_max_age()`` gave the session.
     own_max_age: int | None = None
 
 
 class Memory:
-    """What an application's :class:`MemorySessionFactory` keeps."""
+    """The sessions of an application with :class:`MemorySessionFactory`."""
 
     def __init__(self) -> None:
         self._records: dict[Key, Record] = {}
-        #: The sessions that were ended, and when they got another id, in Unix seconds.
-        self._ended: dict[Key, float | None] = {}
+        #: Tombstones of revoked sessions, with the time if they got another id, in Unix seconds.
+        self._revoked: dict[Key, float | None] = {}
         self._versions = itertools.count()
-        #: The outages that are going on: whether reading fails, and whether writing does.
+        #: Outages at present: whether reads fail, and whether writes do.
         self._outages: list[tuple[bool, bool]] = []
 
     def __len__(self) -> int:
-        """Return how many sessions there are, without those that have expired."""
+        """Return the number of sessions that have not expired."""
         return len(self._living())
 
     def __bool__(self) -> bool:
-        """Return ``True``: without sessions it is a memory as well."""
+        """Return ``True``, without sessions too."""
         return True
 
     def sessions(self) -> list[dict[Any, Any]]:
-        """Return what each session holds, the one that was written first at the beginning."""
+        """Return the data of each session, in the order of their first writes."""
         return [record.loads(record.encoded) for record in self._living()]
 
     def clear(self) -> None:
-        """Forget all sessions, as a server does that was restarted."""
+        """Drop all sessions, as a restarted server does."""
         with _lock:
             self._records.clear()
 
@@ -77,10 +87,10 @@ class Memory:
     def unavailable(self, reads: bool = True, writes: bool = True) -> Iterator[None]:
         """Let the backend raise :class:`BackendUnavailable` until the block ends.
 
-        What is stored is there again afterwards.
+        Afterwards the stored sessions are there again.
 
         :param reads: whether loading a session fails.
-        :param writes: whether saving, renewing and deleting one fails.
+        :param writes: whether saving, refreshing and deleting one fails.
         """
         outage = (reads, writes)
         with _lock:
@@ -89,14 +99,14 @@ class Memory:
             yield
         finally:
             with _lock:
-                self._outages.remove(outage)  # one of those that are alike
+                self._outages.remove(outage)  # one of equal ones
 
     def _living(self) -> list[Record]:
         with _lock:
             return [record for key in self._records if (record := self._found(key)) is not None]
 
     def _check(self, keyword: str, reads: bool) -> None:
-        """Fail if that is wanted; ``reads`` says what is about to be done."""
+        """Raise the error of an outage, if there is one of reads, or of writes."""
         if any(outage[0 if reads else 1] for outage in self._outages):
             raise BackendUnavailable(keyword, ADDRESS, "a test has made it unavailable")
 
@@ -107,7 +117,7 @@ class Memory:
         return record
 
     def read(self, key: Key) -> Record | None:
-        """Return a record, ``None`` if there is none or it has expired."""
+        """Return a record; ``None`` if there is none, or it has expired."""
         with _lock:
             self._check(key[0], reads=True)
             return self._found(key)
@@ -121,17 +131,17 @@ class Memory:
         may_write: Callable[[Record | None, bool], bool],
         own_max_age: int | None = None,
     ) -> Record | None:
-        """Store a record, if ``may_write`` of the present one and whether it was ended."""
+        """Store a record, if ``may_write(present_record, is_revoked)``."""
         with _lock:
             self._check(key[0], reads=False)
-            if not may_write(self._found(key), key in self._ended):
+            if not may_write(self._found(key), key in self._revoked):
                 return None
             record = Record(encoded, loads, _expires(lifetime), next(self._versions), own_max_age)
             self._records[key] = record
             return record
 
     def touch(self, key: Key, lifetime: float | None) -> bool:
-        """Let a record live on; whether there is one."""
+        """Extend the lifetime of a record; return whether there is one."""
         with _lock:
             self._check(key[0], reads=False)
             record = self._found(key)
@@ -139,33 +149,33 @@ class Memory:
                 self._records[key] = record._replace(expires=_expires(lifetime))
             return record is not None
 
-    def end(self, key: Key, is_superseded: bool = False) -> bool:
-        """Delete a record; whether nobody has done so before."""
+    def revoke(self, key: Key, is_superseded: bool = False) -> bool:
+        """Delete a record and leave a tombstone; return whether there was none before."""
         with _lock:
             self._check(key[0], reads=False)
             self._records.pop(key, None)
-            is_first = key not in self._ended
-            self._ended.setdefault(key, now() if is_superseded else None)
+            is_first = key not in self._revoked
+            self._revoked.setdefault(key, now() if is_superseded else None)
             return is_first
 
     def superseded_at(self, key: Key) -> float | None:
-        """Return when a session got another id, in Unix seconds."""
+        """Return when a session got another id, in Unix seconds; ``None`` if it did not."""
         with _lock:
             self._check(key[0], reads=True)
-            return self._ended.get(key)
+            return self._revoked.get(key)
 
-    def is_ended(self, key: Key) -> bool:
-        """Whether a record that is not there was deleted."""
-        return key in self._ended
+    def is_revoked(self, key: Key) -> bool:
+        """Whether there is a tombstone."""
+        return key in self._revoked
 
 
 def _expires(lifetime: float | None) -> float | None:
-    # One second more, because cookies count whole ones and a record must not go before its cookie.
+    # One second more: cookies count whole ones, and a record must not expire before its cookie.
     return None if lifetime is None else now() + lifetime + 1
 
 
 def memory_of(app: Any) -> Memory:
-    """Return where an application keeps its sessions in memory.
+    """Return the memory of an application.
 
     :param app: the application, or what wraps it: middleware, a test client.
     """
@@ -173,14 +183,151 @@ def memory_of(app: Any) -> Memory:
     return memory
 
 
+class MemorySessionFactory(StoredSessionFactory):
+    """Keeps sessions in the memory of the process, separately for each application.
+
+    It behaves as a backend with a server: values go through the configured serializer and come
+    back as copies; a value that cannot be pickled raises, and so does a session that is too large;
+    sessions expire, can be revoked, and merge with ``on_conflict='merge'``.
+    """
+
+    #: The backend's name in errors.
+    keyword = "memory"
+    #: The pickle protocol.
+    protocol = OWN_PROTOCOL
+    #: The largest session in bytes: what fits into an item of memcached, signed.
+    largest: int = 1024 * 1024 - 512 - 33
+
+    def _read(self, sid: str) -> dict[Any, Any] | None:
+        record = self._memory().read((self.keyword, sid))
+        if record is None:
+            return None
+        self._note_max_age(record.own_max_age)
+        data: dict[Any, Any] = self._decode(record.encoded)
+        return data
+
+    def _write(self, sid: str, data: dict[Any, Any], lifetime: float | None) -> bool:
+        def may_write(_: Record | None, is_revoked: bool) -> bool:
+            return not (self._is_stored and is_revoked)  # an expired one is stored again
+
+        return self._store(sid, data, lifetime, may_write) is not None
+
+    def _delete(self, sid: str) -> bool:
+        return self._memory().revoke((self.keyword, sid))
+
+    def _touch(self, sid: str, lifetime: float | None) -> bool:
+        return self._memory().touch((self.keyword, sid), lifetime)
+
+    def _read_version(self, sid: str) -> Version | None:
+        key, memory = (self.keyword, sid), self._memory()
+        record = memory.read(key)
+        if record is None:
+            return None if self._is_stored and memory.is_revoked(key) else Version(NEW, dict)
+        self._note_max_age(record.own_max_age)
+        return self._version(record)
+
+    def _supersede(self, sid: str) -> bool:
+        return self._memory().revoke((self.keyword, sid), is_superseded=True)
+
+    def _superseded_at(self, sid: str) -> float | None:
+        return self._memory().superseded_at((self.keyword, sid))
+
+    def _write_version(
+        self, sid: str, data: dict[Any, Any], lifetime: float | None, token: Any
+    ) -> Version | None:
+        def is_unchanged(present: Record | None, is_revoked: bool) -> bool:
+            if token is NEW:
+                return present is None and not is_revoked
+            return present is not None and present.version == token
+
+        record = self._store(sid, data, lifetime, is_unchanged)
+        return None if record is None else self._version(record)
+
+    def _version(self, record: Record) -> Version:
+        return Version(record.version, functools.partial(self._decode, record.encoded))
+
+    def _store(
+        self,
+        sid: str,
+        data: dict[Any, Any],
+        lifetime: float | None,
+        may_write: Callable[[Record | None, bool], bool],
+    ) -> Record | None:
+        serializer = self._serializer()
+        encoded = serializer.dumps(data)
+        size = len(serializer.dumps(self._measured(data)))
+        if size > self.largest:
+            largest = largest_keys(data, serializer.dumps)
+            raise SessionTooLarge(self.keyword, ADDRESS, size, self.largest, largest)
+        key = (self.keyword, sid)
+        return self._memory().write(
+            key, encoded, serializer.loads, lifetime, may_write, self.own_max_age
+        )
+
+    def _measured(self, data: dict[Any, Any]) -> Any:
+        """Return what the server would store, whose size counts."""
+        return [data, self.own_max_age]
+
+    def _decode(self, encoded: bytes) -> Any:
+        try:
+            return self._serializer().loads(encoded)
+        except Exception as error:
+            raise UnreadableSession(self.keyword, ADDRESS, undecodable(error)) from error
+
+    def _serializer(self) -> Serializer:
+        return Serializer.of(backend_config(self.session_store), self.protocol)
+
+    def _memory(self) -> Memory:
+        return memory_of(self.session_store.request.app)
+
+    def _place(self) -> tuple[str, str]:
+        return self.keyword, ADDRESS
+
+
+class _MemoryForMemcache(MemorySessionFactory):
+    """Stands in for memcached."""
+
+    keyword = "memcache"
+
+
+class _MemoryForDatastore(MemorySessionFactory):
+    """Stands in for Datastore: with its limit, and pickles that Python 2 can read."""
+
+    keyword = "datastore"
+    protocol = SHARED_PROTOCOL
+    largest = 1_048_400
+
+    def _measured(self, data: dict[Any, Any]) -> Any:
+        return data
+
+
+_STAND_INS: dict[str, type[MemorySessionFactory]] = {
+    each.keyword: each for each in (_MemoryForMemcache, _MemoryForDatastore)
+}
+
+
 @contextmanager
-def replaced_memory(app: Any) -> Iterator[Memory]:
-    """Give an application an empty memory until the block ends, and its former one afterwards."""
+def memory_sessions(app: Any, *keywords: str) -> Iterator[Memory]:
+    """Let an application keep in memory what it keeps on servers, until the block ends.
+
+    Its handlers and its configuration stay as they are; neither the servers nor their libraries
+    are needed. The memory is empty at first, and goes afterwards.
+
+    :param app: the application, or what wraps it: middleware, a test client.
+    :param keywords: the backends to replace; by default ``"memcache"`` and ``"datastore"``.
+    """
     registry = webapp_of(app).registry
-    before = registry.pop(_MEMORY, None)
+    backends = load_config(webapp_of(app), CONFIG_KEY, None)["backends"]
+    replaced, memory = dict(backends), registry.pop(_MEMORY, None)
+    for keyword in keywords or _STAND_INS:
+        backends[keyword] = _STAND_INS.get(keyword) or type(
+            "MemorySessionFactory", (MemorySessionFactory,), {"keyword": keyword}
+        )
     try:
         yield memory_of(app)
     finally:
+        backends.clear()
+        backends.update(replaced)
         del registry[_MEMORY]
-        if before is not None:
-            registry[_MEMORY] = before
+        if memory is not None:
+            registry[_MEMORY] = memory

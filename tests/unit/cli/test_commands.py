@@ -20,6 +20,7 @@ from support.visits import SECRET
 import webapp2_sessions
 from webapp2_sessions.cli import main
 from webapp2_sessions.cli import output as cli_output
+from webapp2_sessions.securecookie.cookie_data import CookieData
 from webapp2_sessions.securecookie.keys import weakness
 from webapp2_sessions.sessions.encrypted import EncryptedCookieSerializer
 
@@ -122,13 +123,16 @@ def test_decode(capsys: Output) -> None:
 
 KINDS = {
     "signed: the id of a stored session": signed({"_sid": SID}),
+    "signed: the session itself, which the visitor can read": sign_with(
+        "session", {"_sid": SID}, {"is_data": True}
+    ),
     "signed: the id of a stored session, which was too large for the cookie": sign_with(
         "session", {}, {"spilled": SID}
     ),
     "encrypted: the session itself, which the visitor cannot read": EncryptedCookieSerializer(KEY)
     .serialize("session", {"user": 5})
     .decode("ascii"),
-    "a session id by itself, which no cookie has; see the command show": SID,
+    "a bare session id, which is no cookie; see the command show": SID,
 }
 
 
@@ -139,13 +143,30 @@ def test_decode_kind(capsys: Output, kind: str, value: str) -> None:
     assert shown(capsys)["kind"] == kind
 
 
-def test_decode_nothing_of_ours(capsys: Output) -> None:
+@pytest.mark.parametrize(
+    ("attributes", "kind"),
+    [
+        ({"is_data": True}, "the session itself, which the visitor cannot read"),
+        ({"spilled": SID}, "the id of a stored session, which was too large for the cookie"),
+    ],
+)
+def test_decode_encrypted_kind(
+    capsys: Output, config: Callable[..., str], attributes: dict[str, Any], kind: str
+) -> None:
+    """With the key it is told whether an encrypted cookie leads to a server."""
+    held = CookieData({"_sid": SID}, attributes)
+    value = EncryptedCookieSerializer(KEY).serialize("session", held).decode("ascii")
+    assert main(["decode", value, "--config", config()]) == 0
+    assert shown(capsys)["kind"] == f"encrypted: {kind}"
+
+
+def test_decode_no_session_cookie(capsys: Output) -> None:
     """The reason is told, with an exit code."""
     assert main(["decode", "theme=dark"]) == 1
     assert shown(capsys) == {
         "cookie": "theme",
-        "kind": "nothing of ours: it is no encrypted token, and has 1 part where a signed value "
-        "has 3",
+        "kind": "no session cookie: it is no encrypted token, and a signed value has 3 parts, "
+        "not 1",
         "size": "10 bytes",
     }
 
@@ -325,14 +346,14 @@ def test_decode_says_how_far_a_time_is(capsys: Output) -> None:
 @pytest.mark.parametrize("options", [[], ["--json"]])
 @pytest.mark.parametrize("depth", [100, 300, 500, 800, 5000, 100_000])
 def test_decode_depths(capsys: Output, depth: int, options: list[str]) -> None:
-    """What is deep is shown, called none of ours, or said to be too deep."""
+    """What is deep is shown, called unknown, or said to be too deep."""
     payload = base64.b64encode(b"[" * depth + b"]" * depth)
     code = main(["decode", sign_payload("session", payload), *options])
     out, err = capsys.readouterr()
     assert (code, bool(out), err) in [
         (0, True, ""),
         (1, True, ""),
-        (1, False, "error: what was found is too deep to be shown\n"),
+        (1, False, "error: the value is nested too deeply to be shown\n"),
     ]
     if depth == 100:
         assert code == 0
@@ -398,7 +419,7 @@ GOOD: dict[str, Any] = {
 def test_check_nothing_to_say(capsys: Output, config: Callable[..., str]) -> None:
     """A configuration may be good."""
     assert main(["check", config(**GOOD), "--strict"]) == 0
-    assert capsys.readouterr().out == "nothing to say\n"
+    assert capsys.readouterr().out == "nothing to improve\n"
 
 
 def test_check(capsys: Output, config: Callable[..., str]) -> None:
@@ -536,8 +557,8 @@ def test_colours(
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv(variable, value)
     terminal = Terminal()
-    assert (cli_output.paint("x", "error", terminal) != "x") is coloured
-    assert cli_output.paint("x", "error", io.StringIO()) == "x"
+    assert (cli_output.style("x", "error", terminal) != "x") is coloured
+    assert cli_output.style("x", "error", io.StringIO()) == "x"
 
 
 def test_interrupt(capsys: Output, monkeypatch: pytest.MonkeyPatch) -> None:

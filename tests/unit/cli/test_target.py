@@ -5,11 +5,12 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from support.modules import modules_in
 
-from webapp2_sessions.cli.target import load_target
+from webapp2_sessions.cli.target import load_target, server_backends
 from webapp2_sessions.errors import ConfigError
 
 Write = Callable[[str], str]
@@ -137,3 +138,21 @@ def test_the_path_is_restored(write: Write) -> None:
     before = [*sys.path]
     load_target(f"{write(SOURCE)}:app")
     assert sys.path == before
+
+
+@pytest.mark.parametrize(
+    ("values", "expected"),
+    [
+        ({}, ()),
+        ({"memcache": {}, "datastore": None}, ()),
+        ({"memcache": True, "datastore": "memcache", "on_oversize": {}}, ()),
+        ({"memcache": {"timeout": 1}}, ("memcache",)),
+        ({"datastore": {"project": "p"}}, ("datastore",)),
+        ({"datastore": {"cache": "memcache"}}, ("memcache", "datastore")),
+        ({"on_oversize": "datastore"}, ("datastore",)),
+        ({"on_oversize": "raise"}, ()),
+    ],
+)
+def test_server_backends(values: dict[str, Any], expected: tuple[str, ...]) -> None:
+    """Those of which the configuration says something."""
+    assert server_backends(values) == expected

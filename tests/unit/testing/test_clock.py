@@ -1,4 +1,4 @@
-"""testing_clock: time that tests move, for everybody who dates and outdates sessions."""
+"""Cookies, sessions in memory and cookie jars go by the clock that a test moves."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import threading
 import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager
+from pathlib import Path
 from typing import Any
 
 import freezegun
@@ -16,10 +17,12 @@ import time_machine
 import webob.cookies
 from support.visits import Visitor, make_app
 
+import webapp2_sessions
 from webapp2_sessions import securecookie
 from webapp2_sessions.sessions import factories
 from webapp2_sessions.stored import factory as stored_sessions
-from webapp2_sessions.testing import Clock, MemorySessionFactory, memory_of, moved_clock
+from webapp2_sessions.testing import Clock, MemorySessionFactory, memory_of, travel
+from webapp2_sessions.testing import clock as testing_clock
 from webapp2_sessions.testing.clock import now
 
 UTC = datetime.timezone.utc
@@ -29,9 +32,8 @@ SECONDS = 1_896_093_000.0
 
 def tellers() -> list[Any]:
     """What the package, WebOb and cookie jars ask for the time."""
-    modules = (factories, securecookie, stored_sessions)
-    jars = vars(http.cookiejar)["time"], vars(webob.cookies)["datetime"]
-    return [*(vars(module)["time"] for module in modules), *jars]
+    modules = (factories, securecookie, stored_sessions, http.cookiejar)
+    return [*(vars(module)["time"] for module in modules), vars(webob.cookies)["datetime"]]
 
 
 def signed_at(**config: Any) -> int:
@@ -85,7 +87,7 @@ def test_clock_moves_only_when_it_is_told() -> None:
 @pytest.mark.parametrize("encrypted", [False, True])
 def test_cookies_are_signed_by_it(encrypted: bool) -> None:
     """Whoever signs them."""
-    with moved_clock(START):
+    with travel(START):
         visitor = Visitor(make_app(), backend="encryptedcookie" if encrypted else "securecookie")
         visitor.write({"a": 1})
         with visitor.visit() as session:
@@ -98,7 +100,7 @@ def test_sessions_expire_by_it(backend: str) -> None:
     app = make_app(
         session_max_age=60, absolute_max_age=200, backends={"memory": MemorySessionFactory}
     )
-    with moved_clock() as clock:
+    with travel() as clock:
         visitor = Visitor(app, backend=backend)
         visitor.write({"a": 1})
         clock.advance(60)
@@ -119,7 +121,7 @@ def test_sessions_expire_by_it(backend: str) -> None:
 def test_sessions_are_renewed_by_it() -> None:
     """With ``refresh_after``."""
     visitor = Visitor(make_app(refresh_after=10))
-    with moved_clock() as clock:
+    with travel() as clock:
         visitor.write({"a": 1})
         clock.advance(9)
         visitor.read()
@@ -132,7 +134,7 @@ def test_sessions_are_renewed_by_it() -> None:
 def test_set_cookie_is_dated_by_it() -> None:
     """The header has a moment in ``expires``."""
     visitor = Visitor(make_app(cookie_args={"max_age": 60}))
-    with moved_clock(START):
+    with travel(START):
         visitor.write({"a": 1})
     assert "; expires=Thu, 31-Jan-2030 12:31:00 GMT" in visitor.set_cookies[0]
 
@@ -140,11 +142,19 @@ def test_set_cookie_is_dated_by_it() -> None:
 def test_other_clocks_go_on() -> None:
     """Python's own time and that of others stay as they are."""
     before = time.time, time.monotonic, datetime.datetime
-    with moved_clock(START):
+    with travel(START):
         assert now() == SECONDS
         assert (time.time, time.monotonic, datetime.datetime) == before
         assert time.time() != SECONDS
         assert vars(factories)["time"].monotonic is time.monotonic
+
+
+def test_no_module_has_a_clock_of_its_own() -> None:
+    """Whoever asks for the time of day is in one of the wings, or talks to a real server."""
+    root = Path(webapp2_sessions.__file__).parent
+    sources = (path for path in root.rglob("*.py") if "time.time()" in path.read_text("utf-8"))
+    wings = {path.relative_to(root).parts[0] for path in sources}
+    assert wings - {"cli", "testing", "sessions_memcache"} == {*testing_clock._WINGS}
 
 
 # Entering and leaving
@@ -153,12 +163,12 @@ def test_other_clocks_go_on() -> None:
 def test_everything_is_as_before() -> None:
     """After the block, and after an exception in it."""
     before = tellers()
-    with moved_clock():
+    with travel():
         assert all(one is not two for one, two in zip(tellers(), before, strict=True))
     assert tellers() == before
 
     def fail() -> None:
-        with moved_clock():
+        with travel():
             raise LookupError
 
     with pytest.raises(LookupError):
@@ -168,8 +178,8 @@ def test_everything_is_as_before() -> None:
 
 def test_block_in_a_block() -> None:
     """It begins where the outer clock stands; the outer one counts again afterwards."""
-    with moved_clock(START) as outer:
-        with moved_clock() as inner:
+    with travel(START) as outer:
+        with travel() as inner:
             assert inner.time() == SECONDS
             inner.advance(5)
             assert (signed_at(), outer.time()) == (SECONDS + 5, SECONDS)
@@ -180,7 +190,7 @@ def test_clock_of_the_tests_own() -> None:
     """It can be used again, and goes on from where it stood; also within itself."""
     clock = Clock(START)
     for seconds in (0, 10):
-        with moved_clock(clock) as given, moved_clock(clock):
+        with travel(clock) as given, travel(clock):
             assert (given, signed_at()) == (clock, SECONDS + seconds)
         clock.advance(10)
 
@@ -188,7 +198,7 @@ def test_clock_of_the_tests_own() -> None:
 def test_blocks_that_end_in_another_order() -> None:
     """As those of several threads do: the latest of those that are left counts."""
     before = tellers()
-    blocks = [moved_clock(START + datetime.timedelta(days=days)) for days in range(3)]
+    blocks = [travel(START + datetime.timedelta(days=days)) for days in range(3)]
     for block in blocks:
         block.__enter__()
     found = []
@@ -207,7 +217,7 @@ def test_threads_that_move_clocks_at_once() -> None:
     def work() -> None:
         at_start.wait(60)
         for _ in range(300):
-            with moved_clock() as clock:
+            with travel() as clock:
                 clock.advance(1)
                 assert now() > 0
 
@@ -222,7 +232,7 @@ def test_threads_that_move_clocks_at_once() -> None:
 def test_other_threads_go_by_it() -> None:
     """A server in a thread of the test process, for instance."""
     found = []
-    with moved_clock(START):
+    with travel(START):
         thread = threading.Thread(target=lambda: found.append(signed_at()))
         thread.start()
         thread.join(60)
@@ -257,7 +267,7 @@ def test_clock_within_frozen_time(freeze: Freeze) -> None:
     """It begins at the frozen time, and is gone afterwards."""
     before = tellers()
     with freeze(START):
-        with moved_clock() as clock:
+        with travel() as clock:
             assert clock.time() == SECONDS
             clock.advance(10)
             assert signed_at() == SECONDS + 10
@@ -269,7 +279,7 @@ def test_clock_within_frozen_time(freeze: Freeze) -> None:
 def test_frozen_time_within_a_clock(freeze: Freeze) -> None:
     """Sessions go by their own clock, before and afterwards as well."""
     before = tellers()
-    with moved_clock(START) as clock:
+    with travel(START) as clock:
         with freeze(START + datetime.timedelta(days=1)):
             assert signed_at() == SECONDS
         clock.advance(1)

@@ -1,4 +1,4 @@
-"""testing_backend and testing_memory: what only a backend for tests can do.
+"""Sessions in memory: what only a backend for tests can do.
 
 What every backend does is in tests/conformance/test_backends.py, which runs on it as well.
 """
@@ -39,7 +39,7 @@ from webapp2_sessions.testing import (
     MemorySessionFactory,
     memory_of,
     memory_sessions,
-    moved_clock,
+    travel,
 )
 
 KEYWORDS = ("memcache", "datastore")
@@ -99,7 +99,7 @@ def test_what_is_in_memory_can_be_looked_at() -> None:
     app = memory_app(session_max_age=60)
     memory = memory_of(app)
     assert (len(memory), memory.sessions(), bool(memory)) == (0, [], True)
-    with moved_clock() as clock:
+    with travel() as clock:
         for number in range(3):
             Visitor(app, backend="memory").write({"n": [number]})
             clock.advance(30)
@@ -111,7 +111,7 @@ def test_what_is_in_memory_can_be_looked_at() -> None:
 @pytest.mark.parametrize("started", [1_700_000_000.0, 1_700_000_000.9])
 def test_a_session_stays_as_long_as_its_cookie(started: float) -> None:
     """To the second in which the cookie expires, and not longer."""
-    with moved_clock(started) as clock:
+    with travel(started) as clock:
         visitor = Visitor(memory_app(session_max_age=60), backend="memory")
         visitor.write({"a": 1})
         clock.move_to(1_700_000_060.99)

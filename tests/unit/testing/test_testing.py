@@ -1,4 +1,4 @@
-"""testing: cookies made and read, clients, and the sessions behind their cookies."""
+"""Cookies made and read, clients, and the sessions of their next requests."""
 
 from __future__ import annotations
 
@@ -33,9 +33,9 @@ from webapp2_sessions.testing import (
     make_cookie,
     memory_of,
     memory_sessions,
-    moved_clock,
     read_cookie,
     session_transaction,
+    travel,
 )
 
 CONFIG = {"secret_key": SECRET}
@@ -86,7 +86,7 @@ def test_cookie_is_that_of_the_application(config: Any, backend: str, by_app: bo
     """An application of this configuration accepts it, and would have made the same."""
     app = make_app(**config)
     data = {"a": [1, "ü"]}
-    with moved_clock(START):
+    with travel(START):
         cookie = make_cookie(app if by_app else {**CONFIG, **config}, data, backend=backend)
         visitor = Visitor(app, backend=backend)
         name, _, value = cookie.partition("=")
@@ -110,7 +110,7 @@ def test_cookie_is_upstreams_as_well() -> None:
 def test_cookie_with_an_age_of_its_own() -> None:
     """As ``session.set_max_age()`` makes one."""
     app = make_app(session_max_age=10)
-    with moved_clock() as clock:
+    with travel() as clock:
         cookie = make_cookie(app, {"a": 1}, max_age=100)
         visitor = Visitor(app)
         visitor.cookies["session"] = cookie.partition("=")[2]
@@ -132,6 +132,43 @@ def test_cookie_of_a_stored_session() -> None:
     for each, text in ((sid, "[('a', 1)]"), ("x" * 22, "[]")):
         cookie = make_cookie(app, {"_sid": each})
         assert other.get("/?backend=memory", headers={"Cookie": cookie}).text == text
+
+
+@pytest.mark.parametrize("backend", ["securecookie", "encryptedcookie"])
+def test_id_that_the_application_has_put_into_a_session(backend: str) -> None:
+    """It is data, as read and as made again, and opens no stored session."""
+    app = pages()
+    sid = Visitor(app, backend="memory").write({"a": 1})
+    sent = read_cookie(
+        app, Client(app).post(f"/?backend={backend}", {"_sid": sid}), backend=backend
+    )
+    assert sent is not None
+    assert sent.data == {"_sid": sid}
+    cookie = make_cookie(app, sent.data, backend=backend)
+    for asked_for, text in (("memory", "[]"), (backend, f"[('_sid', '{sid}')]")):
+        response = Client(app).get(f"/?backend={asked_for}", headers={"Cookie": cookie})
+        assert response.text == text
+
+
+def test_id_in_an_encrypted_cookie_that_is_made() -> None:
+    """It is data, because no backend reads it as an id."""
+    cookie = make_cookie(CONFIG, {"_sid": "x" * 22}, backend="encryptedcookie")
+    sent = read_cookie(CONFIG, cookie, backend="encryptedcookie")
+    assert sent is not None
+    assert sent.data.attributes == {"is_data": True}
+
+
+@pytest.mark.parametrize("backend", ["securecookie", "encryptedcookie"])
+def test_cookie_of_a_session_that_was_too_large(backend: str) -> None:
+    """It leads to the server, and so does one that is made of what was read."""
+    app = pages(on_oversize="memory")
+    text = "x" * 5000
+    response = Client(app).post(f"/?backend={backend}", {"a": text})
+    sent = read_cookie(app, response, backend=backend)
+    assert sent is not None
+    cookie = make_cookie(app, sent.data, backend=backend)
+    response = Client(app).get(f"/?backend={backend}", headers={"Cookie": cookie})
+    assert response.text == f"[('a', '{text}')]"
 
 
 def test_data_stays_as_it_is() -> None:
@@ -163,7 +200,7 @@ def test_what_a_response_sets() -> None:
     """Data, time and attributes; of another name or none there is nothing."""
     arguments = {"max_age": 60, "path": "/", "httponly": True, "samesite": "Lax"}
     client = Client(app := pages(cookie_args=arguments))
-    with moved_clock(START):
+    with travel(START):
         response = client.post("/", {"a": "1"})
     sent = read_cookie(app, response)
     assert sent is not None
@@ -251,7 +288,7 @@ def test_client_keeps_cookies() -> None:
 def test_client_goes_by_path_domain_and_age() -> None:
     """As a browser does, which sends secure cookies to localhost, too."""
     client = Client(pages(cookie_args={"path": "/shop", "secure": True, "max_age": 60}))
-    with moved_clock() as clock:
+    with travel() as clock:
         client.post("/shop/", {"a": "1"})
         assert [client.get(path).text for path in ("/shop/x", "/")] == ["[('a', '1')]", "[]"]
         clock.advance(60)
@@ -346,7 +383,7 @@ def test_session_before_and_after_requests(
 def test_looking_at_a_session_changes_nothing(make_client: MakeClient) -> None:
     """No cookie is set, not even one that is due; nothing is written."""
     client = make_client(app := pages(refresh_after=1))
-    with moved_clock() as clock:
+    with travel() as clock:
         client.post("/?backend=memory", {"a": "1"})
         before = client.cookies
         clock.advance(100)
@@ -394,7 +431,7 @@ def test_session_with_another_id_or_age(make_client: MakeClient) -> None:
         session.regenerate_id()
     assert client.cookies != before
     assert client.get("/?backend=memory").text == "[('a', '1')]"
-    with moved_clock() as clock:
+    with travel() as clock:
         with session_transaction(client, backend="memory") as session:
             session.set_max_age(1000)
         clock.advance(999)
@@ -520,7 +557,7 @@ def test_store_of_the_applications_own() -> None:
 
     client = Client(app := pages(session_max_age=10))
     options = {"store": Store, "factory": MemorySessionFactory, "max_age": None}
-    with moved_clock() as clock:
+    with travel() as clock:
         with session_transaction(client, **options) as session:
             session["a"] = 1
         clock.advance(11)
@@ -598,7 +635,7 @@ def test_threads_have_their_clients() -> None:
 def test_sessions_in_place_of_servers() -> None:
     """All helpers together."""
     client = Client(app := pages(session_max_age=3600))
-    with moved_clock() as clock, memory_sessions(app):
+    with travel() as clock, memory_sessions(app):
         with session_transaction(client, backend="memcache") as session:
             session["when"] = datetime.date(2030, 1, 31)
         clock.advance(3600)

@@ -1,4 +1,4 @@
-"""Advice is given where it is due, and nowhere else."""
+"""Advice is given where it is due, and nowhere else; servers have to keep what sessions need."""
 
 from __future__ import annotations
 
@@ -7,10 +7,13 @@ from typing import Any
 
 import pytest
 import webapp2
+from pymemcache.client.base import PooledClient
+from pymemcache.serde import pickle_serde
 from support.visits import SECRET
 
-from webapp2_sessions.cli.advice import Advice, advice_on, server_backends
+from webapp2_sessions.cli.check import advice_on, ping
 from webapp2_sessions.config import SessionConfig
+from webapp2_sessions.config.oversights import Advice
 from webapp2_sessions.stored.factory import StoredSessionFactory
 from webapp2_sessions.testing import MemorySessionFactory
 
@@ -251,19 +254,53 @@ def test_the_configuration_stays_as_it_is() -> None:
     assert given == {"digest": "md5"}
 
 
-@pytest.mark.parametrize(
-    ("values", "expected"),
-    [
-        ({}, ()),
-        ({"memcache": {}, "datastore": None}, ()),
-        ({"memcache": True, "datastore": "memcache", "on_oversize": {}}, ()),
-        ({"memcache": {"timeout": 1}}, ("memcache",)),
-        ({"datastore": {"project": "p"}}, ("datastore",)),
-        ({"datastore": {"cache": "memcache"}}, ("memcache", "datastore")),
-        ({"on_oversize": "datastore"}, ("datastore",)),
-        ({"on_oversize": "raise"}, ()),
-    ],
-)
-def test_server_backends(values: dict[str, Any], expected: tuple[str, ...]) -> None:
-    """Those of which the configuration says something."""
-    assert server_backends(values) == expected
+# Servers
+
+
+class Forgetful:
+    """A memcached that keeps nothing larger than a kilobyte, without a word."""
+
+    def __init__(self) -> None:
+        self.kept: dict[bytes, bytes] = {}
+        self.deleted: list[bytes] = []
+
+    def get(self, key: bytes) -> bytes | None:
+        return self.kept.get(key)
+
+    def set(self, key: bytes, value: bytes, expire: int, noreply: bool) -> bool:
+        if len(value) <= 1024:
+            self.kept[key] = value
+        return True
+
+    def delete(self, key: bytes, noreply: bool) -> bool:
+        self.deleted.append(key)
+        return True
+
+
+def told(client: Any) -> list[str]:
+    """What is told of an application's own client."""
+    config = SessionConfig({"secret_key": SECRET, "memcache": {"client": client}})
+    return ping(config, "memcache")
+
+
+def test_value_that_does_not_come_back() -> None:
+    """The size is told; and the value is deleted, should it be there."""
+    client = Forgetful()
+    [problem] = told(client)
+    assert problem.endswith("a value of 1048064 bytes did not come back")
+    [key] = client.deleted
+    assert key.startswith(b"session:webapp2-sessions-check:")
+
+
+def test_client_that_decodes() -> None:
+    """It is told, and not asked anything."""
+    [problem] = told(PooledClient("127.0.0.1:1", serde=pickle_serde))
+    assert "must be a client without serde" in problem
+
+
+def test_keys_of_two_checks_differ() -> None:
+    """They may run at once."""
+    client = Forgetful()
+    told(client)
+    told(client)
+    assert len(set(client.deleted)) == 2

@@ -1,4 +1,4 @@
-"""A cookie tells what it holds, and the keys of a configuration whether it is accepted."""
+"""Cookies are found in any text, read without a key, and verified by those of a configuration."""
 
 from __future__ import annotations
 
@@ -11,10 +11,81 @@ from hypothesis import strategies as st
 from support.stores import NOW, make_store, sign, sign_payload, sign_with
 
 from webapp2_sessions import SecureCookieSerializer
-from webapp2_sessions.cli.cookie_inspection import Inspection, Limit, inspect_cookie
-from webapp2_sessions.cli.cookie_texts import CookieText
+from webapp2_sessions.cli.inspection import (
+    CookieText,
+    Inspection,
+    Limit,
+    inspect_cookie,
+    read_cookies,
+    token_time,
+)
 from webapp2_sessions.config import SessionConfig
 from webapp2_sessions.sessions.encrypted import EncryptedCookieSerializer
+
+# Cookies in a text
+
+VALUE = sign("session", {"user": 5})
+TOKEN = EncryptedCookieSerializer("k").serialize("session", {}).decode("ascii")
+
+TEXTS = {
+    "value": (VALUE, [(None, VALUE, None)]),
+    "token": (TOKEN, [(None, TOKEN, None)]),
+    "quoted value": (f'"{VALUE}"', [(None, f'"{VALUE}"', None)]),
+    "pair": (f"session={VALUE}\n", [("session", VALUE, None)]),
+    "pair of a token": (f"session={TOKEN}", [("session", TOKEN, None)]),
+    "empty pair": ("session=", [("session", "", None)]),
+    "pairs": (f"a=1; session={VALUE}", [("a", "1", None), ("session", VALUE, None)]),
+    "cookie header": (f"Cookie: a=1;session={VALUE}", [("a", "1", None), ("session", VALUE, None)]),
+    "set-cookie header": (
+        f"set-cookie: session={VALUE}; Path=/; HttpOnly",
+        [("session", VALUE, ("Path=/", "HttpOnly"))],
+    ),
+    "what stands in a set-cookie header": (
+        f"session={VALUE}; Path=/",
+        [("session", VALUE, ("Path=/",))],
+    ),
+    "response": (
+        f"HTTP/1.1 200 OK\r\nSet-Cookie: a=1; Path=/\r\nX: y\r\nSet-Cookie: session={VALUE}\r\n\r\n"
+        "<p>b=2; c=3</p>",
+        [("a", "1", ("Path=/",)), ("session", VALUE, ())],
+    ),
+    "headers of a log": (
+        f"\n\n \t* > Cookie: a=1\r\n\r\n\xa0Cookie:b={VALUE}\nx Cookie: c=3\n",
+        [("a", "1", None), ("b", VALUE, None)],
+    ),
+    "curl -v": (f"> Cookie: a=1\n< Set-Cookie: b={VALUE}", [("a", "1", None), ("b", VALUE, ())]),
+    "word": ("abc", [(None, "abc", None)]),
+    "nothing": (" \n", []),
+}
+
+
+@pytest.mark.parametrize(("text", "expected"), TEXTS.values(), ids=TEXTS)
+def test_text(text: str, expected: list[tuple[object, ...]]) -> None:
+    """Headers, pairs and values are told apart."""
+    assert read_cookies(text) == [CookieText(*each) for each in expected]  # type: ignore[arg-type]
+
+
+@given(st.text() | st.text(alphabet='aA=;|" \\:\n-') | st.just("Cookie: ").flatmap(st.just))
+def test_no_text_raises(text: str) -> None:
+    """Whatever it is, there is an answer, and none of the names is lost."""
+    for cookie in read_cookies(text):
+        assert cookie.size() >= len(cookie.value)
+
+
+def test_size() -> None:
+    """What browsers count: name, value and attributes."""
+    assert CookieText("ab", "cd", ("Path=/", "Secure")).size() == len("ab=cd; Path=/; Secure")
+    assert CookieText(None, "\xe9").size() == 2
+
+
+def test_token_time() -> None:
+    """The time of a token is in clear; what is no token has none."""
+    assert token_time(TOKEN) is not None
+    for other in ("", "gAAAAA", TOKEN[:-4], TOKEN + "=", " " + TOKEN, VALUE, "\xe9" * 120):
+        assert token_time(other) is None
+
+
+# What a cookie tells
 
 OLD, NEW = "the key of last year, long", "the key of this year, long"
 
@@ -67,6 +138,9 @@ def test_kind(data: Any, kind: str, sid: str | None) -> None:
         ({"_sid": "x" * 22}, {"began": NOW}, "stored", "x" * 22),
         ({"user": 5}, {"max_age": 90}, "signed", None),
         ({"user": 5}, {"spilled": 5}, "signed", None),
+        ({"_sid": "x" * 22}, {"is_data": True}, "signed", None),
+        ({"_sid": "x" * 22}, {"is_data": True, "began": NOW}, "signed", None),
+        ({"_sid": "x" * 22}, {"is_data": 1}, "stored", "x" * 22),
     ],
 )
 @pytest.mark.parametrize("config", [{}, {"secret_key": NEW}, {"secret_key": OLD}])
@@ -105,6 +179,20 @@ def test_what_it_says_of_itself() -> None:
     assert (looked_at(signed([1])).own_max_age, looked_at(signed([1])).began) == (None, None)
 
 
+@pytest.mark.parametrize(
+    ("data", "attributes", "sid"),
+    [
+        ({"_sid": "x" * 22}, {}, None),
+        ({"_sid": "x" * 22}, {"is_data": True}, None),
+        ({}, {"spilled": "y" * 22}, "y" * 22),
+    ],
+)
+def test_id_in_an_encrypted_cookie(data: Any, attributes: dict[str, Any], sid: str | None) -> None:
+    """No backend reads ``_sid`` there; a session that was too large for the cookie is found."""
+    seen = looked_at(with_attributes(encrypted, data, attributes), **KEYS)
+    assert (seen.kind, seen.data, seen.session_id, seen.refused) == ("encrypted", data, sid, None)
+
+
 def test_encrypted_without_a_key() -> None:
     """The time is in clear, and nothing else."""
     seen = looked_at(encrypted({"user": 5}))
@@ -136,22 +224,21 @@ def test_quotes() -> None:
     assert looked_at(f'"{signed({"user": 5})}"').data == {"user": 5}
 
 
+NOT_DECODED = "its payload is no JSON in base64, or its timestamp no integer"
 PROBLEMS = {
     "": "it is empty",
-    "abc": "it is no encrypted token, and has 1 part where a signed value has 3",
-    "a|b|c|d": "it is no encrypted token, and has 4 parts where a signed value has 3",
-    "eyJ9%7C1%7Cff": "it is percent-encoded, which cookies of ours are not",
-    "x|1|ff": "it has three parts, of which the first is no JSON in base64 or the second no time",
-    "\xe9|1|ff": "it has three parts, of which the first is no JSON in base64 or the second no "
-    "time",
-    "e30=|x|ff": "it has three parts, of which the first is no JSON in base64 or the second no "
-    "time",
-    "e30=|1|ff": "it has three parts, of which the last is no signature",
+    "abc": "it is no encrypted token, and a signed value has 3 parts, not 1",
+    "a|b|c|d": "it is no encrypted token, and a signed value has 3 parts, not 4",
+    "eyJ9%7C1%7Cff": "it is percent-encoded",
+    "x|1|ff": NOT_DECODED,
+    "\xe9|1|ff": NOT_DECODED,
+    "e30=|x|ff": NOT_DECODED,
+    "e30=|1|ff": "its signature has the form of none",
 }
 
 
 @pytest.mark.parametrize(("value", "problem"), PROBLEMS.items())
-def test_nothing_of_ours(value: str, problem: str) -> None:
+def test_unknown(value: str, problem: str) -> None:
     """The reason is told."""
     assert looked_at(value) == Inspection("unknown", problem)
     assert looked_at(value, digest="sha256") == Inspection("unknown", problem)
