@@ -47,4 +47,5 @@ def _test(session: nox.Session, *options: str) -> None:
     session.install(fresh, ".[all,examples]", "--group=test", *options)
     # Random programs beside upstream; `make test-full` runs ten times as many on one Python.
     env = {"PROGRAMS": "1000", **os.environ, "PYTHONPATH": ""}
-    session.run("pytest", "-q", "-p", "no:cacheprovider", *(session.posargs or QUICK), env=env)
+    command = ("pytest", "-q", "-p", "no:cacheprovider", "--numprocesses=2", "--dist=loadfile")
+    session.run(*command, *(session.posargs or QUICK), env=env)
