@@ -36,13 +36,14 @@ HERE = Path(__file__).parent
 
 #: What `--quick` leaves out, because it takes long and asks what happens in rare cases, or is not
 #: about the product. Left are the unit tests, all of upstream's behaviour beside ours, the contract
-#: on each backend and its real server, and the examples of the documentation.
+#: on each backend and its real server, gunicorn, and the examples of the documentation.
 SLOW = {
     HERE / name
     for name in (
         *("browser", "faults", "packaging", "races", "typing"),
-        "docs/test_custom_backend.py",
-        "unit/test_benchmarks.py",
+        *("docs/test_custom_backend.py", "unit/test_benchmarks.py"),
+        *("integration/test_datastore_places.py", "integration/test_demo.py"),
+        *("integration/test_load_run.py", "integration/test_purging.py"),
     )
 }
 
