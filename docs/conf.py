@@ -43,9 +43,8 @@ nitpick_ignore_regex = [
 def _rows(folder: Path) -> Iterator[str]:
     """Yield a row of Markdown for each module, those of a wing together."""
     yield "| module | concern |\n|---|---|"
-    for path in sorted(folder.rglob("*.py"), key=lambda path: (path.parent, path.stem)):
-        if folder / "_pyinstaller" in path.parents:
-            continue
+    paths = [path for path in folder.rglob("*.py") if "_pyinstaller" not in path.parts]
+    for path in sorted(paths, key=lambda path: (path.parent, path.stem)):
         name = ".".join(path.relative_to(folder).with_suffix("").parts).removesuffix(".__init__")
         first = (ast.get_docstring(ast.parse(path.read_text("utf-8"))) or "").partition("\n")[0]
         yield f"| `{name}` | {first.replace('``', '`').rstrip('.')} |"
