@@ -2,9 +2,9 @@
 
 PYTHON ?= python3
 BIN := .venv/bin
-PACKAGE := setup.py pyproject.toml MANIFEST.in README.md $(wildcard *webapp2_sessions*.py webapp2_sessions/*.py)
+INSTALL := $(BIN)/python -m pip install --quiet --editable '.[all,examples]'
 
-.PHONY: help demo screenshots test test-all test-faults fuzz load load-purge bench bench-throughput bench-guard docs lint format dist clean
+.PHONY: help demo screenshots test test-full test-faults test-pythons fuzz load load-purge bench bench-throughput bench-guard docs lint format dist clean
 
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 18
@@ -15,11 +15,14 @@ demo: .venv/installed-examples ## serve the demo on http://127.0.0.1:8080
 screenshots: .venv/installed-test ## make the pictures of the demo in docs/screenshots anew
 	SCREENSHOTS=1 $(BIN)/pytest tests/browser/test_screenshots.py
 
-test: lint ## run all tests against the installed package
+test: .venv/installed-test ## show that the product works, in three minutes; tests/conftest.py says what is left out
+	$(BIN)/pytest --quick --numprocesses 2 --dist loadfile
+
+test-full: .venv/installed-test ## run all tests, eight minutes
 	$(BIN)/pytest
 
-test-all: .venv/installed-test ## run all tests on each Python, and with the lowest libraries, nine minutes for each
-	cd tests && ../$(BIN)/python -m matrix
+test-pythons: .venv/installed-dev ## run the tests on each Python, and with the lowest libraries, three minutes for each
+	$(BIN)/nox
 
 test-faults: .venv/installed-test ## run the tests of servers that fail
 	$(BIN)/pytest tests/faults
@@ -46,10 +49,11 @@ bench-guard: .venv/installed-test ## fail when the package has become slower, a 
 docs: .venv/installed-docs ## build the documentation, docs/_build/html/index.html
 	$(BIN)/sphinx-build -q -W --keep-going -n -b html -d docs/_build/doctrees docs docs/_build/html
 
-lint: .venv/installed-test ## check style and types
+lint: .venv/installed-test ## check style, types and layers
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	$(BIN)/lint-imports
 
 format: .venv/installed-test ## rewrite the sources in the house style
 	$(BIN)/ruff check --fix .
@@ -61,26 +65,18 @@ dist: .venv/installed-test ## build wheel and sources into dist, and check them
 	$(BIN)/pytest -q tests/packaging
 
 clean: ## remove everything that the targets made
-	rm -rf .venv .venv-all .cache .hypothesis .mypy_cache .pytest_cache .ruff_cache build dist docs/_build *.egg-info
+	rm -rf .venv .nox .cache .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache build dist docs/_build *.egg-info
 
 .venv/pyvenv.cfg:
 	$(PYTHON) -c 'import sys; sys.exit("Python 3.10 or newer is needed: make PYTHON=python3.12 ..." if sys.version_info < (3, 10) else 0)'
 	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --upgrade 'pip>=25.1'
 
-# Installed as a user would install it, not in place, so that the tests see what is shipped.
-# A former build would bring back modules that are gone.
-.venv/installed-examples: .venv/pyvenv.cfg $(PACKAGE)
-	rm -rf build && $(BIN)/pip install --quiet '.[all,examples]'
+# In place, so that tests see each change at once; tests/packaging tests what is shipped.
+.venv/installed-examples: .venv/pyvenv.cfg setup.py
+	$(INSTALL)
 	touch $@
 
-.venv/installed-test: .venv/pyvenv.cfg $(PACKAGE)
-	rm -rf build && $(BIN)/pip install --quiet '.[test]'
-	touch $@
-
-.venv/installed-docs: .venv/pyvenv.cfg $(PACKAGE)
-	rm -rf build && $(BIN)/pip install --quiet '.[docs]'
-	touch $@
-
-.venv/installed-bench: .venv/installed-test
-	$(BIN)/pip install --quiet '.[test,bench]'
+.venv/installed-%: .venv/pyvenv.cfg setup.py pyproject.toml
+	$(INSTALL) --group $*
 	touch $@

@@ -1,4 +1,4 @@
-"""Fixtures for the real servers, and which of them a run used.
+"""What a run is and what it was; and fixtures for the real servers.
 
 A server starts when the first test asks for it. Where it is not installed, tests that need
 it are skipped with the command that installs it; with REQUIRE_BACKENDS=1 they fail.
@@ -7,12 +7,14 @@ it are skipped with the command that installs it; with REQUIRE_BACKENDS=1 they f
 from __future__ import annotations
 
 import gc
-import importlib
 import os
+import platform
 import sys
+from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
-from typing import TypeVar
+from pathlib import Path
+from typing import Any, TypeVar
 
 import pytest
 from support.chromium import Chromium
@@ -26,34 +28,83 @@ from support.servers import (
     Server,
 )
 
+import webapp2_sessions
+
 AnyServer = TypeVar("AnyServer", bound=Server)
 
-#: One line per server that a test asked for.
-SERVER_LINES = pytest.StashKey[list[str]]()
+HERE = Path(__file__).parent
+
+#: What `--quick` leaves out, because it takes long and asks what happens in rare cases, or is not
+#: about the product. Left are the unit tests, all of upstream's behaviour beside ours, the contract
+#: on each backend and its real server, gunicorn, and the examples of the documentation.
+SLOW = {
+    HERE / name
+    for name in (
+        *("browser", "faults", "packaging", "races", "typing"),
+        *("docs/test_custom_backend.py", "unit/test_benchmarks.py"),
+        *("integration/test_datastore_places.py", "integration/test_demo.py"),
+        *("integration/test_load_run.py", "integration/test_purging.py"),
+    )
+}
+
+#: The servers that were used, with their versions.
+SERVERS = pytest.StashKey[set[str]]()
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Add the option of `make test`."""
+    parser.addoption("--quick", action="store_true", help="leave out what takes long")
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Start the list that the summary prints."""
-    config.stash[SERVER_LINES] = []
+    """Take less of what there is endlessly much of, when it has to be quick."""
+    config.stash[SERVERS] = set()
+    if config.getoption("quick"):
+        os.environ.setdefault("PROGRAMS", "1000")
 
 
-def pytest_report_header() -> str:
-    """Tell which webapp2_sessions is tested: an installed one or the checkout."""
-    try:
-        package = importlib.import_module("webapp2_sessions")
-    except ImportError as error:
-        return f"webapp2_sessions: cannot be imported ({error})"
-    return f"webapp2_sessions: {package.__file__}"
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    """Leave out what is slow, when it has to be quick."""
+    return True if config.getoption("quick") and collection_path in SLOW else None
+
+
+def pytest_report_header(config: pytest.Config) -> list[str]:
+    """Tell what will be run and for how long, and which webapp2_sessions it tests."""
+    lines = [f"webapp2_sessions: {webapp2_sessions.__file__}"]
+    if config.getoption("quick"):
+        left_out = ", ".join(sorted(str(path.relative_to(HERE)) for path in SLOW))
+        lines.append(f"quick tests, 3 minutes on two cores; `make test-full` runs also {left_out}")
+    elif config.args_source is pytest.Config.ArgsSource.TESTPATHS:
+        lines.append("all tests, 8 minutes; `make test` runs the quick ones")
+    return lines
 
 
 def pytest_terminal_summary(
     terminalreporter: pytest.TerminalReporter, config: pytest.Config
 ) -> None:
-    """Print the servers that were used and those that were missing."""
-    if lines := config.stash[SERVER_LINES]:
-        terminalreporter.section("servers")
-        for line in lines:
-            terminalreporter.write_line(line)
+    """Tell what was run, and for each cause how many tests were skipped."""
+    which = "the quick" if config.getoption("quick") else "the chosen"
+    if config.args_source is pytest.Config.ArgsSource.TESTPATHS and which != "the quick":
+        which = "all"
+    servers = ", ".join(sorted(config.stash[SERVERS])) or "no server"
+    python = platform.python_version()
+    terminalreporter.section("what was run")
+    terminalreporter.write_line(f"{which} tests, on Python {python}, with {servers}")
+    skipped = Counter(report.longrepr[2] for report in terminalreporter.stats.get("skipped", ()))
+    for reason, number in skipped.most_common():
+        terminalreporter.write_line(f"{number} skipped: {reason.removeprefix('Skipped: ')}")
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """Tell pytest-xdist, in a worker of it, which servers were used."""
+    if output := getattr(session.config, "workeroutput", None):
+        output["servers"] = sorted(session.config.stash[SERVERS])
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_testnodedown(node: Any) -> None:
+    """Hear of it from a worker."""
+    node.config.stash[SERVERS].update(getattr(node, "workeroutput", {}).get("servers", ()))
 
 
 @pytest.fixture(scope="session")
@@ -93,12 +144,12 @@ def chromium(pytestconfig: pytest.Config) -> Iterator[Chromium]:
 
 
 @pytest.fixture
-def launch(pytestconfig: pytest.Config) -> Iterator[Callable[[AnyServer], AnyServer]]:
+def launch() -> Iterator[Callable[[AnyServer], AnyServer]]:
     """Start a server of the test's own, which it may freeze, kill and restart."""
     with ExitStack() as at_end:
 
         def start(server: AnyServer) -> AnyServer:
-            require(server, pytestconfig)
+            require(server)
             at_end.callback(server.stop)
             server.start()
             return server
@@ -152,25 +203,20 @@ def point_clients_to(emulator: AnyEmulator, monkeypatch: pytest.MonkeyPatch) -> 
 
 def serve(server: AnyServer, config: pytest.Config) -> Iterator[AnyServer]:
     """Start `server` for the tests that ask for it and stop it after the last one."""
-    require(server, config)
+    require(server)
     server.start()
-    config.stash[SERVER_LINES].append(
-        f"{server.name} {server.version or '(version unknown)'} at {server.address}"
-    )
+    config.stash[SERVERS].add(f"{server.name} {server.version or '(version unknown)'}")
     try:
         yield server
     finally:
         server.stop()
 
 
-def require(server: Server, config: pytest.Config) -> None:
+def require(server: Server) -> None:
     """Skip the test when the server is not installed; with REQUIRE_BACKENDS=1 fail it."""
     reason = server.missing()
     if reason is None:
         return
-    line = f"{server.name} missing: {reason}"
-    if line not in config.stash[SERVER_LINES]:
-        config.stash[SERVER_LINES].append(line)
     if os.environ.get("REQUIRE_BACKENDS") == "1":
         pytest.fail(f"REQUIRE_BACKENDS=1, but {reason}", pytrace=False)
     pytest.skip(reason)

@@ -10,6 +10,25 @@ from support.contract import BACKENDS, Backend
 from support.sides import Clock, stopped_clock
 from support.visits import Visitor
 
+#: Of these `--quick` tries each kind and no variant, such as "memcache-json".
+QUICK_BACKENDS = {
+    *("memory", "securecookie", "encryptedcookie", "spill", "custom"),
+    *("memcache", "datastore", "cached-datastore"),
+}
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Leave out variants of backends, when it has to be quick."""
+    if config.getoption("quick"):
+        variants = BACKENDS.keys() - QUICK_BACKENDS
+        left_out = {
+            item
+            for item in items
+            if hasattr(item, "callspec") and item.callspec.params.get("backend") in variants
+        }
+        config.hook.pytest_deselected(items=list(left_out))
+        items[:] = [item for item in items if item not in left_out]
+
 
 @pytest.fixture(params=BACKENDS)
 def backend(request: pytest.FixtureRequest) -> Backend:

@@ -109,7 +109,7 @@ def test_serializer_that_knows_certain_names_only() -> None:
     assert alike(run) == ({}, True)
 
 
-@pytest.mark.parametrize("container", [mock.Mock(), mock.MagicMock(), None, object()], ids=repr)
+@pytest.mark.parametrize("container", [mock.Mock(), mock.MagicMock(), None, object()], ids=type)
 def test_flashes_whatever_the_container_is(container: Any) -> None:
     """Nothing is asked of it but a number of messages."""
 

@@ -4,16 +4,14 @@ from __future__ import annotations
 
 import importlib.metadata
 import re
-from pathlib import Path
 
 import pytest
 from packaging.requirements import Requirement
+from support.project import ROOT, requirements, settings
 
 import webapp2_sessions
 
-ROOT = Path(__file__).parents[2]
-
-#: Tools of the hooks that setup.py names as well, and those that only hooks use.
+#: Tools of the hooks that setup.py or pyproject.toml names as well, and those that only hooks use.
 TOOLS = {"ruff", "mypy", "cryptography", "jinja2"}
 HOOKS_ONLY = {"pre-commit-hooks"}
 
@@ -21,12 +19,6 @@ HOOKS_ONLY = {"pre-commit-hooks"}
 def text(name: str) -> str:
     """A file of the source tree."""
     return (ROOT / name).read_text("utf-8")
-
-
-def requirements() -> dict[str, Requirement]:
-    """What the installed package's extras require, by name."""
-    lines = importlib.metadata.requires("webapp2_sessions") or []
-    return {each.name: each for each in map(Requirement, lines)}
 
 
 def hooked() -> list[Requirement]:
@@ -43,7 +35,7 @@ def test_every_tool_of_the_hooks_is_known() -> None:
 @pytest.mark.parametrize("tool", sorted(TOOLS))
 def test_hooks_and_setup_agree(tool: str) -> None:
     """A commit is checked by what `make lint` uses."""
-    ours = requirements()[tool].specifier
+    ours = next(each.specifier for each in requirements() if each.name == tool)
     theirs = [each.specifier for each in hooked() if each.name == tool]
     assert theirs
     for bound in theirs:
@@ -60,16 +52,18 @@ def test_the_changelog_begins_with_this_version() -> None:
 
 
 def test_pythons_agree() -> None:
-    """Classifiers, the lower bound, ruff's and mypy's targets begin with the same Python."""
+    """Classifiers and nox name the same; the lower bound, ruff and mypy begin with the same."""
     metadata = importlib.metadata.metadata("webapp2_sessions")
     classifiers = metadata.get_all("Classifier") or []
     minors = [line.rpartition(" ")[2] for line in classifiers if re.search(r":: 3\.\d+$", line)]
+    assert f"PYTHONS = {minors}".replace("'", '"') in text("noxfile.py")
     assert metadata["Requires-Python"] == f">={minors[0]}"
-    assert f'python_version = "{minors[0]}"' in text("pyproject.toml")
-    assert f'target-version = "py{minors[0].replace(".", "")}"' in text("pyproject.toml")
+    tools = settings()["tool"]
+    assert tools["mypy"]["python_version"] == minors[0]
+    assert tools["ruff"]["target-version"] == f"py{minors[0].replace('.', '')}"
 
 
 def test_what_builds_is_what_is_tested() -> None:
-    """pyproject.toml and the tests want the same setuptools."""
-    [wanted] = re.findall(r'requires = \["(setuptools[^"]*)"\]', text("pyproject.toml"))
-    assert Requirement(wanted).specifier == requirements()["setuptools"].specifier
+    """The build and the tests want the same setuptools."""
+    [wanted] = map(Requirement, settings()["build-system"]["requires"])
+    assert wanted in requirements()

@@ -1,18 +1,14 @@
-"""No lowest version that setup.py allows has a hole that is known."""
+"""No lowest version that setup.py or pyproject.toml allows has a hole that is known."""
 
 from __future__ import annotations
 
-import ast
 import re
-from pathlib import Path
 from typing import NamedTuple
 
 import pytest
-from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 from packaging.version import Version
-
-ROOT = Path(__file__).parents[2]
+from support.project import requirements
 
 
 class Advisory(NamedTuple):
@@ -56,15 +52,12 @@ ADVISORIES = [
 
 
 def lowest_versions() -> dict[str, list[Version]]:
-    """The lower bounds of each library in setup.py, in whatever list they stand."""
+    """Return the lower bounds of each library, wherever it is required."""
     found: dict[str, list[Version]] = {}
-    for node in ast.walk(ast.parse((ROOT / "setup.py").read_text("utf-8"))):
-        text = node.value if isinstance(node, ast.Constant) else None
-        if isinstance(text, str) and re.match(r"[A-Za-z][\w.-]*(\[\w+\])?[=><~]", text):
-            requirement = Requirement(text)
-            bounds = [each.version for each in requirement.specifier if each.operator != "<"]
-            name = canonicalize_name(requirement.name)
-            found.setdefault(name, []).append(max(map(Version, bounds)))
+    for requirement in requirements():
+        bounds = [each.version for each in requirement.specifier if each.operator != "<"]
+        name = canonicalize_name(requirement.name)
+        found.setdefault(name, []).append(max(map(Version, bounds)))
     return found
 
 

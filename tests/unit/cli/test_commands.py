@@ -136,7 +136,7 @@ KINDS = {
 }
 
 
-@pytest.mark.parametrize(("kind", "value"), KINDS.items())
+@pytest.mark.parametrize(("kind", "value"), KINDS.items(), ids=list(KINDS))
 def test_decode_kind(capsys: Output, kind: str, value: str) -> None:
     """Each kind is told."""
     assert main(["decode", value]) == 0

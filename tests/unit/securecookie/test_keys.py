@@ -194,8 +194,8 @@ def test_patterns_are_weak(key: str | bytes) -> None:
 @pytest.mark.parametrize(
     "key",
     [
-        secrets.token_hex(32),
-        secrets.token_bytes(32),
+        pytest.param(secrets.token_hex(32), id="hex"),
+        pytest.param(secrets.token_bytes(32), id="bytes"),
         "h7Kx2mQp9rTw4vBz",
         "h7Kx2mQp9rTw4vBz" * 2,
         "correct horse battery staple",

@@ -241,7 +241,7 @@ def test_change_inside_a_configuration_is_noticed() -> None:
         {"serializer_fallbacks": ["json"]},
         {"secret_key_fallbacks": ["older"]},
     ],
-    ids=str,
+    ids=" ".join,
 )
 def test_other_settings_give_another_object(other: dict[str, Any]) -> None:
     """Each of the settings is taken into account."""

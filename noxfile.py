@@ -1,0 +1,51 @@
+"""Run the tests on each Python, with the newest libraries and the lowest: `make test-pythons`.
+
+Pythons are pyenv's, those on the path, or downloaded by uv. One that is missing is skipped; with
+REQUIRE_PYTHONS=1 it fails.
+"""
+
+import os
+import shutil
+from pathlib import Path
+
+import nox
+
+nox.options.default_venv_backend = "uv"
+nox.options.error_on_missing_interpreters = os.environ.get("REQUIRE_PYTHONS") == "1"
+
+PYTHONS = ["3.10", "3.11", "3.12", "3.13"]
+
+#: What may differ from one Python or library to another. Left out is what asks how our own code
+#: behaves when others fail, and what is the same everywhere: documentation, types, packaging.
+QUICK = ["tests/unit", "tests/property", "tests/conformance"]
+
+# Before pyenv's shims, which are on the path for each version and run only the chosen one.
+_PYENV = Path(os.environ.get("PYENV_ROOT", Path.home() / ".pyenv"))
+os.environ["PATH"] = os.pathsep.join(
+    [*map(str, _PYENV.glob("versions/3.1*/bin")), os.environ["PATH"]]
+)
+
+
+@nox.session(python=PYTHONS)
+def newest(session: nox.Session) -> None:
+    """Run the tests with the newest libraries."""
+    _test(session)
+
+
+@nox.session(python=PYTHONS[0])
+def lowest(session: nox.Session) -> None:
+    """Run the tests with the lowest libraries that setup.py and pyproject.toml allow."""
+    _test(session, "--resolution=lowest-direct")
+
+
+def _test(session: nox.Session, *options: str) -> None:
+    """Install the package as a user does and run the tests, QUICK or the ones that are named."""
+    shutil.rmtree("build", ignore_errors=True)  # it would bring back modules that are gone
+    # uv keeps what it has built of a directory; "." and not a wheel, whose libraries uv does not
+    # count as direct.
+    fresh = "--reinstall-package=webapp2_sessions"
+    session.install(fresh, ".[all,examples]", "--group=test", *options)
+    # Random programs beside upstream; `make test-full` runs ten times as many on one Python.
+    env = {"PROGRAMS": "1000", **os.environ, "PYTHONPATH": ""}
+    command = ("pytest", "-q", "-p", "no:cacheprovider", "--numprocesses=2", "--dist=loadfile")
+    session.run(*command, *(session.posargs or QUICK), env=env)
