@@ -74,6 +74,14 @@ def test_a_backend_loads_no_library_of_another() -> None:
     assert [name for name in loaded if name.startswith(("google.", "grpc", "cryptography"))] == []
 
 
+def test_sessions_need_no_webapp2() -> None:
+    """Everything below the handlers works for any framework."""
+    wings = ("sessions", "stored", "sessions_memcache", "sessions_ndb")
+    loaded = modules_after("; ".join(f"import webapp2_sessions.{wing}" for wing in wings))
+    assert "webapp2_sessions.stored.merging" in loaded
+    assert "webapp2" not in loaded
+
+
 @pytest.mark.parametrize(
     ("name", "home"),
     [

@@ -6,8 +6,6 @@ import importlib
 import sys
 from typing import Any
 
-import webapp2
-
 from webapp2_sessions.config import UPSTREAM_MODULES
 from webapp2_sessions.errors import MissingDependency
 
@@ -32,4 +30,6 @@ def import_object(dotted_name: str) -> Any:
     except MissingDependency:
         raise
     except (ImportError, AttributeError, ValueError) as error:
+        import webapp2
+
         raise webapp2.ImportStringError(dotted_name, error) from error

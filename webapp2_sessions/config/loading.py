@@ -6,8 +6,6 @@ import logging
 from collections.abc import Mapping
 from typing import Any
 
-import webapp2
-
 from webapp2_sessions.config import (
     CONFIG_KEY,
     UPSTREAM_MODULES,
@@ -32,7 +30,11 @@ _WARNED = "webapp2_sessions.warned"
 
 def response_class_of(app: Any) -> Any:
     """Return the class of an application's responses."""
-    return getattr(app, "response_class", webapp2.Response)
+    if hasattr(app, "response_class"):
+        return app.response_class
+    import webapp2
+
+    return webapp2.Response
 
 
 def load_config(app: Any, key: str, values: Mapping[str, Any] | None) -> dict[str, Any]:
@@ -94,6 +96,8 @@ def _warn_once(app: Any, text: str) -> None:
 
 def active_config() -> Mapping[str, Any]:
     """Return the session configuration of the active application; without one, the defaults."""
+    import webapp2
+
     try:
         app = webapp2.get_app()
     except (AssertionError, RuntimeError):  # webapp2's ways of saying that there is none

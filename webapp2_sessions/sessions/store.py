@@ -8,8 +8,6 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, TypeVar, overload
 from weakref import ReferenceType, ref
 
-import webapp2
-
 from webapp2_sessions import cookies
 from webapp2_sessions.config import (
     CONFIG_KEY,
@@ -453,7 +451,7 @@ def get_store(
     :param key: the store's key in ``request.registry``.
     :param request: the request; by default the active one.
     """
-    request = request or webapp2.get_request()
+    request = request or _active_request()
     registry = request.registry
     store = registry.get(key)
     if not store:
@@ -470,6 +468,8 @@ def _register(registry: Any, key: str, factory: Callable[..., Any], request: Any
         # One lock for all stores of a request: with two, each of two threads could have one and
         # wait for the other.
         share_lock(attributes_of(request), store.__dict__)
+    import webapp2
+
     if (
         type(store) is SessionStore
         and issubclass(type(request), webapp2.Request)
@@ -481,11 +481,17 @@ def _register(registry: Any, key: str, factory: Callable[..., Any], request: Any
     return store
 
 
+def _active_request() -> Any:
+    import webapp2
+
+    return webapp2.get_request()
+
+
 def set_store(store: object, key: str = _registry_key, request: Any = None) -> None:
     """Make ``store`` the session store of a request.
 
     :param key: the store's key in ``request.registry``.
     :param request: the request; by default the active one.
     """
-    request = request or webapp2.get_request()
+    request = request or _active_request()
     request.registry[key] = store
