@@ -489,12 +489,12 @@ def test_old_entity_is_not_read(
     assert [visitor.read(), visitor.read()] == [found, found]
 
 
-@pytest.mark.parametrize(("configured", "own", "found"), [(3600, 7200, {"a": 1}), (7200, 60, {})])
+@pytest.mark.parametrize(("configured", "own", "found"), [(3600, 7200, {}), (7200, 60, {"a": 1})])
 @pytest.mark.usefixtures("emulator")
-def test_max_age_of_the_session_goes_before_the_configured_one(
+def test_max_age_in_the_cookie_is_not_the_entitys(
     configured: int, own: int, found: dict[str, Any]
 ) -> None:
-    """An entity is as old as ``set_max_age`` lets the session become, shorter or longer."""
+    """One that the entity does not have was taken back, or the old library knew nothing of it."""
     sid = new_sid()
     hours_ago = datetime.datetime.now(datetime.timezone.utc) - datetime.timedelta(hours=1.1)
     entities.put_raw(sid, dump_pickle({"a": 1}), hours_ago.replace(tzinfo=None))

@@ -235,8 +235,6 @@ class DatastoreSessionFactory(StoredSessionFactory):
         max_age = self._max_age
         if max_age is _default_value:
             max_age = config.get("session_max_age")
-        if self.own_max_age is not None:  # of set_max_age(), which takes precedence
-            max_age = self.own_max_age
         datastore = self._datastore()
         # Opening a session that is new asks no client, which may not be there.
         self._opened_at = datastore.complete(self._opened_at or datastore.here())

@@ -43,8 +43,9 @@ class Records:
     :param config: a session configuration; the cache needs its ``secret_key``.
     :param lifetime: seconds for which a cached entry may stay, ``None`` for the longest.
     :param max_age: seconds since an entity was written after which it counts as none, ``None``
-        for no limit. Whatever deletes old entities, a policy or a purge, may not have come to it.
-    :param fresh: read Datastore itself, whatever the cache holds.
+        for no limit; an age that the entity has of its own takes precedence. Whatever deletes old
+        entities, a policy or a purge, may not have come to it.
+    :param fresh: read Datastore itself, whatever the cache holds, and however old the entity is.
     :param place: where the entities are; ``None`` for where each operation is called.
     """
 
@@ -175,6 +176,10 @@ class Records:
         return entry if own_max_age is None else {**entry, "own_max_age": own_max_age}
 
     def _is_too_old(self, updated: float | None) -> bool:
+        if self._fresh:
+            # To merge with what this request has opened: it was young enough then, and whatever
+            # age the request sets is that of what it writes.
+            return False
         max_age = self._max_age if self.own_max_age is None else self.own_max_age
         if max_age is None or updated is None:
             return False
