@@ -28,10 +28,9 @@ from webapp2_sessions import (
     BackendUnavailable,
     ConfigError,
     SecureCookieSerializer,
-    sessions_ndb,
 )
 from webapp2_sessions.errors import SessionTooLarge, UnreadableSession
-from webapp2_sessions.sessions_ndb import DatastoreSessionFactory, Session
+from webapp2_sessions.sessions_ndb import DatastoreSessionFactory, Session, model
 from webapp2_sessions.stored.serializers import dump_pickle
 
 #: Seconds after which a thread that hangs is a failure.
@@ -679,7 +678,7 @@ def test_oversize_session_is_an_error(visitor: Visitor) -> None:
 def test_session_of_the_largest_size(visitor: Visitor) -> None:
     """What is below the limit that the error tells is stored, and nothing above it is sent."""
     overhead = len(dump_pickle({"text": "x" * 1_000_000})) - 1_000_000
-    limit = sessions_ndb._LARGEST
+    limit = model._LARGEST
     visitor.write({"text": "x" * (limit - overhead)})
     assert len(visitor.read()["text"]) == limit - overhead
     with pytest.raises(SessionTooLarge):

@@ -28,7 +28,6 @@ try:
     else:
         from google.cloud import ndb
 
-    from webapp2_sessions.sessions_ndb.calls import waiting
     from webapp2_sessions.sessions_ndb.places import (
         Place,
         active_place,
@@ -36,7 +35,7 @@ try:
         place_to_open_at,
         run_at,
     )
-    from webapp2_sessions.sessions_ndb.versions import EntityName, VersionedStub, versioned_client
+    from webapp2_sessions.sessions_ndb.stub import ANY, EntityVersion, Stub, client_with
 except ImportError as _error:
     raise MissingDependency("google-cloud-ndb", "datastore") from _error
 
@@ -52,6 +51,8 @@ __all__ = [
 ]
 
 Result = TypeVar("Result")
+
+_GOOGLES = "datastore.googleapis.com"
 
 #: Where no credentials are found, looking for them can take 12 s; for so many seconds the
 #: failure is not repeated.
@@ -107,7 +108,7 @@ class VersionConflict(Exception):
 
 def service_address() -> str:
     """Return where the service is: the emulator of the environment, or Google's."""
-    return _emulator() or "datastore.googleapis.com"
+    return os.environ.get("DATASTORE_EMULATOR_HOST") or _GOOGLES
 
 
 def is_passing(error: BackendError) -> bool:
@@ -118,10 +119,6 @@ def is_passing(error: BackendError) -> bool:
     if isinstance(cause, api_errors.RetryError):
         return False  # ndb has repeated it already, with pauses
     return isinstance(error, BackendUnavailable) or isinstance(cause, _REFUSED_FOR_NOW)
-
-
-def _emulator() -> str | None:
-    return os.environ.get("DATASTORE_EMULATOR_HOST")
 
 
 class Datastore:
@@ -141,7 +138,7 @@ class Datastore:
         return {"timeout": self._timeout, "retries": 0}
 
     def here(self) -> Place:
-        """Return where a session belongs that is opened now; no client is made for it.
+        """Return the place of a session that is opened now; no client is made for it.
 
         The configured namespace holds everywhere; without it the namespace of the active ndb
         context, or of App Engine's SDK, or of the client.
@@ -158,8 +155,7 @@ class Datastore:
         """
         if place.namespace is not None:
             return place
-        asked = self._with_our_errors(lambda: namespace_of(self._client_of(place)))
-        return place._replace(namespace=asked)
+        return place._replace(namespace=self.partition(place)[2])
 
     def partition(self, place: Place | None = None) -> tuple[str, str | None, str]:
         """Return project, database and namespace of the keys that :meth:`run` would work on.
@@ -168,63 +164,64 @@ class Datastore:
 
         :raises BackendUnavailable: there are no credentials.
         """
-        place = self.complete(self._place(place))
-        client = self._with_our_errors(lambda: self._client_of(place))
-        # ndb takes what follows App Engine's "s~" for the project.
-        return client.project.split("~", 1)[-1], client.database, place.namespace or ""
+        return self._try_twice(self._partition, place or active_place() or self.here())
 
-    def run(self, operation: Callable[[], Result], place: Place | None = None) -> Result:
-        """Call ``operation()`` in an ndb context of a place.
+    def _partition(self, place: Place) -> tuple[str, str | None, str]:
+        client = self._client_of(place)
+        namespace = namespace_of(client) if place.namespace is None else place.namespace
+        # ndb takes what follows App Engine's "s~" for the project.
+        return client.project.split("~", 1)[-1], client.database, namespace
+
+    def run(
+        self,
+        operation: Callable[..., Result],
+        *args: Any,
+        place: Place | None = None,
+        entity: EntityVersion | None = None,
+    ) -> Result:
+        """Call ``operation(*args)`` in an ndb context, and once more after a passing fault.
 
         In a transaction of the application the operation runs outside of it: a session is not
         part of what the transaction may roll back.
 
         :param place: ``None`` for the active context, and where a session would be opened if there
             is none.
+        :param entity: learns its version, and is written only if it has the expected one. The
+            operation has a context of its own then.
+        :raises VersionConflict: the entity has another version; nothing was written.
         :raises BackendUnavailable: Datastore was not reached or did not answer in time.
         :raises BackendError: Datastore refused.
         """
-
-        def run() -> Result:
-            at = self._place(place)
-            return run_at(self._client_of(at), at.namespace, operation)
-
-        return self._request(run)
-
-    def run_versioned(
-        self,
-        operation: Callable[[VersionedStub], Result],
-        entity: EntityName,
-        expected: int | None,
-        place: Place | None = None,
-    ) -> Result:
-        """As :meth:`run`, in a context of its own, for an operation on one entity.
-
-        :param operation: called with the stub that knows the entity's version.
-        :param entity: the entity; what the operation does to others has no version.
-        :param expected: the version that the operation replaces,
-            or a constant of :mod:`webapp2_sessions.sessions_ndb.versions`.
-        :raises VersionConflict: the entity has another version; nothing was written.
-        """
-
-        def run() -> Result:
-            at = self._place(place)
-            client, stub = versioned_client(self._client_of(at), entity, expected)
-            return run_at(client, at.namespace, lambda: operation(stub))
-
         try:
-            return self._request(run)
+            request = self._run, place, entity, operation
+            result: Result = _fork_gate.run(self._try_twice, *request, *args)
         except BackendError as error:
-            if expected is not None and isinstance(error.__cause__, _OTHER_VERSION):
+            expects = entity is not None and entity.expected is not ANY
+            if expects and isinstance(error.__cause__, _OTHER_VERSION):
                 raise VersionConflict() from error
             raise
+        return result
 
-    def _request(self, operation: Callable[[], Result]) -> Result:
-        return _fork_gate.run(lambda: self._with_our_errors(operation))
+    def _run(
+        self,
+        place: Place | None,
+        entity: EntityVersion | None,
+        operation: Callable[..., Result],
+        *args: Any,
+    ) -> Result:
+        place = place or active_place() or self.here()
+        client = self._client_of(place)
+        if entity is not None:
+            client = client_with(client, Stub(client.stub, entity))
+        return run_at(client, place.namespace, operation, *args)
 
-    def _with_our_errors(self, operation: Callable[[], Result]) -> Result:
+    def _try_twice(self, operation: Callable[..., Result], *args: Any) -> Result:
+        """Call ``operation(*args)`` with our errors; all that we do can be repeated."""
         try:
-            return _with_second_try(operation)
+            try:
+                return operation(*args)
+            except _PASSING:
+                return operation(*args)
         except GoogleAuthError as error:
             raise self._unavailable("there are no credentials for it") from error
         except (api_errors.DeadlineExceeded, api_errors.GatewayTimeout) as error:
@@ -236,19 +233,15 @@ class Datastore:
                 "datastore", service_address(), f"it refused ({type(error).__name__})"
             ) from error
 
-    def _place(self, place: Place | None) -> Place:
-        return place or active_place() or self.here()
-
     def _client_of(self, place: Place) -> Any:
-        return self._client() if place.client is None else place.client
-
-    def _client(self) -> Any:
+        if place.client is not None:
+            return place.client
         settings = self._settings
         client = settings.get("client")
         if client is not None:
             return _clients.get(client, client) if callable(client) else client
-        place = (settings.get("project"), settings.get("namespace"), settings.get("database"))
-        return _clients.get((service_address(), place), lambda: self._connect(*place))
+        names = (settings.get("project"), settings.get("namespace"), settings.get("database"))
+        return _clients.get((service_address(), names), lambda: self._connect(*names))
 
     def _connect(self, project: str | None, namespace: str | None, database: str | None) -> Any:
         try:
@@ -264,7 +257,7 @@ class Datastore:
         if channel is not None:
             client.stub.close()
             client.stub = DatastoreGrpcTransport(host=client.host, channel=channel)
-        client.stub = waiting(client.stub)
+        client.stub = Stub(client.stub)
         return client
 
     def _unavailable(self, problem: str) -> BackendUnavailable:
@@ -276,7 +269,7 @@ def _is_about_credentials(error: Exception) -> bool:
     if isinstance(error, OSError):
         return error.errno is not None  # a file that cannot be read; ndb's own has no number
     # An emulator needs no credentials: it was the project that was looked for in them.
-    return not _emulator()
+    return service_address() == _GOOGLES
 
 
 def _channel(client: Any) -> Any:
@@ -293,11 +286,3 @@ def _channel(client: Any) -> Any:
         credentials=credentials,
         options=(user_agent, *_CHANNEL_OPTIONS),
     )
-
-
-def _with_second_try(operation: Callable[[], Result]) -> Result:
-    """Repeat once after a fault of the service; our operations can be repeated."""
-    try:
-        return operation()
-    except _PASSING:
-        return operation()

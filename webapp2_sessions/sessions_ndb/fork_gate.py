@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import threading
 from collections.abc import Callable
-from typing import TypeVar
+from typing import Any, TypeVar
 
 __all__ = ["ForkGate"]
 
@@ -51,18 +51,18 @@ class ForkGate:
         if os.getpid() != self._pid:
             self._begin()
 
-    def run(self, request: Callable[[], Result]) -> Result:
-        """Call ``request()``, which may call this as well, when no fork is under way."""
+    def run(self, request: Callable[..., Result], *args: Any) -> Result:
+        """Call ``request(*args)``, which may call this as well, when no fork is under way."""
         self._check_process()
         me = threading.get_ident()
         if me in self._inside:
-            return request()
+            return request(*args)
         try:
             # Without the lock: who tells first and looks then is seen by the other, or sees it.
             self._inside.add(me)
             if self._forks:
                 self._wait_for_forks(me)
-            return request()
+            return request(*args)
         finally:
             self._inside.discard(me)  # in a child that `request` forked it is not there
             if self._forks:

@@ -15,7 +15,8 @@ from webapp2_sessions.config.loading import active_config
 from webapp2_sessions.errors import BackendError, ConfigError
 from webapp2_sessions.sessions_ndb import Session
 from webapp2_sessions.sessions_ndb.client import Datastore, is_passing, ndb
-from webapp2_sessions.sessions_ndb.records import SessionEnded, forget_cached
+from webapp2_sessions.sessions_ndb.entities import SessionEnded
+from webapp2_sessions.sessions_ndb.records import forget_cached
 
 __all__ = ["purge_sessions"]
 
@@ -160,7 +161,7 @@ class _Pages:
     def _run_once(self, operation: Callable[[dict[str, Any]], Result]) -> Result:
         timeout = min(self._settings["timeout"], max(self._left(), _SHORTEST_TIMEOUT))
         store = Datastore({**self._settings, "timeout": timeout})
-        return store.run(lambda: operation(store.options))
+        return store.run(operation, store.options)
 
     def _left(self) -> float:
         return self._end - _monotonic()

@@ -75,8 +75,8 @@ def service(monkeypatch: pytest.MonkeyPatch) -> Service:
             self.settings = settings
             self.options = {"timeout": settings["timeout"], "retries": 0}
 
-        def run(self, operation: Callable[[], Any]) -> Any:
-            return service.request(self.settings, operation)
+        def run(self, operation: Callable[..., Any], *args: Any) -> Any:
+            return service.request(self.settings, lambda: operation(*args))
 
     monkeypatch.setattr(purging, "Datastore", FakeDatastore)
     monkeypatch.setattr(purging.Session, "query", lambda _: service)
