@@ -1,8 +1,7 @@
-"""Datastore by google-cloud-ndb: clients, contexts, deadlines and errors."""
+"""Access to Datastore by google-cloud-ndb: clients, channels, deadlines, retries and errors."""
 
 from __future__ import annotations
 
-import datetime
 import os
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -43,9 +42,8 @@ __all__ = [
     "REFUSALS",
     "Datastore",
     "Place",
-    "UtcNowProperty",
     "VersionConflict",
-    "is_passing",
+    "is_transient",
     "ndb",
     "service_address",
 ]
@@ -54,23 +52,22 @@ Result = TypeVar("Result")
 
 _GOOGLES = "datastore.googleapis.com"
 
-#: Where no credentials are found, looking for them can take 12 s; for so many seconds the
-#: failure is not repeated.
+#: Looking for credentials in vain can take 12 s, so the failure is remembered for so many seconds.
 _RETRY_AFTER = 30.0
 
 _clients: ClientRegistry[Any] = ClientRegistry(_RETRY_AFTER)
 
 _fork_gate = ForkGate()
 
-#: What we want of gRPC beyond ndb's wishes. Channels to one server share a connection by default,
-#: a forked child's with the one it inherited; the child's requests then get no answer. And after
-#: an outage gRPC waits up to two minutes before it connects again.
+#: Options beyond ndb's. By default, channels to one server share a connection, a forked child's
+#: with the one it inherited, and its requests get no answer; and gRPC waits up to two minutes
+#: after an outage before it reconnects.
 _CHANNEL_OPTIONS = (
     ("grpc.use_local_subchannel_pool", 1),
     ("grpc.initial_reconnect_backoff_ms", 250),
     ("grpc.max_reconnect_backoff_ms", 1000),
-    # Something between may forget a connection that is idle, and drop what is sent on it. After a
-    # minute without a call it is closed; while calls are made, it is probed.
+    # A firewall may forget an idle connection and drop what is sent on it. Close it after a minute
+    # without a call; probe it while calls are made.
     ("grpc.client_idle_timeout_ms", 60_000),
     ("grpc.keepalive_time_ms", 30_000),
     ("grpc.keepalive_timeout_ms", 5_000),
@@ -78,41 +75,31 @@ _CHANNEL_OPTIONS = (
     ("grpc.max_receive_message_length", -1),
 )
 
-#: The service's passing faults, after which the same request is worth another try.
-_PASSING = (api_errors.ServiceUnavailable, api_errors.Aborted, api_errors.InternalServerError)
+#: Transient faults, after which the request is retried once.
+_TRANSIENT = (api_errors.ServiceUnavailable, api_errors.Aborted, api_errors.InternalServerError)
 
-#: Refusals that are about the moment and not about the request: contention, and quotas.
+#: Temporary refusals: contention and quotas.
 _REFUSED_FOR_NOW = (api_errors.Aborted, api_errors.TooManyRequests)
 
-#: How the service says that an entity has another version than the one to be replaced, or that
-#: it exists or is gone.
+#: Answers if an entity has another version than expected, exists already or is gone.
 _OTHER_VERSION = (api_errors.FailedPrecondition, api_errors.AlreadyExists, api_errors.NotFound)
 
-#: What an operation raises when it is certain that nothing was written: answers of the service, and
-#: errors of ours before it was asked.
+#: Errors of an operation that has certainly written nothing: answers of the service, and ours
+#: from before it was asked.
 REFUSALS = (*_OTHER_VERSION, *_REFUSED_FOR_NOW, api_errors.BadRequest, SessionTooLarge)
 
 
-class UtcNowProperty(ndb.DateTimeProperty):
-    """A time in UTC, without a zone, as ndb keeps it."""
-
-    @staticmethod
-    def _now() -> datetime.datetime:
-        # ndb calls utcnow(), which warns from Python 3.12 on.
-        return datetime.datetime.now(datetime.timezone.utc).replace(tzinfo=None)
-
-
 class VersionConflict(Exception):
-    """An entity was not written, because it has another version than expected."""
+    """Raised where an entity was not written, because it has another version than expected."""
 
 
 def service_address() -> str:
-    """Return where the service is: the emulator of the environment, or Google's."""
+    """Return the address of the service: the emulator's in the environment, or Google's."""
     return os.environ.get("DATASTORE_EMULATOR_HOST") or _GOOGLES
 
 
-def is_passing(error: BackendError) -> bool:
-    """Whether the request that failed so may succeed a little later."""
+def is_transient(error: BackendError) -> bool:
+    """Return whether the request that failed so may succeed a little later."""
     cause = error.__cause__
     if isinstance(cause, GoogleAuthError):
         return bool(getattr(cause, "retryable", False))
@@ -122,7 +109,7 @@ def is_passing(error: BackendError) -> bool:
 
 
 class Datastore:
-    """Runs operations on Datastore in a context, with a deadline and with our errors.
+    """Run operations on Datastore in an ndb context, with a deadline, a retry and our errors.
 
     :param settings: ``project``, ``namespace`` and ``database`` (``None`` for the environment's),
         or a ``client`` or a function that makes one; ``timeout`` in seconds for each request.
@@ -134,7 +121,7 @@ class Datastore:
 
     @property
     def options(self) -> dict[str, Any]:
-        """Options of each ndb call: its defaults would wait without end and retry by sleeping."""
+        """Options of each ndb call; by default it waits without a limit and retries with sleeps."""
         return {"timeout": self._timeout, "retries": 0}
 
     def here(self) -> Place:
@@ -179,7 +166,7 @@ class Datastore:
         place: Place | None = None,
         entity: EntityVersion | None = None,
     ) -> Result:
-        """Call ``operation(*args)`` in an ndb context, and once more after a passing fault.
+        """Call ``operation(*args)`` in an ndb context; retry once after a transient fault.
 
         In a transaction of the application the operation runs outside of it: a session is not
         part of what the transaction may roll back.
@@ -216,11 +203,11 @@ class Datastore:
         return run_at(client, place.namespace, operation, *args)
 
     def _try_twice(self, operation: Callable[..., Result], *args: Any) -> Result:
-        """Call ``operation(*args)`` with our errors; all that we do can be repeated."""
+        """Call ``operation(*args)`` with our errors; retry it once after a transient fault."""
         try:
             try:
                 return operation(*args)
-            except _PASSING:
+            except _TRANSIENT:
                 return operation(*args)
         except GoogleAuthError as error:
             raise self._unavailable("there are no credentials for it") from error
@@ -265,18 +252,18 @@ class Datastore:
 
 
 def _is_about_credentials(error: Exception) -> bool:
-    """Whether a client was not made for want of credentials, and not for want of a project."""
+    """Return whether a client lacks credentials, and not a project."""
     if isinstance(error, OSError):
-        return error.errno is not None  # a file that cannot be read; ndb's own has no number
+        return error.errno is not None  # unreadable file; an OSError of ndb's own has no number
     # An emulator needs no credentials: it was the project that was looked for in them.
     return service_address() == _GOOGLES
 
 
 def _channel(client: Any) -> Any:
-    """A channel as ndb's clients make it, with our options; ``None`` if that cannot be made."""
+    """Make a channel as ndb's clients do, with our options; return ``None`` if that fails."""
     if not client.secure:
         return grpc.insecure_channel(client.host, _CHANNEL_OPTIONS)
-    # The one thing of a client that it does not show; without it, its own channel has to do.
+    # Private; where a version of ndb lacks it, the client keeps the channel it has made itself.
     credentials = getattr(client, "_credentials", None)
     if credentials is None:
         return None

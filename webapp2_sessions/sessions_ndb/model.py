@@ -6,7 +6,8 @@ from typing import Any
 
 from webapp2_sessions.errors import SessionTooLarge, UnreadableSession
 from webapp2_sessions.errors.sizes import largest_keys
-from webapp2_sessions.sessions_ndb.client import UtcNowProperty, ndb, service_address
+from webapp2_sessions.sessions_ndb.client import ndb, service_address
+from webapp2_sessions.sessions_ndb.entities import UtcNowProperty
 from webapp2_sessions.sessions_ndb.records import active_repository
 from webapp2_sessions.stored.serializers import undecodable
 

@@ -17,17 +17,17 @@ __all__ = ["Place", "active_place", "namespace_of", "place_to_open_at", "run_at"
 
 Result = TypeVar("Result")
 
-#: ndb's own method of clients; its contexts have the client's namespace.
+#: Original, kept to detect clients whose contexts have a namespace of their own.
 _open_context = ndb.Client.context
 
 
 class Place(NamedTuple):
-    """The place of a session's entity, which stays there, whatever the application enters next."""
+    """Client and namespace of a session's entity, fixed while the session is open."""
 
-    #: A client of the application's; ``None`` for the configured one, which each process makes for
-    #: itself, also one that is forked during a request.
+    #: A client of the application; ``None`` for the configured one, which each process makes for
+    #: itself, a child that is forked during a request as well.
     client: Any
-    #: ``""`` is the default namespace, ``None`` that of the client, which was not asked yet.
+    #: ``""`` is the default namespace, ``None`` the client's, which is not known yet.
     namespace: str | None
 
 
@@ -53,7 +53,7 @@ def namespace_of(client: Any) -> str:
     """Return the namespace of the contexts that a client opens."""
     if getattr(client.context, "__func__", None) is _open_context:
         return client.namespace or ""
-    # An application's own method may choose a namespace for each context.
+    # A method of the application may choose a namespace for each context.
     return contextvars.Context().run(_in_context, client, None, _active_namespace)
 
 
@@ -62,8 +62,8 @@ def run_at(
 ) -> Result:
     """Call ``operation(*args)`` in an ndb context of a client and a namespace.
 
-    That is the active one if it works there, and beside it otherwise. A transaction of the
-    application is left alone: a session is not part of what it may roll back.
+    The active context is used if it matches. A transaction of the application is left alone: a
+    session is not part of what it may roll back.
 
     :param namespace: ``None`` for that of the contexts that the client opens.
     """
@@ -78,7 +78,7 @@ def run_at(
 def _in_context(
     client: Any, namespace: str | None, operation: Callable[..., Result], *args: Any
 ) -> Result:
-    # Without arguments, which an application's own method may not take.
+    # Without arguments, which a method of the application may not accept.
     with client.context():
         context = ndb.get_context()
         if namespace is None:

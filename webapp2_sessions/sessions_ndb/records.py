@@ -1,4 +1,4 @@
-"""Session entities read and written by one configuration, with or without a cache."""
+"""The repository of session entities, with or without a cache."""
 
 from __future__ import annotations
 
@@ -30,12 +30,12 @@ Result = TypeVar("Result")
 #: Leaves the age in an entity as it is.
 _AS_IT_IS: Any = object()
 
-#: Seconds by which an entity may be too old: it is written a moment before its cookie is signed.
+#: Tolerance in seconds: an entity is written a moment before its cookie is signed.
 _SLACK = 60
 
 
 class _Operation(NamedTuple):
-    """What the methods of a model cannot be told as arguments."""
+    """Options of an operation that the methods of a model do not pass on."""
 
     #: The entity whose version is asked for.
     entity: EntityVersion | None = None
@@ -51,12 +51,11 @@ _IDLE = _Operation()
 
 
 class SessionRepository:
-    """Reads and writes session entities by one configuration.
+    """Read and write session entities by one configuration.
 
     :param config: a session configuration; the cache needs its ``secret_key``.
-    :param max_age: seconds since an entity was written after which it counts as none, ``None``
-        for no limit; an age that the entity has of its own takes precedence. Whatever deletes old
-        entities, a policy or a purge, may not have come to it.
+    :param max_age: seconds after which an entity has expired, ``None`` for no limit; an age that
+        the entity has of its own takes precedence. A TTL policy or a purge deletes it later.
     :param place: where the entities are; ``None`` for where each operation is called.
     """
 
@@ -74,16 +73,16 @@ class SessionRepository:
         self._operation = _IDLE
         #: The entity's version after :meth:`read` and :meth:`write`, ``None`` if it is not known.
         self.version: int | None = None
-        #: Whether a session was read by :meth:`load`; a model may read in a way of its own.
+        #: Whether :meth:`load` was called; a model may read in a way of its own.
         self.has_loaded: bool = False
         #: The own age, in seconds, of the session that was loaded; ``None`` if it has none.
         self.own_max_age: int | None = None
 
     @classmethod
     def here(cls, config: Mapping[str, Any], max_age: float | None) -> SessionRepository:
-        """Return the repository of a session that is opened now, and stays where it is.
+        """Return the repository of a session that is opened now, and stays in this place.
 
-        No client is asked, which may not be there: the session may be new, and never saved.
+        No client is made: the session may be new and never saved, and there may be no credentials.
         """
         opened = cls(config, max_age)
         opened._place = opened._datastore.here()
@@ -91,15 +90,14 @@ class SessionRepository:
 
     @property
     def serializer(self) -> Serializer:
-        """Makes and reads the data of the entities."""
+        """Serializer of the entities' data."""
         return Serializer.of(self._config, SHARED_PROTOCOL)
 
     def read(self, model: type[Any], sid: str, fresh: bool = False) -> Any:
-        """Return the data that the model has of that id, and note its version.
+        """Have the model read a session, and note its version.
 
-        :param fresh: read Datastore itself, however old the session is: to merge with what this
-            request has opened. It was young enough then, and an age that the request has set since
-            is that of what it writes.
+        :param fresh: bypass the cache, and return a session that has expired: to merge with one
+            that this request has opened. An age that it has set meanwhile is that of its write.
         """
         entity = EntityVersion(model._get_kind(), sid)
         return self.run(model.get_by_sid, sid, entity=entity, fresh=fresh)
@@ -128,9 +126,9 @@ class SessionRepository:
         self.run(put, entity=entity, lifetime=lifetime, own_max_age=own_max_age)
 
     def touch(self, model: type[Any], sid: str, lifetime: float | None) -> bool:
-        """Write the entity of that id as it is, so that it is as good as new; if there is one.
+        """Refresh a session: write its entity as it is. Return whether there is one.
 
-        Where another request writes it meanwhile, that does it.
+        If another request writes it meanwhile, that has refreshed it.
         """
         stored, version = self.look_up(model, sid)
         if stored is None:
@@ -143,7 +141,7 @@ class SessionRepository:
         return True
 
     def look_up(self, model: type[Any], sid: str) -> tuple[Any, int | None]:
-        """Return the entity of that id and its version, by Datastore itself."""
+        """Return an entity and its version, bypassing the cache."""
         entity = EntityVersion(model._get_kind(), sid)
         return self.run(self._get, model, sid, entity=entity), entity.current
 
@@ -183,9 +181,9 @@ class SessionRepository:
     # For models
 
     def load(self, model: type[Any], sid: str) -> Any:
-        """Return the data of the entity of that id, ``None`` if there is none.
+        """Return the data of a session, ``None`` if there is none or it has expired.
 
-        An ndb context is entered only if Datastore is asked: that takes longer than the cache.
+        An ndb context is entered on a cache miss only: that takes longer than a hit.
         """
         cache = self._cache()
         if cache is None or self._operation.fresh:
@@ -195,13 +193,13 @@ class SessionRepository:
             entry = cache.read(name, lambda: self.run(self._entry_of, model, sid), None)
         self.has_loaded = True
         self.own_max_age = None if entry is None else bounded_age(entry.get("own_max_age"))
-        if entry is None or self._is_too_old(entry["updated"]):
+        if entry is None or self._has_expired(entry["updated"]):
             return None
         self.version = entry["version"]
         return entry["data"]
 
     def _entry_of(self, model: type[Any], sid: str) -> dict[str, Any] | None:
-        """Return what the cache holds of an entity: its data, and what it knows besides."""
+        """Read an entity, and return its entry for the cache."""
         entity = self._get(model, sid)
         if entity is None:
             return None
@@ -212,13 +210,13 @@ class SessionRepository:
     def _entry(self, entity: Any, data: Any) -> dict[str, Any]:
         known = self._operation.entity
         self.version = None if known is None else known.current
-        # A number takes less to decode.
+        # Optimization: a number is decoded faster than a datetime.
         updated = unix_seconds(entity.updated)
         entry = {"data": data, "updated": updated, "version": self.version}
         own_max_age = bounded_age(getattr(entity, "own_max_age", None))
         return entry if own_max_age is None else {**entry, "own_max_age": own_max_age}
 
-    def _is_too_old(self, updated: float | None) -> bool:
+    def _has_expired(self, updated: float | None) -> bool:
         max_age = self._max_age if self.own_max_age is None else self.own_max_age
         if max_age is None or updated is None or self._operation.fresh:
             return False
@@ -250,12 +248,12 @@ class SessionRepository:
     # Revocation
 
     def revoke(self, model: type[Any], sid: str, is_superseded: bool = False) -> bool:
-        """Delete the entity of that id, and leave a tombstone; whether nobody did before.
+        """Delete a session and leave a tombstone. Return whether nobody did before.
 
-        A request that has read the entity before would write it again otherwise.
+        Without a tombstone, a request that has read the session would write it again.
 
         :param is_superseded: whether the session has got another id.
-        :raises StaleCache: that is done, and the cache could not be told.
+        :raises StaleCache: it is deleted, but may still be served by the cache.
         """
 
         def leave_tombstone() -> None:
@@ -280,10 +278,9 @@ class SessionRepository:
         return is_first
 
     def _take_away(self, model: type[Any], sid: str, left_tombstone: bool) -> bool:
-        """Delete an entity; whether nobody who wanted to revoke it did so before.
+        """Delete an entity. Return whether no other revocation did so before.
 
-        The tombstone alone does not tell: it may be of somebody whose server failed before the
-        entity was deleted.
+        The tombstone alone is no proof: its writer may have failed before the deletion.
         """
         while True:
             stored, version = self.look_up(model, sid)
@@ -297,20 +294,19 @@ class SessionRepository:
             return True
 
     def superseded_at(self, sid: str) -> float | None:
-        """Return when the session got another id, in Unix seconds; ``None`` if it did not."""
+        """Return when a session got another id, in Unix seconds; ``None`` if it did not."""
         tombstone = self.run(self._get, SessionEnded, sid)
         is_superseded = tombstone is not None and tombstone.is_superseded
         return unix_seconds(tombstone.updated) if is_superseded else None
 
     def is_revoked(self, sid: str) -> bool:
-        """Whether the session of that id was revoked; one deleted otherwise has no tombstone."""
+        """Return whether there is a tombstone; a session that was purged has none."""
         return self.run(self._get, SessionEnded, sid) is not None
 
     def was_revoked_meanwhile(self, model: type[Any], sid: str) -> bool:
-        """Whether the session of that id was revoked; then its entity is deleted once more.
+        """Return whether a session was revoked that was just inserted; delete it once more then.
 
-        For who has put an entity where there was none: the tombstone is left before the deletion,
-        and both may have come before the entity.
+        A revocation that came before the insert has left its tombstone, and deleted nothing.
         """
         is_revoked = self.is_revoked(sid)
         if is_revoked:
@@ -318,7 +314,7 @@ class SessionRepository:
         return is_revoked
 
     def drop(self, model: type[Any], sid: str) -> None:
-        """Delete the entity of that id, and what the cache has of it; leave no tombstone."""
+        """Delete a session, from the cache as well, without a tombstone."""
 
         def delete() -> None:
             ndb.Key(model, sid).delete(**self._datastore.options)
@@ -347,20 +343,20 @@ class SessionRepository:
         return entry_name(*partition, model._get_kind(), sid)
 
 
-#: The repository that the model works on, where a session factory called it.
+#: The repository of the running operation, for the methods of the model.
 _active: ContextVar[SessionRepository | None] = ContextVar("_active", default=None)
 
 
 def active_repository() -> SessionRepository:
-    """Return the repository of the factory that is at work, or the active application's.
+    """Return the repository of the running operation, or one of the active application.
 
-    The latter where an application uses the model by itself, for instance in a cron handler.
+    The latter where an application uses the model directly, for instance in a cron handler.
     """
     return _active.get() or SessionRepository(active_config())
 
 
 def forget_cached(config: Mapping[str, Any], keys: Iterable[Any]) -> None:
-    """Remove deleted entities from the cache, if one is configured and works.
+    """Invalidate the cache entries of deleted entities, if a cache is configured and works.
 
     :param config: a session configuration; the cache needs its ``secret_key``.
     """
@@ -375,7 +371,7 @@ def _cache(config: Mapping[str, Any]) -> Any:
     return coherent_cache(session_memcached(config, "datastore"))
 
 
-@functools.lru_cache(maxsize=1)  # asking for a module at each use takes longer than the rest
+@functools.lru_cache(maxsize=1)  # an import statement at each use takes longer than the rest
 def _modules_of_the_cache() -> tuple[Callable[..., Any], Callable[..., Any]]:
     # Imported here, because pymemcache is needed only where the cache is configured.
     from webapp2_sessions.sessions_memcache.records import session_memcached

@@ -440,21 +440,21 @@ def test_other_error_passes(fault: Exception) -> None:
     assert caught.value is fault
 
 
-PASSING = [
+TRANSIENT = [
     api_errors.ServiceUnavailable("x"),
     api_errors.Aborted("x"),
     api_errors.InternalServerError("x"),
 ]
 
 
-@pytest.mark.parametrize("fault", PASSING, ids=lambda fault: type(fault).__name__)
-def test_passing_fault_is_not_noticed(fault: Exception) -> None:
+@pytest.mark.parametrize("fault", TRANSIENT, ids=lambda fault: type(fault).__name__)
+def test_transient_fault_is_not_noticed(fault: Exception) -> None:
     """After a fault that passes the operation is done again."""
     operation = Operation(fault)
     assert (store().run(operation), operation.calls) == ("result", 2)
 
 
-@pytest.mark.parametrize("fault", PASSING, ids=lambda fault: type(fault).__name__)
+@pytest.mark.parametrize("fault", TRANSIENT, ids=lambda fault: type(fault).__name__)
 def test_lasting_fault_is_given_up(fault: Exception) -> None:
     """There is one more attempt, and not another."""
     operation = Operation(fault, fault)
