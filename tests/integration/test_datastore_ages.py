@@ -162,9 +162,21 @@ def put_age(sid: str, age: Any, updated: datetime.datetime | None = None) -> Non
         entity.put(timeout=10, retries=0)
 
 
+def hours_ago(hours: float) -> datetime.datetime:
+    """A time as ndb keeps it."""
+    time = datetime.datetime.now(datetime.timezone.utc) - datetime.timedelta(hours=hours)
+    return time.replace(tzinfo=None)
+
+
 @pytest.mark.parametrize(
     ("configured", "own", "found"),
-    [(3600, 7200, {"a": 1}), (None, 60, {}), (7200, 60, {}), (7200, None, {"a": 1})],
+    [
+        (3600, 7200, {"a": 1}),
+        (None, 60, {}),
+        (7200, 60, {}),
+        (7200, None, {"a": 1}),
+        (600, None, {}),
+    ],
 )
 def test_stored_age_decides_whether_an_entity_is_too_old(
     visitor_of: Callable[..., Visitor],
@@ -176,10 +188,56 @@ def test_stored_age_decides_whether_an_entity_is_too_old(
     visitor = visitor_of(session_max_age=configured)
     writer = Visitor(make_app(), backend="datastore")  # past the cache
     sid = str(writer.write({"a": 1}))
-    hours_ago = datetime.datetime.now(datetime.timezone.utc) - datetime.timedelta(hours=1.1)
-    put_age(sid, own, hours_ago.replace(tzinfo=None))
+    put_age(sid, own, hours_ago(1.1))
     visitor.cookies = writer.cookies
     assert [visitor.read(), visitor.read()] == [found, found]
+
+
+#: Where the session is: it has the record by its id, or its cookie has become too large.
+KINDS: dict[str, dict[str, Any]] = {
+    "datastore": {},
+    "spilled": {"on_oversize": "datastore", "max_cookie_size": 600},
+}
+
+
+@pytest.mark.parametrize("on_conflict", ["overwrite", "merge"])
+@pytest.mark.parametrize("kind", KINDS)
+def test_age_that_was_taken_back_is_no_cookies(
+    visitor_of: Callable[..., Visitor], kind: str, on_conflict: str
+) -> None:
+    """Whoever kept the cookie of that age opens the session for as long as all others do."""
+    backend = "datastore" if kind == "datastore" else "securecookie"
+    config = {"session_max_age": 600, "on_conflict": on_conflict, **KINDS[kind]}
+    writer = Visitor(make_app(**config), backend=backend)  # past the cache
+    with writer.visit() as session:
+        session.update(a=1, long="x" * 900)
+        session.set_max_age(100_000)
+    visitor = visitor_of(**config)
+    visitor.options = {"backend": backend}
+    visitor.cookies = dict(writer.cookies)
+    with writer.visit() as session:
+        session.set_max_age(None)
+    container: Any = session.container
+    put_age(str((getattr(container, "_spill", None) or container).sid), None, hours_ago(1.1))
+    assert [visitor.read(), visitor.read()] == [{}, {}]
+
+
+def test_age_that_this_request_sets_is_not_asked_of_what_it_merges_with(
+    visitor_of: Callable[..., Visitor], memcached: Memcached
+) -> None:
+    """What is stored was old enough to be opened, and is there to be changed."""
+    visitor = visitor_of(on_conflict="merge", session_max_age=None)
+    overwriting = visitor_of(session_max_age=None)
+    sid = str(overwriting.write({"a": 1}))
+    put_age(sid, None, hours_ago(1.1))
+    memcached.flush()
+    assert overwriting.read() == {"a": 1}  # whose entry of the cache has no version
+    visitor.cookies = overwriting.cookies
+    with visitor.visit() as session:
+        session["b"] = 2
+        session.set_max_age(60)
+        assert session.container.sid == sid
+    assert (visitor.read(), stored_age(visitor)) == ({"a": 1, "b": 2}, 60)
 
 
 # The old library

@@ -148,8 +148,7 @@ def ndb_get(kind: str, name: Any) -> Any:
     """An entity of the place in which this is called."""
     store = SessionStore(Visitor(make_app(), backend="datastore").request())
     factory: Any = store.get_session(backend="datastore").container
-    records = factory._records(None)
-    return records.run(lambda: ndb.Key(kind, name).get(timeout=10, retries=0))
+    return factory._repository().run(lambda: ndb.Key(kind, name).get(timeout=10, retries=0))
 
 
 def test_it_is_renewed_where_it_was_opened(visitor: Visitor, move: tuple[Enter, Enter]) -> None:

@@ -19,7 +19,7 @@ from support.visits import Visitor, make_app
 from webapp2_sessions import SessionStore
 from webapp2_sessions.sessions_ndb import DatastoreSessionFactory, Session
 from webapp2_sessions.sessions_ndb.client import Datastore, VersionConflict
-from webapp2_sessions.sessions_ndb.versions import ABSENT, ANY, EntityName
+from webapp2_sessions.sessions_ndb.stub import ABSENT, ANY, EntityVersion
 
 OPTIONS: dict[str, Any] = {"timeout": 10, "retries": 0}
 
@@ -58,23 +58,16 @@ def connection() -> Datastore:
 
 def put(connection: Datastore, name: str, value: int, expected: int | None = ANY) -> int | None:
     """Write an entity if it has the expected version; gives the new version."""
-
-    def operation(stub: Any) -> int | None:
-        Item(id=name, value=value).put(**OPTIONS)
-        version: int | None = stub.version
-        return version
-
-    return connection.run_versioned(operation, EntityName("Item", name), expected)
+    entity = EntityVersion("Item", name, expected)
+    connection.run(lambda: Item(id=name, value=value).put(**OPTIONS), entity=entity)
+    return entity.current
 
 
 def get(connection: Datastore, name: str) -> tuple[int | None, int | None]:
     """An entity's value and version; None twice where it does not exist."""
-
-    def operation(stub: Any) -> tuple[int | None, int | None]:
-        entity = ndb.Key(Item, name).get(**OPTIONS)
-        return (None if entity is None else entity.value), stub.version
-
-    return connection.run_versioned(operation, EntityName("Item", name), ANY)
+    entity = EntityVersion("Item", name)
+    item = connection.run(lambda: ndb.Key(Item, name).get(**OPTIONS), entity=entity)
+    return (None if item is None else item.value), entity.current
 
 
 def delete(connection: Datastore, name: str) -> None:
@@ -150,17 +143,17 @@ def test_other_entities_have_no_version(connection: Datastore, name: str) -> Non
     version = put(connection, name, 1)
     put(connection, f"{name}-other", 1)
 
-    def operation(stub: Any) -> int | None:
+    entity = EntityVersion("Item", name, version)
+
+    def operation() -> None:
         Item(id=name, value=2).put(**OPTIONS)
-        written: int | None = stub.version
+        written = entity.current
         Item(id=f"{name}-other", value=2).put(**OPTIONS)
         Item(value=3).put(**OPTIONS)
         ndb.Key(Item, f"{name}-other").get(**OPTIONS)
-        assert written == stub.version
-        return written
+        assert written == entity.current != version
 
-    entity = EntityName("Item", name)
-    assert get(connection, name)[1] != connection.run_versioned(operation, entity, version)
+    connection.run(operation, entity=entity)
     assert get(connection, f"{name}-other")[0] == 2
 
 

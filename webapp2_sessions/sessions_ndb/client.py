@@ -1,8 +1,7 @@
-"""Datastore by google-cloud-ndb: clients, contexts, deadlines and errors."""
+"""Access to Datastore by google-cloud-ndb: clients, channels, deadlines, retries and errors."""
 
 from __future__ import annotations
 
-import datetime
 import os
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -28,7 +27,6 @@ try:
     else:
         from google.cloud import ndb
 
-    from webapp2_sessions.sessions_ndb.calls import waiting
     from webapp2_sessions.sessions_ndb.places import (
         Place,
         active_place,
@@ -36,7 +34,7 @@ try:
         place_to_open_at,
         run_at,
     )
-    from webapp2_sessions.sessions_ndb.versions import EntityName, VersionedStub, versioned_client
+    from webapp2_sessions.sessions_ndb.stub import ANY, EntityVersion, Stub, client_with
 except ImportError as _error:
     raise MissingDependency("google-cloud-ndb", "datastore") from _error
 
@@ -44,32 +42,32 @@ __all__ = [
     "REFUSALS",
     "Datastore",
     "Place",
-    "UtcNowProperty",
     "VersionConflict",
-    "is_passing",
+    "is_transient",
     "ndb",
     "service_address",
 ]
 
 Result = TypeVar("Result")
 
-#: Where no credentials are found, looking for them can take 12 s; for so many seconds the
-#: failure is not repeated.
+_GOOGLES = "datastore.googleapis.com"
+
+#: Looking for credentials in vain can take 12 s, so the failure is remembered for so many seconds.
 _RETRY_AFTER = 30.0
 
 _clients: ClientRegistry[Any] = ClientRegistry(_RETRY_AFTER)
 
 _fork_gate = ForkGate()
 
-#: What we want of gRPC beyond ndb's wishes. Channels to one server share a connection by default,
-#: a forked child's with the one it inherited; the child's requests then get no answer. And after
-#: an outage gRPC waits up to two minutes before it connects again.
+#: Options beyond ndb's. By default, channels to one server share a connection, a forked child's
+#: with the one it inherited, and its requests get no answer; and gRPC waits up to two minutes
+#: after an outage before it reconnects.
 _CHANNEL_OPTIONS = (
     ("grpc.use_local_subchannel_pool", 1),
     ("grpc.initial_reconnect_backoff_ms", 250),
     ("grpc.max_reconnect_backoff_ms", 1000),
-    # Something between may forget a connection that is idle, and drop what is sent on it. After a
-    # minute without a call it is closed; while calls are made, it is probed.
+    # A firewall may forget an idle connection and drop what is sent on it. Close it after a minute
+    # without a call; probe it while calls are made.
     ("grpc.client_idle_timeout_ms", 60_000),
     ("grpc.keepalive_time_ms", 30_000),
     ("grpc.keepalive_timeout_ms", 5_000),
@@ -77,41 +75,31 @@ _CHANNEL_OPTIONS = (
     ("grpc.max_receive_message_length", -1),
 )
 
-#: The service's passing faults, after which the same request is worth another try.
-_PASSING = (api_errors.ServiceUnavailable, api_errors.Aborted, api_errors.InternalServerError)
+#: Transient faults, after which the request is retried once.
+_TRANSIENT = (api_errors.ServiceUnavailable, api_errors.Aborted, api_errors.InternalServerError)
 
-#: Refusals that are about the moment and not about the request: contention, and quotas.
+#: Temporary refusals: contention and quotas.
 _REFUSED_FOR_NOW = (api_errors.Aborted, api_errors.TooManyRequests)
 
-#: How the service says that an entity has another version than the one to be replaced, or that
-#: it exists or is gone.
+#: Answers if an entity has another version than expected, exists already or is gone.
 _OTHER_VERSION = (api_errors.FailedPrecondition, api_errors.AlreadyExists, api_errors.NotFound)
 
-#: What an operation raises when it is certain that nothing was written: answers of the service, and
-#: errors of ours before it was asked.
+#: Errors of an operation that has certainly written nothing: answers of the service, and ours
+#: from before it was asked.
 REFUSALS = (*_OTHER_VERSION, *_REFUSED_FOR_NOW, api_errors.BadRequest, SessionTooLarge)
 
 
-class UtcNowProperty(ndb.DateTimeProperty):
-    """A time in UTC, without a zone, as ndb keeps it."""
-
-    @staticmethod
-    def _now() -> datetime.datetime:
-        # ndb calls utcnow(), which warns from Python 3.12 on.
-        return datetime.datetime.now(datetime.timezone.utc).replace(tzinfo=None)
-
-
 class VersionConflict(Exception):
-    """An entity was not written, because it has another version than expected."""
+    """Raised where an entity was not written, because it has another version than expected."""
 
 
 def service_address() -> str:
-    """Return where the service is: the emulator of the environment, or Google's."""
-    return _emulator() or "datastore.googleapis.com"
+    """Return the address of the service: the emulator's in the environment, or Google's."""
+    return os.environ.get("DATASTORE_EMULATOR_HOST") or _GOOGLES
 
 
-def is_passing(error: BackendError) -> bool:
-    """Whether the request that failed so may succeed a little later."""
+def is_transient(error: BackendError) -> bool:
+    """Return whether the request that failed so may succeed a little later."""
     cause = error.__cause__
     if isinstance(cause, GoogleAuthError):
         return bool(getattr(cause, "retryable", False))
@@ -120,12 +108,8 @@ def is_passing(error: BackendError) -> bool:
     return isinstance(error, BackendUnavailable) or isinstance(cause, _REFUSED_FOR_NOW)
 
 
-def _emulator() -> str | None:
-    return os.environ.get("DATASTORE_EMULATOR_HOST")
-
-
 class Datastore:
-    """Runs operations on Datastore in a context, with a deadline and with our errors.
+    """Run operations on Datastore in an ndb context, with a deadline, a retry and our errors.
 
     :param settings: ``project``, ``namespace`` and ``database`` (``None`` for the environment's),
         or a ``client`` or a function that makes one; ``timeout`` in seconds for each request.
@@ -137,11 +121,11 @@ class Datastore:
 
     @property
     def options(self) -> dict[str, Any]:
-        """Options of each ndb call: its defaults would wait without end and retry by sleeping."""
+        """Options of each ndb call; by default it waits without a limit and retries with sleeps."""
         return {"timeout": self._timeout, "retries": 0}
 
     def here(self) -> Place:
-        """Return where a session belongs that is opened now; no client is made for it.
+        """Return the place of a session that is opened now; no client is made for it.
 
         The configured namespace holds everywhere; without it the namespace of the active ndb
         context, or of App Engine's SDK, or of the client.
@@ -158,8 +142,7 @@ class Datastore:
         """
         if place.namespace is not None:
             return place
-        asked = self._with_our_errors(lambda: namespace_of(self._client_of(place)))
-        return place._replace(namespace=asked)
+        return place._replace(namespace=self.partition(place)[2])
 
     def partition(self, place: Place | None = None) -> tuple[str, str | None, str]:
         """Return project, database and namespace of the keys that :meth:`run` would work on.
@@ -168,63 +151,64 @@ class Datastore:
 
         :raises BackendUnavailable: there are no credentials.
         """
-        place = self.complete(self._place(place))
-        client = self._with_our_errors(lambda: self._client_of(place))
-        # ndb takes what follows App Engine's "s~" for the project.
-        return client.project.split("~", 1)[-1], client.database, place.namespace or ""
+        return self._try_twice(self._partition, place or active_place() or self.here())
 
-    def run(self, operation: Callable[[], Result], place: Place | None = None) -> Result:
-        """Call ``operation()`` in an ndb context of a place.
+    def _partition(self, place: Place) -> tuple[str, str | None, str]:
+        client = self._client_of(place)
+        namespace = namespace_of(client) if place.namespace is None else place.namespace
+        # ndb takes what follows App Engine's "s~" for the project.
+        return client.project.split("~", 1)[-1], client.database, namespace
+
+    def run(
+        self,
+        operation: Callable[..., Result],
+        *args: Any,
+        place: Place | None = None,
+        entity: EntityVersion | None = None,
+    ) -> Result:
+        """Call ``operation(*args)`` in an ndb context; retry once after a transient fault.
 
         In a transaction of the application the operation runs outside of it: a session is not
         part of what the transaction may roll back.
 
         :param place: ``None`` for the active context, and where a session would be opened if there
             is none.
+        :param entity: learns its version, and is written only if it has the expected one. The
+            operation has a context of its own then.
+        :raises VersionConflict: the entity has another version; nothing was written.
         :raises BackendUnavailable: Datastore was not reached or did not answer in time.
         :raises BackendError: Datastore refused.
         """
-
-        def run() -> Result:
-            at = self._place(place)
-            return run_at(self._client_of(at), at.namespace, operation)
-
-        return self._request(run)
-
-    def run_versioned(
-        self,
-        operation: Callable[[VersionedStub], Result],
-        entity: EntityName,
-        expected: int | None,
-        place: Place | None = None,
-    ) -> Result:
-        """As :meth:`run`, in a context of its own, for an operation on one entity.
-
-        :param operation: called with the stub that knows the entity's version.
-        :param entity: the entity; what the operation does to others has no version.
-        :param expected: the version that the operation replaces,
-            or a constant of :mod:`webapp2_sessions.sessions_ndb.versions`.
-        :raises VersionConflict: the entity has another version; nothing was written.
-        """
-
-        def run() -> Result:
-            at = self._place(place)
-            client, stub = versioned_client(self._client_of(at), entity, expected)
-            return run_at(client, at.namespace, lambda: operation(stub))
-
         try:
-            return self._request(run)
+            request = self._run, place, entity, operation
+            result: Result = _fork_gate.run(self._try_twice, *request, *args)
         except BackendError as error:
-            if expected is not None and isinstance(error.__cause__, _OTHER_VERSION):
+            expects = entity is not None and entity.expected is not ANY
+            if expects and isinstance(error.__cause__, _OTHER_VERSION):
                 raise VersionConflict() from error
             raise
+        return result
 
-    def _request(self, operation: Callable[[], Result]) -> Result:
-        return _fork_gate.run(lambda: self._with_our_errors(operation))
+    def _run(
+        self,
+        place: Place | None,
+        entity: EntityVersion | None,
+        operation: Callable[..., Result],
+        *args: Any,
+    ) -> Result:
+        place = place or active_place() or self.here()
+        client = self._client_of(place)
+        if entity is not None:
+            client = client_with(client, Stub(client.stub, entity))
+        return run_at(client, place.namespace, operation, *args)
 
-    def _with_our_errors(self, operation: Callable[[], Result]) -> Result:
+    def _try_twice(self, operation: Callable[..., Result], *args: Any) -> Result:
+        """Call ``operation(*args)`` with our errors; retry it once after a transient fault."""
         try:
-            return _with_second_try(operation)
+            try:
+                return operation(*args)
+            except _TRANSIENT:
+                return operation(*args)
         except GoogleAuthError as error:
             raise self._unavailable("there are no credentials for it") from error
         except (api_errors.DeadlineExceeded, api_errors.GatewayTimeout) as error:
@@ -236,19 +220,15 @@ class Datastore:
                 "datastore", service_address(), f"it refused ({type(error).__name__})"
             ) from error
 
-    def _place(self, place: Place | None) -> Place:
-        return place or active_place() or self.here()
-
     def _client_of(self, place: Place) -> Any:
-        return self._client() if place.client is None else place.client
-
-    def _client(self) -> Any:
+        if place.client is not None:
+            return place.client
         settings = self._settings
         client = settings.get("client")
         if client is not None:
             return _clients.get(client, client) if callable(client) else client
-        place = (settings.get("project"), settings.get("namespace"), settings.get("database"))
-        return _clients.get((service_address(), place), lambda: self._connect(*place))
+        names = (settings.get("project"), settings.get("namespace"), settings.get("database"))
+        return _clients.get((service_address(), names), lambda: self._connect(*names))
 
     def _connect(self, project: str | None, namespace: str | None, database: str | None) -> Any:
         try:
@@ -264,7 +244,7 @@ class Datastore:
         if channel is not None:
             client.stub.close()
             client.stub = DatastoreGrpcTransport(host=client.host, channel=channel)
-        client.stub = waiting(client.stub)
+        client.stub = Stub(client.stub)
         return client
 
     def _unavailable(self, problem: str) -> BackendUnavailable:
@@ -272,18 +252,18 @@ class Datastore:
 
 
 def _is_about_credentials(error: Exception) -> bool:
-    """Whether a client was not made for want of credentials, and not for want of a project."""
+    """Return whether a client lacks credentials, and not a project."""
     if isinstance(error, OSError):
-        return error.errno is not None  # a file that cannot be read; ndb's own has no number
+        return error.errno is not None  # unreadable file; an OSError of ndb's own has no number
     # An emulator needs no credentials: it was the project that was looked for in them.
-    return not _emulator()
+    return service_address() == _GOOGLES
 
 
 def _channel(client: Any) -> Any:
-    """A channel as ndb's clients make it, with our options; ``None`` if that cannot be made."""
+    """Make a channel as ndb's clients do, with our options; return ``None`` if that fails."""
     if not client.secure:
         return grpc.insecure_channel(client.host, _CHANNEL_OPTIONS)
-    # The one thing of a client that it does not show; without it, its own channel has to do.
+    # Private; where a version of ndb lacks it, the client keeps the channel it has made itself.
     credentials = getattr(client, "_credentials", None)
     if credentials is None:
         return None
@@ -293,11 +273,3 @@ def _channel(client: Any) -> Any:
         credentials=credentials,
         options=(user_agent, *_CHANNEL_OPTIONS),
     )
-
-
-def _with_second_try(operation: Callable[[], Result]) -> Result:
-    """Repeat once after a fault of the service; our operations can be repeated."""
-    try:
-        return operation()
-    except _PASSING:
-        return operation()

@@ -1,11 +1,11 @@
-"""Forks and requests to a server, kept apart."""
+"""A gate that keeps forks and requests to a server apart."""
 
 from __future__ import annotations
 
 import os
 import threading
 from collections.abc import Callable
-from typing import TypeVar
+from typing import Any, TypeVar
 
 __all__ = ["ForkGate"]
 
@@ -13,15 +13,14 @@ Result = TypeVar("Result")
 
 
 class ForkGate:
-    """Lets a fork wait for the requests that other threads are making, and new ones for the fork.
+    """Make a fork wait for the requests of other threads, and new requests wait for the fork.
 
-    For gRPC: of its calls that a fork meets, one is lost now and then, once in 3,000 forks
-    (measured with grpcio 1.85 and four threads), and fails at its deadline. Forks are those by
-    ``os.fork()``; on Linux ``subprocess`` makes none that Python tells of, unless it is given a
-    ``preexec_fn``.
+    A call of gRPC that is running during a fork gets lost now and then, once in 3,000 forks
+    (measured with grpcio 1.85 and four threads), and fails at its deadline. This is about forks by
+    ``os.fork()``; ``subprocess`` on Linux calls no hooks of Python without a ``preexec_fn``.
 
-    Nobody waits longer than ``longest_wait``, after which all goes on as without a gate: a server
-    may be silent, and another hook of the fork may wait for what a request has locked.
+    Nobody waits longer than ``longest_wait``; after that everything proceeds as without a gate. The
+    server may be silent, and another hook of the fork may wait for a lock that a request holds.
 
     :param longest_wait: seconds.
     """
@@ -29,7 +28,7 @@ class ForkGate:
     def __init__(self, longest_wait: float = 1.0) -> None:
         self.longest_wait = longest_wait
         self._begin()
-        if hasattr(os, "register_at_fork"):  # not where there are no forks
+        if hasattr(os, "register_at_fork"):  # missing on Windows
             os.register_at_fork(
                 before=self._before_fork,
                 after_in_parent=self._after_in_parent,
@@ -41,32 +40,32 @@ class ForkGate:
         #: The threads that are making a request.
         self._inside: set[int] = set()
         self._forks = 0
-        # Reentrant, since a signal's handler may fork while its thread has it; and taken without
-        # the condition's methods in Python, in which an interrupt could leave it taken.
+        # Reentrant, since a signal handler may fork while its thread holds it. Acquired directly:
+        # an interrupt in the methods of the condition, which are in Python, could leave it held.
         self._lock = threading.RLock()
         self._changed = threading.Condition(self._lock)
 
     def _check_process(self) -> None:
-        """Begin again in a child whose fork has not called Python's hooks, as uWSGI's."""
+        """Start afresh in a child whose fork did not call Python's hooks, as uWSGI's."""
         if os.getpid() != self._pid:
             self._begin()
 
-    def run(self, request: Callable[[], Result]) -> Result:
-        """Call ``request()``, which may call this as well, when no fork is under way."""
+    def run(self, request: Callable[..., Result], *args: Any) -> Result:
+        """Call ``request(*args)``, which may call this as well, when no fork is under way."""
         self._check_process()
         me = threading.get_ident()
         if me in self._inside:
-            return request()
+            return request(*args)
         try:
-            # Without the lock: who tells first and looks then is seen by the other, or sees it.
+            # Without the lock: both sides announce themselves before they look at the other.
             self._inside.add(me)
             if self._forks:
                 self._wait_for_forks(me)
-            return request()
+            return request(*args)
         finally:
-            self._inside.discard(me)  # in a child that `request` forked it is not there
+            self._inside.discard(me)  # missing in a child that `request` has forked
             if self._forks:
-                self._tell()
+                self._notify()
 
     def _wait_for_forks(self, me: int) -> None:
         with self._lock:
@@ -75,7 +74,7 @@ class ForkGate:
             self._changed.wait_for(lambda: not self._forks, self.longest_wait)
             self._inside.add(me)
 
-    def _tell(self) -> None:
+    def _notify(self) -> None:
         with self._lock:
             self._changed.notify_all()
 
@@ -88,6 +87,6 @@ class ForkGate:
 
     def _after_in_parent(self) -> None:
         with self._lock:
-            # Not below 0: an interrupt may have ended the hook that counts.
+            # Not below 0: an interrupt may have ended the hook that increments it.
             self._forks = max(0, self._forks - 1)
             self._changed.notify_all()

@@ -1,4 +1,4 @@
-"""Where session entities are, an ndb client and a namespace, and ndb contexts that work there."""
+"""Places of session entities: an ndb client and a namespace, and ndb contexts that work there."""
 
 from __future__ import annotations
 
@@ -17,28 +17,28 @@ __all__ = ["Place", "active_place", "namespace_of", "place_to_open_at", "run_at"
 
 Result = TypeVar("Result")
 
-#: ndb's own method of clients; its contexts have the client's namespace.
+#: Original, kept to detect clients whose contexts have a namespace of their own.
 _open_context = ndb.Client.context
 
 
 class Place(NamedTuple):
-    """Where the entity of a session is; it stays there, whatever the application enters next."""
+    """Client and namespace of a session's entity, fixed while the session is open."""
 
-    #: A client of the application's; ``None`` for the configured one, which each process makes for
-    #: itself, also one that is forked during a request.
+    #: A client of the application; ``None`` for the configured one, which each process makes for
+    #: itself, a child that is forked during a request as well.
     client: Any
-    #: ``""`` is the default namespace, ``None`` that of the client, which was not asked yet.
+    #: ``""`` is the default namespace, ``None`` the client's, which is not known yet.
     namespace: str | None
 
 
 def active_place() -> Place | None:
-    """Return where the active ndb context works, ``None`` if there is none."""
+    """Return the place of the active ndb context, ``None`` if there is none."""
     context = ndb.get_context(raise_context_error=False)
     return None if context is None else Place(context.client, context.get_namespace() or "")
 
 
 def place_to_open_at(fixed: str | None) -> Place:
-    """Return where a session belongs that is opened now.
+    """Return the place of a session that is opened now.
 
     :param fixed: the namespace that holds in all contexts; ``None`` for the current one.
     """
@@ -53,38 +53,44 @@ def namespace_of(client: Any) -> str:
     """Return the namespace of the contexts that a client opens."""
     if getattr(client.context, "__func__", None) is _open_context:
         return client.namespace or ""
-    # An application's own method may choose a namespace for each context.
-    return _beside(client, None, _active_namespace)
+    # A method of the application may choose a namespace for each context.
+    return contextvars.Context().run(_in_context, client, None, _active_namespace)
 
 
-def run_at(client: Any, namespace: str | None, operation: Callable[[], Result]) -> Result:
-    """Call ``operation()`` in an ndb context of a client and a namespace.
+def run_at(
+    client: Any, namespace: str | None, operation: Callable[..., Result], *args: Any
+) -> Result:
+    """Call ``operation(*args)`` in an ndb context of a client and a namespace.
 
-    That is the active one if it works there, and beside it otherwise. A transaction of the
-    application is left alone: a session is not part of what it may roll back.
+    The active context is used if it matches. A transaction of the application is left alone: a
+    session is not part of what it may roll back.
 
     :param namespace: ``None`` for that of the contexts that the client opens.
     """
-    if Place(client, namespace) == active_place() and not ndb.get_context().in_transaction():
-        return operation()
-    return _beside(client, namespace, operation)
+    context = ndb.get_context(raise_context_error=False)
+    if context is None:
+        return _in_context(client, namespace, operation, *args)
+    if _works_at(context, client, namespace) and not context.in_transaction():
+        return operation(*args)
+    return contextvars.Context().run(_in_context, client, namespace, operation, *args)
 
 
-def _beside(client: Any, namespace: str | None, operation: Callable[[], Result]) -> Result:
-    if active_place() is None:
-        return _in_context(client, namespace, operation)
-    return contextvars.Context().run(_in_context, client, namespace, operation)
-
-
-def _in_context(client: Any, namespace: str | None, operation: Callable[[], Result]) -> Result:
-    # Without arguments, which an application's own method may not take.
+def _in_context(
+    client: Any, namespace: str | None, operation: Callable[..., Result], *args: Any
+) -> Result:
+    # Without arguments, which a method of the application may not accept.
     with client.context():
         context = ndb.get_context()
-        wanted = Place(client, _active_namespace() if namespace is None else namespace)
-        if wanted == active_place():
-            return operation()
-        with context.new(client=client, namespace=wanted.namespace).use():
-            return operation()
+        if namespace is None:
+            namespace = context.get_namespace() or ""
+        if _works_at(context, client, namespace):
+            return operation(*args)
+        with context.new(client=client, namespace=namespace).use():
+            return operation(*args)
+
+
+def _works_at(context: Any, client: Any, namespace: str | None) -> bool:
+    return context.client == client and (context.get_namespace() or "") == namespace
 
 
 def _active_namespace() -> str:

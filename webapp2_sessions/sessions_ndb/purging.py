@@ -1,4 +1,4 @@
-"""Deletion of old sessions in Datastore: page by page, bounded in number and in time."""
+"""Purging old sessions from Datastore: page by page, limited in number and in time."""
 
 from __future__ import annotations
 
@@ -14,24 +14,25 @@ from webapp2_sessions.config.checks import CHECKS
 from webapp2_sessions.config.loading import active_config
 from webapp2_sessions.errors import BackendError, ConfigError
 from webapp2_sessions.sessions_ndb import Session
-from webapp2_sessions.sessions_ndb.client import Datastore, is_passing, ndb
-from webapp2_sessions.sessions_ndb.records import SessionEnded, forget_cached
+from webapp2_sessions.sessions_ndb.client import Datastore, is_transient, ndb
+from webapp2_sessions.sessions_ndb.entities import SessionEnded
+from webapp2_sessions.sessions_ndb.records import forget_cached
 
 __all__ = ["purge_sessions"]
 
 Result = TypeVar("Result")
 
-#: A mark is of use as long as a request may be running that loaded the session before.
-_MARKS_LIVE = datetime.timedelta(days=1)
+#: A tombstone is needed for as long as a request may run that has read the session before.
+_TOMBSTONES_LIVE = datetime.timedelta(days=1)
 
-#: Seconds between the tries of a request that met a passing fault.
+#: Seconds between the retries of a request after a transient fault.
 _PAUSES = (1.0, 2.0, 4.0)
 
-#: A run whose time is nearly up still gives each request so many seconds, so that its end is no
-#: error while the service works.
+#: Lower limit of a request's timeout when the time of the run is nearly up, so that the run does
+#: not end with an error while the service works.
 _SHORTEST_TIMEOUT = 1.0
 
-#: Datastore takes no more deletions in one request.
+#: Datastore's limit of deletions in one request.
 _LARGEST_BATCH = 500
 
 
@@ -62,8 +63,8 @@ def purge_sessions(
     :param dry_run: count what would be deleted, and delete nothing.
     :param batch: how many sessions make a page, 1 to 500.
     :param progress: called after each page with the number of sessions so far.
-    :returns: the number of sessions that were, or would be, deleted. Marks of sessions that were
-        destroyed more than a day ago go as well, and do not count.
+    :returns: the number of sessions that were, or would be, deleted. Tombstones of sessions that
+        were destroyed more than a day ago are deleted as well, and do not count.
     :raises ConfigError: an argument is wrong.
     :raises BackendError: Datastore failed, also when asked again; the pages that ``progress`` was
         called for are deleted.
@@ -88,12 +89,12 @@ def purge_sessions(
         if progress is not None:
             progress(count)
     if not dry_run:
-        pages.delete_marks()
+        pages.delete_tombstones()
     return count
 
 
 class _Pages:
-    """Finds and deletes pages of sessions until the time is up.
+    """Find and delete pages of sessions until the time is up.
 
     :param config: a session configuration.
     :param seconds: the time, ``None`` for any.
@@ -106,7 +107,7 @@ class _Pages:
         self._end = math.inf if seconds is None else _monotonic() + seconds
 
     def time_is_up(self) -> bool:
-        """Whether no page may be begun any more."""
+        """Return whether no page may be begun any more."""
         return self._left() <= 0
 
     def fetch(
@@ -115,7 +116,7 @@ class _Pages:
         """Return the keys of a page, the cursor behind it, and whether there may be more."""
 
         def query(options: dict[str, Any]) -> Any:
-            # A query takes no "retries": ndb repeats it three times, and sleeps in between.
+            # A query has no option "retries": ndb retries it three times, with sleeps.
             return model.query(model.updated < cutoff).fetch_page(
                 size, keys_only=True, start_cursor=cursor, timeout=options["timeout"]
             )
@@ -136,9 +137,9 @@ class _Pages:
     def _delete(self, keys: list[Any]) -> None:
         self._run(lambda options: ndb.delete_multi(keys, **options))
 
-    def delete_marks(self) -> None:
-        """Delete the marks of sessions that were destroyed long ago; they are not counted."""
-        cutoff = _utc_now() - _MARKS_LIVE
+    def delete_tombstones(self) -> None:
+        """Delete the tombstones of sessions that were destroyed long ago; they do not count."""
+        cutoff = _utc_now() - _TOMBSTONES_LIVE
         cursor, more = None, True
         while more and not self.time_is_up():
             keys, cursor, more = self.fetch(SessionEnded, cutoff, _LARGEST_BATCH, cursor)
@@ -146,28 +147,28 @@ class _Pages:
                 self._delete(keys)
 
     def _run(self, operation: Callable[[dict[str, Any]], Result]) -> Result:
-        """Call ``operation(options)`` in an ndb context, again after a passing fault."""
+        """Call ``operation(options)`` in an ndb context; retry it after transient faults."""
         pauses = iter(_PAUSES)
         while True:
             try:
                 return self._run_once(operation)
             except BackendError as error:
                 pause = next(pauses, None)
-                if pause is None or pause >= self._left() or not is_passing(error):
+                if pause is None or pause >= self._left() or not is_transient(error):
                     raise
             _sleep(pause)
 
     def _run_once(self, operation: Callable[[dict[str, Any]], Result]) -> Result:
         timeout = min(self._settings["timeout"], max(self._left(), _SHORTEST_TIMEOUT))
-        store = Datastore({**self._settings, "timeout": timeout})
-        return store.run(lambda: operation(store.options))
+        datastore = Datastore({**self._settings, "timeout": timeout})
+        return datastore.run(operation, datastore.options)
 
     def _left(self) -> float:
         return self._end - _monotonic()
 
 
 def _cutoff(older_than: object) -> datetime.datetime:
-    """Return the time before which a session was last written if it is old, as ndb keeps it."""
+    """Return the time, as ndb keeps it, before which a session was last written if it is old."""
     try:
         age = _age(older_than)
         if age < datetime.timedelta(0):

@@ -1,4 +1,4 @@
-"""Session entities as records: read and written by one configuration, with or without a cache."""
+"""The repository of session entities, with or without a cache."""
 
 from __future__ import annotations
 
@@ -6,18 +6,12 @@ import datetime
 import functools
 from collections.abc import Callable, Iterable, Mapping
 from contextvars import ContextVar
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 from webapp2_sessions.config import datastore_settings
 from webapp2_sessions.config.loading import active_config
 from webapp2_sessions.errors import StaleCache
-from webapp2_sessions.sessions_ndb.client import (
-    REFUSALS,
-    Datastore,
-    Place,
-    VersionConflict,
-    ndb,
-)
+from webapp2_sessions.sessions_ndb.client import REFUSALS, Datastore, Place, VersionConflict, ndb
 from webapp2_sessions.sessions_ndb.entities import (
     SessionEnded,
     bounded_age,
@@ -26,195 +20,248 @@ from webapp2_sessions.sessions_ndb.entities import (
     kind_is_taken,
     unix_seconds,
 )
-from webapp2_sessions.sessions_ndb.versions import ABSENT, ANY, EntityName, VersionedStub
+from webapp2_sessions.sessions_ndb.stub import ABSENT, ANY, EntityVersion
 from webapp2_sessions.stored.serializers import SHARED_PROTOCOL, Serializer
 
-__all__ = ["AS_IT_IS", "Records", "SessionEnded", "active_records", "forget_cached"]
+__all__ = ["SessionRepository", "active_repository", "forget_cached"]
 
 Result = TypeVar("Result")
 
-#: Stands for a lifetime that the caller says nothing about.
-AS_IT_IS: Any = object()
+#: Leaves the age in an entity as it is.
+_AS_IT_IS: Any = object()
+
+#: Tolerance in seconds: an entity is written a moment before its cookie is signed.
+_SLACK = 60
 
 
-class Records:
-    """Reads and writes session entities by one configuration.
+class _Operation(NamedTuple):
+    """Options of an operation that the methods of a model do not pass on."""
+
+    #: The entity whose version is asked for.
+    entity: EntityVersion | None = None
+    #: Read Datastore itself, whatever the cache holds, and however old the entity is.
+    fresh: bool = False
+    #: Seconds for which an entry of the cache may stay, ``None`` for the longest.
+    lifetime: float | None = None
+    #: The session's own age, to be written.
+    own_max_age: Any = _AS_IT_IS
+
+
+_IDLE = _Operation()
+
+
+class SessionRepository:
+    """Read and write session entities by one configuration.
 
     :param config: a session configuration; the cache needs its ``secret_key``.
-    :param lifetime: seconds for which a cached entry may stay, ``None`` for the longest.
-    :param max_age: seconds since an entity was written after which it counts as none, ``None``
-        for no limit. Whatever deletes old entities, a policy or a purge, may not have come to it.
-    :param fresh: read Datastore itself, whatever the cache holds.
+    :param max_age: seconds after which an entity has expired, ``None`` for no limit; an age that
+        the entity has of its own takes precedence. A TTL policy or a purge deletes it later.
     :param place: where the entities are; ``None`` for where each operation is called.
     """
 
     def __init__(
         self,
         config: Mapping[str, Any],
-        lifetime: float | None,
         max_age: float | None = None,
-        fresh: bool = False,
         place: Place | None = None,
     ) -> None:
-        settings = datastore_settings(config)
         self._config = config
-        #: Decodes once more what was read or written last; ``None`` if nothing was.
-        self.again: Callable[[], Any] | None = None
-        #: The session's own lifetime, in seconds, as the record has it that was read last; ``None``
-        #: for a session like others.
-        self.own_max_age: int | None = None
-        #: Whether :meth:`load` has told :attr:`own_max_age`; a model may read in a way of its own.
-        self.has_loaded: bool = False
-        #: The one to be written; :data:`AS_IT_IS` leaves the entity as it is.
-        self.new_max_age: Any = AS_IT_IS
-        self._datastore = Datastore(settings)
-        self._cache = _cache(config) if settings["cache"] == "memcache" else None
-        self._lifetime = lifetime
+        self._settings = datastore_settings(config)
+        self._datastore = Datastore(self._settings)
         self._max_age = max_age
-        self._fresh = fresh
         self._place = place
-        #: Knows the version of the entity where that is asked for.
-        self._stub: VersionedStub | None = None
-        self._version: int | None = None
-        self._is_active = False
+        self._operation = _IDLE
+        #: The entity's version after :meth:`read` and :meth:`write`, ``None`` if it is not known.
+        self.version: int | None = None
+        #: Whether :meth:`load` was called; a model may read in a way of its own.
+        self.has_loaded: bool = False
+        #: The own age, in seconds, of the session that was loaded; ``None`` if it has none.
+        self.own_max_age: int | None = None
+
+    @classmethod
+    def here(cls, config: Mapping[str, Any], max_age: float | None) -> SessionRepository:
+        """Return the repository of a session that is opened now, and stays in this place.
+
+        No client is made: the session may be new and never saved, and there may be no credentials.
+        """
+        opened = cls(config, max_age)
+        opened._place = opened._datastore.here()
+        return opened
 
     @property
     def serializer(self) -> Serializer:
-        """Makes and reads the data of the entities."""
+        """Serializer of the entities' data."""
         return Serializer.of(self._config, SHARED_PROTOCOL)
 
-    def run(self, operation: Callable[[], Result]) -> Result:
-        """Call ``operation()`` in an ndb context in which the model works on these records."""
-        if self._is_active:
-            return operation()
-        return self._datastore.run(lambda: self._activate(operation), self._place)
+    def read(self, model: type[Any], sid: str, fresh: bool = False) -> Any:
+        """Have the model read a session, and note its version.
 
-    def run_versioned(
+        :param fresh: bypass the cache, and return a session that has expired: to merge with one
+            that this request has opened. An age that it has set meanwhile is that of its write.
+        """
+        entity = EntityVersion(model._get_kind(), sid)
+        return self.run(model.get_by_sid, sid, entity=entity, fresh=fresh)
+
+    def write(
         self,
         model: type[Any],
         sid: str,
-        operation: Callable[[], Result],
+        data: dict[Any, Any],
+        lifetime: float | None,
+        own_max_age: int | None,
         expected: int | None = ANY,
-    ) -> tuple[Result, int | None]:
-        """As :meth:`run`; returns the entity's version as well, ``None`` if it is not known.
+    ) -> None:
+        """Have the model write a session, and note its version if one is expected.
 
-        :param expected: the version of the entity of that id that ``operation()`` replaces.
+        :param lifetime: seconds for which the cache may hold it, ``None`` for the longest.
+        :param own_max_age: the session's own age in seconds, ``None`` if it has none.
+        :param expected: the version to be replaced, or a constant of :mod:`.stub`.
         :raises VersionConflict: the entity has another version; it was not written.
         """
 
-        def with_stub(stub: VersionedStub) -> Result:
-            self._stub = stub
-            return self._activate(operation)
+        def put() -> None:
+            model(id=sid, data=data)._put()
 
-        self._version = None
-        try:
-            result = self._datastore.run_versioned(
-                with_stub, EntityName(model._get_kind(), sid), expected, self._place
-            )
-            if self._version is None and self._stub is not None:
-                return result, self._stub.version  # the model worked in a way of its own
-            return result, self._version
-        finally:
-            self._stub = None
+        entity = None if expected is ANY else EntityVersion(model._get_kind(), sid, expected)
+        self.run(put, entity=entity, lifetime=lifetime, own_max_age=own_max_age)
 
-    def _activate(self, operation: Callable[[], Result]) -> Result:
-        token = _active.set(self)
-        self._is_active = True
+    def touch(self, model: type[Any], sid: str, lifetime: float | None) -> bool:
+        """Refresh a session: write its entity as it is. Return whether there is one.
+
+        If another request writes it meanwhile, that has refreshed it.
+        """
+        stored, version = self.look_up(model, sid)
+        if stored is None:
+            return False
+        entity = EntityVersion(model._get_kind(), sid, version)
         try:
-            return operation()
+            self.run(stored._put, entity=entity, lifetime=lifetime)
+        except VersionConflict:
+            return self.look_up(model, sid)[0] is not None
+        return True
+
+    def look_up(self, model: type[Any], sid: str) -> tuple[Any, int | None]:
+        """Return an entity and its version, bypassing the cache."""
+        entity = EntityVersion(model._get_kind(), sid)
+        return self.run(self._get, model, sid, entity=entity), entity.current
+
+    def _get(self, model: type[Any], sid: str) -> Any:
+        return ndb.Key(model, sid).get(**self._datastore.options)
+
+    def run(self, operation: Callable[..., Result], *args: Any, **options: Any) -> Result:
+        """Call ``operation(*args)`` in an ndb context in which the model works on this repository.
+
+        :param options: as of :class:`_Operation`.
+        """
+        if _active.get() is self:
+            return operation(*args)
+        self.version, self.has_loaded = None, False
+        doing = _Operation(**options)
+        place, entity = self._where(), doing.entity
+        result: Result = self._datastore.run(
+            self._activated, doing, operation, *args, place=place, entity=entity
+        )
+        if self.version is None and entity is not None:
+            self.version = entity.current  # the model worked in a way of its own
+        return result
+
+    def _activated(self, doing: _Operation, operation: Callable[..., Result], *args: Any) -> Result:
+        token, self._operation = _active.set(self), doing
+        try:
+            return operation(*args)
         finally:
-            self._is_active = False
+            self._operation = _IDLE
             _active.reset(token)
 
-    def load(self, model: type[Any], sid: str) -> Any:
-        """Return the data of the entity of that id, ``None`` if there is none.
+    def _where(self) -> Place | None:
+        if self._place is not None:
+            self._place = self._datastore.complete(self._place)
+        return self._place
 
-        An ndb context is entered only if Datastore is asked: that takes longer than the cache.
+    # For models
+
+    def load(self, model: type[Any], sid: str) -> Any:
+        """Return the data of a session, ``None`` if there is none or it has expired.
+
+        An ndb context is entered on a cache miss only: that takes longer than a hit.
         """
-        if self._cache is None or self._fresh:
-            entry = self._lookup(model, sid)
+        cache = self._cache()
+        if cache is None or self._operation.fresh:
+            entry = self.run(self._entry_of, model, sid)
         else:
-            # A model's own method is in a context already, perhaps in one that it has entered.
-            place = None if self._is_active else self._place
-            name = entry_name(*self._datastore.partition(place), model._get_kind(), sid)
-            entry = self._cache.read(
-                name, lambda: self._lookup(model, sid), self._lifetime, self._keep_entry
-            )
+            name = self._entry_name(model, sid)
+            entry = cache.read(name, lambda: self.run(self._entry_of, model, sid), None)
         self.has_loaded = True
         self.own_max_age = None if entry is None else bounded_age(entry.get("own_max_age"))
-        if entry is None or self._is_too_old(entry["updated"]):
+        if entry is None or self._has_expired(entry["updated"]):
             return None
-        self._version = entry["version"]
+        self.version = entry["version"]
         return entry["data"]
 
-    def _keep_entry(self, decode: Callable[[], Any]) -> None:
-        self.again = lambda: decode()["data"]
-
-    def _lookup(self, model: type[Any], sid: str) -> dict[str, Any] | None:
-        """Return what the cache holds of an entity: its data, and what it knows besides."""
-
-        def look_up() -> dict[str, Any] | None:
-            entity = ndb.Key(model, sid).get(**self._datastore.options)
-            if entity is None:
-                return None
-            if not hasattr(type(entity), "get_by_sid"):
-                raise kind_is_taken(type(entity))
-            self._note_version()
-            return self._entry(entity, entity.data)
-
-        return self.run(look_up)
-
-    def _note_version(self) -> None:
-        self._version = None if self._stub is None else self._stub.version
+    def _entry_of(self, model: type[Any], sid: str) -> dict[str, Any] | None:
+        """Read an entity, and return its entry for the cache."""
+        entity = self._get(model, sid)
+        if entity is None:
+            return None
+        if not hasattr(type(entity), "get_by_sid"):
+            raise kind_is_taken(type(entity))
+        return self._entry(entity, entity.data)
 
     def _entry(self, entity: Any, data: Any) -> dict[str, Any]:
-        # A number takes less to decode.
+        known = self._operation.entity
+        self.version = None if known is None else known.current
+        # Optimization: a number is decoded faster than a datetime.
         updated = unix_seconds(entity.updated)
-        entry = {"data": data, "updated": updated, "version": self._version}
+        entry = {"data": data, "updated": updated, "version": self.version}
         own_max_age = bounded_age(getattr(entity, "own_max_age", None))
         return entry if own_max_age is None else {**entry, "own_max_age": own_max_age}
 
-    def _is_too_old(self, updated: float | None) -> bool:
+    def _has_expired(self, updated: float | None) -> bool:
         max_age = self._max_age if self.own_max_age is None else self.own_max_age
-        if max_age is None or updated is None:
+        if max_age is None or updated is None or self._operation.fresh:
             return False
         now = datetime.datetime.now(datetime.timezone.utc).timestamp()
         return now - updated > max_age + _SLACK
 
     def save(self, entity: Any) -> None:
-        """Write the entity."""
-        if self.new_max_age is not AS_IT_IS:
-            entity.own_max_age = bounded_age(self.new_max_age)
+        """Write an entity, and the cache where one is configured.
+
+        :raises BackendError: it is not certain that the entity is written.
+        """
+        self.run(self._save, entity)
+
+    def _save(self, entity: Any) -> None:
+        if self._operation.own_max_age is not _AS_IT_IS:
+            entity.own_max_age = bounded_age(self._operation.own_max_age)
         data = entity.data  # afterwards ndb holds the bytes, and would decode them
 
-        def put() -> None:
+        def put() -> dict[str, Any]:
             ndb.Model.put(entity, **self._datastore.options)
-            self._note_version()
-
-        def put_for_cache() -> dict[str, Any]:
-            put()
             return self._entry(entity, data)
 
-        if self._cache is None:
+        cache = self._cache()
+        if cache is None:
             put()
         else:
-            self._cache.write(entry_name_of(entity.key), put_for_cache, self._lifetime, REFUSALS)
+            cache.write(entry_name_of(entity.key), put, self._operation.lifetime, REFUSALS)
 
-    def end(self, model: type[Any], sid: str, is_superseded: bool = False) -> bool:
-        """Delete the entity of that id, and mark that it was ended; whether nobody did before.
+    # Revocation
 
-        A request that has read the entity before would write it again otherwise.
+    def revoke(self, model: type[Any], sid: str, is_superseded: bool = False) -> bool:
+        """Delete a session and leave a tombstone. Return whether nobody did before.
+
+        Without a tombstone, a request that has read the session would write it again.
 
         :param is_superseded: whether the session has got another id.
-        :raises StaleCache: that is done, and the cache could not be told.
+        :raises StaleCache: it is deleted, but may still be served by the cache.
         """
 
-        def leave_mark() -> None:
-            mark = SessionEnded(id=sid, is_superseded=is_superseded or None)
-            mark.put(**self._datastore.options)
+        def leave_tombstone() -> None:
+            tombstone = SessionEnded(id=sid, is_superseded=is_superseded or None)
+            tombstone.put(**self._datastore.options)
 
         try:
-            self.run_versioned(SessionEnded, sid, leave_mark, ABSENT)
+            self.run(leave_tombstone, entity=EntityVersion(SessionEnded._get_kind(), sid, ABSENT))
             is_first = True
         except VersionConflict:
             is_first = False
@@ -230,95 +277,86 @@ class Records:
             raise
         return is_first
 
-    def _delete(self, model: type[Any], sid: str, delete: Callable[[], None]) -> None:
-        """Delete an entity by ``delete()``, and what the cache has of it."""
-        if self._cache is None:
-            delete()
-        else:
-            key = self.run(lambda: ndb.Key(model, sid))
-            self._cache.delete(entry_name_of(key), delete)
+    def _take_away(self, model: type[Any], sid: str, left_tombstone: bool) -> bool:
+        """Delete an entity. Return whether no other revocation did so before.
 
-    def _take_away(self, model: type[Any], sid: str, is_marked: bool) -> bool:
-        """Delete an entity; whether nobody who wanted to end it did so before.
-
-        The mark alone does not tell: it may be of somebody whose server failed before the entity
-        was deleted.
+        The tombstone alone is no proof: its writer may have failed before the deletion.
         """
         while True:
-            entity, version = self.look_up(model, sid)
-            if entity is None:
-                return is_marked
-            delete = functools.partial(entity.key.delete, **self._datastore.options)
+            stored, version = self.look_up(model, sid)
+            if stored is None:
+                return left_tombstone
+            delete = functools.partial(stored.key.delete, **self._datastore.options)
             try:
-                self.run_versioned(model, sid, delete, version)
+                self.run(delete, entity=EntityVersion(model._get_kind(), sid, version))
             except VersionConflict:
                 continue  # another request has just written it, or was first
             return True
 
     def superseded_at(self, sid: str) -> float | None:
-        """Return when the session got another id, in Unix seconds; ``None`` if it did not."""
-        mark = self._mark_of(sid)
-        return unix_seconds(mark.updated) if mark is not None and mark.is_superseded else None
+        """Return when a session got another id, in Unix seconds; ``None`` if it did not."""
+        tombstone = self.run(self._get, SessionEnded, sid)
+        is_superseded = tombstone is not None and tombstone.is_superseded
+        return unix_seconds(tombstone.updated) if is_superseded else None
 
-    def is_ended(self, sid: str) -> bool:
-        """Whether the session of that id was ended; one deleted in another way leaves no mark."""
-        return self._mark_of(sid) is not None
+    def is_revoked(self, sid: str) -> bool:
+        """Return whether there is a tombstone; a session that was purged has none."""
+        return self.run(self._get, SessionEnded, sid) is not None
 
-    def _mark_of(self, sid: str) -> Any:
-        return self.run(lambda: ndb.Key(SessionEnded, sid).get(**self._datastore.options))
+    def was_revoked_meanwhile(self, model: type[Any], sid: str) -> bool:
+        """Return whether a session was revoked that was just inserted; delete it once more then.
 
-    def is_ended_meanwhile(self, model: type[Any], sid: str) -> bool:
-        """Whether the session of that id was ended; then its entity is deleted once more.
-
-        For who has put an entity where there was none: the mark of an end is set before the
-        deletion, and both may have come before the entity.
+        A revocation that came before the insert has left its tombstone, and deleted nothing.
         """
-        if not self.is_ended(sid):
-            return False
-        self._delete(model, sid, lambda: self._delete_unseen(model, sid))
-        return True
+        is_revoked = self.is_revoked(sid)
+        if is_revoked:
+            self.drop(model, sid)
+        return is_revoked
 
-    def _delete_unseen(self, model: type[Any], sid: str) -> None:
-        self.run(lambda: ndb.Key(model, sid).delete(**self._datastore.options))
+    def drop(self, model: type[Any], sid: str) -> None:
+        """Delete a session, from the cache as well, without a tombstone."""
 
-    def touch(self, model: type[Any], sid: str) -> bool:
-        """Write the entity of that id as it is, so that it is as good as new; if there is one.
+        def delete() -> None:
+            ndb.Key(model, sid).delete(**self._datastore.options)
 
-        Where another request writes it meanwhile, that does it.
-        """
-        entity, version = self.look_up(model, sid)
-        if entity is None:
-            return False
-        try:
-            self.run_versioned(model, sid, entity._put, version)
-        except VersionConflict:
-            return self.look_up(model, sid)[0] is not None
-        return True
+        self._delete(model, sid, lambda: self.run(delete))
 
-    def look_up(self, model: type[Any], sid: str) -> tuple[Any, int | None]:
-        """Return the entity of that id and its version, by Datastore itself."""
-        return self.run_versioned(
-            model, sid, lambda: ndb.Key(model, sid).get(**self._datastore.options)
-        )
+    def _delete(self, model: type[Any], sid: str, delete: Callable[[], None]) -> None:
+        cache = self._cache()
+        if cache is None:
+            delete()
+        else:
+            cache.delete(self._entry_name(model, sid), delete)
+
+    # The cache
+
+    def _cache(self) -> Any:
+        return _cache(self._config) if self._settings["cache"] == "memcache" else None
+
+    def _entry_name(self, model: type[Any], sid: str) -> str:
+        if self._place is None or _active.get() is self:
+            # A model's own method is in a context already, perhaps in one that it has entered.
+            partition = self._datastore.partition()
+        else:
+            partition = self._datastore.partition(self._place)
+            self._place = self._place._replace(namespace=partition[2])  # as _where() does
+        return entry_name(*partition, model._get_kind(), sid)
 
 
-#: An entity is written a moment before its cookie is signed.
-_SLACK = 60
-
-#: The records that the model works on, where a session factory called it.
-_active: ContextVar[Records | None] = ContextVar("_active", default=None)
+#: The repository of the running operation, for the methods of the model.
+_active: ContextVar[SessionRepository | None] = ContextVar("_active", default=None)
 
 
-def active_records() -> Records:
-    """Return the records of the session factory that is at work, or the active application's.
+def active_repository() -> SessionRepository:
+    """Return the repository of the running operation, or one of the active application.
 
-    The latter where an application uses the model by itself, for instance in a cron handler.
+    The latter where an application uses the model directly, for instance in a cron handler.
     """
-    return _active.get() or Records(active_config(), None)
+    return _active.get() or SessionRepository(active_config())
 
 
 def forget_cached(config: Mapping[str, Any], keys: Iterable[Any]) -> None:
-    """Remove deleted entities from the cache, if one is configured and works.
+    """Invalidate the cache entries of deleted entities, if a cache is configured and works.
 
     :param config: a session configuration; the cache needs its ``secret_key``.
     """
@@ -333,7 +371,7 @@ def _cache(config: Mapping[str, Any]) -> Any:
     return coherent_cache(session_memcached(config, "datastore"))
 
 
-@functools.lru_cache(maxsize=1)  # asking for a module at each use takes longer than the rest
+@functools.lru_cache(maxsize=1)  # an import statement at each use takes longer than the rest
 def _modules_of_the_cache() -> tuple[Callable[..., Any], Callable[..., Any]]:
     # Imported here, because pymemcache is needed only where the cache is configured.
     from webapp2_sessions.sessions_memcache.records import session_memcached

@@ -22,7 +22,7 @@ from webapp2_sessions.config import DATASTORE_DEFAULTS
 from webapp2_sessions.errors import BackendError, BackendUnavailable, ConfigError
 from webapp2_sessions.sessions_ndb import client as datastore
 from webapp2_sessions.sessions_ndb.client import Datastore, Place, service_address
-from webapp2_sessions.sessions_ndb.versions import ANY, EntityName
+from webapp2_sessions.sessions_ndb.stub import EntityVersion
 from webapp2_sessions.stored.clients import ClientRegistry
 
 #: Nothing is sent to it.
@@ -200,7 +200,7 @@ def test_operation_runs_at_its_place() -> None:
     for active in (contextlib.nullcontext, theirs.context, ndb.Client(project="other").context):
         with active():
             before = ndb.get_context(raise_context_error=False)
-            assert store().run(names, place) == ("theirs", "db", "ns")
+            assert store().run(names, place=place) == ("theirs", "db", "ns")
             assert store().partition(place) == ("theirs", "db", "ns")
             assert ndb.get_context(raise_context_error=False) is before
 
@@ -212,11 +212,11 @@ def test_configured_client_of_a_place_is_that_of_the_process() -> None:
     (parents,) = clients_of(store())
 
     def has_its_own() -> bool:
-        client = store().run(lambda: ndb.get_context().client, place)
+        client = store().run(lambda: ndb.get_context().client, place=place)
         return client is not parents
 
     assert in_child(has_its_own)
-    assert store().run(lambda: ndb.get_context().client, place) is parents
+    assert store().run(lambda: ndb.get_context().client, place=place) is parents
 
 
 # Deadlines
@@ -440,21 +440,21 @@ def test_other_error_passes(fault: Exception) -> None:
     assert caught.value is fault
 
 
-PASSING = [
+TRANSIENT = [
     api_errors.ServiceUnavailable("x"),
     api_errors.Aborted("x"),
     api_errors.InternalServerError("x"),
 ]
 
 
-@pytest.mark.parametrize("fault", PASSING, ids=lambda fault: type(fault).__name__)
-def test_passing_fault_is_not_noticed(fault: Exception) -> None:
+@pytest.mark.parametrize("fault", TRANSIENT, ids=lambda fault: type(fault).__name__)
+def test_transient_fault_is_not_noticed(fault: Exception) -> None:
     """After a fault that passes the operation is done again."""
     operation = Operation(fault)
     assert (store().run(operation), operation.calls) == ("result", 2)
 
 
-@pytest.mark.parametrize("fault", PASSING, ids=lambda fault: type(fault).__name__)
+@pytest.mark.parametrize("fault", TRANSIENT, ids=lambda fault: type(fault).__name__)
 def test_lasting_fault_is_given_up(fault: Exception) -> None:
     """There is one more attempt, and not another."""
     operation = Operation(fault, fault)
@@ -476,24 +476,19 @@ def test_other_faults_are_not_repeated(fault: Exception) -> None:
     assert operation.calls == 1
 
 
-RUNS: dict[str, Callable[[Callable[..., bool]], bool]] = {
-    "run": lambda operation: store().run(operation),
-    "run_versioned": lambda operation: store().run_versioned(
-        operation, EntityName("Session", "a name"), ANY
-    ),
-}
+ENTITIES = {"any": None, "with a version": EntityVersion("Session", "a name")}
 
 
 @forks
-@pytest.mark.parametrize("run", RUNS.values(), ids=RUNS)
+@pytest.mark.parametrize("entity", ENTITIES.values(), ids=ENTITIES)
 def test_fork_waits_for_an_operation(
-    run: Callable[[Callable[..., bool]], bool], monkeypatch: pytest.MonkeyPatch
+    entity: EntityVersion | None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """gRPC may lose a call that a fork meets, so it does not meet any."""
     monkeypatch.setattr(datastore._fork_gate, "longest_wait", PATIENCE)
     operation = Stop()
     with ThreadPoolExecutor() as pool:
-        answer = pool.submit(run, operation)
+        answer = pool.submit(store().run, operation, entity=entity)
         assert operation.reached.wait(PATIENCE)
         forked = pool.submit(in_child, lambda: True)
         assert not goes_on(forked)

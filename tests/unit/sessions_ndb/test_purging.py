@@ -19,7 +19,7 @@ from support.entities import kinds_restored
 from webapp2_sessions.errors import BackendError, BackendUnavailable, ConfigError
 from webapp2_sessions.sessions_ndb import purging
 from webapp2_sessions.sessions_ndb import records as datastore_records
-from webapp2_sessions.sessions_ndb.client import is_passing
+from webapp2_sessions.sessions_ndb.client import is_transient
 from webapp2_sessions.sessions_ndb.purging import purge_sessions
 
 DAY = datetime.timedelta(days=1)
@@ -65,8 +65,8 @@ class Service:
 def service(monkeypatch: pytest.MonkeyPatch) -> Service:
     """A service without sessions, in place of Datastore."""
     service = Service()
-    # The marks are shown with real services, in tests/integration.
-    monkeypatch.setattr(purging._Pages, "delete_marks", lambda self: None)
+    # The tombstones are shown with real services, in tests/integration.
+    monkeypatch.setattr(purging._Pages, "delete_tombstones", lambda self: None)
     nothing = {"delete_multi": lambda keys, **options: None}
     ndb_without_service = SimpleNamespace(**{**vars(ndb), **nothing})
 
@@ -75,8 +75,8 @@ def service(monkeypatch: pytest.MonkeyPatch) -> Service:
             self.settings = settings
             self.options = {"timeout": settings["timeout"], "retries": 0}
 
-        def run(self, operation: Callable[[], Any]) -> Any:
-            return service.request(self.settings, operation)
+        def run(self, operation: Callable[..., Any], *args: Any) -> Any:
+            return service.request(self.settings, lambda: operation(*args))
 
     monkeypatch.setattr(purging, "Datastore", FakeDatastore)
     monkeypatch.setattr(purging.Session, "query", lambda _: service)
@@ -264,7 +264,7 @@ def test_refusal_is_not_repeated(service: Service) -> None:
 )
 def test_passing_faults(error: BackendError, expected: bool) -> None:
     """Outages, contention and quotas pass; refusals and missing credentials do not."""
-    assert is_passing(error) is expected
+    assert is_transient(error) is expected
 
 
 # The cache

@@ -1,4 +1,4 @@
-"""datastore_records: the name in the cache is the same without an ndb context and by a key."""
+"""records: the name in the cache is the same without an ndb context and by a key."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from support.servers import PROXY_VARIABLES
 from webapp2_sessions.sessions_ndb import Session
 from webapp2_sessions.sessions_ndb import client as datastore
 from webapp2_sessions.sessions_ndb import records as datastore_records
-from webapp2_sessions.sessions_ndb.records import Records
+from webapp2_sessions.sessions_ndb.records import SessionRepository
 from webapp2_sessions.stored.clients import ClientRegistry
 
 SID = "0123456789abcdefghijkl"
@@ -41,14 +41,14 @@ def names(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     return names
 
 
-def records_of(**settings: Any) -> Records:
-    """Records with a cache; the project has a default."""
-    return Records({"datastore": {"project": "shop", "cache": "memcache", **settings}}, None)
+def repository_of(**settings: Any) -> SessionRepository:
+    """A repository with a cache; the project has a default."""
+    return SessionRepository({"datastore": {"project": "shop", "cache": "memcache", **settings}})
 
 
-def name_by_key(records: Records, model: Any) -> str:
+def name_by_key(repository: SessionRepository, model: Any) -> str:
     """The name that a write gives to the entry."""
-    return records.run(lambda: datastore_records.entry_name_of(ndb.Key(model, SID)))
+    return repository.run(lambda: datastore_records.entry_name_of(ndb.Key(model, SID)))
 
 
 class OtherKind(Session):
@@ -118,10 +118,10 @@ def test_name_without_a_key(
     names: list[str], settings: Callable[[], dict[str, Any]], context: Context, model: Any
 ) -> None:
     """A reader, who makes no key, asks the cache for the name that a writer gives the entry."""
-    records = records_of(**settings())
+    repository = repository_of(**settings())
     with context():
-        records.load(model, SID)
-        assert names == [name_by_key(records, model)]
+        repository.load(model, SID)
+        assert names == [name_by_key(repository, model)]
 
 
 def test_name_with_a_method_that_was_replaced(
@@ -134,9 +134,9 @@ def test_name_with_a_method_that_was_replaced(
         return context(client, **{"namespace": "of a tenant", **options})
 
     monkeypatch.setattr(ndb.Client, "context", of_a_tenant)
-    records = records_of()
-    records.load(Session, SID)
-    assert names == [name_by_key(records, Session)]
+    repository = repository_of()
+    repository.load(Session, SID)
+    assert names == [name_by_key(repository, Session)]
     assert "of a tenant" in names[0]
 
 
@@ -145,12 +145,12 @@ def test_names_tell_places_apart(names: list[str]) -> None:
     for settings in ({}, {"project": "p"}, {"database": "x"}, {"namespace": "x"}):
         for model in (Session, OtherKind):
             for sid in (SID, SID[::-1]):
-                records_of(**settings).load(model, sid)
+                repository_of(**settings).load(model, sid)
     assert len(set(names)) == len(names) == 16
 
 
 def test_reader_in_its_records_context(names: list[str]) -> None:
     """A model that calls Session's method from its own has the name of the context it is in."""
-    records = records_of(namespace="ns")
-    records.run(lambda: records.load(Session, SID))
-    assert names == [name_by_key(records, Session)]
+    repository = repository_of(namespace="ns")
+    repository.run(lambda: repository.load(Session, SID))
+    assert names == [name_by_key(repository, Session)]

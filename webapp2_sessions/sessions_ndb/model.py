@@ -1,0 +1,90 @@
+"""``Session``, the model of session entities, and its properties."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from webapp2_sessions.errors import SessionTooLarge, UnreadableSession
+from webapp2_sessions.errors.sizes import largest_keys
+from webapp2_sessions.sessions_ndb.client import ndb, service_address
+from webapp2_sessions.sessions_ndb.entities import UtcNowProperty
+from webapp2_sessions.sessions_ndb.records import active_repository
+from webapp2_sessions.stored.serializers import undecodable
+
+__all__ = ["Session"]
+
+#: Bytes of data that an entity takes. A property that is not indexed may have 1,048,487, an
+#: entity 1,048,572 (Datastore's "Limits"), of which key and ``updated`` need some.
+_LARGEST = 1_048_400
+
+
+class _SessionDataProperty(ndb.BlobProperty):
+    """A blob as ndb.PickleProperty stores it, with a pickle that Python 2 and 3 can share.
+
+    Or with JSON, where the configuration says so.
+    """
+
+    def _to_base_type(self, value: Any) -> bytes:
+        dumps = active_repository().serializer.dumps
+        data = dumps(value)
+        if len(data) > _LARGEST:
+            largest = largest_keys(value, dumps)
+            raise SessionTooLarge("datastore", service_address(), len(data), _LARGEST, largest)
+        return data
+
+    def _from_base_type(self, value: bytes) -> Any:
+        try:
+            return active_repository().serializer.loads(value)
+        except Exception as error:
+            raise UnreadableSession("datastore", service_address(), undecodable(error)) from error
+
+
+class _OwnMaxAgeProperty(ndb.IntegerProperty):
+    """A number that is written only where there is one.
+
+    The entity of a session without an age of its own is what it is in the old library.
+    """
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(indexed=False, **options)
+
+    def _to_datastore(self, entity: Any, data: Any, *args: Any, **options: Any) -> Any:
+        if self._get_value(entity) is None:
+            return ()
+        return super()._to_datastore(entity, data, *args, **options)
+
+
+class Session(ndb.Model):
+    """The entity of a session; its key's name is the session's id.
+
+    A subclass may add properties; make it the ``session_model`` of a subclass of
+    :class:`DatastoreSessionFactory`.
+    """
+
+    # ndb's context cache would hand out the same dictionary to everybody, and its global cache
+    # can disagree with Datastore; CoherentCache stands in for both.
+    _use_cache = False
+    _use_global_cache = False
+
+    #: When the entity was last written, in UTC.
+    updated: Any = UtcNowProperty(auto_now=True)
+    #: The session's data, a dictionary.
+    data: Any = _SessionDataProperty()
+    #: Seconds for which this session lives, where ``set_max_age()`` has said so.
+    own_max_age: Any = _OwnMaxAgeProperty()
+
+    @classmethod
+    def get_by_sid(cls, sid: str) -> dict[Any, Any] | None:
+        """Return the data (not the entity) of a session, ``None`` if there is none of that id.
+
+        :raises BackendError: Datastore failed.
+        """
+        data: dict[Any, Any] | None = active_repository().load(cls, sid)
+        return data
+
+    def _put(self) -> None:
+        """Write the entity, and the cache where one is configured.
+
+        :raises BackendError: it is not certain that the entity is written.
+        """
+        active_repository().save(self)
