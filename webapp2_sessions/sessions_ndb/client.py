@@ -221,8 +221,9 @@ class Datastore:
             ) from error
 
     def _client_of(self, place: Place) -> Any:
-        if place.client is not None:
-            return place.client
+        return self._client() if place.client is None else place.client
+
+    def _client(self) -> Any:
         settings = self._settings
         client = settings.get("client")
         if client is not None:
