@@ -68,12 +68,7 @@ def drop(visitor: Visitor, backend: Backend, memcached: Memcached | None) -> Non
         memcached_of = container._memcached()
         memcached_of.call("delete", container._key(container.sid))
     elif "Datastore" in name:
-        records = container._records(None)
-        records._delete(
-            container.session_model,
-            container.sid,
-            lambda: records._delete_unseen(container.session_model, container.sid),
-        )
+        container._repository().drop(container.session_model, container.sid)
     else:
         container._memory()._records.clear()
 
@@ -117,7 +112,9 @@ def test_sign_in_after_a_server_failed_while_the_former_id_ended(
         if "Memcache" in name:
             patch.setattr(container._memcached(), "_take_away", fail)
         elif "Datastore" in name:
-            patch.setattr("webapp2_sessions.sessions_ndb.records.Records._take_away", fail)
+            patch.setattr(
+                "webapp2_sessions.sessions_ndb.records.SessionRepository._take_away", fail
+            )
         else:
             patch.setattr(container, "_supersede", fail)
         with pytest.raises(BackendError):

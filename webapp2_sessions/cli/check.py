@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import contextlib
-import os
 import sys
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
@@ -19,15 +17,13 @@ from webapp2_sessions.cli.target import (
 )
 from webapp2_sessions.config import (
     SessionConfig,
-    datastore_settings,
     default_config,
-    memcache_settings,
 )
 from webapp2_sessions.config.checks import CHECKS, weak_keys
 from webapp2_sessions.config.foreign import foreign_value
 from webapp2_sessions.config.imports import import_object
 from webapp2_sessions.config.oversights import SEVERITIES, Advice, oversights
-from webapp2_sessions.errors import BackendError, ConfigError, MissingDependency
+from webapp2_sessions.errors import ConfigError, MissingDependency
 from webapp2_sessions.securecookie.keys import new_key
 from webapp2_sessions.stored.factory import StoredSessionFactory
 
@@ -36,13 +32,6 @@ _SINGULARS = {"error": "error", "warning": "warning", "advice": "piece of advice
 
 #: How the addresses of memcached servers on this machine begin.
 _LOCAL = ("127.", "localhost", "[::1]", "unix:")
-
-#: A key, or its beginning, and the name of an entity that nothing else has.
-_PROBE = "webapp2-sessions-check"
-#: Size of the largest value that is written, however large a server's items may be.
-_MAX_PROBE = 16 * 1024 * 1024
-#: Seconds after which memcached drops that value, should it not be deleted.
-_PROBE_SECONDS = 60
 
 
 def run_check(options: argparse.Namespace) -> int:
@@ -231,47 +220,12 @@ def ping(config: Mapping[str, Any], backend: str) -> list[str]:
     memcached also gets a value as large as a session may be, for a moment.
 
     :param config: a checked configuration.
-    :param backend: ``"memcache"`` or ``"datastore"``.
+    :param backend: the backend's keyword.
     :returns: the problems, one line for each server that did not answer.
     """
-    pings = {"memcache": _ping_memcache, "datastore": _ping_datastore}
-    return list(pings[backend](config))
-
-
-def _ping_memcache(config: Mapping[str, Any]) -> Iterator[str]:
-    settings = memcache_settings(config)
-    each_alone = [{**settings, "servers": (server,)} for server in settings["servers"]]
-    for each in each_alone if settings["client"] is None else [settings]:
-        try:
-            from webapp2_sessions.sessions_memcache.servers import nodes_of  # loads pymemcache
-
-            # A key of this check alone, because several may run at once.
-            name = f"{settings['key_prefix']}{_PROBE}:{os.urandom(8).hex()}"
-            key = name.encode("ascii")
-            node = nodes_of(each).node_of(key)
-            node.call("get", key)
-            size = min(node.largest_value(), _MAX_PROBE)
-            if not _keeps(node, key, os.urandom(size)):
-                yield str(node.unavailable(f"a value of {size} bytes did not come back"))
-        except (BackendError, ConfigError, MissingDependency) as error:
-            yield str(error)
-
-
-def _keeps(node: Any, key: bytes, value: bytes) -> bool:
-    """Whether a server, and a proxy in front of it, keeps a value of that size."""
+    factory = config["backends"][backend]
     try:
-        return bool(node.call("set", key, value, _PROBE_SECONDS)) and node.call("get", key) == value
-    finally:
-        with contextlib.suppress(BackendError):
-            node.call("delete", key)
-
-
-def _ping_datastore(config: Mapping[str, Any]) -> Iterator[str]:
-    try:
-        from webapp2_sessions.sessions_ndb.client import Datastore, ndb  # loads google-cloud-ndb
-
-        store = Datastore(datastore_settings(config))
-        # Not of the kind "Session", of which an application may have a model of its own.
-        store.run(lambda: ndb.Key("SessionEnded", _PROBE).get(**store.options))
-    except (BackendError, ConfigError, MissingDependency) as error:
-        yield str(error)
+        factory = import_object(factory) if isinstance(factory, str) else factory
+    except MissingDependency as error:
+        return [str(error)]
+    return list(factory._ping(config))

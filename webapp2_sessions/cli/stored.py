@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import datetime
 import json
-import sys
 import time
 from collections.abc import Mapping
 from typing import Any, NamedTuple
@@ -26,7 +25,6 @@ from webapp2_sessions.cli.output import (
 from webapp2_sessions.cli.target import Target, importing_from_here, load_target, server_backends
 from webapp2_sessions.config import SessionConfig
 from webapp2_sessions.errors import (
-    BackendError,
     ConfigError,
     SessionError,
     UnreadableSession,
@@ -35,7 +33,7 @@ from webapp2_sessions.errors import (
 from webapp2_sessions.securecookie.cookie_data import SPILLED
 from webapp2_sessions.sessions import SessionStore
 from webapp2_sessions.stored.factory import StoredSessionFactory
-from webapp2_sessions.stored.serializers import format_of, undecodable
+from webapp2_sessions.stored.serializers import undecodable
 from webapp2_sessions.stored.tagged_json import MAX_DEPTH, dumps
 
 _NO_SESSION = "is neither a session id nor a cookie that leads to one"
@@ -217,7 +215,7 @@ class StoredSession:
             code of the application.
         :raises BackendError: the server failed.
         """
-        metadata = self._metadata()
+        metadata = self._factory._describe(self._sid)
         if metadata and not decode:
             return Record(**metadata)
         try:
@@ -243,62 +241,7 @@ class StoredSession:
 
         :raises BackendError: the server failed.
         """
-        factory: Any = self._factory
-        if _is_a(factory, "sessions_memcache", "MemcacheSessionFactory"):
-            return bool(factory._memcached().is_revoked(factory._key(self._sid)))
-        if _is_a(factory, "sessions_ndb", "DatastoreSessionFactory"):
-            return bool(factory._records(None).is_ended(self._sid))
-        return False
-
-    def _metadata(self) -> dict[str, Any]:
-        """Return what is known without decoding; nothing if there is no record of ours."""
-        if _is_a(self._factory, "sessions_memcache", "MemcacheSessionFactory"):
-            return _memcache_metadata(self._factory, self._sid)
-        if _is_a(self._factory, "sessions_ndb", "DatastoreSessionFactory"):
-            return _datastore_metadata(self._factory, self._sid)
-        return {}
-
-
-def _is_a(factory: StoredSessionFactory, module: str, name: str) -> bool:
-    # Not imported, because that needs a library: a factory of this class has imported it.
-    loaded = sys.modules.get(f"webapp2_sessions.{module}")
-    return loaded is not None and isinstance(factory, getattr(loaded, name))
-
-
-def _memcache_metadata(factory: Any, sid: str) -> dict[str, Any]:
-    memcached = factory._memcached()
-    key = factory._key(sid)
-    times = _memcache_times(memcached, key)  # first, because get resets the idle time
-    stored = memcached.call("get", key)
-    data = None if stored is None else memcached.opened(key, factory._owner(), stored)
-    return {} if data is None else {"size": len(stored), "format": format_of(data), **times}
-
-
-def _memcache_times(memcached: Any, key: bytes) -> dict[str, int]:
-    """Return what memcached 1.6 tells of an entry, through pymemcache's own clients."""
-    try:
-        node = memcached._nodes.node_of(key)
-        answer = node.call("raw_command", b"mg " + key + b" t l").split()
-        if answer[:1] == [b"HD"]:
-            flags = {each[:1]: int(each[1:]) for each in answer[1:]}
-            return {"expires_in": flags[b"t"], "idle": flags[b"l"]}
-    except (AttributeError, BackendError, KeyError, TypeError, ValueError):
-        pass
-    return {}
-
-
-def _datastore_metadata(factory: Any, sid: str) -> dict[str, Any]:
-    entity, _ = factory._records(None).look_up(factory.session_model, sid)
-    if entity is None:
-        return {}
-    updated = entity.updated
-    metadata = {"updated": updated and updated.replace(tzinfo=datetime.timezone.utc)}
-    try:
-        # Before it is decoded, which happens on first use.
-        [stored] = type(entity).data._get_base_value_unwrapped_as_list(entity)
-        return {"size": len(stored), "format": format_of(stored), **metadata}
-    except (AttributeError, TypeError, ValueError):  # a model that keeps it in a way of its own
-        return metadata
+        return self._factory._is_revoked(self._sid)
 
 
 def as_json(value: Any, parents: frozenset[int] = frozenset()) -> Any:

@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
+import os
+from collections.abc import Iterator, Mapping
 from typing import Any
 
+from webapp2_sessions.config import memcache_settings
 from webapp2_sessions.config.loading import backend_config
+from webapp2_sessions.errors import BackendError, ConfigError
 from webapp2_sessions.sessions.session_dict import SessionDict
 from webapp2_sessions.sessions_memcache.records import SessionMemcached, session_memcached
+from webapp2_sessions.sessions_memcache.servers import Node, nodes_of
 from webapp2_sessions.stored.factory import StoredSessionFactory
 from webapp2_sessions.stored.merging import NEW, Version
 from webapp2_sessions.stored.namespaces import current_namespace
+from webapp2_sessions.stored.serializers import format_of
 
 __all__ = ["MemcacheSessionFactory"]
 
@@ -118,3 +125,51 @@ class MemcacheSessionFactory(StoredSessionFactory):
             config = backend_config(self.session_store)
             found = self._found = session_memcached(config, "memcache")
         return found
+
+    # For the command line
+
+    def _describe(self, sid: str) -> dict[str, Any]:
+        memcached, key = self._memcached(), self._key(sid)
+        times = memcached.times(key)  # first, because get resets the idle time
+        stored = memcached.get(key)
+        data = None if stored is None else memcached.opened(key, self._owner(), stored)
+        if stored is None or data is None:
+            return {}
+        return {"size": len(stored), "format": format_of(data), **times}
+
+    def _is_revoked(self, sid: str) -> bool:
+        return self._memcached().is_revoked(self._key(sid))
+
+    @classmethod
+    def _ping(cls, config: Mapping[str, Any]) -> Iterator[str]:
+        settings = memcache_settings(config)
+        each_alone = [{**settings, "servers": (server,)} for server in settings["servers"]]
+        for each in each_alone if settings["client"] is None else [settings]:
+            try:
+                # A key of this check alone, because several may run at once.
+                name = f"{settings['key_prefix']}{_PROBE}:{os.urandom(8).hex()}"
+                key = name.encode("ascii")
+                node = nodes_of(each).node_of(key)
+                node.call("get", key)
+                size = min(node.largest_value(), _MAX_PROBE)
+                if not _keeps(node, key, os.urandom(size)):
+                    yield str(node.unavailable(f"a value of {size} bytes did not come back"))
+            except (BackendError, ConfigError) as error:
+                yield str(error)
+
+
+#: How the key begins under which a check writes.
+_PROBE = "webapp2-sessions-check"
+#: Size of the largest value that is written, however large a server's items may be.
+_MAX_PROBE = 16 * 1024 * 1024
+#: Seconds after which memcached drops that value, should it not be deleted.
+_PROBE_SECONDS = 60
+
+
+def _keeps(node: Node, key: bytes, value: bytes) -> bool:
+    """Return whether a server, and a proxy in front of it, keeps a value of that size."""
+    try:
+        return bool(node.call("set", key, value, _PROBE_SECONDS)) and node.call("get", key) == value
+    finally:
+        with contextlib.suppress(BackendError):
+            node.call("delete", key)

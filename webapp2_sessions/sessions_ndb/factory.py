@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+import datetime
 import functools
 import pickle
+from collections.abc import Iterator, Mapping
 from typing import Any
 
-from webapp2_sessions.config import _default_value
+from webapp2_sessions.config import _default_value, datastore_settings
 from webapp2_sessions.config.loading import backend_config
+from webapp2_sessions.errors import BackendError, ConfigError
 from webapp2_sessions.sessions.session_dict import SessionDict
-from webapp2_sessions.sessions_ndb.client import VersionConflict, service_address
+from webapp2_sessions.sessions_ndb.client import Datastore, VersionConflict, ndb, service_address
 from webapp2_sessions.sessions_ndb.model import Session
 from webapp2_sessions.sessions_ndb.records import SessionRepository
 from webapp2_sessions.sessions_ndb.stub import ABSENT, PRESENT
 from webapp2_sessions.stored.factory import StoredSessionFactory
 from webapp2_sessions.stored.merging import NEW, Version
+from webapp2_sessions.stored.serializers import format_of
 
 __all__ = ["DatastoreSessionFactory", "Session"]
 
@@ -125,6 +129,37 @@ class DatastoreSessionFactory(StoredSessionFactory):
 
     def _place(self) -> tuple[str, str]:
         return "datastore", service_address()
+
+    # For the command line
+
+    def _describe(self, sid: str) -> dict[str, Any]:
+        entity, _ = self._repository().look_up(self.session_model, sid)
+        if entity is None:
+            return {}
+        updated = entity.updated
+        described = {"updated": updated and updated.replace(tzinfo=datetime.timezone.utc)}
+        try:
+            # Before it is decoded, which happens on first use.
+            [stored] = type(entity).data._get_base_value_unwrapped_as_list(entity)
+            return {"size": len(stored), "format": format_of(stored), **described}
+        except (AttributeError, TypeError, ValueError):  # a model that keeps it in its own way
+            return described
+
+    def _is_revoked(self, sid: str) -> bool:
+        return self._repository().is_revoked(sid)
+
+    @classmethod
+    def _ping(cls, config: Mapping[str, Any]) -> Iterator[str]:
+        try:
+            store = Datastore(datastore_settings(config))
+            # Not of the kind "Session", of which an application may have a model of its own.
+            store.run(lambda: ndb.Key("SessionEnded", _PROBE).get(**store.options))
+        except (BackendError, ConfigError) as error:
+            yield str(error)
+
+
+#: The name of an entity that nothing else has.
+_PROBE = "webapp2-sessions-check"
 
 
 def _version_of(repository: SessionRepository, data: Any) -> Version:

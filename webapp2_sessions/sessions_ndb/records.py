@@ -9,6 +9,7 @@ from contextvars import ContextVar
 from typing import Any, NamedTuple, TypeVar
 
 from webapp2_sessions.config import datastore_settings
+from webapp2_sessions.config.imports import import_object
 from webapp2_sessions.config.loading import active_config
 from webapp2_sessions.errors import StaleCache
 from webapp2_sessions.sessions_ndb.client import REFUSALS, Datastore, Place, VersionConflict, ndb
@@ -21,6 +22,7 @@ from webapp2_sessions.sessions_ndb.entities import (
     unix_seconds,
 )
 from webapp2_sessions.sessions_ndb.stub import ABSENT, ANY, EntityVersion
+from webapp2_sessions.stored.cache import CoherentCache
 from webapp2_sessions.stored.serializers import SHARED_PROTOCOL, Serializer
 
 __all__ = ["SessionRepository", "active_repository", "forget_cached"]
@@ -29,6 +31,9 @@ Result = TypeVar("Result")
 
 #: Leaves the age in an entity as it is.
 _AS_IT_IS: Any = object()
+
+#: What makes a cache's store; by its name, because not everybody has its library.
+_SESSION_MEMCACHED = "webapp2_sessions.sessions_memcache.records.session_memcached"
 
 #: Tolerance in seconds: an entity is written a moment before its cookie is signed.
 _SLACK = 60
@@ -190,7 +195,7 @@ class SessionRepository:
             entry = self.run(self._entry_of, model, sid)
         else:
             name = self._entry_name(model, sid)
-            entry = cache.read(name, lambda: self.run(self._entry_of, model, sid), None)
+            entry = cache.read(name, lambda: self.run(self._entry_of, model, sid))
         self.has_loaded = True
         self.own_max_age = None if entry is None else bounded_age(entry.get("own_max_age"))
         if entry is None or self._has_expired(entry["updated"]):
@@ -366,15 +371,9 @@ def forget_cached(config: Mapping[str, Any], keys: Iterable[Any]) -> None:
             cache.forget(entry_name_of(key))
 
 
-def _cache(config: Mapping[str, Any]) -> Any:
-    coherent_cache, session_memcached = _modules_of_the_cache()
-    return coherent_cache(session_memcached(config, "datastore"))
-
-
-@functools.lru_cache(maxsize=1)  # an import statement at each use takes longer than the rest
-def _modules_of_the_cache() -> tuple[Callable[..., Any], Callable[..., Any]]:
-    # Imported here, because pymemcache is needed only where the cache is configured.
-    from webapp2_sessions.sessions_memcache.records import session_memcached
-    from webapp2_sessions.stored.cache import CoherentCache
-
-    return CoherentCache, session_memcached
+def _cache(config: Mapping[str, Any]) -> CoherentCache:
+    # By its name, because pymemcache is needed only where the cache is configured.
+    session_memcached = import_object(
+        "webapp2_sessions.sessions_memcache.records.session_memcached"
+    )
+    return CoherentCache(session_memcached(config, "datastore"))

@@ -113,12 +113,10 @@ class CoherentCache:
         name: str,
         load: Callable[[], Any],
         lifetime: float | None,
-        on_hit: Callable[[Callable[[], Any]], None] | None = None,
     ) -> Any:
         """Return the entry, or else what ``load()`` returns; ``None`` is not cached.
 
         :param lifetime: seconds for which a filled entry may stay, ``None`` for an hour.
-        :param on_hit: called, where there is an entry, with a function that decodes it once more.
         """
         key = self._store.key(name)
         started = self._now()
@@ -128,8 +126,6 @@ class CoherentCache:
         except BackendError:
             return load()
         if value is not None:
-            if on_hit is not None:
-                on_hit(lambda: self._store.decode(key, cached))
             return value
         token = None if cached is None else self._token_of_stale(key, cached)
         generation = self._store.generation(key)

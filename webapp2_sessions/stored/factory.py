@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
+from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from webapp2_sessions.config import _default_value
@@ -364,6 +365,33 @@ class StoredSessionFactory(CustomBackendSessionFactory):
     def _place(self) -> tuple[str, str]:
         """The backend's keyword and its server's address, for errors."""
         return type(self).__name__, "its store"
+
+    # For the command line
+
+    def _describe(self, sid: str) -> dict[str, Any]:
+        """Return what is known of a record without decoding it; nothing if there is none.
+
+        :returns: some of ``size`` (bytes), ``format`` (``"pickle"`` or ``"json"``), ``updated``
+            (a :class:`datetime.datetime` in UTC), ``idle`` and ``expires_in`` (seconds; -1: never).
+        :raises BackendError: the server failed.
+        """
+        return {}
+
+    def _is_revoked(self, sid: str) -> bool:
+        """Return whether the server still knows that a session was ended.
+
+        :raises BackendError: the server failed.
+        """
+        return False
+
+    @classmethod
+    def _ping(cls, config: Mapping[str, Any]) -> Iterable[str]:
+        """Ask each server whether it works, without touching a session.
+
+        :param config: a checked configuration.
+        :returns: the problems, one line for each server that has one.
+        """
+        return ()
 
     def _end(self, response: Any, session: SessionDict) -> None:
         """Delete the stored session; what the handler has set since is a new one."""
