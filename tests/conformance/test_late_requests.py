@@ -14,6 +14,9 @@ from webapp2_sessions import BackendError, SessionDict, SessionStore
 
 SPILLS = [name for name in STORED if name not in RECORDS]
 
+#: The module of Datastore's repository.
+NDB = "webapp2_sessions.sessions_ndb.records"
+
 
 class Late:
     """A request that has opened its session and not finished yet."""

@@ -112,7 +112,7 @@ class CoherentCache:
         self,
         name: str,
         load: Callable[[], Any],
-        lifetime: float | None,
+        lifetime: float | None = None,
     ) -> Any:
         """Return the entry, or else what ``load()`` returns; ``None`` is not cached.
 
