@@ -1,7 +1,8 @@
-"""Cookies on the wire: reading, writing, expiring, and the Vary header."""
+"""Cookies on the wire: the Cookie header, Set-Cookie and Vary."""
 
 from __future__ import annotations
 
+import datetime
 import logging
 from types import SimpleNamespace
 from typing import Any
@@ -9,10 +10,12 @@ from typing import Any
 import pytest
 import webapp2
 import webob
+from support.sides import stopped_clock
 from support.stores import make_request
 from webapp2_extras.local import LocalProxy
 
 from webapp2_sessions import cookies
+from webapp2_sessions.cookies import response as cookie_response
 
 
 class PlainResponse:
@@ -359,3 +362,75 @@ def test_size_of_a_cookie() -> None:
     cookies.write(response, "s", b"v" * 100, {}, {"path": "/"}, None)
     size = cookies.size_of(webob.Response, "s", b"v" * 100, {"path": "/"})
     assert size == len(response.headers["Set-Cookie"])
+
+
+# Partitioned
+
+
+def header_of(args: dict[str, Any]) -> str:
+    """Return the Set-Cookie header of a cookie with these arguments."""
+    response = webob.Response()
+    cookie_response.set_cookie(response, "s", b"v", args)
+    return str(response.headers["Set-Cookie"])
+
+
+def test_partitioned_cookie() -> None:
+    """The attribute that WebOb does not know comes last."""
+    assert header_of({"path": "/", "secure": True, "partitioned": True}) == (
+        "s=v; Path=/; secure; Partitioned"
+    )
+
+
+@pytest.mark.parametrize("value", [False, None])
+def test_cookie_that_is_not_partitioned(value: Any) -> None:
+    """It looks as if nothing had been said."""
+    assert header_of({"path": "/", "partitioned": value}) == "s=v; Path=/"
+
+
+# Templates
+
+ARGUMENTS = [
+    {},
+    {"path": "/"},
+    {"path": None},
+    {"path": "/a b", "domain": ".example.com", "secure": True, "httponly": True},
+    {"samesite": "lax", "secure": 1},
+    {"samesite": b"strict", "comment": "a comment; with signs"},
+    {"max_age": 60},
+    {"max_age": 0},
+    {"max_age": datetime.timedelta(days=1), "path": "/x"},
+    {"overwrite": True},
+    {"secure": True, "partitioned": True},
+]
+
+
+@pytest.mark.filterwarnings("ignore:Cookie value contains invalid bytes")
+@pytest.mark.parametrize("args", ARGUMENTS, ids=repr)
+@pytest.mark.parametrize(
+    "value", [b"", b"e30=|1500000000|abc", b"X", b"=X", b"a b", b'"', b"\xc3\xa9", b"a;b", b"a\\"]
+)
+@pytest.mark.parametrize("name", ["s", "X", "__Host-X", b"bytes"])
+def test_headers_are_webobs(args: dict[str, Any], value: bytes, name: Any) -> None:
+    """Whatever value and arguments are, and in whatever way the header is made."""
+    with stopped_clock():
+        ours, webobs = webob.Response(), webob.Response()
+        for _ in range(2):  # the second time from the template
+            cookie_response.set_cookie(ours, name, value, args)
+            cookie_response._set_cookie_by_method(webobs, name, value, args)
+    assert ours.headerlist == webobs.headerlist
+
+
+@pytest.mark.parametrize("how", ["class", "instance"])
+def test_another_way_of_setting_cookies_is_used(how: str) -> None:
+    """Where a response has its own, no header is made past it."""
+    calls: list[str] = []
+
+    class Own(webob.Response):
+        def set_cookie(self, name: str, *args: Any, **kwargs: Any) -> None:
+            calls.append(name)
+
+    response = Own() if how == "class" else webob.Response()
+    if how == "instance":
+        response.set_cookie = lambda name, *args, **kwargs: calls.append(name)
+    cookie_response.set_cookie(response, "s", b"v", {"path": "/"})
+    assert (calls, "Set-Cookie" in response.headers) == (["s"], False)
