@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 import webapp2
 import webob.exc
+from support.handlers import DocumentedHandler
 from support.servers import Memcached
 from support.visits import Visitor, make_app
 
@@ -20,22 +21,7 @@ from webapp2_sessions import SessionHandler, SessionMiddleware, get_store
 _numbers = itertools.count()
 
 
-class Documented(webapp2.RequestHandler):
-    """The base handler of webapp2's documentation, handing on what a method returns."""
-
-    def dispatch(self) -> Any:
-        self.session_store = get_store(request=self.request)
-        try:
-            return super().dispatch()
-        finally:
-            self.session_store.save_sessions(self.response)
-
-    @property
-    def session(self) -> Any:
-        return self.session_store.get_session()
-
-
-class SavingOnTheAnswer(Documented):
+class SavingOnTheAnswer(DocumentedHandler):
     """One that saves to what is sent, whatever it is."""
 
     def dispatch(self) -> Any:
@@ -53,7 +39,7 @@ class SavingOnTheAnswer(Documented):
 KINDS: dict[str, tuple[Any, Callable[[Any], Any]]] = {
     "SessionHandler": (SessionHandler, lambda app: app),
     "SessionHandler in middleware": (SessionHandler, SessionMiddleware),
-    "documented in middleware": (Documented, SessionMiddleware),
+    "documented in middleware": (DocumentedHandler, SessionMiddleware),
     "saving on the answer in middleware": (SavingOnTheAnswer, SessionMiddleware),
 }
 
@@ -62,12 +48,11 @@ KINDS: dict[str, tuple[Any, Callable[[Any], Any]]] = {
 class Way:
     """A way to send a shared object.
 
-    Attributes:
-        shared: makes the object.
-        end: what the handler does at last, called with the handler and the object.
-        members: of the handler's class, made of the object.
-        handlers: error handlers of the application, made of the object.
-        application: members of the application's class, made of the object.
+    :param shared: makes the object.
+    :param end: ends the handler's method; called with the handler and the object.
+    :param members: returns members of the handler's class; called with the object.
+    :param handlers: returns error handlers of the application; called with the object.
+    :param application: returns members of the application's class; called with the object.
     """
 
     shared: Callable[[], Any]

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 import webapp2
+from support.handlers import DocumentedHandler
 from support.stores import SID, DictFactory, make_request, sid_cookie, sign
 from support.visits import make_app
 
@@ -19,26 +20,10 @@ from webapp2_sessions import (
     get_store,
 )
 
-
-class Documented(webapp2.RequestHandler):
-    """The base handler of webapp2's documentation."""
-
-    def dispatch(self) -> Any:
-        self.session_store = get_store(request=self.request)
-        try:
-            return super().dispatch()
-        finally:
-            self.session_store.save_sessions(self.response)
-
-    @property
-    def session(self) -> Any:
-        return self.session_store.get_session()
-
-
 KINDS: dict[str, tuple[Any, Callable[[Any], Any]]] = {
     "SessionHandler": (SessionHandler, lambda app: app),
     "SessionHandler in middleware": (SessionHandler, SessionMiddleware),
-    "documented in middleware": (Documented, SessionMiddleware),
+    "documented in middleware": (DocumentedHandler, SessionMiddleware),
 }
 
 EACH_KIND = pytest.mark.parametrize(("base", "wrap"), KINDS.values(), ids=KINDS)

@@ -15,6 +15,7 @@ import pytest
 import webapp2
 import webob
 import webob.exc
+from support.handlers import DocumentedHandler
 from support.sides import stopped_clock
 from support.stores import DictFactory, make_request, sign
 from support.visits import SECRET, make_app
@@ -22,22 +23,7 @@ from support.visits import SECRET, make_app
 from webapp2_sessions import SessionHandler, SessionMiddleware, SessionStore, get_store
 
 
-class BaseHandler(webapp2.RequestHandler):
-    """The base handler of webapp2's documentation."""
-
-    def dispatch(self) -> None:
-        self.session_store = get_store(request=self.request)
-        try:
-            webapp2.RequestHandler.dispatch(self)
-        finally:
-            self.session_store.save_sessions(self.response)
-
-    @webapp2.cached_property
-    def session(self) -> Any:
-        return self.session_store.get_session()
-
-
-def app_with(get: Callable[[Any], Any], base: Any = BaseHandler, **config: Any) -> Any:
+def app_with(get: Callable[[Any], Any], base: Any = DocumentedHandler, **config: Any) -> Any:
     """An application with one page, in the middleware."""
     app = make_app(**config)
     app.router.add(("/", type("Page", (base,), {"get": get})))

@@ -18,9 +18,12 @@ __all__ = [
     "has_template",
     "is_set",
     "set_cookie",
+    "set_cookie_headers",
     "sets_cookies_as_webob",
     "size_of",
+    "varies_on_cookie",
     "vary_on_cookie",
+    "webob_headers",
     "write",
 ]
 
@@ -73,11 +76,20 @@ def expire(response: Any, name: str, args: Mapping[str, Any]) -> None:
 
 def is_set(response: Any, name: str | bytes) -> bool:
     """Return whether a response of WebOb sets or expires a cookie of that name."""
-    headers = getattr(response, "headers", None)
-    if not isinstance(headers, ResponseHeaders):
-        return False
     text = name.decode("latin-1") if isinstance(name, bytes) else name
-    return any(header.startswith(f"{text}=") for header in headers.getall("Set-Cookie"))
+    return any(header.startswith(f"{text}=") for header in set_cookie_headers(response))
+
+
+def set_cookie_headers(response: Any) -> list[str]:
+    """Return the Set-Cookie headers of a response; none if it is not WebOb's."""
+    headers = webob_headers(response)
+    return [] if headers is None else headers.getall("Set-Cookie")
+
+
+def webob_headers(response: Any) -> ResponseHeaders | None:
+    """Return the headers of a response, ``None`` if it is not WebOb's."""
+    headers = getattr(response, "headers", None)
+    return headers if isinstance(headers, ResponseHeaders) else None
 
 
 def size_of(response_class: Any, name: str, value: bytes, args: Mapping[str, Any]) -> int:
@@ -109,13 +121,23 @@ def vary_on_cookie(response: Any) -> None:
         else:
             headerlist.append(("Vary", "Cookie"))
             return
-    headers = getattr(response, "headers", None)
-    if not isinstance(headers, ResponseHeaders):
+    headers = webob_headers(response)
+    if headers is None:
         return
+    fields = _vary_fields(headers)
+    if "*" not in fields and "cookie" not in map(str.lower, fields):
+        headers["Vary"] = ", ".join([*fields, "Cookie"])
+
+
+def varies_on_cookie(response: Any) -> bool:
+    """Return whether a response tells caches that it depends on the visitor's cookies."""
+    headers = webob_headers(response)
+    return headers is not None and "cookie" in map(str.lower, _vary_fields(headers))
+
+
+def _vary_fields(headers: ResponseHeaders) -> list[str]:
     fields = (field.strip() for line in headers.getall("Vary") for field in line.split(","))
-    present = [field for field in fields if field]
-    if "*" not in present and "cookie" not in map(str.lower, present):
-        headers["Vary"] = ", ".join([*present, "Cookie"])
+    return [field for field in fields if field]
 
 
 # Set-Cookie

@@ -368,9 +368,9 @@ class SessionStore:
         try:
             self._save_each(response)
         except BaseException:
-            from webapp2_sessions.sessions.sign_outs import end_destroyed  # for this error alone
+            from webapp2_sessions.sessions.sign_outs import delete_destroyed  # only for this error
 
-            end_destroyed(self, response, destroyed)
+            delete_destroyed(self, response, destroyed)
             raise
         if self._unsaved is not None:
             self._unsaved.settle()
