@@ -124,7 +124,10 @@ class SessionHandler(RequestHandler):
             return self._answer(error, response), False
 
     def _get_own_response(self) -> Any:
-        """Return the response that belongs to this request alone; ``None`` returned sends it."""
+        """Return the response that is sent if the method returns ``None``.
+
+        No other request has it.
+        """
         given = self._given_response
         if given is None:  # a subclass has another initialize()
             given = getattr(self.request, "response", None)

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 import webapp2
+from support.handlers import DocumentedHandler
 from support.sides import OURS, records_factory
 from support.stores import DictFactory, make_request, sid_cookie, sign
 from support.visits import make_app
@@ -30,21 +31,10 @@ class Plain(webapp2.RequestHandler):
         return get_store(request=self.request).get_session()
 
 
-class Documented(Plain):
-    """The base handler of webapp2's documentation."""
-
-    def dispatch(self) -> Any:
-        self.session_store = get_store(request=self.request)
-        try:
-            return super().dispatch()
-        finally:
-            self.session_store.save_sessions(self.response)
-
-
 SAVING: dict[str, tuple[Any, Callable[[Any], Any]]] = {
     "SessionHandler": (SessionHandler, lambda app: app),
-    "documented": (Documented, lambda app: app),
-    "documented in middleware": (Documented, SessionMiddleware),
+    "documented": (DocumentedHandler, lambda app: app),
+    "documented in middleware": (DocumentedHandler, SessionMiddleware),
 }
 
 EACH_SAVING = pytest.mark.parametrize(("base", "wrap"), SAVING.values(), ids=SAVING)
@@ -272,7 +262,7 @@ def test_what_is_saved_is_not_reported(base: Any, wrap: Any, log: Log) -> None:
 
 @pytest.mark.parametrize(
     ("base", "wrap"),
-    [(SessionHandler, lambda app: app), (Documented, SessionMiddleware)],
+    [(SessionHandler, lambda app: app), (DocumentedHandler, SessionMiddleware)],
     ids=["handler", "middleware"],
 )
 @pytest.mark.parametrize("is_saving", [False, True])
