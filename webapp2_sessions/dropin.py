@@ -36,9 +36,9 @@ def install_as_webapp2_extras() -> None:
     if not any(isinstance(finder, _AliasFinder) for finder in sys.meta_path):
         sys.meta_path.insert(0, _AliasFinder())
     defaults = getattr(sys.modules.get("webapp2_extras.sessions"), "default_config", {})
-    for upstream, ours in UPSTREAM_MODULES.items():
+    for upstream, replacement in UPSTREAM_MODULES.items():
         loaded = sys.modules.get(upstream)
-        if loaded is None or loaded is not sys.modules.get(ours):
+        if loaded is None or loaded is not sys.modules.get(replacement):
             _forget(upstream)
     for upstream in _EAGER:
         importlib.import_module(upstream)
@@ -110,10 +110,10 @@ class _AliasFinder:
         path: Sequence[str] | None = None,
         target: ModuleType | None = None,
     ) -> importlib.machinery.ModuleSpec | None:
-        ours = UPSTREAM_MODULES.get(fullname)
-        if ours is None:
+        replacement = UPSTREAM_MODULES.get(fullname)
+        if replacement is None:
             return None
-        loader: Any = _AliasLoader(ours)
+        loader: Any = _AliasLoader(replacement)
         return importlib.util.spec_from_loader(fullname, loader)
 
 

@@ -15,7 +15,7 @@ from webapp2_sessions.cookies.response import set_cookie_headers, varies_on_cook
 
 
 def response_with(*cookies: str, vary: str | None = None) -> webapp2.Response:
-    """A response that sets these cookies."""
+    """Return a response that sets these cookies."""
     response = webapp2.Response()
     for cookie in cookies:
         response.headers.add("Set-Cookie", cookie)
@@ -35,7 +35,7 @@ def response_with(*cookies: str, vary: str | None = None) -> webapp2.Response:
     ],
 )
 def test_added_cookies(before: list[str], after: list[str], added: list[str]) -> None:
-    """What was there before is left out as often as it was there."""
+    """Each earlier header is left out once."""
     response = response_with(*before)
     with AddedCookies(response) as found:
         response.headerlist[:] = [("Set-Cookie", cookie) for cookie in after]
@@ -62,7 +62,7 @@ def added(to: webob.Response, *cookies: str, vary: str | None = None) -> AddedCo
 
 
 def test_cookies_are_copy_cookies_to_a_copy() -> None:
-    """And that the response depends on cookies; the other one stays as it is."""
+    """With Vary; the original is not changed."""
     sent = webob.Response(b"body", headerlist=[("Set-Cookie", "own=1"), ("Vary", "Accept")])
     headers = list(sent.headerlist)
     made = added(response_with("a=1"), "b=2", vary="Cookie").copy_cookies_to(sent)
@@ -74,7 +74,7 @@ def test_cookies_are_copy_cookies_to_a_copy() -> None:
 
 @pytest.mark.parametrize("vary", [None, "Cookie", "*"])
 def test_what_nothing_is_added_to_is_not_copy_response(vary: str | None) -> None:
-    """The very same object is sent."""
+    """The same object is sent."""
     sent = response_with("own=1", vary=vary)
     block = added(response_with("a=1"), vary=vary and "Cookie")
     assert block.copy_cookies_to(sent) is sent
@@ -90,7 +90,7 @@ def test_response_itself_has_its_cookies() -> None:
 
 
 def test_cookies_of_a_block_that_fails_are_taken_away() -> None:
-    """Nothing of them is sent; the block may be entered a second time."""
+    """Nothing of them is sent; the block can be entered again."""
     response = response_with("a=1")
     before = list(response.headerlist)
     block = AddedCookies(response)
@@ -124,7 +124,7 @@ def test_what_is_no_response_is_left_alone(thing: Any) -> None:
 
 
 def test_detached_headers_are_the_responses_own() -> None:
-    """The list that it was given stays, and views of it that somebody holds are of the new one."""
+    """The shared list is not changed; existing views belong to the new one."""
     shared = [("Content-Type", "text/plain")]
     response = webapp2.Response()
     response.headerlist = shared
@@ -152,7 +152,7 @@ class Own(webapp2.Response):
 
     @property
     def private(self) -> object:
-        """What is in a slot whose name Python changes."""
+        """The value of a slot with a mangled name."""
         return self.__private
 
 
@@ -205,7 +205,7 @@ def test_copy_and_original_do_not_meet(change: Callable[[Any], Any]) -> None:
 
 
 def test_body_that_is_streamed_is_not_read() -> None:
-    """The copy sends the very iterator, and closes it."""
+    """The copy sends the same iterator, and closes it."""
 
     def stream() -> Iterator[bytes]:
         yield b"block"

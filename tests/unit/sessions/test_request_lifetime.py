@@ -20,7 +20,7 @@ from webapp2_sessions.testing import MemorySessionFactory
 
 @pytest.fixture(autouse=True)
 def collector_at_rest() -> Iterator[None]:
-    """What lives on is kept by a reference from elsewhere, or by a cycle."""
+    """Without the garbage collector, cycles keep objects alive."""
     gc.collect()
     gc.disable()
     yield

@@ -41,7 +41,7 @@ EACH_SAVING = pytest.mark.parametrize(("base", "wrap"), SAVING.values(), ids=SAV
 
 
 class Log:
-    """What was logged of changes that are lost."""
+    """The log messages about lost changes."""
 
     def __init__(self, caplog: pytest.LogCaptureFixture) -> None:
         self._caplog = caplog
@@ -62,7 +62,7 @@ class Log:
 
 @pytest.fixture
 def log(caplog: pytest.LogCaptureFixture) -> Iterator[Log]:
-    """The log of this test; the cycle collector comes when it is called."""
+    """Return the log of this test; garbage is collected only on demand."""
     caplog.set_level(logging.INFO)
     gc.collect()
     caplog.clear()
@@ -79,7 +79,7 @@ def visit(
     cookie: str = "",
     **config: Any,
 ) -> str:
-    """Ask for a page as a server does, to the last block; the status."""
+    """Request a page and read its whole body, as a server does; return the status."""
     app = make_app(**config)
     app.debug = debug
     app.router.add(("/", type("Page", (base,), {"get": get})))
@@ -98,7 +98,7 @@ def change(handler: Any) -> None:
 
 
 def stream_by(late: Callable[[Any], Any]) -> Callable[[Any], None]:
-    """A page that changes its session and streams a body which does something at last."""
+    """Return a page that changes its session and streams a body, which ends with a call."""
 
     def get(handler: Any) -> None:
         handler.session.update(early=[1], other=2)
@@ -217,7 +217,7 @@ def test_never_saved_in_another_way(change: Callable[[Any], Any], keys: str, log
 
 
 def test_never_saved_by_a_backend_of_upstreams_kind(log: Log) -> None:
-    """Of which it is not known what was loaded."""
+    """There is no snapshot of what was loaded."""
     config = {"backends": {"securecookie": records_factory(OURS, {})}}
     visit(change, Plain, **config)
     assert log.is_of("The session 'session' was changed ('key') and never saved")
@@ -292,7 +292,7 @@ def test_degraded_session_is_not_reported(log: Log) -> None:
 
 
 def test_key_that_cannot_be_shown(log: Log) -> None:
-    """Nobody could catch what a finalizer raises, and Python would write it to the log."""
+    """Nobody could catch an exception of a finalizer; Python would print it."""
 
     class Key:
         def __str__(self) -> str:
