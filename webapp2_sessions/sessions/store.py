@@ -30,7 +30,7 @@ from webapp2_sessions.securecookie.cookie_data import (
 )
 from webapp2_sessions.sessions.cookie import SecureCookieSessionFactory
 from webapp2_sessions.sessions.factories import CustomBackendSessionFactory
-from webapp2_sessions.sessions.locks import attributes_of, lock_of, share_lock
+from webapp2_sessions.sessions.locks import lock_of, share_lock
 from webapp2_sessions.sessions.session_dict import SessionDict, is_destroyed
 from webapp2_sessions.sessions.signed_cookies import open_cookies
 
@@ -192,7 +192,7 @@ class SessionStore:
         :raises ConfigError: the name cannot be sent as a cookie, or ``max_age`` is no number.
         :raises BackendError: the backend's server failed.
         """
-        with lock_of(self.__dict__):  # threads of one request get one session
+        with lock_of(self):  # threads of one request get one session
             config = self.config
             if backend is _default_backend:
                 backend = config.get("default_backend", backend)
@@ -284,13 +284,13 @@ class SessionStore:
             raise TypeError(
                 f"the value of a secure cookie must be a dict, not {type(value).__name__}"
             )
-        with lock_of(self.__dict__):
+        with lock_of(self):
             container = self._get_session_container(name, SecureCookieSessionFactory)
         if kwargs:
             args = {**container.session_args, **kwargs}
             response_class = response_class_of(getattr(self.request, "app", None))
             rules.check_cookie(name, args, response_class, "set_secure_cookie()")
-        with lock_of(self.__dict__):
+        with lock_of(self):
             session = container.get_session()
         session.update(value)
         container.session_args.update(kwargs)
@@ -368,9 +368,9 @@ class SessionStore:
         try:
             self._save_each(response)
         except BaseException:
-            from webapp2_sessions.sessions.sign_outs import end_destroyed  # for this error alone
+            from webapp2_sessions.sessions.sign_outs import delete_destroyed  # only for this error
 
-            end_destroyed(self, response, destroyed)
+            delete_destroyed(self, response, destroyed)
             raise
         if self._unsaved is not None:
             self._unsaved.settle()
@@ -455,7 +455,7 @@ def get_store(
     registry = request.registry
     store = registry.get(key)
     if not store:
-        with lock_of(attributes_of(request)):  # threads of one request get one store
+        with lock_of(request):  # threads of one request get one store
             store = registry.get(key) or _register(registry, key, factory, request)
     if type(store) is not SessionStore:
         warn_of_foreign_store(getattr(request, "app", None), store)
@@ -467,7 +467,7 @@ def _register(registry: Any, key: str, factory: Callable[..., Any], request: Any
     if isinstance(store, SessionStore):
         # One lock for all stores of a request: with two, each of two threads could have one and
         # wait for the other.
-        share_lock(attributes_of(request), store.__dict__)
+        share_lock(request, store)
     import webapp2
 
     if (
