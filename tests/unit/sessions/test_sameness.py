@@ -1,4 +1,4 @@
-"""Comparing values by what would be stored."""
+"""sameness: two values are the same if they would be stored the same."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from webapp2_sessions.stored.serializers import OWN_PROTOCOL, SHARED_PROTOCOL, S
 
 @pytest.mark.parametrize("make", KINDS.values(), ids=KINDS)
 def test_values_made_alike_are_the_same(make: Callable[[], Any]) -> None:
-    """Of whatever kind; their forms are equal as well."""
+    """Of whatever kind they are; each one has the same form, as well."""
     one, other = make(), make()
     assert same_value(one, other)
     assert len(set(stored_forms([one, other]))) == 1
@@ -53,7 +53,7 @@ def test_different_values(one: Any, other: Any) -> None:
 
 @pytest.mark.parametrize("make", UNSTORABLE.values(), ids=UNSTORABLE)
 def test_what_cannot_be_stored_is_never_the_same(make: Callable[[], Any]) -> None:
-    """It raises nothing, and ends."""
+    """It is no error, and takes no time without end."""
     one, other = make(), make()
     assert not same_value(one, other)
     assert not same_value([one], [one])
@@ -67,7 +67,7 @@ def test_value_is_the_same_as_itself(make: Callable[[], Any]) -> None:
     assert same_value(value, value)
 
 
-# Loaded twice: an unchanged value must never conflict with another request's change.
+# Loaded twice: a value that nobody changed must never stand against another request's change.
 
 SERIALIZERS = {
     "memcache": Serializer("pickle", protocol=OWN_PROTOCOL),
@@ -120,7 +120,7 @@ def test_session_of_python2_that_was_loaded_twice(name: str, protocol: int) -> N
 
 
 def test_shared_objects_are_looked_at_once() -> None:
-    """However many paths lead to them: here 2**60."""
+    """However many ways lead to them: here a billion of billions."""
     one, other = diamonds(60), diamonds(60)
     assert same_value(one, other)
     assert not same_value([one, 1], [other, 1.0])
@@ -135,7 +135,7 @@ def test_value_that_is_too_deep_to_be_pickled() -> None:
     assert not same_value(one, other)
 
 
-# Any graph of objects, against a simple and slow algorithm
+# Any graph of objects, against a simple and slow way
 
 GRAPHS = st.lists(
     st.tuples(st.sampled_from(["list", "object", "set"]), st.lists(st.integers(0, 7), max_size=3)),
@@ -152,7 +152,7 @@ class Node:
 
 
 def _graph(description: list[tuple[str, list[int]]]) -> list[Node]:
-    """Return nodes that refer to each other, in cycles as well."""
+    """Nodes that refer to each other, in cycles as well."""
     nodes = [Node() for _ in description]
     for node, (kind, numbers) in zip(nodes, description, strict=True):
         parts = [nodes[number] for number in numbers]
@@ -161,7 +161,7 @@ def _graph(description: list[tuple[str, list[int]]]) -> list[Node]:
 
 
 def _colours(nodes: list[Node], seeds: list[Any]) -> list[Any]:
-    """Return a colour of each node, refined once for each node there is."""
+    """What is told apart when each node's parts are looked at as often as there are nodes."""
     colours = dict.fromkeys(nodes, 0)
     for _ in nodes:
         seen = {
@@ -180,7 +180,7 @@ def _colours(nodes: list[Node], seeds: list[Any]) -> list[Any]:
 @settings(deadline=None, max_examples=300)
 @given(GRAPHS)
 def test_objects_are_told_apart_by_their_parts(description: list[tuple[str, list[int]]]) -> None:
-    """Exactly as the slow algorithm does."""
+    """Exactly those that a partition by all parts, and by parts of parts, tells apart."""
     nodes = _graph(description)
     forms, colours = stored_forms(nodes), _colours(nodes, nodes)
     assert [forms.index(form) for form in forms] == [colours.index(each) for each in colours]
