@@ -131,25 +131,28 @@ class SecureCookieSerializer:
 
         :raises InvalidCookie: as :meth:`verify`.
         """
-        value = _unquote(_utf8(value))
+        value = _utf8(value)
+        if value[:1] == b'"':
+            value = _unquote(value)
+        is_plain = True
         try:
             payload, timestamp = self._open(_utf8(name), value)
         except BadSignature:
             payload, timestamp = self._open(_utf8(attributes_name(name)), value)
-            try:
-                return read_value(self._decoded(payload)), timestamp
-            except ValueError:
-                raise MalformedCookie("it holds no session with attributes") from None
-        return self._decoded(payload), timestamp
-
-    def _decoded(self, payload: bytes) -> Any:
+            is_plain = False
         try:
-            return self._decode(payload)
+            held = self._decode(payload)
         except Exception as error:
             # A subclass's _decode() may raise anything, with the payload in the error's text.
             raise UndecodableCookie(
                 f"its payload cannot be decoded ({type(error).__name__})"
             ) from None
+        if is_plain:
+            return held, timestamp
+        try:
+            return read_value(held), timestamp
+        except ValueError:
+            raise MalformedCookie("it holds no session with attributes") from None
 
     def _seal(self, name: bytes, payload: bytes) -> bytes:
         """Sign a payload with the current time."""

@@ -30,9 +30,8 @@ def lock_of(owner: Any) -> threading.RLock:
     :param owner: any object with ``__dict__``, otherwise with ``registry``.
     """
     attributes = _attributes_of(owner)
-    try:
-        lock: threading.RLock = attributes[_key]
-    except KeyError:
+    lock: threading.RLock | None = attributes.get(_key)
+    if lock is None:
         lock = attributes.setdefault(_key, threading.RLock())  # atomic: all threads get one lock
     return lock
 

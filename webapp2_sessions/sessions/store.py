@@ -303,8 +303,9 @@ class SessionStore:
         :raises TypeError: JSON cannot represent the value.
         :raises ConfigError: no cookie can be sent with these arguments.
         """
-        rules.check_cookie(name, kwargs, type(response), "save_secure_cookie()")
-        if name in self._attributes and isinstance(value, dict):
+        if name not in self._attributes:
+            rules.check_cookie(name, kwargs, type(response), "save_secure_cookie()")
+        elif isinstance(value, dict) and self._attributes[name]:
             value = CookieData(value, self._attributes[name])
         self._send(response, name, value, kwargs, self.serializer)
 
@@ -326,8 +327,8 @@ class SessionStore:
         if serializer is not None:
             self._send(response, name, data, args, serializer)
             return
-        if isinstance(data, CookieData):  # a subclass may copy the data, and lose them
-            self._attributes = {name: data.attributes}
+        # A subclass may copy the data, and lose them. The factory has checked the arguments.
+        self._attributes = {name: getattr(data, "attributes", {})}
         try:
             self.save_secure_cookie(response, name, data, **args)
         finally:
