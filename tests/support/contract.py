@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 import webapp2
 
+from support.implementations import OURS, records_factory
 from support.servers import PROJECT
-from support.sides import OURS, records_factory
 from support.visits import Visitor, make_app
 from webapp2_sessions.testing import MemorySessionFactory
 

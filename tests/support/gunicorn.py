@@ -24,15 +24,14 @@ TESTS = Path(__file__).resolve().parents[1]
 class Gunicorn(Server):
     """A gunicorn with its workers.
 
-    Args:
-        apps: for each name `{"backend": keyword, "config": session configuration}`; an
-            application answers below the path of its name.
-        workers: how many processes serve.
-        threads: how many threads each of them has.
-        preload: load the application in the master, before it forks.
-        in_master: what the master does with the sessions before it forks: `""` nothing, `"read"`
-            it writes and reads one, `"traffic"` its threads never stop doing so.
-        variables: further environment variables.
+    :param apps: for each name `{"backend": keyword, "config": session configuration}`; an
+        application answers below the path of its name.
+    :param workers: how many processes serve.
+    :param threads: how many threads each of them has.
+    :param preload: load the application in the master, before it forks.
+    :param in_master: what the master does with the sessions before it forks: `""` nothing, `"read"`
+        it writes and reads one, `"traffic"` its threads never stop doing so.
+    :param variables: further environment variables.
     """
 
     name = "gunicorn"

@@ -51,8 +51,7 @@ def forget(*_: object) -> None:
 class Connection:
     """A connection of a client, and the one to the server that belongs to it.
 
-    Args:
-        statistics: what is done to a `stats`; nothing if it is empty.
+    :param statistics: what is done to a `stats`; nothing if it is empty.
     """
 
     def __init__(self, client: socket.socket, server: socket.socket, statistics: str) -> None:

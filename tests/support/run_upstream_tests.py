@@ -1,6 +1,6 @@
 """Run test files of webapp2's source distribution, unmodified, on upstream or on ours.
 
-A program for a process of its own, since both sides want to be `webapp2_extras.sessions`:
+A program for a process of its own, since both implementations want to be `webapp2_extras.sessions`:
 
     python run_upstream_tests.py CONFIGURATION
 

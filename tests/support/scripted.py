@@ -22,8 +22,7 @@ PATIENCE = 30.0
 class ScriptedServer:
     """Answers each command with the next of the answers, on however many connections.
 
-    Args:
-        answers: bytes, SILENCE, or `b""` for hanging up.
+    :param answers: bytes, SILENCE, or `b""` for hanging up.
     """
 
     def __init__(self, *answers: bytes | None) -> None:

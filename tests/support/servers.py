@@ -218,9 +218,8 @@ class Server:
 class Memcached(Server):
     """A memcached.
 
-    Args:
-        memory_mb: megabytes it may use for values.
-        item_mb: megabytes that one item may have; a fraction is kilobytes.
+    :param memory_mb: megabytes it may use for values.
+    :param item_mb: megabytes that one item may have; a fraction is kilobytes.
     """
 
     name = "memcached"

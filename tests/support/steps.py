@@ -40,8 +40,7 @@ _GRPC = ("__call__", "with_call", "future")
 class Steps:
     """The operations that are sent to servers while it counts.
 
-    Args:
-        monkeypatch: undoes the counting after the test.
+    :param monkeypatch: undoes the counting after the test.
     """
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -27,9 +27,8 @@ def make_app(**config: Any) -> webapp2.WSGIApplication:
 class Visitor:
     """A browser that keeps its cookies from one request to the next.
 
-    Args:
-        app: the application that is visited.
-        options: for every `get_session()`, usually `backend=`.
+    :param app: the application that is visited.
+    :param options: for every `get_session()`, usually `backend=`.
     """
 
     def __init__(self, app: webapp2.WSGIApplication, **options: Any) -> None:

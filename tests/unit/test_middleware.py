@@ -15,7 +15,7 @@ import pytest
 import webapp2
 import webob
 import webob.exc
-from support.sides import stopped_clock
+from support.implementations import stopped_clock
 from support.stores import DictFactory, make_request, sign
 from support.visits import SECRET, make_app
 

@@ -9,7 +9,7 @@ import pytest
 import webapp2
 import webob
 import webob.exc
-from support.sides import stopped_clock
+from support.implementations import stopped_clock
 
 from webapp2_sessions import ConfigError
 from webapp2_sessions.cookies import rules as cookie_rules

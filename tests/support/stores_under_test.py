@@ -12,21 +12,20 @@ from support.entries import entries_of
 from support.servers import PROJECT, Memcached
 from support.visits import Visitor, make_app
 
-__all__ = ["CachedDatastorePlace", "Place"]
+__all__ = ["CachedDatastore", "StoreUnderTest"]
 
-#: What stands in the cache in place of an entry: the record is to be asked.
+#: Values in the cache that are no entry: the reader has to ask Datastore.
 _MARKS = (b"", b"closed")
 
 #: Before the pickle, a value in memcached has a format byte and a signature of 32 bytes.
 _SIGNATURE_ENDS = 33
 
 
-class Place:
+class StoreUnderTest:
     """A backend with its servers.
 
-    Args:
-        backend: its keyword.
-        config: of the sessions that are kept there.
+    :param backend: its keyword.
+    :param config: of the sessions that are kept there.
     """
 
     def __init__(self, backend: str, **config: Any) -> None:
@@ -49,13 +48,12 @@ class Place:
     def disagreement(self, sid: str, data: dict[Any, Any] | None) -> str | None:
         """What is stored of a session and is not `data`; None where all agree.
 
-        Args:
-            data: what a visitor has read; None where the session was destroyed.
+        :param data: what a visitor has read; None where the session was destroyed.
         """
         return None
 
 
-class CachedDatastorePlace(Place):
+class CachedDatastore(StoreUnderTest):
     """Datastore with memcached in front."""
 
     def __init__(self, server: Memcached) -> None:

@@ -20,7 +20,7 @@ from pymemcache.exceptions import MemcacheServerError
 from support.processes import HOST, wait_until
 from support.servers import Memcached, Server
 
-__all__ = ["DATASTORE_HARMS", "MEMCACHED_HARMS", "Harm", "OptionalMemcached", "Relay"]
+__all__ = ["DATASTORE_FAULTS", "MEMCACHED_FAULTS", "Fault", "OptionalMemcached", "Relay"]
 
 #: Sizes of values that share memcached's memory with sessions of 1 to 4 kB.
 _SIZES = (900, 1100, 1400, 1700, 2100, 2700, 3400, 4200)
@@ -32,8 +32,7 @@ _PATIENCE = 10.0
 class OptionalMemcached(Memcached):
     """A memcached with further options of its command line.
 
-    Args:
-        options: they take precedence, and a restart applies what they are then.
+    :param options: they take precedence, and a restart applies what they are then.
     """
 
     def __init__(self, options: tuple[str, ...] = ()) -> None:
@@ -48,10 +47,9 @@ class OptionalMemcached(Memcached):
 class Relay(Server):
     """The network in front of a server.
 
-    Args:
-        target: the server that is reached through it.
-        statistics: what it does as a proxy that does not know `stats`: "refuses", "closes" or
-            "drops"; nothing if it is empty.
+    :param target: the server that is reached through it.
+    :param statistics: what it does as a proxy that does not know `stats`: "refuses", "closes" or
+        "drops"; nothing if it is empty.
     """
 
     name = "relay"
@@ -118,20 +116,19 @@ def _nothing(_: Any) -> None:
 
 
 @dataclass(frozen=True)
-class Harm:
+class Fault:
     """Something that happens to a server.
 
-    Args:
-        name: what it is called in reports.
-        do: does it.
-        undo: makes the server well again.
-        loses: whose records it may lose: "nothing", "own" (the one that was being written),
-            "all".
-        refuses: whether the server goes on and answers with an error.
-        passes: whether it ends when the request has loaded its session, not with the request.
-        relayed: whether it happens to a relay in front of the server.
-        level: how much of a configuration is to be tried where this is: "few", "all", "slow".
-        options: of the memcached to which it happens.
+    :param name: what it is called in reports.
+    :param do: does it.
+    :param undo: makes the server well again.
+    :param loses: whose records it may lose: "nothing", "own" (the one that was being written),
+        "all".
+    :param refuses: whether the server goes on and answers with an error.
+    :param passes: whether it ends when the request has loaded its session, not with the request.
+    :param relayed: whether it happens to a relay in front of the server.
+    :param level: how much of a configuration is to be tried where this is: "few", "all", "slow".
+    :param options: of the memcached to which it happens.
     """
 
     name: str
@@ -264,18 +261,18 @@ _PLAIN_LRU = ("-o", "no_lru_maintainer")
 _FEW_PLACES = ("-c", "32")
 
 #: What can happen to memcached.
-MEMCACHED_HARMS = (
-    Harm("killed", Server.kill, Server.start, loses="all"),
-    Harm("killed shortly", Server.kill, Server.start, loses="all", passes=True),
-    Harm("restarted", Server.restart, loses="all", level="all"),
-    Harm("frozen", Server.freeze, Server.thaw),
-    Harm("evicting", _evict, loses="all", level="all", options=(*_SMALL_MEMORY, *_PLAIN_LRU)),
-    Harm("full", _fill, _empty, loses="own", refuses=True, options=(*_SMALL_MEMORY, "-M")),
-    Harm("smaller", _shrink, _widen, loses="all", refuses=True, level="all"),
-    Harm("crowded", _CROWD.come, _CROWD.go, "all", refuses=True, level="all", options=_FEW_PLACES),
-    Harm("answer lost", Relay.lose_answer, Server.restart, relayed=True),
-    Harm("forgotten", Relay.forget, relayed=True),
-    Harm(
+MEMCACHED_FAULTS = (
+    Fault("killed", Server.kill, Server.start, loses="all"),
+    Fault("killed shortly", Server.kill, Server.start, loses="all", passes=True),
+    Fault("restarted", Server.restart, loses="all", level="all"),
+    Fault("frozen", Server.freeze, Server.thaw),
+    Fault("evicting", _evict, loses="all", level="all", options=(*_SMALL_MEMORY, *_PLAIN_LRU)),
+    Fault("full", _fill, _empty, loses="own", refuses=True, options=(*_SMALL_MEMORY, "-M")),
+    Fault("smaller", _shrink, _widen, loses="all", refuses=True, level="all"),
+    Fault("crowded", _CROWD.come, _CROWD.go, "all", refuses=True, level="all", options=_FEW_PLACES),
+    Fault("answer lost", Relay.lose_answer, Server.restart, relayed=True),
+    Fault("forgotten", Relay.forget, relayed=True),
+    Fault(
         *("entry delayed", Relay.hold_entries, Relay.let_entries_through),
         relayed=True,
         level="all",
@@ -283,12 +280,12 @@ MEMCACHED_HARMS = (
 )
 
 #: What can happen to Datastore, of which the emulator keeps nothing when it ends.
-DATASTORE_HARMS = (
-    Harm("frozen", Server.freeze, Server.thaw),
-    Harm("cut off", Server.kill, Server.start, relayed=True),
-    Harm("cut off shortly", Server.kill, Server.start, passes=True, relayed=True),
-    Harm("reconnected", Server.restart, relayed=True, level="all"),
-    Harm("answer lost", Relay.lose_answer, Server.restart, relayed=True),
-    Harm("killed", Server.kill, Server.start, loses="all", level="slow"),
-    Harm("restarted", Server.restart, loses="all", level="slow"),
+DATASTORE_FAULTS = (
+    Fault("frozen", Server.freeze, Server.thaw),
+    Fault("cut off", Server.kill, Server.start, relayed=True),
+    Fault("cut off shortly", Server.kill, Server.start, passes=True, relayed=True),
+    Fault("reconnected", Server.restart, relayed=True, level="all"),
+    Fault("answer lost", Relay.lose_answer, Server.restart, relayed=True),
+    Fault("killed", Server.kill, Server.start, loses="all", level="slow"),
+    Fault("restarted", Server.restart, loses="all", level="slow"),
 )
