@@ -115,7 +115,7 @@ def find(
 
 
 class _Search:
-    """A depth-first search of the values that cannot be serialized. Arguments are those of find()."""
+    """A depth-first search of the values that cannot be serialized; arguments as of find()."""
 
     def __init__(
         self, dumps: Callable[[Any], object], children: _Children, cycles_fail: bool
