@@ -28,8 +28,8 @@ __all__ = ["MAX_DEPTH", "dumps", "loads"]
 MAX_DEPTH = 100
 
 # Optimization: a first pass assumes that text and numbers need no tag, without calling a packer
-# for each (29 us against 40 for 12 keys). If one does, encoding fails (surrogates, nan) or the result
-# shows it (long ints), and a second pass checks each value.
+# for each (29 us against 40 for 12 keys). If one does, encoding fails (surrogates, nan) or the
+# result shows it (long ints), and a second pass checks each value.
 _EXACT: frozenset[type] = frozenset({bool, type(None)})
 _QUICK: frozenset[type] = frozenset({*_EXACT, str, int, float})
 
