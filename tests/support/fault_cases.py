@@ -1,4 +1,4 @@
-"""The configurations and faults which the fault matrix combines."""
+"""The fault matrix: configurations of sessions combined with faults of servers."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ __all__ = ["Case", "Configuration", "cases"]
 
 @dataclass(frozen=True)
 class Configuration:
-    """One way to keep sessions.
+    """A configuration of sessions.
 
-    :param name: what it is called in reports.
+    :param name: its name in reports.
     :param backend: the backend's keyword.
     :param nodes: the number of memcached servers; where the backend is Datastore they cache.
     :param options: further values of the session configuration.
@@ -37,7 +37,7 @@ class Configuration:
         return self.options.get("on_backend_error") == "degrade"
 
     def values(self, servers: list[str], timeouts: Mapping[str, float]) -> dict[str, Any]:
-        """The session configuration.
+        """Return the session configuration.
 
         :param servers: addresses of the memcached servers, none for Datastore without a cache.
         :param timeouts: seconds for an answer of "memcache" and of "datastore".
@@ -51,7 +51,7 @@ class Configuration:
         return values
 
     def victims(self) -> dict[str, tuple[Fault, ...]]:
-        """The kinds of servers that it uses, and what can happen to them."""
+        """Return the kinds of servers that it uses, and what can happen to them."""
         victims = {"memcache": MEMCACHED_FAULTS} if self.nodes else {}
         if self.backend == "datastore":
             victims["datastore"] = DATASTORE_FAULTS
@@ -86,7 +86,7 @@ _LEVELS = ("few", "all", "slow")
 
 @dataclass(frozen=True)
 class Case:
-    """A configuration, and a fault to a server of one kind.
+    """A configuration and a fault of one of its servers.
 
     :param victim: the kind of the server, "memcache" or "datastore".
     """
@@ -105,16 +105,16 @@ class Case:
 
     @property
     def is_cache_fault(self) -> bool:
-        """Whether Datastore itself stays well."""
+        """Whether the fault affects the cache, and not Datastore itself."""
         return self.victim != self.configuration.backend
 
     def may_lose(self, whose: str) -> bool:
-        """Whether the session that is being written ("own"), or every other, may be gone."""
+        """Return whether the session that is being written ("own"), or every other, may be gone."""
         return not self.is_cache_fault and self.fault.loses in (whose, "all")
 
 
 def cases() -> list[Case]:
-    """All cases."""
+    """Return all cases."""
     return [
         Case(configuration, victim, fault)
         for configuration in CONFIGURATIONS

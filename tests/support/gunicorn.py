@@ -64,7 +64,7 @@ class Gunicorn(Server):
         return None if SCRIPT.exists() else "gunicorn is not installed: pip install gunicorn"
 
     def command(self, folder: Path) -> list[str]:
-        """Kept-alive connections stay open longer than any client of ours pauses."""
+        """Return the command line; keep-alive connections outlive the pauses of the clients."""
         counts = ["--workers", str(self.workers), "--threads", str(self.threads)]
         limits = ["--keep-alive", "75", "--graceful-timeout", "5", "--log-level", "warning"]
         preload = ["--preload"] if self.preload else []
@@ -76,11 +76,11 @@ class Gunicorn(Server):
         return {**self._variables, "XDG_RUNTIME_DIR": str(folder)}
 
     def answers(self) -> bool:
-        """Whether a worker answers and all of them are there."""
+        """Return whether a worker answers and all of them are there."""
         return self.facts() is not None and len(self.worker_ids()) == self.workers
 
     def facts(self) -> dict[str, Any] | None:
-        """What one of the workers tells of itself; None without answer."""
+        """Return what one of the workers tells of itself; None without answer."""
         connection = http.client.HTTPConnection(HOST, self.port, timeout=5.0)
         try:
             connection.request("GET", "/")
@@ -92,7 +92,7 @@ class Gunicorn(Server):
         return facts
 
     def worker_ids(self) -> list[int]:
-        """The process ids of the workers."""
+        """Return the process ids of the workers."""
         return [] if self.pid is None else [p for p in group_members(self.pid) if p != self.pid]
 
     def kill_worker(self, worker: int) -> None:
@@ -102,7 +102,7 @@ class Gunicorn(Server):
             raise ServerError(f"gunicorn: worker {worker} survived SIGKILL.")
 
     def resident_bytes(self) -> int | None:
-        """The memory of all workers, as each has it resident; None where there is no /proc."""
+        """Return the sum of the resident memory of the workers; None without /proc."""
         pages = 0
         for worker in self.worker_ids():
             try:

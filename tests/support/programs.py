@@ -158,7 +158,8 @@ class Run:
             self.jar[name] = value
 
     def _note(self, name: str, call: Any, *args: Any) -> None:
-        # Copied, so that the two implementations share no lists; shown by repr, because NaN is unlike itself.
+        # Copied, so that the implementations share no lists; shown by repr(), because NaN does not
+        # equal itself.
         args = copy.deepcopy(args) if name != "open" else args
         try:
             seen = repr(call(*args))

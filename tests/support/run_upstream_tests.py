@@ -58,7 +58,7 @@ def run(modules: list[str]) -> unittest.TestResult:
 
 
 def report(result: unittest.TestResult) -> dict[str, Any]:
-    """What the calling test looks at."""
+    """Return what the calling test looks at."""
     return {
         "ran": result.testsRun,
         "skipped": [str(test) for test, _reason in result.skipped],

@@ -92,7 +92,7 @@ def test_response_class_of_a_request_without_an_application() -> None:
 
 
 def warnings_of(caplog: pytest.LogCaptureFixture) -> list[str]:
-    """The logged problems, without the parts that all warnings have."""
+    """Return the logged problems, without the parts that all warnings have."""
     assert all(record.name == "webapp2_sessions.config.loading" for record in caplog.records)
     beginning = r"(config\['webapp2_extras.sessions'\]|SessionStore\(request, config=...\)): "
     return [re.sub(beginning, "", each).partition("; who guesses")[0] for each in caplog.messages]

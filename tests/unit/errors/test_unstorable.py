@@ -66,7 +66,7 @@ def words() -> Words:
 
 
 def entangled() -> list[Any]:
-    """A list whose first items refer to the list, and whose last cannot be pickled."""
+    """Return a list whose first items refer to the list, and whose last cannot be pickled."""
     root: list[Any] = []
     root.extend([[[root]], {"root": root}, BAD])
     return root

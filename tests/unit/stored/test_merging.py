@@ -361,7 +361,7 @@ SESSIONS = st.builds(
 
 
 def again(session: dict[str, Any]) -> dict[str, Any]:
-    """An equal session of other objects, as it is loaded."""
+    """Return an equal session of other objects, as it is loaded."""
     loaded: dict[str, Any] = pickle.loads(pickle.dumps(session))
     return loaded
 
@@ -446,7 +446,7 @@ class Store:
         self.tells_tokens = True
 
     def read(self) -> Version | None:
-        """The present state."""
+        """Return the present state."""
         self.log.append("read")
         if self.is_destroyed:
             return None
@@ -494,7 +494,7 @@ class Store:
         return pickle.loads(self.data)
 
     def merger(self) -> Merger:
-        """A merger of a request that has just loaded the session."""
+        """Return a merger of a request that has just loaded the session."""
         merger = Merger(self.read, self.write)
         known = self.read()
         assert known is not None

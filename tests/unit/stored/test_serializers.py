@@ -34,7 +34,7 @@ from webapp2_sessions.stored.serializers import (
 
 
 def without_fold(moment: Any) -> Any:
-    """The same time; pickle itself drops `fold` in protocols below 4."""
+    """Return the same time; pickle itself drops `fold` in protocols below 4."""
     return moment.replace(fold=0)
 
 

@@ -30,7 +30,7 @@ NOON = datetime.datetime(2024, 5, 6, 12, 0, 7)
 
 
 def hours(count: int, *name: str) -> datetime.timezone:
-    """A fixed-offset zone."""
+    """Return a fixed-offset zone."""
     return datetime.timezone(datetime.timedelta(hours=count), *name)
 
 
@@ -372,7 +372,7 @@ def test_a_message() -> None:
 
 
 def nested(depth: int, make: Any) -> Any:
-    """A value in nested containers."""
+    """Return a value in nested containers."""
     value: Any = 1
     for _ in range(depth):
         value = make(value)
