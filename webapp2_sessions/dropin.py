@@ -1,4 +1,4 @@
-"""Putting our modules in the place of upstream's, for applications that stay as they are."""
+"""Replace the modules of webapp2_extras by those of this package, for unchanged applications."""
 
 from __future__ import annotations
 
@@ -17,40 +17,41 @@ __all__ = ["install_as_webapp2_extras"]
 
 logger: logging.Logger = logging.getLogger(__name__)
 
-#: Loaded at once: without optional dependencies, and webapp2_extras.auth has a reference.
+#: Loaded at once: they need no optional dependency, and webapp2_extras.auth refers to the first.
 _EAGER = ("webapp2_extras.sessions", "webapp2_extras.securecookie")
 
 
 def install_as_webapp2_extras() -> None:
-    """Make ``webapp2_extras.sessions`` and its backends ours, for the whole process.
+    """Replace ``webapp2_extras.sessions`` and its backends, for the whole process.
 
     Call it before the first import of the application. Imports of ``webapp2_extras.sessions``,
-    ``.securecookie``, ``.appengine.sessions_memcache``, ``.appengine.sessions_ndb`` and of the
-    names before webapp2 3.0 then give our modules, also to ``webapp2_extras.auth``. The backends
-    are imported when the application imports them. Calling it again changes nothing.
+    ``.securecookie``, ``.appengine.sessions_memcache``, ``.appengine.sessions_ndb`` and of their
+    names before webapp2 3.0 then return modules of this package, also in ``webapp2_extras.auth``.
+    A backend is loaded when the application imports it. A second call changes nothing.
 
-    Modules that hold upstream's classes and functions already are named in a warning.
+    Logs a warning that names the modules which have imported upstream's classes or functions
+    already.
     """
-    comes_late = any(_is_upstreams(sys.modules.get(upstream)) for upstream in UPSTREAM_MODULES)
+    is_late = any(_is_upstreams(sys.modules.get(upstream)) for upstream in UPSTREAM_MODULES)
     if not any(isinstance(finder, _AliasFinder) for finder in sys.meta_path):
         sys.meta_path.insert(0, _AliasFinder())
     defaults = getattr(sys.modules.get("webapp2_extras.sessions"), "default_config", {})
-    for upstream, ours in UPSTREAM_MODULES.items():
+    for upstream, replacement in UPSTREAM_MODULES.items():
         loaded = sys.modules.get(upstream)
-        if loaded is None or loaded is not sys.modules.get(ours):
+        if loaded is None or loaded is not sys.modules.get(replacement):
             _forget(upstream)
     for upstream in _EAGER:
         importlib.import_module(upstream)
     auth = sys.modules.get("webapp2_extras.auth")
     if auth is not None:
         auth.__dict__["sessions"] = sys.modules["webapp2_extras.sessions"]
-    if comes_late:
-        _take_over(defaults)
-        _warn_of_holders()
+    if is_late:
+        _copy_defaults(defaults)
+        _warn_of_users()
 
 
-def _take_over(defaults: dict[str, Any]) -> None:
-    """Let what an application has put into upstream's ``default_config`` count here too."""
+def _copy_defaults(defaults: dict[str, Any]) -> None:
+    """Copy the values of upstream's ``default_config``, which the application may have changed."""
     backends = defaults.get("backends", {})
     for key, value in defaults.items():
         if key != "backends":
@@ -59,24 +60,24 @@ def _take_over(defaults: dict[str, Any]) -> None:
         default_config["backends"].setdefault(keyword, backend)
 
 
-def _warn_of_holders() -> None:
-    """Log which modules hold what is upstream's, and so go on using it."""
-    holders = [
+def _warn_of_users() -> None:
+    """Log which modules have imported from upstream, and continue to use it."""
+    users = [
         name
         for name, module in list(sys.modules.items())
         if type(module) is ModuleType and any(map(_is_upstreams, list(vars(module).values())))
     ]
-    if holders:
+    if users:
         logger.warning(
             "install_as_webapp2_extras() comes too late for these modules, which hold names of "
             "webapp2_extras' sessions and go on using them: %s. Call it before they are imported",
-            ", ".join(sorted(holders)),
+            ", ".join(sorted(users)),
         )
 
 
 def _is_upstreams(value: Any) -> bool:
-    """Whether it is one of upstream's modules, or a class, function or object of theirs."""
-    # No attribute of an object is asked for: it may be a proxy that does something then.
+    """Return whether this is a module of upstream, or a class, function or object from one."""
+    # Without attributes of the object itself, which may be a proxy with side effects.
     kind = type(value)
     if kind is ModuleType:
         return _is_name_of_upstreams(vars(value).get("__name__"))
@@ -91,7 +92,7 @@ def _is_name_of_upstreams(name: object) -> bool:
 
 
 def _forget(module_name: str) -> None:
-    """Undo an import, so that the next one finds our module."""
+    """Undo an import, so that the next one finds the module of this package."""
     sys.modules.pop(module_name, None)
     package, _, name = module_name.rpartition(".")
     if package in sys.modules:
@@ -99,10 +100,9 @@ def _forget(module_name: str) -> None:
 
 
 class _AliasFinder:
-    """Finds our modules under upstream's names.
+    """Finds modules of this package under upstream's names."""
 
-    Without the base class of ``importlib.abc``, whose import takes longer than all of ours.
-    """
+    # Optimization: no base class, because importlib.abc takes longer to load than this package.
 
     def find_spec(
         self,
@@ -110,15 +110,15 @@ class _AliasFinder:
         path: Sequence[str] | None = None,
         target: ModuleType | None = None,
     ) -> importlib.machinery.ModuleSpec | None:
-        ours = UPSTREAM_MODULES.get(fullname)
-        if ours is None:
+        replacement = UPSTREAM_MODULES.get(fullname)
+        if replacement is None:
             return None
-        loader: Any = _AliasLoader(ours)
+        loader: Any = _AliasLoader(replacement)
         return importlib.util.spec_from_loader(fullname, loader)
 
 
 class _AliasLoader:
-    """Loads a module that has another name of its own."""
+    """Loads a module under another name."""
 
     def __init__(self, name: str) -> None:
         self._name = name
@@ -130,5 +130,5 @@ class _AliasLoader:
         return module
 
     def exec_module(self, module: ModuleType) -> None:
-        # The import system has just given it the alias's spec.
+        # The import system has replaced it by the spec of the alias.
         module.__spec__ = self._spec

@@ -1,4 +1,4 @@
-"""The base handler that an application with sessions needs, ready to be derived from."""
+"""A base class of request handlers that saves sessions."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Any
 import webapp2
 
 from webapp2_sessions.config import _default_value
+from webapp2_sessions.cookies.copying import AddedCookies
 from webapp2_sessions.sessions import SessionStore, get_store
-from webapp2_sessions.sessions.endings import Additions
 from webapp2_sessions.sessions.session_dict import SessionDict
-from webapp2_sessions.sessions.sign_outs import end_destroyed
+from webapp2_sessions.sessions.sign_outs import delete_destroyed
 
 if TYPE_CHECKING:
     from webapp2_sessions.sessions.interfaces import RequestHandler, SessionFactory
@@ -21,34 +21,34 @@ __all__ = ["SessionHandler"]
 
 
 class SessionHandler(RequestHandler):
-    """A request handler with :attr:`session`, saved however the handler ends.
+    """A request handler with :attr:`session`, which is saved after the handler's method.
 
-    Cookies reach the response that is sent: ``self.response``, another one that the handler
-    returns, and the one that answers ``abort()``, ``redirect(abort=True)`` and every other
-    ``HTTPException``, whoever makes it. On any other exception nothing is saved, and only sessions
-    that were destroyed are ended; one that the handler's own ``handle_exception()`` answers is
-    dealt with, and counts as none.
+    Cookies are set on the response that is sent: ``self.response``, another one that the method
+    returns, or the answer to ``abort()``, ``redirect(abort=True)`` and any other
+    ``HTTPException``. After any other exception only the sessions that were destroyed are deleted,
+    and nothing else is saved. An exception that the handler's own ``handle_exception()`` answers
+    does not count.
     """
 
     #: Name of :attr:`session` and its cookie; ``None`` means ``cookie_name`` of the configuration.
     session_name: str | None = None
-    #: Keyword of the backend, in ``config["backends"]``, of sessions for which none is given; by
-    #: default ``default_backend`` of the configuration.
+    #: Keyword of the default backend in ``config["backends"]``; ``None`` means ``default_backend``
+    #: of the configuration.
     session_backend: str | None = None
-    #: Whether sessions are saved, and cookies sent, when the handler fails by any exception.
+    #: Whether sessions are saved, and cookies sent, after any exception.
     save_on_error: bool = False
 
     _session: SessionDict | None = None
-    #: What ``initialize()`` was given.
+    #: The response that ``initialize()`` was called with.
     _given_response: Any = None
 
     @property
     def session_store(self) -> SessionStore:
-        """The session store of the request, the same for all who ask ``get_store()``."""
+        """The session store of the request, the same that ``get_store()`` returns."""
         return get_store(request=self.request)
 
-    # Not webapp2.cached_property, nor functools' before Python 3.12: these hold one lock for all
-    # requests while a server is asked for the session.
+    # Not a cached_property: webapp2's, and that of functools before Python 3.12, would hold one
+    # lock for all requests while the session is loaded from a server.
     @property
     def session(self) -> SessionDict:
         """The visitor's session, of :attr:`session_name` and :attr:`session_backend`."""
@@ -83,25 +83,25 @@ class SessionHandler(RequestHandler):
         return session
 
     def initialize(self, request: Any, response: Any) -> None:
-        """Take the request, and the response that is sent if no other one is returned."""
-        self._given_response = response  # also if a subclass sets another one
+        """Take the request and its response."""
+        self._given_response = response  # kept, because a subclass may replace self.response
         super().initialize(request, response)
 
     def dispatch(self) -> Any:
-        """Run the handler's method, then save the sessions that it used.
+        """Call the method of the route, then save the sessions of the request.
 
         :raises BackendError: it is not certain that a session was stored.
         """
-        response = self._response_of_request()
+        response = self._get_own_response()
         try:
             sent, is_raised = self._run(response)
-            # While no exception is handled: SessionMiddleware saves nothing then.
+            # Outside of any except block, because SessionMiddleware saves nothing in one.
             sent = self._save(response, sent)
         except BaseException as error:
-            ended = self._end_destroyed(response)
-            if ended is None or not isinstance(error, Exception):
+            added = self._delete_destroyed(response)
+            if added is None or not isinstance(error, Exception):
                 raise
-            return self._given_to(self._answer_to(error, response), ended)
+            return self._copy_cookies_to(self._answer(error, response), added)
         if not is_raised:
             return sent
         context = sent.__context__
@@ -109,38 +109,40 @@ class SessionHandler(RequestHandler):
             raise sent
         finally:
             sent.__context__ = context
-            del sent  # its traceback has this frame
+            del sent  # its traceback refers to this frame
 
     def _run(self, response: Any) -> tuple[Any, bool]:
-        """Return the end of the handler's method: what is sent, and whether that is raised."""
+        """Call the method of the route; return what is sent, and whether to raise it."""
         try:
             return super().dispatch(), False
         except Exception as error:
-            is_answer = isinstance(error, webapp2.HTTPException)
-            if is_answer and self._is_sent_as_it_is(error):
+            is_http = isinstance(error, webapp2.HTTPException)
+            if is_http and self._is_sent_unchanged(error):
                 return error, True
-            if not (is_answer or self.save_on_error):
+            if not (is_http or self.save_on_error):
                 raise
-            return self._answer_to(error, response), False
+            return self._answer(error, response), False
 
-    def _response_of_request(self) -> Any:
-        """Return the response that is sent if no other one is returned; no other request has it."""
+    def _get_own_response(self) -> Any:
+        """Return the response that is sent if the method returns ``None``.
+
+        No other request has it.
+        """
         given = self._given_response
-        if given is None:  # a subclass initializes itself
+        if given is None:  # a subclass has another initialize()
             given = getattr(self.request, "response", None)
         return self.response if given is None else given
 
-    def _is_sent_as_it_is(self, error: Exception) -> bool:
-        """Whether webapp2 will send an HTTPException itself, and ask nobody for a response."""
+    def _is_sent_unchanged(self, error: Exception) -> bool:
+        """Return whether webapp2 sends an HTTPException itself, without any error handler."""
         app, code = self.request.app, getattr(error, "code", None)
-        is_webapp2s = type(app).handle_exception is webapp2.WSGIApplication.handle_exception
-        return is_webapp2s and code is not None and not app.error_handlers.get(code)
+        is_default = type(app).handle_exception is webapp2.WSGIApplication.handle_exception
+        return is_default and code is not None and not app.error_handlers.get(code)
 
-    def _answer_to(self, error: Exception, response: Any) -> Any:
-        """Return the response to an exception that is being handled, ``None`` for the handler's.
+    def _answer(self, error: Exception, response: Any) -> Any:
+        """Return the application's answer to an exception, ``None`` for ``response``.
 
-        As ``webapp2.WSGIApplication`` makes it when the exception comes to it. There it would be
-        too late for cookies.
+        ``webapp2.WSGIApplication`` would do the same later, too late for cookies.
         """
         app = self.request.app
         try:
@@ -151,27 +153,27 @@ class SessionHandler(RequestHandler):
             return app._internal_error(other)
 
     def _save(self, response: Any, sent: Any) -> Any:
-        """Save the sessions; returns what is sent, with their cookies.
+        """Save the sessions; return what is sent, with their cookies.
 
-        :param response: the handler's response, which is sent if ``sent`` is ``None``.
+        :param response: the request's own response, which is sent if ``sent`` is ``None``.
         :param sent: what is sent. It may outlive the request.
         """
-        with Additions(response) as additions:
+        with AddedCookies(response) as added:
             self.session_store.save_sessions(response)
-        return self._given_to(sent, additions)
+        return self._copy_cookies_to(sent, added)
 
-    def _end_destroyed(self, response: Any) -> Additions | None:
-        """End the sessions that were destroyed; ``None`` if there are none."""
+    def _delete_destroyed(self, response: Any) -> AddedCookies | None:
+        """Delete the sessions that were destroyed; return ``None`` if there are none."""
         try:
             store = self.session_store
-        except Exception:  # it cannot be made, and so has no sessions; the handler's error counts
+        except Exception:  # without a store there are no sessions; the original error is reported
             return None
-        with Additions(response) as additions:
-            is_any = end_destroyed(store, response)
-        return additions if is_any else None
+        with AddedCookies(response) as added:
+            is_any = delete_destroyed(store, response)
+        return added if is_any else None
 
-    def _given_to(self, sent: Any, additions: Additions) -> Any:
-        made = additions.given_to(sent)
-        if made is not sent and self.response is sent:
-            self.response = made  # for a dispatch() around this one
-        return made
+    def _copy_cookies_to(self, sent: Any, added: AddedCookies) -> Any:
+        copy = added.copy_cookies_to(sent)
+        if copy is not sent and self.response is sent:
+            self.response = copy  # for the dispatch() of a subclass
+        return copy

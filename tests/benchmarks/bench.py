@@ -92,10 +92,15 @@ class Bench:
             return measure(contenders, self.seconds * columns, self.chance)
 
     def measure_sites(
-        self, sites: Sequence[Site], paths: Sequence[str], keys: int = KEYS
+        self, sites: Sequence[Site], paths: Sequence[str], keys: int = KEYS, new: bool = False
     ) -> list[dict[str, Figure]]:
-        """The sites' figures for a request to each of the paths."""
+        """Return the sites' figures for a request to each of the paths.
+
+        :param new: whether the visitor comes without a cookie.
+        """
         cookies = [(site, site.checked(keys)) for site in sites]
+        if new:
+            cookies = [(site, "") for site in sites]
         return [
             self.measure([site.contender(path, cookie) for site, cookie in cookies])
             for path in paths

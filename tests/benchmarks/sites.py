@@ -88,9 +88,9 @@ class Site:
 def act(session: Any, path: str, keys: int = 0) -> str:
     """Do with a session what a path stands for; gives the body of the answer."""
     if path == "/read":
-        return str(session[COUNTER])
+        return str(session.get(COUNTER, 0))
     if path == "/modify":
-        count: int = session[COUNTER] + 1
+        count: int = session.get(COUNTER, 0) + 1
         session[COUNTER] = count
         return str(count)
     if path == "/fill":

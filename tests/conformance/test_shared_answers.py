@@ -1,4 +1,4 @@
-"""Answers that outlive a request: the cookie goes out with a copy, and they stay as they are."""
+"""Responses that several requests send: cookies are set on copies of them."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 import webapp2
 import webob.exc
+from support.handlers import DocumentedHandler
 from support.servers import Memcached
 from support.visits import Visitor, make_app
 
@@ -20,23 +21,8 @@ from webapp2_sessions import SessionHandler, SessionMiddleware, get_store
 _numbers = itertools.count()
 
 
-class Documented(webapp2.RequestHandler):
-    """The base handler of webapp2's documentation, handing on what a method returns."""
-
-    def dispatch(self) -> Any:
-        self.session_store = get_store(request=self.request)
-        try:
-            return super().dispatch()
-        finally:
-            self.session_store.save_sessions(self.response)
-
-    @property
-    def session(self) -> Any:
-        return self.session_store.get_session()
-
-
-class SavingOnTheAnswer(Documented):
-    """One that saves to what is sent, whatever it is."""
+class SavingOnTheAnswer(DocumentedHandler):
+    """A base handler that saves to the response that is sent."""
 
     def dispatch(self) -> Any:
         self.session_store = get_store(request=self.request)
@@ -53,7 +39,7 @@ class SavingOnTheAnswer(Documented):
 KINDS: dict[str, tuple[Any, Callable[[Any], Any]]] = {
     "SessionHandler": (SessionHandler, lambda app: app),
     "SessionHandler in middleware": (SessionHandler, SessionMiddleware),
-    "documented in middleware": (Documented, SessionMiddleware),
+    "documented in middleware": (DocumentedHandler, SessionMiddleware),
     "saving on the answer in middleware": (SavingOnTheAnswer, SessionMiddleware),
 }
 
@@ -62,12 +48,11 @@ KINDS: dict[str, tuple[Any, Callable[[Any], Any]]] = {
 class Way:
     """A way to send a shared object.
 
-    Attributes:
-        shared: makes the object.
-        end: what the handler does at last, called with the handler and the object.
-        members: of the handler's class, made of the object.
-        handlers: error handlers of the application, made of the object.
-        application: members of the application's class, made of the object.
+    :param shared: makes the object.
+    :param end: ends the handler's method; called with the handler and the object.
+    :param members: returns members of the handler's class; called with the object.
+    :param handlers: returns error handlers of the application; called with the object.
+    :param application: returns members of the application's class; called with the object.
     """
 
     shared: Callable[[], Any]
@@ -78,43 +63,43 @@ class Way:
 
 
 def page() -> webapp2.Response:
-    """A page that is the same for all."""
+    """Return a response that all requests send."""
     return webapp2.Response(b"ok", headerlist=[("Content-Type", "text/plain"), ("X-Own", "1")])
 
 
 def forbidden() -> webob.exc.HTTPForbidden:
-    """A refusal that is the same for all."""
+    """Return an error that all requests raise."""
     return webob.exc.HTTPForbidden("no", headers=[("X-Own", "1")])
 
 
 def returned(handler: Any, shared: Any) -> Any:
-    """As a method ends that returns a module's constant."""
+    """Return a constant."""
     return shared
 
 
 def raised(handler: Any, shared: Any) -> Any:
-    """As one ends that raises it."""
+    """Raise a constant."""
     raise shared
 
 
 def aborted(handler: Any, shared: Any) -> Any:
-    """As one ends that leaves the answer to others."""
+    """Abort, so that others answer."""
     handler.abort(403)
 
 
 def replaced(handler: Any, shared: Any) -> Any:
-    """A handler whose response is another one from now on."""
+    """Replace the response of the handler."""
     handler.response = shared
     return handler.response
 
 
 def with_headers(handler: Any, shared: Any) -> None:
-    """A response of the request's own, whose headers are a module's constant."""
+    """Give the handler's response a header list that is a constant."""
     handler.response.headerlist = shared.headerlist
 
 
 def raiser(error: Any) -> Callable[..., Any]:
-    """A function that raises it whatever it is called with."""
+    """Return a function that raises the error."""
 
     def raise_it(*_: Any) -> Any:
         raise error
@@ -123,7 +108,7 @@ def raiser(error: Any) -> Callable[..., Any]:
 
 
 def initialized_with(shared: Any) -> dict[str, Any]:
-    """A handler that replaces its response before anything else."""
+    """Return the member of a handler that replaces its response at first."""
 
     def initialize(self: Any, request: Any, response: Any) -> None:
         webapp2.RequestHandler.initialize(self, request, response)
@@ -168,7 +153,7 @@ WAYS = {
 
 
 def state_of(response: Any) -> tuple[Any, ...]:
-    """All that a response has to be found with afterwards."""
+    """Return the state of a response that requests must not change."""
     attributes = {name: value for name, value in vars(response).items() if name != "_headers"}
     # WebOb itself takes the Content-Length from an exception that it sends.
     attributes["_headerlist"] = [each for each in response.headerlist if "Length" not in each[0]]
@@ -176,7 +161,7 @@ def state_of(response: Any) -> tuple[Any, ...]:
 
 
 def make_site(way: Way, shared: Any, base: Any, **config: Any) -> Any:
-    """An application whose page counts, or only reads, and ends that way."""
+    """Return an application whose page counts, or only reads, and ends that way."""
 
     class Page(base):
         def get(self) -> Any:
@@ -197,7 +182,7 @@ def make_site(way: Way, shared: Any, base: Any, **config: Any) -> Any:
 
 
 def visit(visitor: Visitor, site: Any, url: str = "/") -> Any:
-    """A visit of the page, after which the visitor has its cookies."""
+    """Return the response to a visit; the visitor keeps its cookies."""
     pairs = [f"{name}={value}" for name, value in visitor.cookies.items()]
     headers = {"Cookie": "; ".join(pairs)} if pairs else {}
     response = webapp2.Request.blank(url, headers=headers).get_response(site)
@@ -207,7 +192,7 @@ def visit(visitor: Visitor, site: Any, url: str = "/") -> Any:
 
 @pytest.fixture(params=["securecookie", "memcache"])
 def config(request: pytest.FixtureRequest) -> dict[str, Any]:
-    """Sessions in the cookie, and on a real server."""
+    """Return a configuration for sessions in the cookie, and one for a real server."""
     if request.param == "securecookie":
         return {}
     server: Memcached = request.getfixturevalue("memcached")
@@ -247,8 +232,8 @@ def test_answer_is_the_shared_one_but_for_the_cookie(kind: str, way: Way) -> Non
         make_site(way, way.shared(), type("Base", (webapp2.RequestHandler,), {"session": {}}))
     )
     response = visit(Visitor(make_app()), wrap(make_site(way, way.shared(), base)))
-    ours = ("Set-Cookie", "Vary")
-    headers = [header for header in response.headerlist if header[0] not in ours]
+    added = ("Set-Cookie", "Vary")
+    headers = [header for header in response.headerlist if header[0] not in added]
     assert (response.status, response.body, headers) == (
         plain.status,
         plain.body,
@@ -257,7 +242,7 @@ def test_answer_is_the_shared_one_but_for_the_cookie(kind: str, way: Way) -> Non
 
 
 def test_plain_handler_saves_on_what_it_is_given() -> None:
-    """Without SessionHandler and middleware it is as with upstream: the object has the cookie."""
+    """Without SessionHandler and middleware the object gets the cookie, as with upstream."""
     response = page()
     store = get_store(request=Visitor(make_app()).request())
     store.get_session()["n"] = 1

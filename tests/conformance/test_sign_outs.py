@@ -1,4 +1,4 @@
-"""Signing out in a request that fails: however it does, the session is ended."""
+"""Signing out in a request that fails: the session is deleted in any case."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 import webapp2
+from support.handlers import DocumentedHandler
 from support.stores import SID, DictFactory, make_request, sid_cookie, sign
 from support.visits import make_app
 
@@ -19,26 +20,10 @@ from webapp2_sessions import (
     get_store,
 )
 
-
-class Documented(webapp2.RequestHandler):
-    """The base handler of webapp2's documentation."""
-
-    def dispatch(self) -> Any:
-        self.session_store = get_store(request=self.request)
-        try:
-            return super().dispatch()
-        finally:
-            self.session_store.save_sessions(self.response)
-
-    @property
-    def session(self) -> Any:
-        return self.session_store.get_session()
-
-
 KINDS: dict[str, tuple[Any, Callable[[Any], Any]]] = {
     "SessionHandler": (SessionHandler, lambda app: app),
     "SessionHandler in middleware": (SessionHandler, SessionMiddleware),
-    "documented in middleware": (Documented, SessionMiddleware),
+    "documented in middleware": (DocumentedHandler, SessionMiddleware),
 }
 
 EACH_KIND = pytest.mark.parametrize(("base", "wrap"), KINDS.values(), ids=KINDS)
@@ -69,19 +54,19 @@ ANSWERS: dict[str, tuple[Any, int]] = {
 
 
 def stored_backend(**members: Any) -> tuple[Any, dict[str, Any]]:
-    """A stored backend, and its records: one session, of :data:`SID`."""
+    """Return a stored backend, and its records: one session, of :data:`SID`."""
     records: dict[str, Any] = {SID: {"n": 1}}
     return type("Factory", (DictFactory,), {"records": records, "log": [], **members}), records
 
 
 def visit(app: Any, wrap: Any, base: Any, end: Callable[[Any], Any], cookie: str) -> Any:
-    """The response of an application whose page ends that way."""
+    """Return the response of an application whose page ends that way."""
     app.router.add(("/", type("Page", (base,), {"get": end})))
     return webapp2.Request.blank("/", headers={"Cookie": cookie}).get_response(wrap(app))
 
 
 def sign_out_and_fail(handler: Any) -> None:
-    """A page that changes two sessions, ends one of them and fails."""
+    """Change two sessions, destroy one of them and fail."""
     get_store(request=handler.request).get_session("other")["changed"] = 1
     handler.session.destroy()
     handler.session["after"] = 1
@@ -89,7 +74,7 @@ def sign_out_and_fail(handler: Any) -> None:
 
 
 def expired(response: Any) -> list[str]:
-    """Names of the cookies that a response lets expire; it must set no other."""
+    """Return the names of the cookies that a response expires; it must set no other."""
     cookies = response.headers.getall("Set-Cookie")
     assert all("Max-Age=0" in cookie for cookie in cookies)
     return [cookie.partition("=")[0] for cookie in cookies]
@@ -102,7 +87,7 @@ def expired(response: Any) -> list[str]:
 def test_failure_after_signing_out(
     base: Any, wrap: Any, debug: bool, answer: Any, status: int, is_stored: bool
 ) -> None:
-    """The record is gone and the cookie expires, whoever answers; nothing else is saved."""
+    """The record is deleted and the cookie expires; nothing else is saved."""
     factory, records = stored_backend()
     app = make_app(**({"backends": {"securecookie": factory}} if is_stored else {}))
     app.debug = debug
@@ -122,7 +107,7 @@ def test_failure_after_signing_out(
 @EACH_KIND
 @pytest.mark.parametrize("error", [SystemExit, KeyboardInterrupt, GeneratorExit])
 def test_what_ends_the_process_ends_the_session_as_well(base: Any, wrap: Any, error: Any) -> None:
-    """There is no answer, but the record is gone."""
+    """There is no answer, but the record is deleted."""
     factory, records = stored_backend()
 
     def end(handler: Any) -> None:
@@ -162,7 +147,7 @@ def test_another_session_that_cannot_be_saved(base: Any, wrap: Any, is_first: bo
 
 
 def test_another_session_that_cannot_be_saved_by_a_plain_store() -> None:
-    """A store without any of our helpers ends the session as well."""
+    """A store without SessionHandler and middleware deletes the session as well."""
     factory, records = stored_backend()
     store = SessionStore(make_request(make_app(backends={"dict": factory}), sid_cookie()))
     store.get_session("other")["n"] = {1}  # no JSON
@@ -196,7 +181,7 @@ def test_aborted_request_saves_what_was_set_after_signing_out(base: Any, wrap: A
 def test_server_that_fails_does_not_hide_the_handlers_error(
     base: Any, wrap: Any, is_ours: bool, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """It is logged, without the session's id; other sessions are ended."""
+    """It is logged, without the session's id; other sessions are deleted."""
     error = BackendUnavailable("dict", "its server", "is down") if is_ours else KeyError(SID)
     factory, records = stored_backend()
     other, others = stored_backend()
@@ -259,7 +244,7 @@ def test_backend_of_upstreams_kind_saves_nothing(base: Any, wrap: Any) -> None:
 
 @EACH_KIND
 def test_failure_without_a_sign_out_is_webapp2s(base: Any, wrap: Any) -> None:
-    """The exception comes out of dispatch, as ever."""
+    """dispatch() raises the exception."""
     seen: list[Exception] = []
 
     class Page(base):

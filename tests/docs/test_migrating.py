@@ -102,7 +102,7 @@ def test_moved_by_the_steps(application: str, way: str, drive: Drive) -> None:
     assert answers == ["webapp2_extras.sessions", "302 Moved Temporarily", "de"]
 
     cookies, answers = drive(new, cookies, WHICH, HOME, HOME, LANGUAGE)
-    assert answers == ["webapp2_sessions.sessions", "5 ['Welcome']", "5 []", "de"]
+    assert answers == ["webapp2_sessions.sessions.store", "5 ['Welcome']", "5 []", "de"]
 
     cookies, answers = drive(old, cookies, HOME, LANGUAGE, SIGN_IN)
     assert answers == ["5 []", "de", "302 Moved Temporarily"]

@@ -172,13 +172,15 @@ def inherits_text(cls: type, name: str) -> bool:
 
 def logged() -> Iterator[tuple[str, str]]:
     """Each message that the package logs, as its module and its text up to the first value."""
-    for source in sorted((ROOT / "webapp2_sessions").rglob("*.py")):
+    package = ROOT / "webapp2_sessions"
+    for source in sorted(package.rglob("*.py")):
+        module = ".".join(source.relative_to(package).with_suffix("").parts)
         for node in ast.walk(ast.parse(source.read_text("utf-8"))):
             is_call = isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute)
             if is_call and ast.unparse(node.func).startswith("logger."):
                 text = ast.literal_eval(node.args[0])
                 if text != "%s":  # what is logged once in an application, by a name of its own
-                    yield source.stem, text
+                    yield module.removesuffix(".__init__"), text
 
 
 def test_each_logged_message_is_explained() -> None:

@@ -156,16 +156,16 @@ def test_late_reader_of_an_ended_session(
     sid = str(visitor.write({"user": "ada"}))
     ending = Opened(visitor)
     memcached.flush()
-    real = CoherentCache._offer
+    real = CoherentCache._fill
 
     def offer_late(*args: Any, **options: Any) -> bool:
-        monkeypatch.setattr(CoherentCache, "_offer", real)
+        monkeypatch.setattr(CoherentCache, "_fill", real)
         ending.session.destroy()
         contextvars.Context().run(ending.save)
         four_seconds_pass(sid)
         return real(*args, **options)
 
-    monkeypatch.setattr(CoherentCache, "_offer", offer_late)
+    monkeypatch.setattr(CoherentCache, "_fill", offer_late)
     assert visitor.read() == {"user": "ada"}  # it was there when that was read
     assert Opened(visitor).session.new
 

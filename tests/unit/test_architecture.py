@@ -51,10 +51,10 @@ WINGS_LOADED_AT_ONCE = ("config", "cookies", "errors", "securecookie", "sessions
 
 #: ... and what they hold for options, failures and type checkers.
 LOADED_LATER = {
-    *("config.foreign", "config.oversights", "errors.sizes", "errors.unstorable"),
+    *("config.foreign", "config.oversights", "cookies.copying"),
+    *("errors.sizes", "errors.unstorable"),
     *("securecookie.guessable_keys", "sessions.changes", "sessions.encrypted"),
-    *("sessions.endings", "sessions.interfaces", "sessions.sameness", "sessions.sign_outs"),
-    "sessions.unsaved",
+    *("sessions.interfaces", "sessions.sameness", "sessions.sign_outs", "sessions.unsaved"),
 }
 
 

@@ -1,4 +1,4 @@
-"""install_as_webapp2_extras() puts our modules in the place of upstream's.
+"""install_as_webapp2_extras() replaces upstream's modules.
 
 Each test is a program of its own in a new process, since imports change a process for good.
 """
@@ -43,7 +43,7 @@ PATIENCE = 60.0
 
 
 def run(*parts: str) -> Any:
-    """The value of `result` at the end of a program."""
+    """Return the value of `result` at the end of a program."""
     program = "".join(map(textwrap.dedent, parts)) + "\nimport json\nprint(json.dumps(result))"
     finished = subprocess.run(
         [sys.executable, "-c", program],
@@ -57,7 +57,7 @@ def run(*parts: str) -> Any:
 
 
 def test_nothing_is_replaced_without_it() -> None:
-    """Importing our package leaves upstream's modules alone."""
+    """Importing the package does not change upstream's modules."""
     program = """
     import webapp2_extras.sessions
     result = webapp2_extras.sessions.__name__
@@ -67,7 +67,7 @@ def test_nothing_is_replaced_without_it() -> None:
 
 @ALL
 def test_imports_give_our_modules(upstream: str, ours: str) -> None:
-    """`import webapp2_extras....` gives the very module of ours."""
+    """`import webapp2_extras....` returns the module of this package."""
     program = f"""
     import {upstream}
     result = [{upstream}.__name__, {upstream} is importlib.import_module({ours!r})]
@@ -77,7 +77,7 @@ def test_imports_give_our_modules(upstream: str, ours: str) -> None:
 
 @ALL
 def test_imports_from_the_package_give_our_modules(upstream: str, ours: str) -> None:
-    """`from webapp2_extras... import ...` gives the very module of ours."""
+    """`from webapp2_extras... import ...` returns the module of this package."""
     package, _, name = upstream.rpartition(".")
     program = f"""
     from {package} import {name} as module
@@ -88,7 +88,7 @@ def test_imports_from_the_package_give_our_modules(upstream: str, ours: str) -> 
 
 @ALL
 def test_modules_that_were_imported_before_are_replaced(upstream: str, ours: str) -> None:
-    """Later imports find ours, in `sys.modules` and as an attribute of the package."""
+    """Later imports find the replacement, in `sys.modules` and as an attribute of the package."""
     package, _, name = upstream.rpartition(".")
     before = f"""
     import types, {package}
@@ -202,7 +202,7 @@ def test_specs_are_our_modules_own(upstream: str, ours: str) -> None:
 
 @pytest.mark.parametrize(("upstream", "ours"), EAGER.items())
 def test_reloading_keeps_the_module(upstream: str, ours: str) -> None:
-    """`importlib.reload()` of the alias reloads ours in its place."""
+    """`importlib.reload()` of the alias reloads the module itself."""
     program = f"""
     import {upstream}
     before, name = {upstream}, {ours!r}.rpartition(".")[2]
@@ -374,7 +374,7 @@ serializer = webapp2_extras.securecookie.SecureCookieSerializer("s")
 
 @pytest.mark.parametrize("source", HOLDERS.values(), ids=HOLDERS)
 def test_a_late_call_names_who_holds_upstreams_names(source: str) -> None:
-    """They go on using upstream's, which nobody would notice otherwise; once."""
+    """One warning names the modules that continue to use upstream's."""
     program = f"""
     module("shop.handlers", {source!r})
     module("shop.models", "import webapp2_extras.sessions")
@@ -397,7 +397,7 @@ def test_a_late_call_names_who_holds_upstreams_names(source: str) -> None:
     ],
 )
 def test_a_call_in_time_logs_nothing(source: str) -> None:
-    """What is replaced is not held, and what is looked up later is found to be ours."""
+    """Modules that look names up later get the replacement."""
     program = f"""
     module("shop.handlers", {source!r})
     install_as_webapp2_extras()
@@ -409,7 +409,7 @@ def test_a_call_in_time_logs_nothing(source: str) -> None:
 
 
 def test_objects_of_other_modules_are_left_alone() -> None:
-    """A proxy is not asked for anything, since it may raise or load something."""
+    """No attribute of a proxy is read, since that may raise or load something."""
     program = """
     import webapp2_extras.sessions
 
@@ -465,7 +465,7 @@ def request():
     ids=["auth", "unchanged import", "subclass"],
 )
 def test_upstreams_store_is_returned_and_logged_once(first: str) -> None:
-    """As upstream does; and somebody is told how to get ours."""
+    """As upstream does; the log says how to use this package instead."""
     program = f"""
     result = []
     for _ in range(3):
@@ -483,7 +483,7 @@ def test_upstreams_store_is_returned_and_logged_once(first: str) -> None:
 
 
 def test_other_stores_are_not_logged() -> None:
-    """Ours, one of the application's that derives from ours, and one of another kind."""
+    """This package's, a subclass of it, and one of another kind."""
     program = """
     Own = type("Own", (webapp2_sessions.SessionStore,), {})
     for factory in (webapp2_sessions.SessionStore, Own, lambda request: object()):

@@ -1,4 +1,4 @@
-"""The ready base handler: its attributes, and what else than the ending decides on saving."""
+"""SessionHandler: its attributes, and when it saves."""
 
 from __future__ import annotations
 
@@ -16,24 +16,24 @@ from webapp2_sessions import SessionHandler, SessionStore, get_store, set_store
 
 
 def page(base: Any = SessionHandler, **members: Any) -> Any:
-    """A handler class with these members."""
+    """Return a handler class with these members."""
     return type("Page", (base,), members)
 
 
 def respond(handler: Any, app: Any = None, path: str = "/", **kwargs: Any) -> Any:
-    """The response of an application that has this handler."""
+    """Return the response of an application that has this handler."""
     app = app or make_app()
     app.router.add(("/", handler))
     return app.get_response(path, **kwargs)
 
 
 def names_of(response: Any) -> list[str]:
-    """Names of the cookies that a response sets, in order."""
+    """Return the names of the cookies that a response sets, in order."""
     return [cookie.partition("=")[0] for cookie in response.headers.getall("Set-Cookie")]
 
 
 def stored_app(**config: Any) -> tuple[webapp2.WSGIApplication, Any]:
-    """An application with a stored backend "dict", and the factory that keeps it."""
+    """Return an application with a stored backend "dict", and the factory that keeps it."""
     factory: Any = type("Factory", (DictFactory,), {"records": {}, "log": []})
     return make_app(backends={"dict": factory}, **config), factory
 
@@ -42,7 +42,7 @@ def stored_app(**config: Any) -> tuple[webapp2.WSGIApplication, Any]:
 
 
 def test_store_is_the_one_of_the_request() -> None:
-    """Whoever else asks for the store, webapp2_extras.auth for instance, gets the same."""
+    """webapp2_extras.auth, for instance, gets the same store."""
 
     def get(self: Any) -> None:
         assert self.session_store is get_store(request=self.request)
@@ -80,7 +80,7 @@ def test_session_is_kept() -> None:
 
 
 def test_session_is_the_default_one() -> None:
-    """Without further ado it is the session of cookie_name, in a cookie."""
+    """By default it is the session of cookie_name, in a cookie."""
 
     def get(self: Any) -> None:
         self.session["a"] = 1
@@ -222,7 +222,7 @@ def test_unknown_method_is_405() -> None:
 
 
 def ending_by(error: Any, **members: Any) -> Any:
-    """A handler that changes its session and raises."""
+    """Return a handler that changes its session and raises."""
 
     def get(self: Any) -> None:
         self.session["a"] = 1
@@ -293,7 +293,7 @@ def test_debug_page_of_an_error_that_is_saved() -> None:
 @pytest.mark.parametrize("error", [SystemExit, KeyboardInterrupt])
 @pytest.mark.parametrize("save_on_error", [False, True])
 def test_what_ends_the_process_saves_nothing(error: Any, save_on_error: bool) -> None:
-    """It goes on up."""
+    """It is raised."""
     app, factory = stored_app()
     handler = ending_by(error, session_backend="dict", save_on_error=save_on_error)
     with pytest.raises(error):
@@ -315,8 +315,8 @@ def test_error_while_saving_is_the_answer() -> None:
 # Headers
 
 
-def test_cookies_of_the_application_are_not_carried() -> None:
-    """What the handler set itself goes with its response, as ever; the session's does not."""
+def test_cookies_of_the_application_are_not_copied() -> None:
+    """Only the session's cookie is sent with another response."""
 
     def get(self: Any) -> None:
         self.response.set_cookie("own", "1")
@@ -395,7 +395,7 @@ def dispatched(handler: Any, path: str = "/") -> Any:
 @pytest.mark.parametrize("is_raised", [False, True])
 @pytest.mark.parametrize("vary", [True, False])
 def test_answer_to_which_nothing_is_added_is_sent_itself(is_raised: bool, vary: bool) -> None:
-    """The very object that the method returns or raises."""
+    """The same object that the method returns or raises."""
     shared = webob.exc.HTTPForbidden() if is_raised else webapp2.Response("ok")
     shared.headers["Vary"] = "Cookie"
 

@@ -1,4 +1,4 @@
-"""The middleware: which cookies it adds, when it keeps from saving, what it leaves alone."""
+"""SessionMiddleware: which cookies it adds, and when it does not save."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ import pytest
 import webapp2
 import webob
 import webob.exc
+from support.handlers import DocumentedHandler
 from support.implementations import stopped_clock
 from support.stores import DictFactory, make_request, sign
 from support.visits import SECRET, make_app
@@ -22,52 +23,37 @@ from support.visits import SECRET, make_app
 from webapp2_sessions import SessionHandler, SessionMiddleware, SessionStore, get_store
 
 
-class BaseHandler(webapp2.RequestHandler):
-    """The base handler of webapp2's documentation."""
-
-    def dispatch(self) -> None:
-        self.session_store = get_store(request=self.request)
-        try:
-            webapp2.RequestHandler.dispatch(self)
-        finally:
-            self.session_store.save_sessions(self.response)
-
-    @webapp2.cached_property
-    def session(self) -> Any:
-        return self.session_store.get_session()
-
-
-def app_with(get: Callable[[Any], Any], base: Any = BaseHandler, **config: Any) -> Any:
-    """An application with one page, in the middleware."""
+def app_with(get: Callable[[Any], Any], base: Any = DocumentedHandler, **config: Any) -> Any:
+    """Return an application with one page, in the middleware."""
     app = make_app(**config)
     app.router.add(("/", type("Page", (base,), {"get": get})))
     return SessionMiddleware(app)
 
 
 def respond(app: Any, headers: dict[str, str] | None = None) -> Any:
-    """The response of a WSGI application."""
+    """Return the response of a WSGI application."""
     return webapp2.Request.blank("/", headers=headers or {}).get_response(app)
 
 
 def headers_of(app: Any, path: str) -> Any:
-    """What a WSGI application calls start_response with, as it comes."""
+    """Return the headers with which a WSGI application calls start_response."""
     calls: list[Any] = []
     app(webapp2.Request.blank(path).environ, lambda status, headers: calls.append(headers))
     return calls[-1]
 
 
 def cookies_of(response: Any) -> list[str]:
-    """The Set-Cookie headers of a response."""
+    """Return the Set-Cookie headers of a response."""
     return list(response.headers.getall("Set-Cookie"))
 
 
 def names_of(response: Any) -> list[str]:
-    """Names of the cookies that a response sets, in order."""
+    """Return the names of the cookies that a response sets, in order."""
     return [cookie.partition("=")[0] for cookie in cookies_of(response)]
 
 
 def stored_backend() -> tuple[dict[str, Any], dict[str, Any]]:
-    """A configuration whose default backend is a stored one, and its records."""
+    """Return a configuration whose default backend is a stored one, and its records."""
     records: dict[str, Any] = {}
     factory = type("Factory", (DictFactory,), {"records": records, "log": []})
     return {"backends": {"securecookie": factory}}, records
@@ -97,8 +83,8 @@ def test_response_that_is_complete_stays_as_it_is() -> None:
     assert [name for name, _ in headers[0]].count("Set-Cookie") == 2
 
 
-def test_cookies_of_the_application_are_not_carried() -> None:
-    """What the handler set itself goes with its response, as ever; the session's does not."""
+def test_cookies_of_the_application_are_not_copied() -> None:
+    """Only the session's cookie is sent with another response."""
 
     def get(handler: Any) -> None:
         handler.response.set_cookie("own", "1")
@@ -165,7 +151,7 @@ def test_cookies_of_one_name_and_two_paths_are_two() -> None:
 
 
 def test_overwritten_cookie_is_sent_once() -> None:
-    """With cookie_args={"overwrite": True} WebOb writes the other cookies anew."""
+    """With cookie_args={"overwrite": True} WebOb writes the other cookies again."""
 
     def get(handler: Any) -> None:
         handler.response.set_cookie("own", "1")
@@ -280,7 +266,7 @@ def test_abort_while_another_exception_is_handled() -> None:
 
 
 def test_caller_may_be_handling_an_exception() -> None:
-    """Somebody's retry runs inside of an "except", which is no failure of the handler."""
+    """A retry runs inside an "except" block, and the handler has not failed."""
 
     def get(handler: Any) -> None:
         handler.session["n"] = 1
@@ -294,7 +280,7 @@ def test_caller_may_be_handling_an_exception() -> None:
 
 @pytest.mark.parametrize("save_on_error", [False, True])
 def test_what_ends_the_process_saves_nothing(save_on_error: bool) -> None:
-    """It goes on up."""
+    """It is raised."""
     config, records = stored_backend()
 
     def get(handler: Any) -> None:
@@ -375,7 +361,7 @@ def test_other_applications_pass_through() -> None:
 
 
 def test_start_response_with_an_error() -> None:
-    """An application that starts anew hands on what went wrong, and the cookies are there."""
+    """A second start_response() has exc_info, and the cookies as well."""
     config = make_app()
 
     def app(environ: Any, start_response: Any) -> Any:
@@ -438,7 +424,7 @@ COPIES: dict[str, Callable[[Any], Any]] = {
 def site_with_subrequest(
     make: Callable[[Any], Any], end: Callable[[Any], Any], is_wrapped: bool = False
 ) -> tuple[Any, list[Any]]:
-    """An application whose page asks itself in another visitor's name; the answers it gets."""
+    """Return an application that sends itself another visitor's request, and its answers."""
     answers: list[Any] = []
     count = sign("session", {"n": 10})
 

@@ -1,4 +1,4 @@
-"""Cookies on the wire: the Cookie header, Set-Cookie, and the rules for both."""
+"""Cookies on the wire: the Cookie header, Set-Cookie, and what browsers accept."""
 
 from __future__ import annotations
 

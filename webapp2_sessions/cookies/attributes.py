@@ -1,4 +1,4 @@
-"""Which attributes of a cookie browsers accept: domains, paths and flags."""
+"""Cookie attributes that browsers accept: domains, paths and flags."""
 
 from __future__ import annotations
 
@@ -8,29 +8,29 @@ from typing import Any
 
 __all__ = ["check_attributes"]
 
-#: A host name in its ASCII form, also with the leading dot of RFC 2109, or an IPv6 address.
-#: Compiled when a cookie first has a domain, as the one of paths: most applications have none.
+# Optimization: text, compiled on first use; most applications set no domain.
+#: A host name in ASCII, also with the leading dot of RFC 2109, or an IPv6 address.
 _DOMAIN = r"(?ai)\.?[\w-]{1,63}(\.[\w-]{1,63})*\Z|\[[0-9a-f:.]+\]\Z"
 _LONGEST_DOMAIN = 253
 
-#: A path as URLs have it, without what ends it (RFC 6265 section 4.1.1) and without what WebOb
-#: writes in an escaped form, which no browser undoes.
+#: A URL path without the characters that end a cookie's path (RFC 6265 section 4.1.1) and without
+#: those that WebOb escapes: browsers do not undo its escapes.
 _PATH = r"""/[^\x00-\x20\x7f-\U0010ffff",;\\]*\Z"""
 
 _FLAGS = ("secure", "httponly", "overwrite")
 
 
 def check_attributes(args: Mapping[str, Any]) -> None:
-    """Refuse arguments for ``set_cookie()`` that make a cookie which no browser keeps or returns.
+    """Validate arguments for ``set_cookie()`` by what browsers keep and send back.
 
-    What WebOb refuses by itself is not looked at, nor are empty values, which are not sent.
+    WebOb checks the rest itself. It does not send empty values, so they are allowed.
 
     :raises ValueError: saying what is wrong with the value.
     """
     for flag in _FLAGS:
         if isinstance(args.get(flag), (str, bytes)):
             raise ValueError("any text counts as True")
-    domain, path = (_text(args.get(name)) for name in ("domain", "path"))
+    domain, path = (_as_text(args.get(name)) for name in ("domain", "path"))
     if domain and (not re.match(_DOMAIN, domain) or len(domain) > _LONGEST_DOMAIN):
         raise ValueError(_domain_problem(domain))
     if path and not path.startswith("/"):
@@ -39,7 +39,7 @@ def check_attributes(args: Mapping[str, Any]) -> None:
         raise ValueError("it holds characters that no path of a URL has")
 
 
-def _text(value: object) -> str | None:
+def _as_text(value: object) -> str | None:
     text = value.decode("latin-1") if isinstance(value, bytes) else value
     return text if isinstance(text, str) else None
 

@@ -1,4 +1,4 @@
-"""The Cookie header of a request, cut as browsers write it."""
+"""Parse the Cookie header of a request, by RFC 6265."""
 
 from __future__ import annotations
 
@@ -12,35 +12,36 @@ from webapp2_sessions.cookies.rules import is_name
 
 __all__ = ["read_values", "unquote"]
 
-#: How WebOb's requests read cookies.
-_COOKIES = BaseRequest.cookies
+#: The property by which WebOb's requests parse cookies.
+_WEBOB_COOKIES = BaseRequest.cookies
 
-#: What may be dropped around a name or a value; ``str.strip()`` would also drop a no-break space,
-#: with which another host of the domain can send a cookie under a name of ours.
-_BLANKS = " \t"
+#: Whitespace around names and values. ``str.strip()`` would also drop a no-break space, and
+#: another host of the domain could set a cookie that passes for the session's.
+_WHITESPACE = " \t"
 
-#: Escapes of a quoted value; compiled on first use, since few values are quoted.
+# Optimization: text, compiled on first use; few values are quoted.
+#: Escapes of a quoted value.
 _ESCAPED = rb"\\([0-3][0-7][0-7]|.)"
 
 
 def read_values(request: Any, name: str | bytes) -> list[str]:
-    """Return the values of all cookies of that name, the last in the header first.
+    """Return the values of all cookies with this name, the last in the header first.
 
-    The header is cut as browsers write it (RFC 6265 section 4.2.1): at each ``;``, and each piece
-    at its first ``=``. Only spaces and tabs around names and values are dropped, and names are
-    compared exactly. No header makes this raise, and it takes linear time.
+    The header is split as browsers write it (RFC 6265 section 4.2.1): at each ``;``, and each pair
+    at its first ``=``. Spaces and tabs around names and values are stripped, and names are
+    compared exactly. Takes linear time, and raises for no header.
 
     :param request: a :class:`webob.Request`, or any object with a mapping ``cookies``.
     :param name: the cookie's name.
     """
-    try:  # getattr() with a default takes longer, and this is done for each request
-        reads_as_webob = type(request).cookies is _COOKIES
-    except AttributeError:  # a proxy, such as webapp2.get_request() returns
-        reads_as_webob = False
-    if not reads_as_webob:
+    try:  # Optimization: getattr() with a default takes longer, and every request comes here.
+        is_webob = type(request).cookies is _WEBOB_COOKIES
+    except AttributeError:  # a proxy, as webapp2.get_request() returns
+        is_webob = False
+    if not is_webob:
         jar = request.cookies
         if type(jar) is not RequestCookies:
-            value = jar.get(name)  # another class's own way of reading cookies
+            value = jar.get(name)  # the request class parses cookies itself
             return [value] if value else []
     if isinstance(name, bytes):
         name = name.decode("latin-1")
@@ -50,8 +51,8 @@ def read_values(request: Any, name: str | bytes) -> list[str]:
     found = []
     for pair in header.split(";"):
         key, equals, value = pair.partition("=")
-        if equals and key.strip(_BLANKS) == name:
-            value = _unquoted(value.strip(_BLANKS))
+        if equals and key.strip(_WHITESPACE) == name:
+            value = _unquoted(value.strip(_WHITESPACE))
             if value:
                 found.append(value)
     found.reverse()
@@ -64,11 +65,11 @@ def _unquoted(value: str) -> str:
     try:
         return unquote(value.encode("latin-1")).decode("utf-8")
     except UnicodeError:
-        return ""  # not UTF-8, so we did not write it
+        return ""  # not UTF-8: no session store wrote it
 
 
 def unquote(value: bytes) -> bytes:
-    """Undo the quotes and octal escapes by which WebOb and old browsers protect a value."""
+    """Undo the quotes and octal escapes of WebOb and old browsers."""
     if value[:1] == value[-1:] == b'"':
         value = value[1:-1]
     return re.sub(_ESCAPED, _unescape, value)

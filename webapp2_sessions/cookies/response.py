@@ -1,22 +1,29 @@
-"""Set-Cookie and Vary of a response."""
+"""Set cookies and Vary on a response."""
 
 from __future__ import annotations
 
 import json
 import logging
+import string
 from collections.abc import Mapping
 from typing import Any
 
 from webob.headers import ResponseHeaders
 from webob.response import Response
 
-from webapp2_sessions.cookies.rules import set_cookie
+from webapp2_sessions.cookies.attributes import check_attributes
 
 __all__ = [
     "expire",
+    "has_template",
     "is_set",
+    "set_cookie",
+    "set_cookie_headers",
+    "sets_cookies_as_webob",
     "size_of",
+    "varies_on_cookie",
     "vary_on_cookie",
+    "webob_headers",
     "write",
 ]
 
@@ -31,11 +38,11 @@ def write(
     args: Mapping[str, Any],
     limit: int | None,
 ) -> None:
-    """Set a cookie, and log a warning if browsers will not take it.
+    """Set a cookie, and log a warning if it is too large for browsers.
 
     :param response: a response with WebOb's ``set_cookie()``.
     :param value: the serialized ``data``.
-    :param data: what the cookie holds; only its keys and their sizes are ever logged.
+    :param data: the content of the cookie; only its keys and their sizes are ever logged.
     :param args: keyword arguments for ``set_cookie()``.
     :param limit: the largest Set-Cookie header in bytes, ``None`` for no limit.
     """
@@ -45,7 +52,7 @@ def write(
     if size is None:
         size = len(name) + 1 + len(value)
     if size > limit:
-        from webapp2_sessions.errors.sizes import as_text, largest_keys  # for this warning alone
+        from webapp2_sessions.errors.sizes import as_text, largest_keys  # only for this warning
 
         logger.warning(
             "The cookie %r has %d bytes and browsers drop it above %d: the visitor keeps the "
@@ -58,29 +65,38 @@ def write(
 
 
 def expire(response: Any, name: str, args: Mapping[str, Any]) -> None:
-    """Tell the browser to forget a cookie.
+    """Delete a cookie in the browser.
 
-    :param args: the arguments with which it was set; one of another path or domain is another
-        cookie to a browser, and one that is not ``secure`` cannot replace one that is.
+    :param args: the arguments with which it was set. To a browser a cookie with another path or
+        domain is another cookie, and one without ``secure`` cannot replace one that has it.
     """
     kept = {argument: value for argument, value in args.items() if argument != "expires"}
     set_cookie(response, name, b"", {**kept, "max_age": 0})
 
 
 def is_set(response: Any, name: str | bytes) -> bool:
-    """Whether a response of WebOb sets a cookie of that name, or has it expire."""
-    headers = getattr(response, "headers", None)
-    if not isinstance(headers, ResponseHeaders):
-        return False
+    """Return whether a response of WebOb sets or expires a cookie of that name."""
     text = name.decode("latin-1") if isinstance(name, bytes) else name
-    return any(header.startswith(f"{text}=") for header in headers.getall("Set-Cookie"))
+    return any(header.startswith(f"{text}=") for header in set_cookie_headers(response))
+
+
+def set_cookie_headers(response: Any) -> list[str]:
+    """Return the Set-Cookie headers of a response; none if it is not WebOb's."""
+    headers = webob_headers(response)
+    return [] if headers is None else headers.getall("Set-Cookie")
+
+
+def webob_headers(response: Any) -> ResponseHeaders | None:
+    """Return the headers of a response, ``None`` if it is not WebOb's."""
+    headers = getattr(response, "headers", None)
+    return headers if isinstance(headers, ResponseHeaders) else None
 
 
 def size_of(response_class: Any, name: str, value: bytes, args: Mapping[str, Any]) -> int:
-    """Return the bytes that a Set-Cookie header will have."""
+    """Return the size in bytes of a Set-Cookie header, without sending it."""
     try:
         response = response_class()
-    except Exception:  # one of the application's own that cannot be made just like this
+    except Exception:  # needs arguments that are unknown here
         response = Response()
     size = set_cookie(response, name, value, args)
     return len(name) + 1 + len(value) if size is None else size
@@ -91,23 +107,125 @@ def vary_on_cookie(response: Any) -> None:
 
     A response that is not WebOb's is left alone.
     """
-    try:  # getattr() with a default takes longer here too
+    # Optimization: the usual responses have no Vary, or the one of another session.
+    try:
         headerlist = response.headerlist
     except AttributeError:
         headerlist = None
     if type(headerlist) is list:
         for key, value in headerlist:
             if len(key) == 4 and key.lower() == "vary":
-                if value == "Cookie":  # each session of a request adds it
+                if value == "Cookie":
                     return
                 break
         else:
             headerlist.append(("Vary", "Cookie"))
             return
-    headers = getattr(response, "headers", None)
-    if not isinstance(headers, ResponseHeaders):
+    headers = webob_headers(response)
+    if headers is None:
         return
+    fields = _vary_fields(headers)
+    if "*" not in fields and "cookie" not in map(str.lower, fields):
+        headers["Vary"] = ", ".join([*fields, "Cookie"])
+
+
+def varies_on_cookie(response: Any) -> bool:
+    """Return whether a response tells caches that it depends on the visitor's cookies."""
+    headers = webob_headers(response)
+    return headers is not None and "cookie" in map(str.lower, _vary_fields(headers))
+
+
+def _vary_fields(headers: ResponseHeaders) -> list[str]:
     fields = (field.strip() for line in headers.getall("Vary") for field in line.split(","))
-    present = [field for field in fields if field]
-    if "*" not in present and "cookie" not in map(str.lower, present):
-        headers["Vary"] = ", ".join([*present, "Cookie"])
+    return [field for field in fields if field]
+
+
+# Set-Cookie
+
+#: WebOb's own method. A class that overrides it sets each cookie itself, without templates.
+_WEBOB_SET_COOKIE = Response.set_cookie
+
+#: Characters that WebOb sends unquoted, and that signed values consist of.
+_UNQUOTED = (string.ascii_letters + string.digits + "+/=|_-").encode("ascii")
+
+#: The last template of each cookie name, with the arguments from which it was made.
+_templates: dict[str | bytes, tuple[dict[str, Any], tuple[str, str] | None]] = {}
+_MAX_TEMPLATES = 256
+
+
+def set_cookie(response: Any, name: str, value: bytes, args: Mapping[str, Any]) -> int | None:
+    """Set a cookie on a response; WebOb does not know ``partitioned``, which is allowed here.
+
+    :returns: size of the header in bytes, ``None`` if unknown.
+    :raises ValueError: the arguments cannot be combined.
+    """
+    method = getattr(getattr(response, "set_cookie", None), "__func__", None)
+    # A custom serializer may return text, so the type is checked as well.
+    is_plain = type(value) is bytes and bool(value) and not value.translate(None, _UNQUOTED)
+    if is_plain and method is _WEBOB_SET_COOKIE:
+        template = _get_template(name, args)
+        if template is not None:
+            header = f"{template[0]}{value.decode('ascii')}{template[1]}"
+            response.headerlist.append(("Set-Cookie", header))
+            return len(header)
+    _set_cookie_by_method(response, name, value, args)
+    headers = getattr(response, "headerlist", None)
+    if isinstance(headers, list) and headers:  # WebOb appends the header
+        return len(headers[-1][1])
+    return None
+
+
+def sets_cookies_as_webob(response_class: Any) -> bool:
+    """Return whether a class of responses has WebOb's own ``set_cookie()``."""
+    return getattr(response_class, "set_cookie", None) is _WEBOB_SET_COOKIE
+
+
+def has_template(name: str | bytes, args: Mapping[str, Any]) -> bool:
+    """Return whether a cookie of that name was set with the same valid arguments before."""
+    known = _templates.get(name)
+    return known is not None and known[1] is not None and known[0] == args
+
+
+def _get_template(name: str, args: Mapping[str, Any]) -> tuple[str, str] | None:
+    """Return the text before and after the value in a Set-Cookie header.
+
+    :returns: ``None`` if the text is not always the same, or WebOb refuses the arguments.
+    """
+    # Optimization: WebOb takes 10 us to build a header in which only the value changes.
+    known = _templates.get(name)
+    if known is not None and known[0] == args:
+        return known[1]
+    try:
+        template = _make_template(name, args)
+    except Exception:
+        return None  # set_cookie() will raise the error
+    if len(_templates) >= _MAX_TEMPLATES:
+        _templates.clear()
+    _templates[name] = (dict(args), template)
+    return template
+
+
+def _make_template(name: str, args: Mapping[str, Any]) -> tuple[str, str] | None:
+    if args.get("max_age") is not None or args.get("expires") or args.get("overwrite"):
+        return None  # the header holds the time, or other headers change as well
+    check_attributes(args)  # has_template() stands for a check
+    response = Response()
+    _set_cookie_by_method(response, name, b"X", args)
+    before, found, after = response.headerlist[-1][1].partition("=X")
+    return (f"{before}=", after) if found else None
+
+
+def _set_cookie_by_method(response: Any, name: str, value: bytes, args: Mapping[str, Any]) -> None:
+    if "partitioned" not in args:
+        response.set_cookie(name, value, **args)
+        return
+    rest = {**args}
+    partitioned = rest.pop("partitioned")
+    if partitioned not in (True, False, None):
+        raise ValueError("it is neither True nor False")
+    if partitioned and not rest.get("secure"):
+        raise ValueError("a partitioned cookie needs secure=True")
+    response.set_cookie(name, value, **rest)
+    if partitioned:
+        key, header = response.headerlist[-1]
+        response.headerlist[-1] = (key, f"{header}; Partitioned")

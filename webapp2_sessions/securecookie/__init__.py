@@ -33,7 +33,7 @@ logger: logging.Logger = logging.getLogger(__name__)
 
 
 class SecureCookieSerializer:
-    """Signs cookie values and checks signed ones.
+    """Sign cookie values and verify signed ones.
 
     A value is ``payload|timestamp|signature``: base64 of ASCII JSON, integer Unix seconds, and
     the hexadecimal HMAC of ``name|payload|timestamp``. The signature keeps the visitor from
@@ -47,7 +47,7 @@ class SecureCookieSerializer:
     :raises TypeError: ``secret_key`` is neither text nor bytes.
     """
 
-    # Here as well, because a subclass may set no more than ``secret_key``.
+    # Class attributes, because a subclass may set no more than ``secret_key``.
     #: Older keys, as bytes.
     fallbacks: tuple[bytes, ...] = ()
     #: The hash function of the HMAC.
@@ -91,9 +91,9 @@ class SecureCookieSerializer:
     def deserialize(
         self, name: str | bytes, value: str | bytes | None, max_age: float | None = None
     ) -> Any:
-        """Return what a signed value holds, or ``None`` if it is not accepted.
+        """Return the content of a signed value, ``None`` if it is not accepted.
 
-        The quiet form of :meth:`verify`. The cause is logged, without the value.
+        Like :meth:`verify`, but the cause is logged (without the value) and not raised.
 
         :param name: the cookie's name.
         :param value: the cookie's value; quotes and octal escapes are undone.
@@ -105,13 +105,13 @@ class SecureCookieSerializer:
         try:
             return self.verify(name, value, max_age)
         except MalformedCookie:
-            return None  # any cookie of another application; upstream is silent as well
+            return None  # probably another application's cookie; upstream does not log it either
         except InvalidCookie as error:
             logger.warning("The cookie %r was not accepted: %s", name, error)
             return None
 
     def verify(self, name: str | bytes, value: str | bytes, max_age: float | None = None) -> Any:
-        """Return what a signed value holds.
+        """Return the content of a signed value.
 
         Arguments are those of :meth:`deserialize`.
 
@@ -127,7 +127,7 @@ class SecureCookieSerializer:
         return data
 
     def unseal(self, name: str | bytes, value: str | bytes) -> tuple[Any, bytes]:
-        """Return what a signed value of whatever age holds, and its timestamp as it stands there.
+        """Return the content of a signed value of any age, and its timestamp as it was signed.
 
         :raises InvalidCookie: as :meth:`verify`.
         """
@@ -146,21 +146,21 @@ class SecureCookieSerializer:
         try:
             return self._decode(payload)
         except Exception as error:
-            # Whatever a subclass's _decode() raises; the payload may be in the error's text.
+            # A subclass's _decode() may raise anything, with the payload in the error's text.
             raise UndecodableCookie(
                 f"its payload cannot be decoded ({type(error).__name__})"
             ) from None
 
     def _seal(self, name: bytes, payload: bytes) -> bytes:
-        """Return the value of a cookie that holds ``payload`` from now on."""
+        """Sign a payload with the current time."""
         timestamp = str(self._get_timestamp()).encode("ascii")
         return b"|".join((payload, timestamp, self._get_signature(name, payload, timestamp)))
 
     def _open(self, name: bytes, value: bytes) -> tuple[bytes, bytes]:
-        """Return payload and timestamp of a value that is ours, whatever they hold.
+        """Verify the signature of a value, and return its payload and timestamp.
 
-        :raises MalformedCookie: it does not look like a value of ours.
-        :raises BadSignature: nobody with one of our keys made it.
+        :raises MalformedCookie: it does not have three parts.
+        :raises BadSignature: no key fits.
         """
         parts = value.split(b"|")
         if len(parts) != 3:
@@ -175,7 +175,7 @@ class SecureCookieSerializer:
         return payload, timestamp
 
     def _fallback_signers(self) -> Iterator[SecureCookieSerializer]:
-        """Serializers as this one, each with another of the accepted pairs of key and digest."""
+        """Yield copies of this serializer, one for each other accepted pair of key and digest."""
         for secret_key in (self.secret_key, *self.fallbacks):
             for digest in (self.digest, *self.digest_fallbacks):
                 if (secret_key, digest) != (self.secret_key, self.digest):
@@ -185,9 +185,9 @@ class SecureCookieSerializer:
                     yield signer
 
     def check_age(self, timestamp: bytes, max_age: float) -> None:
-        """Refuse a timestamp that is more than ``max_age`` seconds ago.
+        """Validate that a timestamp is at most ``max_age`` seconds old.
 
-        :raises ExpiredCookie: it is.
+        :raises ExpiredCookie: it is older.
         :raises UndecodableCookie: it is no integer.
         """
         try:
@@ -212,7 +212,7 @@ class SecureCookieSerializer:
 
 
 def _check_digests(key: str, digests: object) -> None:
-    # A single name is a sequence too, of letters.
+    # A single name would be a sequence of letters.
     known = isinstance(digests, (list, tuple)) and all(each in DIGESTS for each in digests)
     if not known:
         raise ConfigError(key, f"known are {', '.join(map(repr, DIGESTS))}")
@@ -230,6 +230,6 @@ def _utf8(value: str | bytes) -> bytes:
 
 
 def _unquote(value: bytes) -> bytes:
-    """Undo the quotes that cookie writers before RFC 6265 put around a value."""
+    """Remove the quotes that writers before RFC 6265 put around a value."""
     quoted = len(value) > 1 and value[:1] == value[-1:] == b'"'
     return cookies.unquote(value) if quoted else value

@@ -1,4 +1,4 @@
-"""Sessions that are kept in the cookie itself, and what becomes of one that is too large."""
+"""Sessions in signed cookies, and the spill to a server for those that are too large."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 __all__ = ["SecureCookieSessionFactory"]
 
-#: Bytes of cookie attributes at most; a cookie that is smaller by so much needs no measuring.
+#: Bytes that cookie attributes take at most; a cookie smaller by so much need not be measured.
 _ATTRIBUTES = 400
 
 
@@ -27,7 +27,7 @@ def _dump_json(data: Any) -> bytes:
 
 
 class SecureCookieSessionFactory(BaseSessionFactory):
-    """Keeps the whole session in a signed cookie: readable by the visitor, not changeable.
+    """Keep the whole session in a signed cookie: the visitor can read it, and not change it.
 
     Values come back as JSON holds them: tuples as lists, keys as text. Browsers drop cookies of
     more than about 4 kB: ``on_oversize`` says what happens to such a session.
@@ -38,15 +38,15 @@ class SecureCookieSessionFactory(BaseSessionFactory):
     session: SessionDict | None
     own_max_age: int | None
     superseded: bool
-    #: How errors name this kind of session.
+    #: Keyword of the backend, for errors.
     keyword: str = "securecookie"
 
     _codec = {"dumps": _dump_json, "loads": json.loads}  # noqa: RUF012 # read only
 
-    #: Stores sessions that are too large for a cookie, in the place (a namespace for instance)
-    #: where this one was opened; ``None`` unless the configuration has such a backend.
+    #: Factory of the ``on_oversize`` backend, pinned to the place (e.g. namespace) where the
+    #: session was opened; ``None`` without such a backend.
     _spill: StoredSessionFactory | None = None
-    #: Whether this one is stored there.
+    #: Whether the session is stored there.
     _is_spilled: bool = False
     #: The cookie from which the session was opened.
     _cookie: OpenCookie | None = None
@@ -73,13 +73,13 @@ class SecureCookieSessionFactory(BaseSessionFactory):
         return self.session
 
     def _session_of(self, cookie: OpenCookie) -> SessionDict | None:
-        """Return the session of a cookie, ``None`` if it leads to a server and none is there."""
+        """Return the session of a cookie, ``None`` if it was spilled and is not stored any more."""
         sid = cookie.attributes.get(SPILLED)
         if sid is None:
             self.superseded = False
             return SessionDict(self, cookie.data)
         spill = self._spill
-        if spill is None:  # nobody knows any more where it was stored
+        if spill is None:  # the configuration does not name the backend any more
             return None
         self._share_ages(spill)
         stored = spill.session = spill._get_by_sid(sid)
@@ -153,13 +153,13 @@ class SecureCookieSessionFactory(BaseSessionFactory):
     def _move(
         self, session: SessionDict, response_class: Any
     ) -> tuple[dict[Any, Any], dict[str, Any]] | None:
-        """Store a session that is too large for its cookie; end what is stored of one that is not.
+        """Spill a session that is too large for its cookie, or take back one that fits again.
 
-        What is stored ends before the cookie is set: another request may have ended it, and then
-        it must not come back.
+        The stored record ends before the cookie is set: if another request has ended it, the
+        session must not come back.
 
-        :returns: what the cookie is to hold, data and attributes; ``None`` if another request has
-            ended the session.
+        :returns: data and attributes for the cookie; ``None`` if another request has ended the
+            session.
         """
         spill = self._spill
         size = self._oversize(session, response_class)
@@ -175,19 +175,19 @@ class SecureCookieSessionFactory(BaseSessionFactory):
                 return None
             self._is_spilled = False
         elif spill is not None and session._regenerates:
-            spill.discard()  # what other cookies of the session led to
+            spill.discard()  # records of other cookies that came with the request
         return dict(session), {}
 
     def _with_ages(
         self, data: dict[Any, Any], attributes: dict[str, Any]
     ) -> tuple[dict[Any, Any], dict[str, Any]]:
-        # In a plain cookie it would be the id of a stored session, and nobody may choose that.
+        # In a plain cookie a stored backend would read it as an id, which no visitor may choose.
         if "_sid" in data and not self._came_as_id(data["_sid"]):
             attributes[IS_DATA] = True
         return super()._with_ages(data, attributes)
 
     def _came_as_id(self, sid: Any) -> bool:
-        """Whether the session's cookie held that id of a stored session, and goes on holding it."""
+        """Return whether the cookie came with that ``_sid`` as the id of a stored session."""
         cookie = self._cookie
         if cookie is None or IS_DATA in cookie.attributes or type(sid) not in (str, int):
             return False
@@ -212,7 +212,7 @@ class SecureCookieSessionFactory(BaseSessionFactory):
         return size if size > limit else None
 
     def _store(self, session: SessionDict, size: int) -> str | None:
-        """Store a session that is too large for its cookie.
+        """Store a session in the ``on_oversize`` backend.
 
         :returns: its id; ``None`` if another request has ended it.
         :raises SessionTooLarge: ``on_oversize`` is ``'raise'``.
@@ -229,7 +229,7 @@ class SecureCookieSessionFactory(BaseSessionFactory):
                 largest_keys(dict(session), json.dumps),
             )
         self._share_ages(spill)
-        # By way of JSON, so that values are the same wherever the session is.
+        # Through JSON, so that values come back the same from the server and from the cookie.
         stored = SessionDict(spill, data=json.loads(json.dumps(dict(session))))
         stored._regenerates, stored._flash_keys = session._regenerates, session._flash_keys
         stored._assigned = session._assigned
@@ -244,9 +244,9 @@ class SecureCookieSessionFactory(BaseSessionFactory):
         return spill.sid
 
     def _make_spill(self) -> StoredSessionFactory | None:
-        """Return what stores the session if it is too large, in the place that is current now.
+        """Create the factory of the ``on_oversize`` backend, pinned to the current place.
 
-        :returns: ``None`` if the configuration has no backend for that.
+        :returns: ``None`` without such a backend.
         """
         keyword = self.session_store.config.get("on_oversize")
         if keyword in (None, "warn", "raise"):
@@ -259,7 +259,7 @@ class SecureCookieSessionFactory(BaseSessionFactory):
             )
         spill.session_args = self.session_args
         self._share_ages(spill)
-        spill._get_by_sid(None)  # which notes the place
+        spill._get_by_sid(None)  # pins the place
         return spill  # type: ignore[no-any-return]
 
     def _share_ages(self, spill: StoredSessionFactory) -> None:

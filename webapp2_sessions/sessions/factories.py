@@ -1,4 +1,4 @@
-"""Session factories: how a session is loaded from a request and saved to a response."""
+"""Session factories: load one session from a request and save it to a response."""
 
 from __future__ import annotations
 
@@ -42,8 +42,8 @@ _UNEVEN = bytes(range(256 - 256 % len(_ALPHABET), 256))
 
 logger: logging.Logger = logging.getLogger(__name__)
 
-#: Cookies of one name that may each lead to a server. Browsers send several only if they were set
-#: with different paths or domains.
+#: Cookies of one name that are tried, each of which may need a server. Browsers send several only
+#: if they were set with different paths or domains.
 _MOST_TRIED = 4
 
 #: Characters of a session id: 22 of 62 hold 131 bits (OWASP asks for 64 at least).
@@ -51,7 +51,7 @@ _SID_LENGTH = 22
 
 
 class BaseSessionFactory:
-    """Loads and saves one named session of one request; the base of all factories.
+    """Load and save one named session of one request; base of all factories.
 
     :param name: the name of the session and of its cookie.
     :param session_store: the :class:`~webapp2_sessions.sessions.SessionStore` of the request, or
@@ -68,7 +68,7 @@ class BaseSessionFactory:
     #: The session, once loaded. ``None`` makes the next ``get_session()`` load it again.
     session: SessionDict | None = None
 
-    #: Whether ``save_session()`` knows what to do with a session that was destroyed.
+    #: Whether ``save_session()`` can end a session that was destroyed.
     can_destroy: bool = False
 
     #: What ``get_session(max_age=)`` was called with when it loaded the session.
@@ -77,21 +77,21 @@ class BaseSessionFactory:
     _began: int | None = None
     #: When the session's cookie was signed, in Unix seconds; ``None`` if that is not known.
     _signed_at: int | None = None
-    #: Seconds for which this session lives, where ``set_max_age()`` has said so.
+    #: The session's own age in seconds, from ``set_max_age()``.
     own_max_age: int | None = None
-    #: Whether this request has decided on :attr:`own_max_age`; what is stored does not count then.
+    #: Whether this request has set :attr:`own_max_age`, which overrides what is stored.
     sets_max_age: bool = False
-    #: Whether another request has given the session a new id a moment ago. The browser has, or is
-    #: about to get, another cookie; this request must not displace it.
+    #: Whether another request has just given the session a new id. The browser has, or is about to
+    #: get, another cookie, which this request must not replace.
     superseded: bool = False
-    #: What the session held when it was loaded; ``None`` unless somebody wants to know.
+    #: What the session held when it was loaded, if change detection needs it.
     _snapshot: Snapshot | None = None
 
     def __init__(self, name: str, session_store: Store) -> None:
         self.name = name
         self.session_store = session_store
         self.session_args = session_store.config["cookie_args"].copy()
-        # What an object has itself is found sooner than a default of its class.
+        # Optimization: instance attributes are found sooner than class attributes.
         self.session = self.own_max_age = self._snapshot = None
 
     def get_session(self, max_age: float | None = _default_value) -> SessionDict:
@@ -108,15 +108,12 @@ class BaseSessionFactory:
 
     @property
     def max_flashes(self) -> int | None:
-        """How many flash messages nobody has read are kept under a key; ``None`` for all."""
+        """Most unread flash messages that are kept under a key; ``None`` for all."""
         limit: int | None = self.session_store.config.get("max_flashes")
         return limit
 
     def _open_cookies(self, max_age: float | None) -> Iterator[OpenCookie]:
-        """Yield the session's valid cookies, the one that was signed last first.
-
-        What is known of the session is what the cookie says that was yielded last.
-        """
+        """Yield the session's valid cookies, newest first, and take over each one's attributes."""
         self._max_age = max_age
         limit = self.session_store.config.get("absolute_max_age")
         for cookie in self._read_cookies(max_age):
@@ -127,7 +124,7 @@ class BaseSessionFactory:
             self.own_max_age = None
 
     def _read_cookies(self, max_age: float | None) -> list[OpenCookie]:
-        """Return the valid cookies that hold a session, the one that was signed last first."""
+        """Return the valid cookies that hold a session, newest first."""
         store = self.session_store
         serializer = self._own_serializer()
         if hasattr(store, "open_session_cookies"):
@@ -136,11 +133,11 @@ class BaseSessionFactory:
             found = [OpenCookie(as_session(store.get_secure_cookie(self.name, max_age=max_age)))]
         else:
             found = open_cookies(store.request, serializer, self.name, max_age).accepted
-        # What is signed and no dictionary is something else of the application's.
+        # An application may have signed something else under the cookie's name.
         return [each for each in found[:_MOST_TRIED] if isinstance(each.data, dict)]
 
     def _take_over(self, cookie: OpenCookie, limit: float | None) -> bool:
-        """Take what a cookie says beside the data; whether it is younger than ``limit`` seconds."""
+        """Take over a cookie's attributes; return whether the session is younger than ``limit``."""
         attributes = cookie.attributes
         self._signed_at = cookie.signed_at
         if not self.sets_max_age:
@@ -149,7 +146,7 @@ class BaseSessionFactory:
         return limit is None or self._is_young(attributes.get(BEGAN), limit)
 
     def _is_young(self, began: int | None, limit: float) -> bool:
-        """Whether a session that began then is not older than it may ever be."""
+        """Return whether a session that began then is younger than ``absolute_max_age``."""
         # A session from before there was a limit counts from its last signing.
         self._began = self._signed_at if began is None else began
         return self._began is None or time.time() - self._began <= limit
@@ -157,7 +154,7 @@ class BaseSessionFactory:
     def _set_cookie(self, response: Any, data: dict[Any, Any], **attributes: Any) -> None:
         """Set the session's cookie.
 
-        :param attributes: what it holds beside the data, besides the session's ages.
+        :param attributes: attributes beside the data, in addition to the session's ages.
         """
         store = self.session_store
         data, args = self._with_ages(data, attributes)
@@ -173,15 +170,15 @@ class BaseSessionFactory:
             cookies.write(response, self.name, value, data, args, limit)
 
     def _expire_cookie(self, response: Any) -> None:
-        """Have the browser forget the session's cookie."""
+        """Expire the session's cookie."""
         cookies.expire(response, self.name, self.session_args)
         if self.session_store.config.get("vary"):
             cookies.vary_on_cookie(response)
 
     def _expire_former_cookies(self, response: Any) -> None:
-        """Have the browser forget cookies that were set with the arguments of former days.
+        """Expire cookies that were set with ``former_cookie_args``.
 
-        They were signed before, and would open a session that has ended or has another id.
+        They would open a session that has ended, or has another id now.
         """
         present = _identity(self.session_args)
         for args in self.session_store.config.get("former_cookie_args", ()):
@@ -195,7 +192,7 @@ class BaseSessionFactory:
     def _with_ages(
         self, data: dict[Any, Any], attributes: dict[str, Any]
     ) -> tuple[dict[Any, Any], dict[str, Any]]:
-        """Return what a cookie with this data and attributes holds, and its arguments."""
+        """Return the content of a cookie with this data and attributes, and its arguments."""
         args = self.session_args
         if self.session_store.config.get("absolute_max_age") is not None:
             if self._began is None:
@@ -207,28 +204,28 @@ class BaseSessionFactory:
         return CookieData(data, attributes) if attributes else data, args
 
     def _session_to_save(self) -> SessionDict | None:
-        """Return the session; ``None`` if there is none, or one of another kind is unmodified."""
+        """Return the session; ``None`` if there is none, or an unmodified one of another class."""
         session = self.session
         if session is None or isinstance(session, SessionDict):
             return session
         if not getattr(session, "modified", False):
             return None
-        made = SessionDict(self, data=session)  # an application may have put anything there
+        made = SessionDict(self, data=session)  # an application may have assigned any mapping
         made.modified = True
         return made
 
     def reset(self) -> None:
-        """Forget what is known of the session that came with the request: it was destroyed."""
+        """Reset what is known of the session that came with the request: it was destroyed."""
         self._began = self.own_max_age = self._signed_at = self._snapshot = None
         self.sets_max_age, self.superseded = True, False
 
     def forget_inherited_age(self) -> None:
-        """Forget an age that came with the session: who planted the session may have set it."""
+        """Drop an own age that came with the session: an attacker may have planted both."""
         if not self.sets_max_age:
             self.own_max_age, self.sets_max_age = None, True
 
     def _should_refresh(self) -> bool:
-        """Whether a session that was not modified is due for a new cookie."""
+        """Return whether an unmodified session is due for a refreshed cookie."""
         refresh_after = self.session_store.config.get("refresh_after")
         if refresh_after is None or self._signed_at is None:
             return False
@@ -238,7 +235,7 @@ class BaseSessionFactory:
     _codec: dict[str, Any] = {}  # noqa: RUF012 # read only
 
     def _take_snapshot(self, session: SessionDict) -> SessionDict:
-        """Remember what a session holds at first, if somebody wants to know at the end."""
+        """Take a snapshot if change detection needs one."""
         store = self.session_store
         if store.config.get("change_detection") == "content" or getattr(store, "debug", False):
             from webapp2_sessions.sessions.changes import (
@@ -249,7 +246,7 @@ class BaseSessionFactory:
         return session
 
     def _should_save(self, session: SessionDict) -> bool:
-        """Whether a session was modified, in the way that the configuration understands it."""
+        """Return whether a session was changed, by the configured ``change_detection``."""
         if self.superseded and not session._regenerates:
             if session.modified:
                 logger.info("The session %r got a new id by another request", self.name)
@@ -309,7 +306,7 @@ class CustomBackendSessionFactory(BaseSessionFactory):
         raise NotImplementedError()
 
     def _is_valid_sid(self, sid: str | None) -> bool:
-        """Whether ``sid`` looks like one of our ids."""
+        """Return whether ``sid`` looks like an id from :meth:`_get_new_sid`."""
         return isinstance(sid, str) and self._sid_re.match(sid) is not None
 
     def _get_new_sid(self) -> str:
@@ -321,5 +318,5 @@ class CustomBackendSessionFactory(BaseSessionFactory):
 
 
 def _identity(args: dict[str, Any]) -> tuple[Any, Any]:
-    """What tells cookies of one name apart in a browser: domain and path."""
+    """Return domain and path, by which browsers tell cookies of one name apart."""
     return args.get("domain") or None, args.get("path", "/")

@@ -1,4 +1,4 @@
-"""What objects of an application's own have to offer, for type checkers; never loaded by us."""
+"""Protocols for user-supplied objects (typing only)."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ __all__ = ["CookieSerializer", "RequestHandler", "SessionContainer", "SessionFac
 
 
 class CookieSerializer(Protocol):
-    """Signs and checks cookies, as ``SecureCookieSerializer`` does: ``SessionStore.serializer``."""
+    """Signs and verifies cookies, as ``SecureCookieSerializer`` does."""
 
     def serialize(self, name: str, value: Any, /) -> bytes:
         """Return the value of a cookie that holds ``value``."""
         ...
 
     def deserialize(self, name: str, value: str, /, *, max_age: float | None) -> Any:
-        """Return what a cookie's value holds, ``None`` if it is not accepted."""
+        """Return the data in a cookie's value, ``None`` if it is not accepted."""
         ...
 
 
@@ -26,7 +26,7 @@ class SessionContainer(Protocol):
     """Loads and saves one session of one request, as a ``BaseSessionFactory`` does."""
 
     def get_session(self, *, max_age: float | None) -> SessionDict:
-        """Return the session, which is always the same object."""
+        """Return the session, always the same object."""
         ...
 
     def save_session(self, response: Any, /) -> object:
@@ -43,7 +43,7 @@ class SessionFactory(Protocol):
 
 
 class Store(Protocol):
-    """What ``BaseSessionFactory`` needs of a session store."""
+    """The part of a session store that ``BaseSessionFactory`` needs."""
 
     @property
     def config(self) -> Mapping[str, Any]:
@@ -51,17 +51,17 @@ class Store(Protocol):
         ...
 
     def get_secure_cookie(self, name: str, /, *, max_age: float | None) -> Any:
-        """Return what a signed cookie of the request holds, ``None`` if there is no valid one."""
+        """Return the data in a signed cookie of the request, ``None`` if there is no valid one."""
         ...
 
     @property
     def save_secure_cookie(self) -> Callable[..., object]:
-        """Set a signed cookie: called with response, name, value and the cookie's arguments."""
+        """Set a signed cookie, by its response, name, value and arguments."""
         ...
 
 
 class RequestHandler:
-    """``webapp2.RequestHandler`` with the types that webapp2 lacks; only type checkers see it."""
+    """``webapp2.RequestHandler`` with type annotations, which webapp2 lacks."""
 
     #: The :class:`webapp2.WSGIApplication`.
     app: Any
@@ -73,7 +73,7 @@ class RequestHandler:
     def __init__(self, request: Any = None, response: Any = None) -> None: ...
 
     def initialize(self, request: Any, response: Any) -> None:
-        """Take the request and the response that is to be filled."""
+        """Take the request and the response to fill."""
 
     def dispatch(self) -> Any:
         """Call the method of the route."""

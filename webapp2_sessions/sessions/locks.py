@@ -1,50 +1,49 @@
-"""Locks of requests, which a forked child does not inherit."""
+"""Locks of requests and stores, which a forked child process does not inherit."""
 
 from __future__ import annotations
 
 import os
 import threading
-from collections.abc import MutableMapping
 from typing import Any
 
-__all__ = ["attributes_of", "lock_of", "share_lock"]
+__all__ = ["lock_of", "share_lock"]
 
-#: Key of the lock in whatever holds it.
+#: Key of the lock among the attributes of its owner.
 _key = "webapp2_sessions.lock"
 
 
-def _begin_in_child() -> None:
-    """Use other locks: threads of the parent may have held those that there are."""
+def _reset_in_child() -> None:
+    """Use new locks in a forked child: threads of the parent may have held the old ones."""
     global _key
     _key = f"webapp2_sessions.lock.{os.getpid()}"
 
 
-if hasattr(os, "register_at_fork"):  # not where there are no forks
-    os.register_at_fork(after_in_child=_begin_in_child)
+if hasattr(os, "register_at_fork"):  # not on Windows
+    os.register_at_fork(after_in_child=_reset_in_child)
 
 
-def attributes_of(request: Any) -> MutableMapping[str, Any]:
-    """Return what lives as long as a request, and where a lock is in nobody's way."""
-    try:
-        return request.__dict__  # type: ignore[no-any-return]
-    except AttributeError:  # a request of another kind, with slots
-        return request.registry  # type: ignore[no-any-return]
+def lock_of(owner: Any) -> threading.RLock:
+    """Return the lock of a request or a session store, created on first use.
 
+    It is reentrant, because a factory may open another session while it loads its own.
 
-def lock_of(holder: MutableMapping[str, Any]) -> threading.RLock:
-    """Return the lock that a dictionary holds, making it if there is none.
-
-    It is reentrant: a factory may open another session while its own is loaded.
-
-    :param holder: the attributes of what lives as long as the lock is wanted: ``vars(request)``.
+    :param owner: any object with ``__dict__``, otherwise with ``registry``.
     """
+    attributes = _attributes_of(owner)
     try:
-        lock: threading.RLock = holder[_key]
+        lock: threading.RLock = attributes[_key]
     except KeyError:
-        lock = holder.setdefault(_key, threading.RLock())  # of two threads one decides
+        lock = attributes.setdefault(_key, threading.RLock())  # atomic: all threads get one lock
     return lock
 
 
-def share_lock(holder: MutableMapping[str, Any], other: MutableMapping[str, Any]) -> None:
-    """Have a second dictionary hold the lock of the first, unless it has one already."""
-    other.setdefault(_key, lock_of(holder))
+def share_lock(owner: Any, other: Any) -> None:
+    """Make the lock of ``owner`` that of ``other`` as well, unless it has one already."""
+    _attributes_of(other).setdefault(_key, lock_of(owner))
+
+
+def _attributes_of(owner: Any) -> Any:
+    try:
+        return owner.__dict__
+    except AttributeError:  # a request class with slots
+        return owner.registry

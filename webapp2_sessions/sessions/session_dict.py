@@ -1,4 +1,4 @@
-"""The session as handlers see it: a dictionary that knows when it was modified."""
+"""A session as a dictionary that tracks whether it was modified."""
 
 from __future__ import annotations
 
@@ -21,11 +21,12 @@ _FLASH = "_flash"
 
 
 class _KeyFirst(Generic[Found]):
-    """A name that ``webapp2_extras`` has not: the session's key of that name is found before it.
+    """A property that returns the session's value instead, if there is a key of its name.
 
-    In a template ``{{ session.changed }}`` asks for an attribute first, and has to show the key.
+    Templates look up attributes before keys: ``{{ session.changed }}`` of an application that was
+    written for ``webapp2_extras``, which has no such attribute, has to show the key.
 
-    :param find: called with the session, returns what the name means where there is no such key.
+    :param find: returns the property's value; called with the session.
     """
 
     def __init__(self, find: Callable[[Any], Found]) -> None:
@@ -46,17 +47,17 @@ class _KeyFirst(Generic[Found]):
 class SessionDict(dict[Any, Any]):
     """The data of one session.
 
-    A change through any method of :class:`dict` sets :attr:`modified`. A change inside a value
-    (``session["cart"].append(1)``) cannot be seen: assign the value again, or call
+    Every method of :class:`dict` that changes it sets :attr:`modified`. A change inside a value
+    (``session["cart"].append(1)``) is not noticed: assign the value again, or call
     :meth:`mark_changed`.
 
     :param container: the factory that made the session, usually a
         :class:`~webapp2_sessions.sessions.BaseSessionFactory`.
     :param data: initial data, anything that ``dict()`` takes.
-    :param new: whether no valid session came with the request.
+    :param new: whether the request came without a valid session.
     """
 
-    # Attributes of any name and weak references are possible with upstream's sessions too.
+    # With __dict__ and __weakref__, because upstream's sessions allow both.
     __slots__ = ("__dict__", "__weakref__", "container", "modified", "new")
 
     #: The factory that made this session.
@@ -68,13 +69,13 @@ class SessionDict(dict[Any, Any]):
     # Underscores, because in a template an attribute is found before a key of its name.
     _degraded: bool = False
     _destroyed: bool = False
-    #: Whether the session gets a new id when it is saved.
+    #: Whether the next save gives the session a new id.
     _regenerates: bool = False
-    #: Whether the session is written even if its data is what was loaded.
+    #: Whether the session is written even if its data is unchanged.
     _forced: bool = False
-    #: Keys of flash messages that this request used, besides the usual one.
+    #: Keys of flash messages that this request used, besides the default.
     _flash_keys: frozenset[str] = frozenset()
-    #: Keys that this request has set or removed, if somebody wants to know.
+    #: Keys that this request has set or removed; ``None`` if they are not tracked.
     _assigned: set[Any] | None = None
 
     def __init__(
@@ -165,7 +166,7 @@ class SessionDict(dict[Any, Any]):
     @overload
     def update(self, **kwargs: Any) -> None: ...
     def update(self, *args: Any, **kwargs: Any) -> None:
-        """Update as :meth:`dict.update`; what a failing update has set is saved as well."""
+        """Update as :meth:`dict.update`; a partial update that fails is saved as well."""
         self._apply(dict.update, *args, **kwargs)
 
     def __ior__(  # type: ignore[misc] # one signature in place of two
@@ -174,8 +175,8 @@ class SessionDict(dict[Any, Any]):
         return self._apply(dict.__ior__, other)  # type: ignore[no-any-return]
 
     def _apply(self, merge: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
-        """Run ``merge``, which may change some items before it fails."""
-        # A dict is merged whole; anything else is consumed item by item and may fail midway.
+        """Call ``merge``, and note which keys it set, even if it fails midway."""
+        # Only a dict is merged as a whole.
         before = dict(self) if args and type(args[0]) is not dict else None
         try:
             result = merge(self, *args, **kwargs)
@@ -194,13 +195,13 @@ class SessionDict(dict[Any, Any]):
     def degraded(self) -> bool:
         """Whether the server failed and the configuration has ``on_backend_error='degrade'``.
 
-        The session is then empty, or not up to date in the store, and is not written.
+        Then the session is empty, or its last changes are not stored, and it is not written.
         """
         return self._degraded
 
     @_KeyFirst
     def destroyed(self) -> bool:
-        """Whether :meth:`destroy` was called, until the session is saved."""
+        """Whether :meth:`destroy` was called since the last save."""
         return self._destroyed
 
     @_KeyFirst
@@ -209,22 +210,22 @@ class SessionDict(dict[Any, Any]):
         return self.mark_changed
 
     def mark_changed(self) -> None:
-        """Have the session written, for instance after a change inside a value.
+        """Mark the session as modified, for instance after a change inside a value.
 
-        Unlike ``modified = True`` it is written with ``change_detection='content'`` as well, and
-        its cookie is signed again, whether or not its data is what was loaded.
+        Unlike ``modified = True``, this writes the session and signs its cookie again even if
+        ``change_detection='content'`` finds its data unchanged.
         """
         self.modified = self._forced = True
 
     def regenerate_id(self) -> None:
-        """Give the session a new id; the data stays, and the old id leads nowhere any more.
+        """Give the session a new id and keep its data; the old id becomes invalid.
 
-        Call it when the visitor signs in or out: an id that somebody else may have planted or
-        seen before is of no use to them then (session fixation). A session that is kept in a
-        cookie alone has no id; it is only signed again.
+        Call it when the visitor signs in or out, so that an id that somebody else has planted or
+        seen is useless (session fixation). A session that is stored in the cookie has no id; it is
+        only signed again.
 
-        An age that :meth:`set_max_age` gave the session in an earlier request does not outlive
-        its former id. Call it again for a visitor who is to be remembered.
+        An age that :meth:`set_max_age` gave the session in an earlier request is forgotten. Call it
+        again for a visitor who should be remembered.
         """
         self._regenerates = True
         forget_inherited_age = getattr(self.container, "forget_inherited_age", None)
@@ -233,13 +234,13 @@ class SessionDict(dict[Any, Any]):
         self.mark_changed()
 
     def set_max_age(self, seconds: float | None) -> None:
-        """Let this session live longer or shorter than others, e.g. "remember me".
+        """Set the maximum age of this session, e.g. for "remember me".
 
-        It is kept with the session and counts from each write: the browser keeps the cookie for
-        so long, and ``session_max_age`` and the ``max_age`` of ``get_session()`` do not apply.
+        The age is stored with the session and counts from each write. The browser keeps the cookie
+        for this time; ``session_max_age`` and the ``max_age`` of ``get_session()`` do not apply.
 
-        :param seconds: whole seconds are kept; ``None`` makes it a session like others again.
-        :raises ConfigError: it is neither a positive number nor ``None``.
+        :param seconds: rounded down to whole seconds; ``None`` restores the default.
+        :raises ConfigError: ``seconds`` is neither a positive number nor ``None``.
         """
         if seconds is not None and not _is_positive(seconds):
             raise ConfigError(
@@ -251,14 +252,14 @@ class SessionDict(dict[Any, Any]):
         self.mark_changed()
 
     def destroy(self) -> None:
-        """Empty the session and end it: nothing of it is left where it is stored.
+        """Empty the session, and delete it with the next save.
 
-        ``save_sessions()`` deletes the stored record and lets the cookie expire. What is set
+        ``save_sessions()`` deletes the stored record and expires the cookie. Data that is set
         afterwards in the same request begins a new session, with a new id. A session that is
-        kept in a cookie alone cannot be ended on other devices: who copied the cookie has it.
+        stored in the cookie cannot be revoked: a copy of the cookie remains valid.
 
-        A backend that was written against upstream's interface cannot delete; there the session
-        is saved empty.
+        A backend that was written for upstream's interface cannot delete; its session is saved
+        empty.
         """
         self._note_assigned(self)
         dict.clear(self)
@@ -273,10 +274,10 @@ class SessionDict(dict[Any, Any]):
     def get_flashes(self, key: str = _FLASH, *, level: str | None = None) -> list[Any]:
         """Return and remove the flash messages.
 
-        :param key: where they are kept in the session.
-        :param level: only the messages of this level; the others stay.
-        :returns: a list of ``(value, level)``, as tuples from server-side backends and as lists
-            from cookies; empty where there are none, and then nothing is modified.
+        :param key: their key in the session.
+        :param level: only return and remove the messages of this level.
+        :returns: a list of ``(value, level)``, which are tuples in server-side backends and lists
+            in cookies. If there are none, it is empty and the session is not modified.
         """
         self._use_flash_key(key)
         if level is None:
@@ -291,18 +292,22 @@ class SessionDict(dict[Any, Any]):
         return found
 
     def peek_flashes(self, key: str = _FLASH, *, level: str | None = None) -> list[Any]:
-        """Return the flash messages and leave them where they are; arguments are as above."""
+        """Return the flash messages without removing them.
+
+        :param key: their key in the session.
+        :param level: only return the messages of this level.
+        """
         messages = self.get(key, ())
         return [message for message in messages if level is None or message[1] == level]
 
     def add_flash(self, value: Any, level: str | None = None, key: str = _FLASH) -> None:
-        """Add a message that is shown once, by the next :meth:`get_flashes`.
+        """Add a message that the next :meth:`get_flashes` returns and removes.
 
-        With ``max_flashes`` in the configuration the oldest messages that nobody has read go.
+        If there are more than ``max_flashes`` of the configuration, the oldest are dropped.
 
-        :param value: the message; for cookie sessions anything that JSON can represent.
-        :param level: a category of the application's own, e.g. ``"error"``.
-        :param key: where the messages are kept in the session.
+        :param value: the message; in cookie sessions anything that JSON can represent.
+        :param level: a category, e.g. ``"error"``.
+        :param key: the key of the messages in the session.
         """
         self._use_flash_key(key)
         messages = self.setdefault(key, [])
@@ -317,7 +322,7 @@ class SessionDict(dict[Any, Any]):
 
 
 def is_destroyed(session: object) -> bool:
-    """Whether ``destroy()`` was called for a session, and has not been saved yet."""
+    """Return whether ``destroy()`` was called for a session since its last save."""
     return getattr(session, "_destroyed", False) is True
 
 
@@ -327,5 +332,5 @@ def _is_positive(seconds: object) -> bool:
 
 
 def _other_items(before: dict[Any, Any], after: dict[Any, Any]) -> list[Any]:
-    """Return the keys with other objects; never compares values, whose ``==`` may be anything."""
+    """Return the keys whose values are other objects; ``==`` of values is not called."""
     return [key for key, value in after.items() if key not in before or before[key] is not value]

@@ -1,4 +1,4 @@
-"""Sessions that were destroyed by a request that fails afterwards: they end all the same."""
+"""Delete the sessions that a request destroyed before it failed."""
 
 from __future__ import annotations
 
@@ -10,23 +10,23 @@ from webapp2_sessions import cookies
 from webapp2_sessions.errors import SessionError
 from webapp2_sessions.sessions.session_dict import is_destroyed
 
-__all__ = ["end_destroyed"]
+__all__ = ["delete_destroyed"]
 
 logger: logging.Logger = logging.getLogger(__name__)
 
 
-def end_destroyed(store: Any, response: Any, others: Iterable[Any] = ()) -> bool:
-    """End the sessions of a store that were destroyed, and save nothing else.
+def delete_destroyed(store: Any, response: Any, others: Iterable[Any] = ()) -> bool:
+    """Delete the sessions that were destroyed, expire their cookies, and save nothing else.
 
-    What was put into such a session since is dropped. An error is logged and not raised, since
-    another one is being handled. To call this again with another response has the cookies expire
-    there as well, and deletes nothing twice.
+    Data that was put into such a session afterwards is dropped. Errors are logged and not raised,
+    because another one is being handled. Can be called again with another response: cookies expire
+    there as well, and nothing is deleted twice.
 
     :param store: the :class:`~webapp2_sessions.sessions.SessionStore`.
-    :param response: where their cookies expire.
-    :param others: factories whose sessions were destroyed, and may have been saved since.
-    :returns: whether there were any. Backends that were written against upstream's interface
-        cannot delete, and have none.
+    :param response: the response on which the cookies expire.
+    :param others: factories of sessions that were destroyed, and may have been saved since.
+    :returns: whether there were any. Backends that were written for upstream's interface cannot
+        delete, and have none.
     """
     destroyed = [
         container
@@ -42,7 +42,7 @@ def end_destroyed(store: Any, response: Any, others: Iterable[Any] = ()) -> bool
             if getattr(container, "_is_reported", False):
                 continue
             container._is_reported = True
-            # The text of an error that is not ours may hold the session's id.
+            # The text of any other error may hold the session's id.
             cause = error if isinstance(error, SessionError) else type(error).__name__
             logger.error("The session %r was destroyed, and not ended: %s", container.name, cause)
         container.session.destroy()
@@ -50,5 +50,5 @@ def end_destroyed(store: Any, response: Any, others: Iterable[Any] = ()) -> bool
         cookies.vary_on_cookie(response)
     unsaved = getattr(store, "_unsaved", None)
     if unsaved is not None:
-        unsaved.settle()  # the rest is left unsaved on purpose
+        unsaved.settle()  # nothing else is saved, on purpose
     return bool(destroyed)

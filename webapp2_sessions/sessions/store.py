@@ -1,4 +1,4 @@
-"""The session store of a request."""
+"""The session store: opens and saves the sessions of one request."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ from webapp2_sessions.securecookie.cookie_data import (
 )
 from webapp2_sessions.sessions.cookie import SecureCookieSessionFactory
 from webapp2_sessions.sessions.factories import CustomBackendSessionFactory
-from webapp2_sessions.sessions.locks import attributes_of, lock_of, share_lock
+from webapp2_sessions.sessions.locks import lock_of, share_lock
 from webapp2_sessions.sessions.session_dict import SessionDict, is_destroyed
 from webapp2_sessions.sessions.signed_cookies import open_cookies
 
@@ -45,23 +45,23 @@ logger: logging.Logger = logging.getLogger(__name__)
 #: Key of the store in a request's registry; webapp2_extras.auth looks there.
 _registry_key = "webapp2_extras.sessions.SessionStore"
 
-#: The default of ``backend=``. It is found by identity, so that the text ``"securecookie"``, where
-#: a caller gives it, means signed cookies whatever the configuration says.
+#: Default of ``backend=``. Compared by identity: the text ``"securecookie"`` from a caller means
+#: signed cookies, whatever ``default_backend`` says.
 _default_backend = "".join(["secure", "cookie"])
 
-#: Factories that set a cookie of the session's name; others may take any name.
+#: Factories that set a cookie of the session's name, which must be a name for a cookie.
 _SET_A_COOKIE = (SecureCookieSessionFactory, CustomBackendSessionFactory)
 
-# It is here already, so that the default backend needs no import.
+# Already imported: the default backend needs no lookup by name.
 default_config["backends"]["securecookie"] = SecureCookieSessionFactory
 
 
-#: Bytes of a Cookie header that usual servers take: gunicorn 8,190 and nginx 8 kB for the line.
+#: Bytes of a Cookie header that most servers accept (gunicorn: 8,190; nginx: 8 kB a line).
 _LONG_HEADER = 8000
 
 
 class SessionStore:
-    """Gives out the sessions of one request and saves them to its response.
+    """Open the sessions of one request and save them to its response.
 
     :param request: the :class:`webapp2.Request`, with ``request.app``.
     :param config: values that take precedence over those of the application's
@@ -82,19 +82,19 @@ class SessionStore:
 
     #: The request, or a weak reference to it.
     _request: Any
-    #: Reports changes that nobody saves, in debug mode.
+    #: Reports changes that were never saved, in debug mode.
     _unsaved: Unsaved | None = None
 
-    # Defaults also for a subclass that does without our __init__.
-    #: The serializer, once it was asked for or set.
+    # Class attributes, because a subclass may not call __init__().
+    #: The serializer, once it was used or set.
     _serializer: CookieSerializer | None = None
-    #: Names of the cookies that came and were not accepted; ``None`` if none was asked for.
+    #: Names of cookies that were refused; ``None`` if no cookie was read.
     _damaged: set[str] | None = None
-    #: The cookies that :meth:`get_secure_cookie` has found last, by their name.
+    #: What :meth:`get_secure_cookie` found last, by the cookie's name.
     _found: Mapping[str, list[OpenCookie]] = MappingProxyType({})
-    #: Attributes of the session cookie that is being set, by its name.
+    #: Attributes for the session cookie that is being set, by its name.
     _attributes: Mapping[str, dict[str, Any]] = MappingProxyType({})
-    #: Bytes of the cookies that were set, by their names, as the browser sends them back.
+    #: Bytes of the cookies that were set, as browsers send them back, by name.
     _written: Mapping[str, int] = MappingProxyType({})
 
     def __init__(self, request: Any, config: Mapping[str, Any] | None = None) -> None:
@@ -113,9 +113,9 @@ class SessionStore:
 
     @property
     def request(self) -> Any:
-        """The request. A store that :func:`get_store` has made does not keep it alive.
+        """The request, which a store from :func:`get_store` does not keep alive.
 
-        :raises AttributeError: webapp2 has answered it, and nobody else has it any more.
+        :raises AttributeError: it was answered, and nothing else refers to it.
         """
         request = self._request
         if type(request) is ReferenceType:
@@ -133,9 +133,9 @@ class SessionStore:
 
     @property
     def serializer(self) -> CookieSerializer:
-        """Signs and checks the cookies: a :class:`SecureCookieSerializer`, unless one was set.
+        """Signs and verifies the cookies: a :class:`SecureCookieSerializer`, unless one was set.
 
-        It is made on first use, and keeps the keys that the configuration has then.
+        Created on first use, with the keys that the configuration has then.
         """
         if self._serializer is None:
             self._serializer = SecureCookieSerializer(
@@ -192,7 +192,7 @@ class SessionStore:
         :raises ConfigError: the name cannot be sent as a cookie, or ``max_age`` is no number.
         :raises BackendError: the backend's server failed.
         """
-        with lock_of(self.__dict__):  # threads of one request get one session
+        with lock_of(self):  # threads of one request get one session
             config = self.config
             if backend is _default_backend:
                 backend = config.get("default_backend", backend)
@@ -217,7 +217,7 @@ class SessionStore:
         return container
 
     def _max_age(self, max_age: Any) -> Any:
-        """Return the age that is meant; what was given is checked."""
+        """Validate a ``max_age``, and replace the default by ``session_max_age``."""
         if max_age is _default_value:
             return self.config["session_max_age"]
         if max_age is not None:
@@ -243,8 +243,8 @@ class SessionStore:
     ) -> list[OpenCookie]:
         """Return the valid cookies of a session, the one that was signed last first.
 
-        :param serializer: checks the cookies; without one :meth:`get_secure_cookie` reads them,
-            which a subclass may have replaced.
+        :param serializer: verifies the cookies; without one they are read by
+            :meth:`get_secure_cookie`, which a subclass may have replaced.
         """
         if serializer is not None:
             return self._open_cookies(name, self._max_age(max_age), serializer)
@@ -255,7 +255,7 @@ class SessionStore:
         found = self._found.get(name, [])
         if found and found[0].data is data:
             return found
-        # A subclass has made other data of it, which lacks the attributes.
+        # A subclass has copied or changed the data, and lost the attributes.
         attributes = found[0].attributes if found else {}
         data = as_session(data)
         if attributes and isinstance(data, dict):
@@ -284,13 +284,13 @@ class SessionStore:
             raise TypeError(
                 f"the value of a secure cookie must be a dict, not {type(value).__name__}"
             )
-        with lock_of(self.__dict__):
+        with lock_of(self):
             container = self._get_session_container(name, SecureCookieSessionFactory)
         if kwargs:
             args = {**container.session_args, **kwargs}
             response_class = response_class_of(getattr(self.request, "app", None))
             rules.check_cookie(name, args, response_class, "set_secure_cookie()")
-        with lock_of(self.__dict__):
+        with lock_of(self):
             session = container.get_session()
         session.update(value)
         container.session_args.update(kwargs)
@@ -320,13 +320,13 @@ class SessionStore:
 
         :param data: what the cookie is to hold; a :class:`CookieData` if it has attributes.
         :param args: arguments of WebOb's ``Response.set_cookie()``.
-        :param serializer: makes the cookie's value; without one :meth:`save_secure_cookie` sets
-            the cookie, which a subclass may have replaced.
+        :param serializer: signs the cookie; without one it is set by :meth:`save_secure_cookie`,
+            which a subclass may have replaced.
         """
         if serializer is not None:
             self._send(response, name, data, args, serializer)
             return
-        if isinstance(data, CookieData):  # a subclass may make other data of it, without them
+        if isinstance(data, CookieData):  # a subclass may copy the data, and lose them
             self._attributes = {name: data.attributes}
         try:
             self.save_secure_cookie(response, name, data, **args)
@@ -341,7 +341,7 @@ class SessionStore:
         self._written = {**self._written, name: len(name) + len(signed) + 3}
         if self._unsaved is not None:
             self._unsaved.settle(name)
-        opened = getattr(self, "sessions", ())  # a subclass may set cookies alone
+        opened = getattr(self, "sessions", ())  # absent where __init__() was not called
         if name in opened and self.config.get("vary"):
             cookies.vary_on_cookie(response)
 
@@ -368,9 +368,9 @@ class SessionStore:
         try:
             self._save_each(response)
         except BaseException:
-            from webapp2_sessions.sessions.sign_outs import end_destroyed  # for this error alone
+            from webapp2_sessions.sessions.sign_outs import delete_destroyed  # only for this error
 
-            end_destroyed(self, response, destroyed)
+            delete_destroyed(self, response, destroyed)
             raise
         if self._unsaved is not None:
             self._unsaved.settle()
@@ -392,7 +392,7 @@ class SessionStore:
             self._warn_of_long_header()
 
     def _expire_damaged(self, response: Any) -> None:
-        """Have the browser forget the cookies that were not accepted and are not replaced."""
+        """Expire the cookies that were refused and are not replaced."""
         for name in self._damaged or ():
             if not cookies.is_set(response, name):
                 container = self.sessions.get(name)
@@ -401,7 +401,7 @@ class SessionStore:
                     cookies.expire(response, name, each)
 
     def _warn_of_long_header(self) -> None:
-        """Log if the browser will send more cookies than usual servers take in one header."""
+        """Log if the browser will send more cookies than most servers accept in one header."""
         request = getattr(self, "request", None)  # it may have ended
         header = getattr(request, "environ", {}).get("HTTP_COOKIE", "")
         if not isinstance(header, str):  # a mock's
@@ -426,7 +426,7 @@ class SessionStore:
 
 
 def _can_merge(container: Any) -> bool:
-    """Whether changes of requests at once can be merged; a cookie has nothing to merge with."""
+    """Return whether a container can merge concurrent changes, or has none to merge."""
     is_stored = isinstance(container, CustomBackendSessionFactory)
     return not is_stored or hasattr(container, "_write_version")
 
@@ -455,7 +455,7 @@ def get_store(
     registry = request.registry
     store = registry.get(key)
     if not store:
-        with lock_of(attributes_of(request)):  # threads of one request get one store
+        with lock_of(request):  # threads of one request get one store
             store = registry.get(key) or _register(registry, key, factory, request)
     if type(store) is not SessionStore:
         warn_of_foreign_store(getattr(request, "app", None), store)
@@ -467,7 +467,7 @@ def _register(registry: Any, key: str, factory: Callable[..., Any], request: Any
     if isinstance(store, SessionStore):
         # One lock for all stores of a request: with two, each of two threads could have one and
         # wait for the other.
-        share_lock(attributes_of(request), store.__dict__)
+        share_lock(request, store)
     import webapp2
 
     if (

@@ -1,4 +1,4 @@
-"""In debug mode: changes that a request has made to its sessions, and that nobody has saved."""
+"""Log changes of sessions that were never saved (debug mode)."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ __all__ = ["Unsaved"]
 
 logger: logging.Logger = logging.getLogger(__name__)
 
-#: Key of what reports at the end of a request, among the attributes of the request.
+#: Key of the list of finalizers among the attributes of a request.
 _KEY = "webapp2_sessions.sessions.unsaved"
 
 
 class _Saved(NamedTuple):
-    """A session as it was when its store saved for the last time."""
+    """A session as it was when it was last saved."""
 
     session: Any
     snapshot: Snapshot
@@ -29,23 +29,22 @@ class _Saved(NamedTuple):
 
 
 class Unsaved:
-    """Reports changes of a store's sessions that are lost, once its request is freed.
+    """Logs changes of a store's sessions that are lost, when its request is freed.
 
-    That is when it has been answered, unless a body that is still being sent refers to it. What
-    is changed later by somebody who has a session and not the request is reported when the
-    cycle collector comes to the store.
+    That is after the answer, or later if the body that is being sent refers to the request. Later
+    changes are logged when the store itself is freed, perhaps by the garbage collector.
 
     :param store: the :class:`~webapp2_sessions.sessions.SessionStore`.
-    :param attributes: those of its request.
+    :param attributes: the attributes of its request.
     """
 
     def __init__(self, store: Any, attributes: dict[str, Any]) -> None:
         self._store = store
         self._saved: dict[Any, _Saved] = {}
-        attributes.setdefault(_KEY, []).append(_End(self))
+        attributes.setdefault(_KEY, []).append(_Finalizer(self))
 
     def settle(self, only: Any = None) -> None:
-        """Take note that the sessions have been saved, or are not to be saved, as they are now.
+        """Count the sessions as saved in their present state.
 
         :param only: the name of one session; ``None`` for all.
         """
@@ -62,7 +61,7 @@ class Unsaved:
                 )
 
     def report(self) -> None:
-        """Log what has been changed since, or was never saved; each change once."""
+        """Log changes since the last save, or that no save followed; each change once."""
         for name, container in [*self._store.sessions.items()]:
             session = getattr(container, "session", None)
             if session is not None and not getattr(session, "_degraded", False):
@@ -74,21 +73,21 @@ class Unsaved:
         self.settle()
 
     def __del__(self) -> None:
-        _report_at_the_end(self)
+        _report_in_finalizer(self)
 
 
-class _End:
-    """Is freed with its request."""
+class _Finalizer:
+    """An attribute of the request, freed with it."""
 
     def __init__(self, unsaved: Unsaved) -> None:
-        self._unsaved = ref(unsaved)  # the store may have the request
+        self._unsaved = ref(unsaved)  # weak, because the store may refer to the request
 
     def __del__(self) -> None:
-        _report_at_the_end(self._unsaved())
+        _report_in_finalizer(self._unsaved())
 
 
-def _report_at_the_end(unsaved: Unsaved | None) -> None:
-    # Nobody could catch what a finalizer raises: a value of the application's may fail to compare.
+def _report_in_finalizer(unsaved: Unsaved | None) -> None:
+    # A value of the application may raise when it is compared, and nobody could catch that.
     if unsaved is not None and not sys.is_finalizing():
         with suppress(Exception):
             unsaved.report()
@@ -109,10 +108,14 @@ def _report_if_never_saved(container: Any, session: Any) -> None:
 def _report_if_changed(container: Any, saved: _Saved) -> None:
     session = saved.session
     if not saved.snapshot.is_made:
-        return  # nobody can tell
+        return  # unknown
     keys = saved.snapshot.changed_keys(session)
-    is_ended = is_destroyed(session) and not saved.is_destroyed
-    if keys or is_ended or (getattr(session, "_regenerates", False) and not saved.regenerates):
+    was_destroyed_since = is_destroyed(session) and not saved.is_destroyed
+    if (
+        keys
+        or was_destroyed_since
+        or (getattr(session, "_regenerates", False) and not saved.regenerates)
+    ):
         logger.warning(
             "The session %r was changed (%s) after it had been saved, and the change is lost: "
             "change it before, not while the body is sent, or save it again",

@@ -1,4 +1,4 @@
-"""Sessions that are kept on a server: loading, saving, renewing and destroying, written once."""
+"""Sessions on a server: load, save, renew and destroy them, for all backends."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ logger: logging.Logger = logging.getLogger(__name__)
 
 
 class StoredSessionFactory(CustomBackendSessionFactory):
-    """Base of server-side sessions in which loading and saving are written already.
+    """Base class of server-side backends: everything but reading and writing a record.
 
     A backend supplies :meth:`_read`, :meth:`_write` and :meth:`_delete`; :meth:`_touch` if a
     session can be renewed for less than writing it, and :meth:`_read_version` with
@@ -50,13 +50,13 @@ class StoredSessionFactory(CustomBackendSessionFactory):
     superseded: bool
     #: Whether the store holds a session of this id.
     _is_stored = False
-    #: Saves by compare-and-set; ``None`` unless the configuration wants that.
+    #: Saves by compare-and-set; ``None`` unless ``on_conflict`` is ``'merge'``.
     _merger: Merger | None = None
     #: Former ids of this session, which end before its cookie is set. ``True`` for those that
     #: could not be ended at the first try.
     _former_sids: dict[str, bool]
-    #: Ids that came with the request and led nowhere: nothing is stored under them, or nothing that
-    #: can be decoded. Other requests may still have those sessions, which end with this one.
+    #: Ids from the request's cookies without a record that can be read. Concurrent requests may
+    #: still have those sessions, which end together with this one.
     _replaced_sids: list[str]
 
     def __init__(self, name: str, session_store: Store) -> None:
@@ -133,7 +133,7 @@ class StoredSessionFactory(CustomBackendSessionFactory):
         return None
 
     def _note_max_age(self, max_age: object) -> None:
-        """Take over the age of its own that a session's record holds, ``None`` if it has none.
+        """Take over a record's own age, ``None`` if it has none.
 
         A backend that keeps :attr:`own_max_age` with the data calls this when it has read a
         record; others leave it to the cookie. What this request has set takes precedence.
@@ -197,7 +197,7 @@ class StoredSessionFactory(CustomBackendSessionFactory):
         return data
 
     def _was_superseded_now(self, sid: str) -> bool:
-        """Whether a session got a new id so lately that its visitor may not know yet."""
+        """Return whether a session got a new id within the last ``renewal_grace`` seconds."""
         grace = self.session_store.config.get("renewal_grace", 0)
         superseded_at = self._superseded_at(sid) if grace else None
         return superseded_at is not None and abs(self._now() - superseded_at) < grace
@@ -207,7 +207,7 @@ class StoredSessionFactory(CustomBackendSessionFactory):
         return time.time()
 
     def _first_version(self, sid: str) -> Version | None:
-        """The state of the session for a request that begins; may come from a cache."""
+        """Return the state of the session when a request begins; may come from a cache."""
         return self._read_version(sid)
 
     def save_session(self, response: Any) -> None:
@@ -222,7 +222,7 @@ class StoredSessionFactory(CustomBackendSessionFactory):
         if session is None:
             return
         if session._destroyed:
-            self._end(response, session)  # an error in any case: a sign-out must not just seem done
+            self._end(response, session)  # raises in any case: a sign-out must not seem done
         try:
             if session._degraded:
                 return
@@ -242,11 +242,11 @@ class StoredSessionFactory(CustomBackendSessionFactory):
             self._set_cookie(response, {"_sid": self.sid})
 
     def store(self, session: SessionDict) -> bool:
-        """Store a session; whether there is still one to store.
+        """Store a session; return whether there is still one to store.
 
-        A session that is to have a new id is written under it before the former one ends, so that
-        nothing is lost if the server fails in between; and nothing of this request is ever written
-        under the former id, which somebody else may know.
+        A session that gets a new id is written under it before the former record ends, so that
+        nothing is lost if the server fails in between. Nothing of this request is written under
+        the former id, which an attacker may know.
 
         :raises BackendError: it is not certain that the session is stored.
         """
@@ -273,7 +273,7 @@ class StoredSessionFactory(CustomBackendSessionFactory):
         return False
 
     def _take_new_id(self, session: SessionDict) -> bool:
-        """Take a new id, with all that others have saved by now; whether the session is there."""
+        """Take a new id, with what others have saved by now; return whether the session exists."""
         if not self.merged(session):
             return False
         self._former_sids[str(self.sid)] = False
@@ -284,16 +284,16 @@ class StoredSessionFactory(CustomBackendSessionFactory):
     def _end_former(self) -> bool:
         """End the former ids of the session, which is stored under its present one.
 
-        :returns: ``False`` if another request was first to renew or destroy it. Of several copies
-            the first one stays, so that this request's is removed again.
+        :returns: ``False`` if another request was first to renew or destroy it. The first copy
+            stays, and this request's is removed again.
         """
         for former, was_tried in [*self._former_sids.items()]:
             self._former_sids[former] = True
             try:
                 is_first = self._supersede(former) is not False
             except StaleCache as error:
-                # What it may hand out is from before the new id. A cache that is down must not keep
-                # anybody from signing in.
+                # The cache can only serve what is older than the new id. A cache that is down must
+                # not keep anybody from signing in.
                 logger.warning("The former id of the session %r has ended: %s", self.name, error)
                 is_first = error.is_first
             del self._former_sids[former]
@@ -303,7 +303,7 @@ class StoredSessionFactory(CustomBackendSessionFactory):
         return True
 
     def retire(self) -> bool:
-        """End the stored session, which goes on elsewhere; whether it was still there.
+        """End the record of a session that moves elsewhere; return whether it was still there.
 
         :raises BackendError: it is not certain that it is gone.
         """
@@ -312,7 +312,7 @@ class StoredSessionFactory(CustomBackendSessionFactory):
         return self._end_former() or self._is_gone()
 
     def merged(self, session: SessionDict) -> bool:
-        """Give a session what other requests have stored of it; whether it is still there.
+        """Merge what other requests have stored into a session; return whether it still exists.
 
         :raises BackendError: the server failed.
         """
@@ -326,11 +326,11 @@ class StoredSessionFactory(CustomBackendSessionFactory):
         return True
 
     def keep(self) -> bool:
-        """Keep the stored session as it is for another lifetime; whether there is one."""
+        """Extend the record by another lifetime; return whether there is one."""
         return self.sid is not None and self._touch(self.sid, self._lifetime())
 
     def discard(self) -> None:
-        """Delete the stored session, if there is one; a new one would have another id."""
+        """Delete the record, if there is one; a new session would have another id."""
         present = [self.sid] if self._is_stored and self.sid is not None else []
         for sid in dict.fromkeys((*self._former_sids, *self._replaced_sids, *present)):
             self._delete(sid)
@@ -340,13 +340,13 @@ class StoredSessionFactory(CustomBackendSessionFactory):
         self._merger = self._new_merger()
 
     def _write_or_merge(self, sid: str, session: SessionDict) -> bool | None:
-        """Store the session; ``False`` if there is none to store any more."""
+        """Store the session; return ``False`` if it was ended meanwhile."""
         if self._merger is None:
             return self._write(sid, dict(session), self._lifetime())
         return self._merge(self._merger, session)
 
     def _merge(self, merger: Merger, session: SessionDict) -> bool:
-        """Store what this request changed; whether there is still a session to change."""
+        """Store what this request changed; return whether the session still exists."""
         mine = dict(session)
         try:
             stored = merger.save(mine, session._flash_keys, session._assigned or ())
@@ -363,7 +363,7 @@ class StoredSessionFactory(CustomBackendSessionFactory):
         return True
 
     def _place(self) -> tuple[str, str]:
-        """The backend's keyword and its server's address, for errors."""
+        """Return the backend's keyword and its server's address, for errors."""
         return type(self).__name__, "its store"
 
     # For the command line
@@ -394,7 +394,7 @@ class StoredSessionFactory(CustomBackendSessionFactory):
         return ()
 
     def _end(self, response: Any, session: SessionDict) -> None:
-        """Delete the stored session; what the handler has set since is a new one."""
+        """Delete the record; what the handler has set since belongs to a new session."""
         self.discard()
         session._destroyed = session._degraded = False
         self._expire_former_cookies(response)
@@ -416,9 +416,9 @@ class StoredSessionFactory(CustomBackendSessionFactory):
         )
 
     def _degrade(self, error: BackendError, session: SessionDict) -> SessionDict:
-        """Return ``session``, which is not saved any more, or raise the error.
+        """Mark a session as degraded, or raise the error.
 
-        What is wrong with the session itself is an error in any case.
+        A fault of the session itself is an error in any case.
         """
         degrade = self.session_store.config.get("on_backend_error") == "degrade"
         if not degrade or isinstance(error, (SessionTooLarge, UnreadableSession)):
@@ -428,11 +428,11 @@ class StoredSessionFactory(CustomBackendSessionFactory):
         return session
 
     def _lifetime(self) -> float | None:
-        """Seconds for which the cookie that is being written can bring this session back.
+        """Return the seconds for which the cookie being written can open this session.
 
-        The longest age that this request or the configuration allows, since other requests may
-        open the session with the configured one; less if the browser drops the cookie before, or
-        the session ends.
+        The longest age that this request or the configuration allows, because other requests open
+        the session by the configured one; less if the browser drops the cookie, or the session
+        ends, before that.
         """
         config = self.session_store.config
         limits: list[float | None] = [self.own_max_age]
@@ -450,9 +450,9 @@ class StoredSessionFactory(CustomBackendSessionFactory):
 
 
 def _as_dict(data: Any) -> dict[Any, Any] | None:
-    """Return what a backend has read as a dictionary, ``None`` if it is no session.
+    """Convert what a backend has read to a dictionary, ``None`` if it is no session.
 
-    A model or a backend of the application's own may return any mapping, or pairs.
+    A custom model or backend may return any mapping, or pairs.
     """
     if data is None or type(data) is dict:
         return data
@@ -463,6 +463,6 @@ def _as_dict(data: Any) -> dict[Any, Any] | None:
 
 
 def _replace_data(session: SessionDict, data: dict[Any, Any]) -> None:
-    """Let a session hold what is stored now, which is no change of it."""
+    """Replace the data of a session by what is stored, without marking it modified."""
     dict.clear(session)
     dict.update(session, data)

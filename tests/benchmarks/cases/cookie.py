@@ -39,13 +39,19 @@ print(json.dumps(sorted(sys.modules)))
 
 
 def run(bench: Bench) -> Table:
-    """A request that reads and modifies its session, and one that only reads."""
+    """Measure requests that modify their session or only read it, with a cookie and without."""
     sites = bench.peers.cookie_sites()
     modify, read = bench.measure_sites(sites, ("/modify", "/read"))
+    new, look = bench.measure_sites(sites, ("/modify", "/read"), new=True)
     return table_of(
         "cookie",
         f"A request with a session of {KEYS} keys in a signed cookie, less the same without",
-        {"read + modify": modify, "read only": read},
+        {
+            "read + modify": modify,
+            "read only": read,
+            "new visitor": new,
+            "new visitor, read only": look,
+        },
         {site.name: site.note for site in sites},
     )
 

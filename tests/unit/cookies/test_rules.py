@@ -1,4 +1,4 @@
-"""What may be sent as a cookie: names, arguments, and which of them go together."""
+"""Validation of cookie names and arguments."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ import pytest
 import webapp2
 import webob
 import webob.exc
-from support.implementations import stopped_clock
 
 from webapp2_sessions import ConfigError
 from webapp2_sessions.cookies import rules as cookie_rules
+from webapp2_sessions.cookies.response import set_cookie
 
 
 class PickyResponse(webob.Response):
@@ -388,83 +388,11 @@ def test_prefix_without_what_it_needs(
     assert repr(name) in str(caught.value)
 
 
-# Partitioned
-
-
-def set_cookie(args: dict[str, Any]) -> str:
-    """The Set-Cookie header of a cookie with these arguments."""
-    response = webob.Response()
-    cookie_rules.set_cookie(response, "s", b"v", args)
-    return str(response.headers["Set-Cookie"])
-
-
-def test_partitioned_cookie() -> None:
-    """The attribute that WebOb does not know comes last."""
-    assert set_cookie({"path": "/", "secure": True, "partitioned": True}) == (
-        "s=v; Path=/; secure; Partitioned"
-    )
-
-
-@pytest.mark.parametrize("value", [False, None])
-def test_cookie_that_is_not_partitioned(value: Any) -> None:
-    """It looks as if nothing had been said."""
-    assert set_cookie({"path": "/", "partitioned": value}) == "s=v; Path=/"
-
-
 @pytest.mark.parametrize("args", [{"partitioned": True}, {"secure": True, "partitioned": "yes"}])
 def test_partitioned_cookie_that_browsers_drop(args: dict[str, Any]) -> None:
     """Without ``secure``, or with something that is no truth value, it is refused."""
     with pytest.raises(ConfigError, match="partitioned"):
         cookie_rules.check_arguments(args)
-
-
-# Headers that are made from a pattern
-
-ARGUMENTS = [
-    {},
-    {"path": "/"},
-    {"path": None},
-    {"path": "/a b", "domain": ".example.com", "secure": True, "httponly": True},
-    {"samesite": "lax", "secure": 1},
-    {"samesite": b"strict", "comment": "a comment; with signs"},
-    {"max_age": 60},
-    {"max_age": 0},
-    {"max_age": datetime.timedelta(days=1), "path": "/x"},
-    {"overwrite": True},
-    {"secure": True, "partitioned": True},
-]
-
-
-@pytest.mark.filterwarnings("ignore:Cookie value contains invalid bytes")
-@pytest.mark.parametrize("args", ARGUMENTS, ids=repr)
-@pytest.mark.parametrize(
-    "value", [b"", b"e30=|1500000000|abc", b"X", b"=X", b"a b", b'"', b"\xc3\xa9", b"a;b", b"a\\"]
-)
-@pytest.mark.parametrize("name", ["s", "X", "__Host-X", b"bytes"])
-def test_headers_are_webobs(args: dict[str, Any], value: bytes, name: Any) -> None:
-    """Whatever value and arguments are, and in whatever way the header is made."""
-    with stopped_clock():
-        ours, webobs = webob.Response(), webob.Response()
-        for _ in range(2):  # the second time from the pattern
-            cookie_rules.set_cookie(ours, name, value, args)
-            cookie_rules._set_cookie(webobs, name, value, args)
-    assert ours.headerlist == webobs.headerlist
-
-
-@pytest.mark.parametrize("how", ["class", "instance"])
-def test_another_way_of_setting_cookies_is_used(how: str) -> None:
-    """Where a response has its own, no header is made past it."""
-    calls: list[str] = []
-
-    class Own(webob.Response):
-        def set_cookie(self, name: str, *args: Any, **kwargs: Any) -> None:
-            calls.append(name)
-
-    response = Own() if how == "class" else webob.Response()
-    if how == "instance":
-        response.set_cookie = lambda name, *args, **kwargs: calls.append(name)
-    cookie_rules.set_cookie(response, "s", b"v", {"path": "/"})
-    assert (calls, "Set-Cookie" in response.headers) == (["s"], False)
 
 
 # A cookie that was set before
@@ -474,10 +402,10 @@ def test_what_was_set_once_is_still_checked() -> None:
     """Other arguments, another class of responses, and the prefix of a name."""
     good = {"path": "/", "secure": True}
     response = webapp2.Response()
-    cookie_rules.set_cookie(response, "__Host-once", b"x", {**good, "domain": "a.example"})
-    cookie_rules.set_cookie(response, "once", b"x", good)
+    set_cookie(response, "__Host-once", b"x", {**good, "domain": "a.example"})
+    set_cookie(response, "once", b"x", good)
     dropped = {"domain": "https://example.com"}
-    cookie_rules.set_cookie(response, "dropped", b"x", dropped)
+    set_cookie(response, "dropped", b"x", dropped)
     cookie_rules.check_cookie("once", good, webapp2.Response)
     for name, args, response_class, word in [
         ("once", {**good, "domain": 5}, webapp2.Response, "domain"),
@@ -497,6 +425,6 @@ def test_a_response_class_of_another_kind_is_asked_itself() -> None:
         def set_cookie(self, name: str, value: bytes = b"", secure: bool = False) -> None:
             super().set_cookie(name, value, secure=secure)
 
-    cookie_rules.set_cookie(webapp2.Response(), "once", b"x", {"path": "/"})
+    set_cookie(webapp2.Response(), "once", b"x", {"path": "/"})
     with pytest.raises(ConfigError, match="path"):
         cookie_rules.check_cookie("once", {"path": "/"}, Strict)

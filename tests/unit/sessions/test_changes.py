@@ -1,4 +1,4 @@
-"""Whether a session's data is what was loaded: what counts as a change, and what does not."""
+"""Snapshots: what counts as a change of a session, and what does not."""
 
 from __future__ import annotations
 
@@ -145,7 +145,7 @@ def test_data_as_json(before: dict[Any, Any], after: dict[Any, Any], differs: bo
 
 
 def test_data_that_cannot_be_kept_differs() -> None:
-    """Whoever saves it hears why; it does not pass for unchanged."""
+    """It does not pass for unchanged; saving it raises the error."""
     function = {"a": lambda: None}
     assert Snapshot({"a": 1}).changed_keys(function) == ["a"]
     assert Snapshot(function).differs({"a": 1}) is True

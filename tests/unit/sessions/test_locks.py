@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -20,7 +21,7 @@ SID = "0123456789abcdefghijAB"
 
 
 class Backend:
-    """A backend in which the first one who asks stands until it is let go."""
+    """A backend whose first read waits until the test lets it go on."""
 
     def __init__(self) -> None:
         self.stop = stop = Stop()
@@ -42,25 +43,25 @@ class Backend:
 
 @pytest.fixture
 def backend() -> Backend:
-    """One of the test's own."""
+    """Return a backend for one test."""
     return Backend()
 
 
 @pytest.fixture
 def threads() -> Iterator[ThreadPoolExecutor]:
-    """Six threads."""
+    """Return a pool of six threads."""
     with ThreadPoolExecutor(6) as executor:
         yield executor
 
 
 def new_store(backend: Backend) -> SessionStore:
-    """A store whose default backend it is."""
+    """Return a store with this default backend."""
     app = make_app(backends={"securecookie": backend.factory})
     return SessionStore(make_request(app, f"{sid_cookie()}; {sid_cookie(name='other')}"))
 
 
 def results(backend: Backend, futures: list[Future[Any]]) -> list[Any]:
-    """What threads got, of which the first one stood while the others came."""
+    """Return the results of threads; the first one waited while the others came."""
     assert [goes_on(future) for future in futures[:2]] == [False, False]
     backend.stop.left.set()
     return [future.result(PATIENCE) for future in futures]
@@ -204,7 +205,7 @@ def test_threads_get_one_store(threads: ThreadPoolExecutor) -> None:
 
 
 def test_request_of_another_kind() -> None:
-    """Which has nothing but what a store asks for."""
+    """It has only the attributes that a store needs."""
 
     class Request:
         __slots__ = ("app", "registry")
@@ -241,7 +242,7 @@ def test_store_that_is_false_is_made_each_time() -> None:
 
 
 def test_requests_do_not_wait_for_each_other(threads: ThreadPoolExecutor) -> None:
-    """Nobody has a lock that is not of its request."""
+    """Each request has a lock of its own."""
     made = Stop()
 
     def factory(request: webapp2.Request) -> SessionStore:
@@ -260,21 +261,18 @@ def test_requests_do_not_wait_for_each_other(threads: ThreadPoolExecutor) -> Non
 
 
 def test_lock_is_kept_and_reentrant() -> None:
-    """Each holder has one."""
-    one: dict[str, Any] = {}
-    other: dict[str, Any] = {}
+    """Each owner has one."""
+    one, other = SimpleNamespace(), SimpleNamespace()
     assert lock_of(one) is lock_of(one)
     with lock_of(one), lock_of(one):
         assert lock_of(other) is not lock_of(one)
 
 
 def test_lock_that_is_shared() -> None:
-    """Whoever has one already keeps it."""
-    one: dict[str, Any] = {}
-    other: dict[str, Any] = {}
+    """An owner that has one already keeps it."""
+    one, other, third = SimpleNamespace(), SimpleNamespace(), SimpleNamespace()
     share_lock(one, other)
     assert lock_of(one) is lock_of(other)
-    third: dict[str, Any] = {}
     kept = lock_of(third)
     share_lock(one, third)
     assert lock_of(third) is kept
@@ -282,19 +280,19 @@ def test_lock_that_is_shared() -> None:
 
 @forks
 def test_child_has_locks_of_its_own() -> None:
-    """And a child of it, too."""
-    holder: dict[str, Any] = {}
-    parents = lock_of(holder)
+    """And so has its own child."""
+    owner = SimpleNamespace()
+    parents = lock_of(owner)
 
     def grandchild() -> bool:
-        return len(holder) == 2 and lock_of(holder) not in (parents, child[0])
+        return len(vars(owner)) == 2 and lock_of(owner) not in (parents, child[0])
 
     child: list[Any] = []
 
     def action() -> bool:
-        child.append(lock_of(holder))
+        child.append(lock_of(owner))
         return child[0] is not parents and in_child(grandchild)
 
     pid = os.getpid()
     assert in_child(action)
-    assert (os.getpid(), lock_of(holder), len(holder)) == (pid, parents, 1)
+    assert (os.getpid(), lock_of(owner), len(vars(owner))) == (pid, parents, 1)

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 import webapp2
+from support.handlers import DocumentedHandler
 from support.stores import SID, DictFactory, make_request, sign
 from support.visits import make_app
 
@@ -17,24 +18,9 @@ from webapp2_sessions import SessionHandler, SessionMiddleware, SessionStore, ge
 from webapp2_sessions.testing import MemorySessionFactory
 
 
-class BaseHandler(webapp2.RequestHandler):
-    """The base handler of webapp2's documentation."""
-
-    def dispatch(self) -> Any:
-        self.session_store = get_store(request=self.request)
-        try:
-            return super().dispatch()
-        finally:
-            self.session_store.save_sessions(self.response)
-
-    @property
-    def session(self) -> Any:
-        return self.session_store.get_session()
-
-
 @pytest.fixture(autouse=True)
 def collector_at_rest() -> Iterator[None]:
-    """What lives on is kept by a reference from elsewhere, or by a cycle."""
+    """Without the garbage collector, cycles keep objects alive."""
     gc.collect()
     gc.disable()
     yield
@@ -44,18 +30,17 @@ def collector_at_rest() -> Iterator[None]:
 class Visit:
     """One request that webapp2 answers.
 
-    Args:
-        get: called with the handler.
-        base: the handler's class.
-        wrap: called with the application, for one around it.
-        cookie: the Cookie header.
-        config: of the sessions.
+    :param get: the page; called with the handler.
+    :param base: the handler's base class.
+    :param wrap: returns the WSGI application around webapp2's.
+    :param cookie: the Cookie header.
+    :param config: the configuration of sessions.
     """
 
     def __init__(
         self,
         get: Callable[[Any], Any],
-        base: Any = BaseHandler,
+        base: Any = DocumentedHandler,
         wrap: Callable[[Any], Any] = lambda app: app,
         cookie: str = "",
         **config: Any,
@@ -93,7 +78,7 @@ def use_nothing(handler: Any) -> None:
 
 
 @pytest.mark.parametrize("wrap", [lambda app: app, SessionMiddleware], ids=["", "middleware"])
-@pytest.mark.parametrize("base", [BaseHandler, SessionHandler])
+@pytest.mark.parametrize("base", [DocumentedHandler, SessionHandler])
 @pytest.mark.parametrize("get", [modify, read, use_nothing])
 def test_request_ends_with_its_answer(get: Any, base: Any, wrap: Any) -> None:
     """Nothing of it waits for the cycle collector, though somebody has the store."""

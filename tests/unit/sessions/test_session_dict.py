@@ -1,4 +1,4 @@
-"""SessionDict is a dictionary that knows when it was modified."""
+"""SessionDict tracks whether it was modified."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ Change = Callable[[SessionDict], Any]
 
 
 def session(**items: Any) -> SessionDict:
-    """A session with these items, as it is after loading."""
+    """Return a session with these items, as it is after loading."""
     return SessionDict(None, data=items)
 
 
@@ -34,7 +34,7 @@ class Keyed:
 
 
 def pairs_that_fail() -> Iterator[tuple[str, int]]:
-    """One good pair, then an error."""
+    """Return one good pair, then an error."""
     yield "a", 1
     raise LookupError("no more")
 
@@ -404,7 +404,7 @@ MESSAGES = [("one", None), ("two", "info"), ("three", "error"), ("four", "info")
 
 
 def with_messages(**options: Any) -> SessionDict:
-    """A session with messages of several levels."""
+    """Return a session with messages of several levels."""
     return SessionDict(None, data={"_flash": [*MESSAGES]}, **options)
 
 

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 import webapp2
+from support.handlers import DocumentedHandler
 from support.implementations import OURS, records_factory
 from support.stores import DictFactory, make_request, sid_cookie, sign
 from support.visits import make_app
@@ -30,28 +31,17 @@ class Plain(webapp2.RequestHandler):
         return get_store(request=self.request).get_session()
 
 
-class Documented(Plain):
-    """The base handler of webapp2's documentation."""
-
-    def dispatch(self) -> Any:
-        self.session_store = get_store(request=self.request)
-        try:
-            return super().dispatch()
-        finally:
-            self.session_store.save_sessions(self.response)
-
-
 SAVING: dict[str, tuple[Any, Callable[[Any], Any]]] = {
     "SessionHandler": (SessionHandler, lambda app: app),
-    "documented": (Documented, lambda app: app),
-    "documented in middleware": (Documented, SessionMiddleware),
+    "documented": (DocumentedHandler, lambda app: app),
+    "documented in middleware": (DocumentedHandler, SessionMiddleware),
 }
 
 EACH_SAVING = pytest.mark.parametrize(("base", "wrap"), SAVING.values(), ids=SAVING)
 
 
 class Log:
-    """What was logged of changes that are lost."""
+    """The log messages about lost changes."""
 
     def __init__(self, caplog: pytest.LogCaptureFixture) -> None:
         self._caplog = caplog
@@ -72,7 +62,7 @@ class Log:
 
 @pytest.fixture
 def log(caplog: pytest.LogCaptureFixture) -> Iterator[Log]:
-    """The log of this test; the cycle collector comes when it is called."""
+    """Return the log of this test; garbage is collected only on demand."""
     caplog.set_level(logging.INFO)
     gc.collect()
     caplog.clear()
@@ -89,7 +79,7 @@ def visit(
     cookie: str = "",
     **config: Any,
 ) -> str:
-    """Ask for a page as a server does, to the last block; the status."""
+    """Request a page and read its whole body, as a server does; return the status."""
     app = make_app(**config)
     app.debug = debug
     app.router.add(("/", type("Page", (base,), {"get": get})))
@@ -108,7 +98,7 @@ def change(handler: Any) -> None:
 
 
 def stream_by(late: Callable[[Any], Any]) -> Callable[[Any], None]:
-    """A page that changes its session and streams a body which does something at last."""
+    """Return a page that changes its session and streams a body, which ends with a call."""
 
     def get(handler: Any) -> None:
         handler.session.update(early=[1], other=2)
@@ -227,7 +217,7 @@ def test_never_saved_in_another_way(change: Callable[[Any], Any], keys: str, log
 
 
 def test_never_saved_by_a_backend_of_upstreams_kind(log: Log) -> None:
-    """Of which it is not known what was loaded."""
+    """There is no snapshot of what was loaded."""
     config = {"backends": {"securecookie": records_factory(OURS, {})}}
     visit(change, Plain, **config)
     assert log.is_of("The session 'session' was changed ('key') and never saved")
@@ -272,7 +262,7 @@ def test_what_is_saved_is_not_reported(base: Any, wrap: Any, log: Log) -> None:
 
 @pytest.mark.parametrize(
     ("base", "wrap"),
-    [(SessionHandler, lambda app: app), (Documented, SessionMiddleware)],
+    [(SessionHandler, lambda app: app), (DocumentedHandler, SessionMiddleware)],
     ids=["handler", "middleware"],
 )
 @pytest.mark.parametrize("is_saving", [False, True])
@@ -302,7 +292,7 @@ def test_degraded_session_is_not_reported(log: Log) -> None:
 
 
 def test_key_that_cannot_be_shown(log: Log) -> None:
-    """Nobody could catch what a finalizer raises, and Python would write it to the log."""
+    """Nobody could catch an exception of a finalizer; Python would print it."""
 
     class Key:
         def __str__(self) -> str:

@@ -703,14 +703,6 @@ def test_record_that_cannot_be_deleted(cache: CoherentCache) -> None:
     assert (cache.read(NAME, record.load, None), record.loads) == ({"a": 1}, 1)
 
 
-def test_entry_is_decoded_anew_for_who_wants_that(cache: CoherentCache) -> None:
-    """A reader may keep what it was given in the first place."""
-    write(cache, {"list": [1]}, lambda: None, None)
-    kept: list[Callable[[], Any]] = []
-    cache.read(NAME, Record().load, None, kept.append)["list"].append(2)
-    assert [decode() for decode in kept] == [{"list": [1]}]
-
-
 def test_store_that_comes_back_meanwhile_has_a_tombstone(
     cache: CoherentCache, server: FakeServer
 ) -> None:

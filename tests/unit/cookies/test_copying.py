@@ -1,4 +1,4 @@
-"""Cookies that saving added to a response, and how they come to another one."""
+"""Copying cookies from one response to another one, and copying responses."""
 
 from __future__ import annotations
 
@@ -10,18 +10,12 @@ import webapp2
 import webob
 import webob.exc
 
-from webapp2_sessions.sessions.endings import (
-    Additions,
-    added_cookies,
-    copied,
-    detach_headers,
-    set_cookies,
-    varies_on_cookie,
-)
+from webapp2_sessions.cookies.copying import AddedCookies, copy_response, detach_headers
+from webapp2_sessions.cookies.response import set_cookie_headers, varies_on_cookie
 
 
 def response_with(*cookies: str, vary: str | None = None) -> webapp2.Response:
-    """A response that sets these cookies."""
+    """Return a response that sets these cookies."""
     response = webapp2.Response()
     for cookie in cookies:
         response.headers.add("Set-Cookie", cookie)
@@ -41,8 +35,11 @@ def response_with(*cookies: str, vary: str | None = None) -> webapp2.Response:
     ],
 )
 def test_added_cookies(before: list[str], after: list[str], added: list[str]) -> None:
-    """What was there before is left out as often as it was there."""
-    assert added_cookies(before, response_with(*after)) == added
+    """Each earlier header is left out once."""
+    response = response_with(*before)
+    with AddedCookies(response) as found:
+        response.headerlist[:] = [("Set-Cookie", cookie) for cookie in after]
+    assert found.cookies == added
 
 
 @pytest.mark.parametrize(
@@ -54,80 +51,80 @@ def test_varies_on_cookie(vary: str | None, varies: bool) -> None:
     assert varies_on_cookie(response_with(vary=vary)) is varies
 
 
-def added(to: webob.Response, *cookies: str, vary: str | None = None) -> Additions:
-    """What a block has added that sets these cookies."""
-    with Additions(to) as additions:
+def added(to: webob.Response, *cookies: str, vary: str | None = None) -> AddedCookies:
+    """Return what a block has added that sets these cookies."""
+    with AddedCookies(to) as block:
         for cookie in cookies:
             to.headers.add("Set-Cookie", cookie)
         if vary:
             to.headers["Vary"] = vary
-    return additions
+    return block
 
 
-def test_additions_are_given_to_a_copy() -> None:
-    """And that the response depends on cookies; the other one stays as it is."""
+def test_cookies_are_copy_cookies_to_a_copy() -> None:
+    """With Vary; the original is not changed."""
     sent = webob.Response(b"body", headerlist=[("Set-Cookie", "own=1"), ("Vary", "Accept")])
     headers = list(sent.headerlist)
-    made = added(response_with("a=1"), "b=2", vary="Cookie").given_to(sent)
-    assert set_cookies(made) == ["own=1", "b=2"]
+    made = added(response_with("a=1"), "b=2", vary="Cookie").copy_cookies_to(sent)
+    assert set_cookie_headers(made) == ["own=1", "b=2"]
     assert made.headers.getall("Vary") == ["Accept, Cookie"]
     assert (type(made), made.status, made.body) == (webob.Response, "200 OK", b"body")
     assert sent.headerlist == headers
 
 
 @pytest.mark.parametrize("vary", [None, "Cookie", "*"])
-def test_what_nothing_is_added_to_is_not_copied(vary: str | None) -> None:
-    """The very same object is sent."""
+def test_what_nothing_is_added_to_is_not_copy_response(vary: str | None) -> None:
+    """The same object is sent."""
     sent = response_with("own=1", vary=vary)
-    additions = added(response_with("a=1"), vary=vary and "Cookie")
-    assert additions.given_to(sent) is sent
+    block = added(response_with("a=1"), vary=vary and "Cookie")
+    assert block.copy_cookies_to(sent) is sent
 
 
-def test_response_itself_has_its_additions() -> None:
+def test_response_itself_has_its_cookies() -> None:
     """It is not copied, and has them once."""
     response = response_with("a=1")
-    additions = added(response, "b=2", vary="Cookie")
-    assert (additions.cookies, additions.varies) == (["b=2"], True)
-    assert additions.given_to(response) is response
-    assert set_cookies(response) == ["a=1", "b=2"]
+    block = added(response, "b=2", vary="Cookie")
+    assert (block.cookies, block.varies) == (["b=2"], True)
+    assert block.copy_cookies_to(response) is response
+    assert set_cookie_headers(response) == ["a=1", "b=2"]
 
 
-def test_additions_of_a_block_that_fails_are_taken_away() -> None:
-    """Nothing of them is sent; the block may be entered a second time."""
+def test_cookies_of_a_block_that_fails_are_taken_away() -> None:
+    """Nothing of them is sent; the block can be entered again."""
     response = response_with("a=1")
     before = list(response.headerlist)
-    additions = Additions(response)
+    block = AddedCookies(response)
 
     def fail() -> None:
-        with additions:
+        with block:
             response.headers.add("Set-Cookie", "b=2")
             raise ValueError("failed")
 
     with pytest.raises(ValueError, match="failed"):
         fail()
-    assert (response.headerlist, additions.cookies, additions.varies) == (before, [], False)
-    with additions:
+    assert (response.headerlist, block.cookies, block.varies) == (before, [], False)
+    with block:
         response.headers.add("Set-Cookie", "c=3")
-    assert additions.cookies == ["c=3"]
+    assert block.cookies == ["c=3"]
 
 
 @pytest.mark.parametrize("thing", [None, "text", object(), ValueError("no response"), type])
 def test_what_is_no_response_is_left_alone(thing: Any) -> None:
     """It has no cookies and can be given none."""
-    assert added(response_with(), "a=1", vary="Cookie").given_to(thing) is thing
-    with Additions(thing) as additions:
-        assert (set_cookies(thing), varies_on_cookie(thing)) == ([], False)
-    assert (additions.cookies, additions.varies) == ([], False)
-    with pytest.raises(KeyError), Additions(thing):
+    assert added(response_with(), "a=1", vary="Cookie").copy_cookies_to(thing) is thing
+    with AddedCookies(thing) as block:
+        assert (set_cookie_headers(thing), varies_on_cookie(thing)) == ([], False)
+    assert (block.cookies, block.varies) == ([], False)
+    with pytest.raises(KeyError), AddedCookies(thing):
         raise KeyError
-    assert copied(thing) is thing
+    assert copy_response(thing) is thing
 
 
 # Header lists
 
 
 def test_detached_headers_are_the_responses_own() -> None:
-    """The list that it was given stays, and views of it that somebody holds are of the new one."""
+    """The shared list is not changed; existing views belong to the new one."""
     shared = [("Content-Type", "text/plain")]
     response = webapp2.Response()
     response.headerlist = shared
@@ -155,7 +152,7 @@ class Own(webapp2.Response):
 
     @property
     def private(self) -> object:
-        """What is in a slot whose name Python changes."""
+        """The value of a slot with a mangled name."""
         return self.__private
 
 
@@ -165,7 +162,7 @@ def test_copy_has_class_and_attributes() -> None:
     original = Own(needed=needed)
     original.conditional_response = True
     original.other = needed  # type: ignore[attr-defined]
-    made = copied(original)
+    made = copy_response(original)
     assert type(made) is Own
     assert (made.slot, made.private, made.other) == (needed,) * 3
     assert (made.status, made.body, made.conditional_response) == ("200 OK", b"body", True)
@@ -192,7 +189,7 @@ def test_copy_and_original_do_not_meet(change: Callable[[Any], Any]) -> None:
     original, same = Own(needed=1), Own(needed=1)
     for response in (original, same):
         response.cache_control.max_age = 5
-    made = copied(original)
+    made = copy_response(original)
     assert made.cache_control.max_age == 5
     change(made)
     assert (original.status, original.headerlist, original.app_iter) == (
@@ -208,14 +205,14 @@ def test_copy_and_original_do_not_meet(change: Callable[[Any], Any]) -> None:
 
 
 def test_body_that_is_streamed_is_not_read() -> None:
-    """The copy sends the very iterator, and closes it."""
+    """The copy sends the same iterator, and closes it."""
 
     def stream() -> Iterator[bytes]:
         yield b"block"
 
     body = stream()
     original = webapp2.Response(app_iter=body)
-    assert copied(original).app_iter is body is original.app_iter
+    assert copy_response(original).app_iter is body is original.app_iter
     assert list(body) == [b"block"]
 
 
@@ -240,7 +237,7 @@ def test_copy_of_an_exception(has_cause: bool) -> None:
                 raise OwnError(needed=needed) from error
             raise OwnError(needed=needed) from None
     except OwnError as error:
-        original, made = error, copied(error)
+        original, made = error, copy_response(error)
     assert type(made) is OwnError
     for name in ("args", "needed", "errno", "detail", "code", "__traceback__"):
         assert getattr(made, name) is getattr(original, name)
