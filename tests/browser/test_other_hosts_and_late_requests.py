@@ -13,8 +13,8 @@ import pytest
 import webapp2
 from selenium.webdriver.support.wait import WebDriverWait
 from support.chromium import Chromium
+from support.implementations import Clock, stopped_clock
 from support.servers import Memcached
-from support.sides import Clock, stopped_clock
 from support.visits import SECRET
 from support.wsgi import served
 

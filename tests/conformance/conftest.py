@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import pytest
 from support.contract import BACKENDS, Backend
-from support.sides import Clock, stopped_clock
+from support.implementations import Clock, stopped_clock
 from support.visits import Visitor
 
 #: Of these `--quick` tries each kind and no variant, such as "memcache-json".

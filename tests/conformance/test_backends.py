@@ -16,7 +16,7 @@ import pytest
 import webapp2
 from support.contract import PATIENCE, Backend
 from support.forks import forks, in_child
-from support.sides import Clock
+from support.implementations import Clock
 from support.visits import SECRET, Visitor
 
 import webapp2_sessions

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 import webapp2
-from support.sides import (
+from support.implementations import (
     OURS,
     SIDES,
     Side,

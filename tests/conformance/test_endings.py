@@ -10,7 +10,15 @@ from typing import Any
 import pytest
 import webapp2
 import webob.exc
-from support.sides import OURS, SIDES, Side, cookie_pair, records_factory, save, set_cookies
+from support.implementations import (
+    OURS,
+    SIDES,
+    Side,
+    cookie_pair,
+    records_factory,
+    save,
+    set_cookies,
+)
 from support.stores import DictFactory
 
 from webapp2_sessions import SessionHandler, SessionMiddleware

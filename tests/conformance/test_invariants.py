@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import webapp2
 from support.contract import MANAGED, RECORDS, SIGNED, STORED, Backend
-from support.sides import Clock
+from support.implementations import Clock
 from support.stores import sign
 from support.visits import Visitor
 

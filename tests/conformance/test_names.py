@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 from support import appengine
-from support.sides import OURS, SIDES, UPSTREAM, Side
+from support.implementations import OURS, SIDES, UPSTREAM, Side
 
 import webapp2_sessions
 

@@ -10,7 +10,7 @@ from unittest import mock
 
 import pytest
 import webapp2
-from support.sides import OURS, SIDES, Side, request, save, stopped_clock
+from support.implementations import OURS, SIDES, Side, request, save, stopped_clock
 from support.stores import make_request, make_store
 from support.visits import make_app
 

@@ -14,9 +14,9 @@ import pytest
 from google.cloud import ndb
 from hypothesis import HealthCheck, assume, given, settings
 from support import appengine
+from support.implementations import OURS, UPSTREAM, Clock, Side, stopped_clock
 from support.programs import Program, Run, configs, programs
 from support.servers import PROJECT, DatastoreEmulator, Memcached
-from support.sides import OURS, UPSTREAM, Clock, Side, stopped_clock
 
 import webapp2_sessions.sessions_ndb
 

@@ -16,7 +16,7 @@ from typing import Any
 
 import pytest
 import webapp2
-from support.sides import (
+from support.implementations import (
     OURS,
     SIDES,
     UPSTREAM,

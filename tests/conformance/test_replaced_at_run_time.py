@@ -10,7 +10,7 @@ from unittest import mock
 import pytest
 import webapp2
 import webob
-from support.sides import OURS, SIDES, Clock, Side, cookie_pair, save, stopped_clock
+from support.implementations import OURS, SIDES, Clock, Side, cookie_pair, save, stopped_clock
 
 BOTH = pytest.mark.parametrize("side", SIDES, ids=str)
 

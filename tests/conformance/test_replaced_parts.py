@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 import webapp2
-from support.sides import Clock
+from support.implementations import Clock
 from support.stores import make_request
 from support.visits import make_app
 

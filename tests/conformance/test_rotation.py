@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 import webapp2
+from support.implementations import Clock, stopped_clock
 from support.servers import Memcached
-from support.sides import Clock, stopped_clock
 from support.visits import Visitor, make_app
 
 from webapp2_sessions import SecureCookieSerializer

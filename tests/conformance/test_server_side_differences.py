@@ -19,8 +19,8 @@ from google.api_core.exceptions import InvalidArgument
 from google.cloud import ndb
 from support import appengine
 from support.entries import Entries, entries_of
+from support.implementations import OURS, UPSTREAM, Side, cookie_pair, outcome, save
 from support.servers import PROJECT, DatastoreEmulator, Memcached, free_port
-from support.sides import OURS, UPSTREAM, Side, cookie_pair, outcome, save
 
 from webapp2_sessions.sessions_ndb import factory as sessions_ndb
 

@@ -6,7 +6,7 @@ import types
 from typing import Any
 
 import pytest
-from support.sides import OURS, SIDES, Side, cookie_pair, save
+from support.implementations import OURS, SIDES, Side, cookie_pair, save
 from support.stores import DictFactory, sid_cookie, stored
 
 

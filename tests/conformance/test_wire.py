@@ -13,7 +13,7 @@ import pytest
 import webapp2
 from hypothesis import given
 from hypothesis import strategies as st
-from support.sides import (
+from support.implementations import (
     OURS,
     SECRET,
     SIDES,

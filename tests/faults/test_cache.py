@@ -8,8 +8,8 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+from support.fault_injection import Relay
 from support.faults import BOUND, CARD
-from support.harms import Relay
 from support.servers import DatastoreEmulator, Memcached, wait_until
 from support.visits import Visitor, make_app
 

@@ -1,4 +1,4 @@
-"""Every configuration, every harm, before every step of a request: one rule for all.
+"""Every configuration, every fault, before every step of a request, by one rule.
 
 A visitor with a stored session changes it, and right before one of the operations which the
 request sends to a server, something happens to a real server. Afterwards the server is made
@@ -17,8 +17,8 @@ from typing import Any
 
 import pytest
 from support.fault_cases import Case, cases
+from support.fault_injection import Fault, OptionalMemcached, Relay
 from support.faults import BOUND, CARD, texts, works
-from support.harms import Harm, OptionalMemcached, Relay
 from support.processes import has_abandoned_connections
 from support.servers import PROJECT, Server, ServerError, wait_until
 from support.steps import Steps
@@ -61,7 +61,7 @@ class Attempt:
     wrote: Data | None = None
     error: Exception | None = None
     cookies: list[str] = field(default_factory=list)
-    #: How long it took, without the time for doing the harm.
+    #: How long it took, without the time that the fault itself takes.
     seconds: float = 0.0
 
     @property
@@ -90,7 +90,7 @@ def attempt(visitor: Visitor, when_loaded: Callable[[], object]) -> Attempt:
             if not is_degraded(session):
                 found.wrote = dict(session)
     except (AssertionError, ServerError):
-        raise  # of the harm, not of the package
+        raise  # of the fault, not of the package
     except Exception as error:  # which of them are right is judged later
         found.error = error
     found.seconds = time.monotonic() - started
@@ -100,24 +100,24 @@ def attempt(visitor: Visitor, when_loaded: Callable[[], object]) -> Attempt:
 
 @dataclass
 class Event:
-    """A harm to a server that is not chosen before."""
+    """A fault of a server that is chosen when it happens."""
 
-    harm: Harm
+    fault: Fault
     server: Server | None = None
     lasts: bool = False
     #: How long it took to do what the request has to wait for.
     seconds: float = 0.0
 
     def begin(self, server: Server) -> None:
-        """Do the harm."""
+        """Inject the fault."""
         self.server, self.lasts = server, True
-        self.timed(lambda: self.harm.do(server))
+        self.timed(lambda: self.fault.do(server))
 
     def end(self) -> None:
         """Make the server well, unless it is."""
         if self.lasts:
             self.lasts = False
-            self.harm.undo(self.server)
+            self.fault.undo(self.server)
 
     def timed(self, action: Callable[[], object]) -> None:
         """Do something that is not the request's affair."""
@@ -208,18 +208,18 @@ class Trial:
         """A visitor with a stored session, of an application that has its connections."""
         victim = self.case.victim
         timeouts = {**PATIENT, victim: IMPATIENT[victim]}
-        # A timeout of its own gives the application clients of its own, which have met no harm.
+        # A timeout of its own gives the application clients of its own, which have met no fault.
         timeouts["memcache"] += number / 1000
         values = self.case.configuration.values(list(self.nodes), timeouts)
         visitor = self.visitor(values, self.stored(OLD))
-        # A former harm may have cost it its connections; a cached session would be read without
+        # An earlier fault may have cost it its connections; a cached session would be read without
         # that to Datastore.
         assert wait_until(lambda: works(self.visitor(values, {})), BOUND)
         assert wait_until(lambda: look(visitor) == OLD, BOUND)
         return visitor
 
     def target(self) -> Server:
-        """The server to harm: of several memcacheds the one that the request asks."""
+        """The server that fails: of several memcached servers the one that the request asks."""
         if self.case.victim == "datastore":
             assert self.emulator is not None
             return self.emulator
@@ -241,15 +241,15 @@ class Trial:
                 getattr(node, "target", node).flush()
 
     def harmed(self, number: int, visitor: Visitor) -> tuple[Attempt, Server | None]:
-        """A request with the harm before that step; the server is well again afterwards."""
-        event = Event(self.case.harm)
+        """A request with the fault before that step; the server is well again afterwards."""
+        event = Event(self.case.fault)
 
         def before(step: int) -> None:
             if step == number:
                 event.begin(self.target())
 
         def when_loaded() -> None:
-            if event.harm.passes and event.lasts:
+            if event.fault.passes and event.lasts:
                 event.end()
                 with self.steps.paused():  # the application's connections become well, too
                     assert wait_until(lambda: look(visitor) is not None, BOUND)
@@ -263,7 +263,7 @@ class Trial:
         return result, event.server
 
     def problems(self, number: int) -> list[str] | None:
-        """What is wrong after the harm before that step; None when it was not reached.
+        """What is wrong after the fault before that step; None when it was not reached.
 
         That happens when a machine is so busy that a former step meets a timeout.
         """
@@ -284,7 +284,7 @@ class Trial:
             wrong.append("an error or the log tells a secret")
         if number == self.number_of_steps - 1 and not wait_until(lambda: works(visitor), BOUND):
             wrong.append("the application does not recover")
-        step = f"harm before step {number}, {self.steps.operations[number]}"
+        step = f"fault before step {number}, {self.steps.operations[number]}"
         return [f"{step}: {problem}" for problem in wrong]
 
     def wrong_in(self, result: Attempt) -> Iterator[str]:
@@ -293,16 +293,16 @@ class Trial:
         if error is not None:
             if not isinstance(error, BackendError):
                 yield f"raised {error!r}"
-            elif self.case.harms_cache or (
+            elif self.case.is_cache_fault or (
                 # A session that is too large is too large also when the server is well.
                 self.case.configuration.degrades and not isinstance(error, SessionTooLarge)
             ):
                 yield f"raised {error!r}, which is no reason for an error"
-            elif not (self.case.harm.refuses or isinstance(error, BackendUnavailable)):
+            elif not (self.case.fault.refuses or isinstance(error, BackendUnavailable)):
                 yield f"raised {error!r}, and the server was not available"
             elif error.address not in (*self.nodes, self.emulator and self.emulator.address):
                 yield f"the error names {error.address}"
-        if self.case.harms_cache and not result.saved:
+        if self.case.is_cache_fault and not result.saved:
             yield "was not saved"
         if bool(result.cookies) != result.saved:
             yield f"sent {len(result.cookies)} cookies"
@@ -337,15 +337,15 @@ def trial(
     monkeypatch: pytest.MonkeyPatch,
     caplog: pytest.LogCaptureFixture,
 ) -> Trial:
-    """The servers of the case, with relays in front of those that the harm comes to."""
+    """The servers of the case, with relays in front of those that have the fault."""
     case: Case = request.param
     caplog.set_level("DEBUG")
 
     def front(server: Server, kind: str) -> Server:
-        relayed = case.harm.relayed and case.victim == kind
+        relayed = case.fault.relayed and case.victim == kind
         return launch(Relay(server)) if relayed else server
 
-    options = case.harm.options if case.victim == "memcache" else ()
+    options = case.fault.options if case.victim == "memcache" else ()
     nodes = [launch(OptionalMemcached(options)) for _ in range(case.configuration.nodes)]
     emulator = None
     if case.configuration.backend == "datastore":

@@ -14,8 +14,8 @@ from typing import Any
 
 import pytest
 from support.entries import entries_of
+from support.fault_injection import OptionalMemcached, Relay
 from support.faults import BOUND, PATIENCE, works
-from support.harms import OptionalMemcached, Relay
 from support.processes import HOST, has_connections, wait_until
 from support.servers import DatastoreEmulator, Memcached, Server
 from support.visits import Visitor, make_app

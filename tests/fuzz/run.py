@@ -10,7 +10,7 @@ from random import Random
 from typing import Any, NamedTuple
 
 import webapp2
-from support.sides import Clock, stopped_clock
+from support.implementations import Clock, stopped_clock
 
 from fuzz.forging import FORGERIES, make_header
 from fuzz.minting import BACKENDS, NOW, RECORDS, SITES, Site, expected

@@ -14,8 +14,8 @@ from typing import Any
 
 import pytest
 from support.entries import Entries, entries_of
+from support.implementations import Clock, stopped_clock
 from support.servers import Memcached
-from support.sides import Clock, stopped_clock
 from support.visits import SECRET, Visitor, make_app
 
 from webapp2_sessions import ConfigError, SecureCookieSerializer, SessionTooLarge

@@ -5,31 +5,31 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 
 import pytest
-from support.places import CachedDatastorePlace, Place
 from support.racing import Racers
+from support.stores_under_test import CachedDatastore, StoreUnderTest
 
-#: The servers of a place, by the names of their fixtures, and how it is made.
+#: The servers of a store, by the names of their fixtures, and how it is made.
 _MEMCACHED = ("memcached", "second_memcached", "third_memcached")
 
 Ask = Callable[[str], object]
 
 
-def _in_memcached(ask: Ask, *servers: str, **config: object) -> Place:
+def _in_memcached(ask: Ask, *servers: str, **config: object) -> StoreUnderTest:
     addresses = [ask(name).address for name in servers]  # type: ignore[attr-defined]
-    return Place("memcache", memcache={"servers": addresses}, **config)
+    return StoreUnderTest("memcache", memcache={"servers": addresses}, **config)
 
 
-def _in_datastore(ask: Ask, emulator: str) -> Place:
+def _in_datastore(ask: Ask, emulator: str) -> StoreUnderTest:
     ask(emulator)
-    return Place("datastore")
+    return StoreUnderTest("datastore")
 
 
-def _in_cached_datastore(ask: Ask, emulator: str) -> Place:
+def _in_cached_datastore(ask: Ask, emulator: str) -> StoreUnderTest:
     ask(emulator)
-    return CachedDatastorePlace(ask("memcached"))  # type: ignore[arg-type]
+    return CachedDatastore(ask("memcached"))  # type: ignore[arg-type]
 
 
-PLACES: dict[str, Callable[[Ask], Place]] = {
+TARGETS: dict[str, Callable[[Ask], StoreUnderTest]] = {
     "memcached": lambda ask: _in_memcached(ask, "memcached"),
     "three memcacheds": lambda ask: _in_memcached(ask, *_MEMCACHED),
     "memcached, JSON": lambda ask: _in_memcached(ask, "memcached", serializer="json"),
@@ -40,15 +40,15 @@ PLACES: dict[str, Callable[[Ask], Place]] = {
 }
 
 
-@pytest.fixture(params=list(PLACES))
-def place(request: pytest.FixtureRequest) -> Place:
+@pytest.fixture(params=list(TARGETS))
+def target(request: pytest.FixtureRequest) -> StoreUnderTest:
     """Each backend, with its servers running."""
-    return PLACES[request.param](request.getfixturevalue)
+    return TARGETS[request.param](request.getfixturevalue)
 
 
 @pytest.fixture
-def in_memcached(memcached: object) -> Place:
-    """The fastest place, for what is the same in all of them."""
+def in_memcached(memcached: object) -> StoreUnderTest:
+    """The fastest store, for what is the same in all of them."""
     return _in_memcached(lambda name: memcached, "memcached")
 
 

@@ -13,8 +13,8 @@ from typing import Any
 
 import pytest
 import webapp2
-from support.places import Place
 from support.racing import Step, perform
+from support.stores_under_test import StoreUnderTest
 from support.visits import Visitor
 
 from webapp2_sessions import SessionStore
@@ -99,10 +99,10 @@ class Model:
 class Interleaving:
     """Requests of one visitor, each of which is loaded and saved when the test says so."""
 
-    def __init__(self, place: Place) -> None:
-        self.place = place
+    def __init__(self, target: StoreUnderTest) -> None:
+        self.target = target
         # A request that comes after the end begins another session at once.
-        self.visitor = place.visitor(renewal_grace=0)
+        self.visitor = target.visitor(renewal_grace=0)
         self.sid = str(self.visitor.write(START))
         self.model = Model()
         self._open: dict[int, tuple[str, SessionStore, Model]] = {}
@@ -113,7 +113,7 @@ class Interleaving:
     def load(self, number: int, operation: str) -> None:
         """A request begins, and does its operation."""
         store = SessionStore(self.visitor.request())
-        session = store.get_session(backend=self.place.backend)
+        session = store.get_session(backend=self.target.backend)
         perform(session, OPERATIONS[operation](number))
         self._open[number] = operation, store, self.model.load()
 
@@ -128,7 +128,7 @@ class Interleaving:
     def result(self) -> tuple[dict[str, Any] | None, list[str], str | None]:
         """What the next visit finds, what became of the cookies, and what does not agree."""
         data = _read(self.visitor)
-        return data, self.cookies, self.place.disagreement(self.sid, data)
+        return data, self.cookies, self.target.disagreement(self.sid, data)
 
     def expected(self) -> tuple[dict[str, Any] | None, list[str], str | None]:
         """The result by the model."""
@@ -150,9 +150,9 @@ def _read(visitor: Visitor) -> dict[str, Any] | None:
 
 @pytest.mark.parametrize("second", OPERATIONS)
 @pytest.mark.parametrize("first", OPERATIONS)
-def test_two_requests(place: Place, first: str, second: str) -> None:
+def test_two_requests(target: StoreUnderTest, first: str, second: str) -> None:
     """Both load the session, then one after the other saves it."""
-    both = Interleaving(place)
+    both = Interleaving(target)
     both.load(1, first)
     both.load(2, second)
     both.save(1)
@@ -170,7 +170,7 @@ ORDERS = {
 
 @pytest.mark.parametrize("order", ORDERS)
 @pytest.mark.parametrize("first", OPERATIONS)
-def test_three_requests(in_memcached: Place, first: str, order: str) -> None:
+def test_three_requests(in_memcached: StoreUnderTest, first: str, order: str) -> None:
     """Each combination of a first operation with two others."""
     wrong = {}
     for second, third in itertools.product(OPERATIONS, repeat=2):
@@ -186,36 +186,36 @@ def test_three_requests(in_memcached: Place, first: str, order: str) -> None:
     assert wrong == {}
 
 
-def test_later_save_of_the_same_key_wins(place: Place) -> None:
+def test_later_save_of_the_same_key_wins(target: StoreUnderTest) -> None:
     """The order of the saves counts, not that of the loads or of the changes."""
-    visitor = place.visitor()
+    visitor = target.visitor()
     visitor.write({"key": 0, "other": [1]})
     loaded = [SessionStore(visitor.request()) for _ in range(2)]
     for number, store in enumerate(loaded, 1):
-        store.get_session(backend=place.backend)["key"] = number
+        store.get_session(backend=target.backend)["key"] = number
     for store in reversed(loaded):
         store.save_sessions(webapp2.Response())
     assert visitor.read() == {"key": 1, "other": [1]}
 
 
-def test_request_sees_what_it_merged_with(place: Place) -> None:
+def test_request_sees_what_it_merged_with(target: StoreUnderTest) -> None:
     """After the save the session holds the others' changes as well."""
-    visitor = place.visitor()
+    visitor = target.visitor()
     visitor.write({"a": 1})
     store = SessionStore(visitor.request())
-    session = store.get_session(backend=place.backend)
+    session = store.get_session(backend=target.backend)
     session["mine"] = 1
     visitor.write({"theirs": 2})
     store.save_sessions(webapp2.Response())
     assert session == {"a": 1, "mine": 1, "theirs": 2}
 
 
-def test_change_inside_a_value_after_a_save(place: Place) -> None:
+def test_change_inside_a_value_after_a_save(target: StoreUnderTest) -> None:
     """A request that saves twice merges what it changed in between, also inside of a value."""
-    visitor = place.visitor()
+    visitor = target.visitor()
     visitor.write({"cart": []})
     store = SessionStore(visitor.request())
-    session = store.get_session(backend=place.backend)
+    session = store.get_session(backend=target.backend)
     session["first"] = True
     store.save_sessions(webapp2.Response())
     session["cart"].append("book")
@@ -225,25 +225,25 @@ def test_change_inside_a_value_after_a_save(place: Place) -> None:
     assert visitor.read() == {"cart": ["book"], "first": True, "theirs": 1}
 
 
-def test_flashes_under_a_key_of_their_own(place: Place) -> None:
+def test_flashes_under_a_key_of_their_own(target: StoreUnderTest) -> None:
     """A key is known for flash messages where the request used it for some."""
-    visitor = place.visitor()
+    visitor = target.visitor()
     with visitor.visit() as session:
         session.add_flash("old", key="notices")
     stores = [SessionStore(visitor.request()) for _ in range(2)]
-    stores[0].get_session(backend=place.backend).add_flash("one", key="notices")
-    assert stores[1].get_session(backend=place.backend).get_flashes("notices") == [("old", None)]
+    stores[0].get_session(backend=target.backend).add_flash("one", key="notices")
+    assert stores[1].get_session(backend=target.backend).get_flashes("notices") == [("old", None)]
     for store in stores:
         store.save_sessions(webapp2.Response())
     assert visitor.read() == {"notices": [("one", None)]}
 
 
-def test_renewal_of_a_destroyed_session(place: Place) -> None:
+def test_renewal_of_a_destroyed_session(target: StoreUnderTest) -> None:
     """A request that would only have renewed the session sends no cookie."""
-    visitor = place.visitor(refresh_after=1e-9)
+    visitor = target.visitor(refresh_after=1e-9)
     visitor.write({"a": 1})
     store = SessionStore(visitor.request())
-    store.get_session(backend=place.backend)
+    store.get_session(backend=target.backend)
     with visitor.visit() as session:
         session.destroy()
     response = webapp2.Response()
@@ -251,13 +251,13 @@ def test_renewal_of_a_destroyed_session(place: Place) -> None:
     assert response.headers.getall("Set-Cookie") == []
 
 
-def test_overwriting_loses_updates(place: Place) -> None:
+def test_overwriting_loses_updates(target: StoreUnderTest) -> None:
     """Without merging, which is the default, the first of two saves is lost."""
-    visitor = place.visitor(on_conflict="overwrite")
+    visitor = target.visitor(on_conflict="overwrite")
     visitor.write({"a": 1})
     stores = [SessionStore(visitor.request()) for _ in range(2)]
     for number, store in enumerate(stores):
-        store.get_session(backend=place.backend)[f"own {number}"] = number
+        store.get_session(backend=target.backend)[f"own {number}"] = number
     for store in stores:
         store.save_sessions(webapp2.Response())
     assert visitor.read() == {"a": 1, "own 1": 1}

@@ -7,8 +7,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import pytest
-from support.places import Place
 from support.racing import Outcome, Racers, Step, Task
+from support.stores_under_test import StoreUnderTest
 from support.visits import Visitor
 
 #: Rounds of a race. A round takes as long in memcached as a request in Datastore.
@@ -73,11 +73,20 @@ class Ledger:
 
 
 def race(
-    place: Place, racers: Racers, visitor: Visitor, requests: Sequence[Sequence[Step]], number: int
+    target: StoreUnderTest,
+    racers: Racers,
+    visitor: Visitor,
+    requests: Sequence[Sequence[Step]],
+    number: int,
 ) -> list[Outcome]:
     """The outcomes of requests on a visitor's session; in each second round all load it first."""
     task = Task(
-        place.config, place.backend, visitor.cookies, requests, number % 2 == 1, place.environment
+        target.config,
+        target.backend,
+        visitor.cookies,
+        requests,
+        number % 2 == 1,
+        target.environment,
     )
     return racers.run(task)
 
@@ -87,51 +96,51 @@ def errors(outcomes: Sequence[Outcome]) -> list[str]:
     return [outcome.error for outcome in outcomes if outcome.error is not None]
 
 
-def test_nothing_is_lost(place: Place, racers: Racers) -> None:
+def test_nothing_is_lost(target: StoreUnderTest, racers: Racers) -> None:
     """Each value, deletion and message of each request is there after each round, once."""
-    visitor, ledger = place.visitor(), Ledger(racers.count)
+    visitor, ledger = target.visitor(), Ledger(racers.count)
     sid = str(visitor.write({"kept": 1}))
     ledger.values["kept"] = 1
-    for number in range(ROUNDS[place.backend]):
-        place.prepare(visitor, sid, number // 2)
-        outcomes = race(place, racers, visitor, ledger.round(number), number)
+    for number in range(ROUNDS[target.backend]):
+        target.prepare(visitor, sid, number // 2)
+        outcomes = race(target, racers, visitor, ledger.round(number), number)
         ledger.take(outcomes)
         data = visitor.read()
         assert (errors(outcomes), ledger.difference(data)) == ([], []), f"round {number}"
-        assert place.disagreement(sid, data) is None, f"round {number}"
+        assert target.disagreement(sid, data) is None, f"round {number}"
     assert ledger.shown, "no message was read while others were added"
 
 
-def test_counters_are_exact(place: Place, racers: Racers) -> None:
+def test_counters_are_exact(target: StoreUnderTest, racers: Racers) -> None:
     """Requests without a pause, each of which counts under a key of its own."""
-    visitor = place.visitor()
+    visitor = target.visitor()
     sid = str(visitor.write({}))
     names = [f"count {racer}" for racer in range(racers.count)]
-    rounds = ROUNDS[place.backend] // 2
+    rounds = ROUNDS[target.backend] // 2
     for number in range(rounds):
-        outcomes = race(place, racers, visitor, [[("count", name)] for name in names], number)
+        outcomes = race(target, racers, visitor, [[("count", name)] for name in names], number)
         assert errors(outcomes) == []
     data = visitor.read()
     assert data == dict.fromkeys(names, rounds)
-    assert place.disagreement(sid, data) is None
+    assert target.disagreement(sid, data) is None
 
 
-def test_destroyed_session_stays_destroyed(place: Place, racers: Racers) -> None:
+def test_destroyed_session_stays_destroyed(target: StoreUnderTest, racers: Racers) -> None:
     """One request destroys the session among others that change it: nothing brings it back."""
     requests: list[list[Step]] = [[("set", f"own {racer}", 1)] for racer in range(racers.count)]
     requests[racers.count // 2] = [("destroy",)]
-    for number in range(ROUNDS[place.backend] // 2):
-        visitor = place.visitor()
+    for number in range(ROUNDS[target.backend] // 2):
+        visitor = target.visitor()
         sid = str(visitor.write({"user": "alice"}))
-        place.prepare(visitor, sid, number // 2)
-        outcomes = race(place, racers, visitor, requests, 1)
+        target.prepare(visitor, sid, number // 2)
+        outcomes = race(target, racers, visitor, requests, 1)
         assert errors(outcomes) == []
         with visitor.visit() as session:
             assert (session.new, dict(session)) == (True, {})
-        assert place.disagreement(sid, None) is None
+        assert target.disagreement(sid, None) is None
 
 
-def test_race_can_be_lost(in_memcached: Place, racers: Racers) -> None:
+def test_race_can_be_lost(in_memcached: StoreUnderTest, racers: Racers) -> None:
     """Without merging, requests that have all loaded the session leave the last one's changes."""
     in_memcached.config["on_conflict"] = "overwrite"
     visitor, ledger = in_memcached.visitor(), Ledger(racers.count)
@@ -142,7 +151,9 @@ def test_race_can_be_lost(in_memcached: Place, racers: Racers) -> None:
 
 
 @pytest.mark.parametrize("number", [0, 1], ids=["started at once", "saved at once"])
-def test_request_that_fails_is_told(in_memcached: Place, racers: Racers, number: int) -> None:
+def test_request_that_fails_is_told(
+    in_memcached: StoreUnderTest, racers: Racers, number: int
+) -> None:
     """An error in one of the processes does not pass for a request that went well."""
     requests: list[list[Step]] = [[("count",)] for _ in range(racers.count)]
     visitor = in_memcached.visitor()

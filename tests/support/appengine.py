@@ -59,7 +59,7 @@ class Memcache:
         self._entries: dict[tuple[str, str], tuple[bytes, float]] = {}
 
     def get(self, key: str, namespace: str | None = None, for_cas: bool = False) -> Any:
-        """The value, or None when there is none."""
+        """Return the value, or None when there is none."""
         with self._lock:
             pickled = self._living((namespace or "", key))
         return None if pickled is None else pickle.loads(pickled)
@@ -108,13 +108,13 @@ class Memcache:
         return True
 
     def _living(self, place: tuple[str, str]) -> bytes | None:
-        """The pickled value when it is there and has not expired."""
+        """Return the pickled value when it is there and has not expired."""
         pickled, expiry = self._entries.get(place, (None, 0.0))
         return pickled if time.time() < expiry else None
 
 
 def _expiry(seconds: float) -> float:
-    """The Unix time until which an entry lives."""
+    """Return the Unix time until which an entry lives."""
     if not seconds:
         return float("inf")
     return seconds if seconds > THIRTY_DAYS else time.time() + seconds
@@ -126,13 +126,13 @@ MEMCACHE = Memcache()
 
 @functools.cache
 def _client() -> ndb.Client:
-    """The process's client; the emulator's address is read when it is made."""
+    """Return the process's client; the emulator's address is read when it is made."""
     return ndb.Client(project=PROJECT)
 
 
 @contextmanager
 def context(namespace: str = "") -> Iterator[None]:
-    """Give the block what every App Engine request has: an ndb context.
+    """Enter an ndb context, as every App Engine request has one.
 
     Code inside may call `Key.get()`, `put()` and queries as it would on App Engine.
     """
@@ -141,7 +141,7 @@ def context(namespace: str = "") -> Iterator[None]:
 
 
 class Testbed:
-    """Each activation gives an empty Datastore (a namespace of its own) and memcache."""
+    """Provides an empty Datastore (in a new namespace) and memcache for each activation."""
 
     __test__ = False  # the name is the SDK's; pytest need not look for tests in it
 
@@ -198,7 +198,7 @@ def upstream_backend(name: str) -> ModuleType:
 
 
 def string_property(*args: Any, indexed: bool = True, **options: Any) -> ndb.Property:
-    """A StringProperty that may be unindexed, which google.cloud.ndb calls a TextProperty."""
+    """Return a StringProperty, or the TextProperty that replaces an unindexed one."""
     kind = ndb.StringProperty if indexed else ndb.TextProperty
     return kind(*args, indexed=indexed, **options)
 
@@ -211,7 +211,7 @@ def _reset_kind_map(cls: Any) -> None:
 
 
 def _api_of(memcache: Memcache) -> dict[str, object]:
-    """The names of the SDK's memcache module."""
+    """Return the names of the SDK's memcache module."""
     functions = {
         name: getattr(memcache, name) for name in ("get", "set", "add", "delete", "flush_all")
     }
@@ -223,7 +223,7 @@ def _api_of(memcache: Memcache) -> dict[str, object]:
 
 
 def _module(path: str, names: dict[str, Any] | None = None, **more: object) -> ModuleType:
-    """A module below google.appengine with the public names given, put into sys.modules."""
+    """Return a module below google.appengine with the public names given, put into sys.modules."""
     name = f"google.appengine.{path}".rstrip(".")
     module = ModuleType(name, "A stand-in for the App Engine SDK's module of this name.")
     public = {key: value for key, value in (names or {}).items() if not key.startswith("_")}

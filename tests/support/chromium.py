@@ -42,7 +42,7 @@ class Chromium(Server):
         return {"TMPDIR": str(folder)}
 
     def answers(self) -> bool:
-        """Whether it says that it is ready."""
+        """Return whether it says that it is ready."""
         connection = http.client.HTTPConnection(HOST, self.port, timeout=1.0)
         try:
             connection.request("GET", "/status")

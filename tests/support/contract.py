@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 import webapp2
 
+from support.implementations import OURS, records_factory
 from support.servers import PROJECT
-from support.sides import OURS, records_factory
 from support.visits import Visitor, make_app
 from webapp2_sessions.testing import MemorySessionFactory
 
@@ -144,7 +144,7 @@ def _spill(request: pytest.FixtureRequest, keyword: str = "securecookie") -> Bac
 
 
 def _encrypted_spill(request: pytest.FixtureRequest) -> Backend:
-    """The same, with an encrypted cookie."""
+    """Return the same, with an encrypted cookie."""
     return _spill(request, "encryptedcookie")
 
 
@@ -152,7 +152,7 @@ Maker = Callable[[pytest.FixtureRequest], Backend]
 
 
 def _with(make: Maker, **config: Any) -> Maker:
-    """The backend with more configuration."""
+    """Return the backend with more configuration."""
 
     def made(request: pytest.FixtureRequest) -> Backend:
         return make(request).configured(**config)
@@ -203,7 +203,7 @@ BACKENDS: dict[str, Maker] = {
 
 
 def _own(request: pytest.FixtureRequest) -> Backend:
-    """A backend that is not of the package, as the function that CONTRACT names configures it."""
+    """Return the custom backend that the function named by CONTRACT configures."""
     module, _, name = os.environ["CONTRACT"].partition(":")
     return Backend("own", True, **getattr(importlib.import_module(module), name)())
 

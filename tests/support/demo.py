@@ -71,7 +71,7 @@ class DemoBrowser:
         return self.press("Sign in button")
 
     def named(self, selector: str, name: str) -> Any:
-        """The element whose accessible name, which a screen reader would say, is this.
+        """Return the element whose accessible name, which a screen reader would say, is this.
 
         "... button" where a link has the same name.
         """
@@ -85,7 +85,7 @@ class DemoBrowser:
         raise AssertionError(f"{name!r} is none of {names}")
 
     def texts(self, selector: str) -> list[str]:
-        """What the elements show."""
+        """Return what the elements show."""
         return [each.text for each in self.driver.find_elements("css selector", selector)]
 
     @property
@@ -105,7 +105,7 @@ class DemoBrowser:
         return {cookie["name"]: cookie for cookie in self.driver.get_cookies()}
 
     def shelf(self, place: str) -> str:
-        """What the page of backends shows of a place, by its keyword."""
+        """Return what the page of backends shows of a place, by its keyword."""
         return self.texts(f"#{place}")[0]
 
     def sight(self, cookie: str, selector: str = "*") -> list[str]:
@@ -126,7 +126,7 @@ class DemoBrowser:
         return self._ask(_FAINT)
 
     def without_focus_ring(self) -> list[str]:
-        """What the Tab key reaches without a visible sign of it."""
+        """Return what the Tab key reaches without a visible sign of it."""
         found = []
         for _ in self.driver.find_elements("css selector", _FOCUSABLE):
             active = self.driver.switch_to.active_element
@@ -139,11 +139,11 @@ class DemoBrowser:
         return found
 
     def console(self) -> list[str]:
-        """What has been complained of in the console since this was asked."""
+        """Return what has been complained of in the console since this was asked."""
         return [entry["message"] for entry in self._log("browser")]
 
     def hosts(self) -> set[str]:
-        """The hosts that have been asked for something since this was asked.
+        """Return the hosts that have been asked for something since this was asked.
 
         The browser's own pages, such as that of a new tab, are asked for by other schemes.
         """
@@ -156,14 +156,14 @@ class DemoBrowser:
         return {urlsplit(url).netloc for url in urls if url.startswith(("http", "ws"))}
 
     def picture(self, longest: int) -> bytes:
-        """A PNG of the page, of the first `longest` pixels if it is longer."""
+        """Return a PNG of the page, of the first `longest` pixels if it is longer."""
         width, height = self.size()
         clip = {"x": 0, "y": 0, "width": width, "height": min(height, longest), "scale": 1}
         taken = self._command("Page.captureScreenshot", captureBeyondViewport=True, clip=clip)
         return base64.b64decode(taken["data"])
 
     def _command(self, command: str, **params: Any) -> Any:
-        """A command of Chromium's own protocol."""
+        """Return a command of Chromium's own protocol."""
         answer = self.driver.execute("executeCdpCommand", {"cmd": command, "params": params})
         return answer["value"]
 

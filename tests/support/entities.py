@@ -1,4 +1,4 @@
-"""What Datastore holds, seen past the package under test."""
+"""Direct access to Datastore, bypassing the package under test."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def kinds_restored() -> Iterator[None]:
 
 
 def raw_entity(name: str, kind: str = "Session", namespace: str = "") -> Entity | None:
-    """An entity as Datastore's API gives it; None when there is none."""
+    """Return an entity as Datastore's API gives it; None when there is none."""
     key = Key(
         partition_id={"project_id": PROJECT, "namespace_id": namespace},
         path=[{"kind": kind, "name": name}],
@@ -101,6 +101,6 @@ def put_aged(
 
 
 def names_of(kind: str = "Session", namespace: str = "") -> set[str]:
-    """The key names of all entities of a kind."""
+    """Return the key names of all entities of a kind."""
     with context(namespace):
         return {str(key.id()) for key in ndb.Query(kind=kind).fetch(keys_only=True, timeout=30)}

@@ -1,4 +1,4 @@
-"""What memcached holds, seen past the package under test."""
+"""Direct access to memcached, bypassing the package under test."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class Entries:
         self._client = client
 
     def get(self, key: bytes) -> bytes | None:
-        """The value of an entry; None when there is none."""
+        """Return the value of an entry; None when there is none."""
         value: bytes | None = self._client.get(key)
         return value
 
@@ -36,19 +36,19 @@ class Entries:
         self._client.touch(key, seconds)
 
     def seconds_left(self, key: bytes) -> int | None:
-        """The seconds until an entry expires: -1 for never, None when there is no entry."""
+        """Return the seconds until an entry expires: -1 for never, None when there is no entry."""
         answer = self._client.raw_command(b"mg " + key + b" t").split()
         return int(answer[1][1:]) if answer[0] == b"HD" else None
 
     def counted(self, *counters: str) -> int:
-        """The sum of some of the server's counters, for instance `cmd_get` and `cmd_set`."""
+        """Return the sum of some of the server's counters, for instance `cmd_get` and `cmd_set`."""
         statistics = self._client.stats()
         return sum(int(statistics[name.encode()]) for name in counters)
 
 
 @contextmanager
 def entries_of(server: Memcached) -> Iterator[Entries]:
-    """Look into a server as long as the block runs."""
+    """Connect to a server for the time of the block."""
     client = Client(server.address, timeout=10, default_noreply=False)
     try:
         yield Entries(client)

@@ -1,4 +1,4 @@
-"""What there is to compare of a value so that nothing passes for it that only equals it."""
+"""Comparison of values by type and content."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import Any
 
 
 def exact(value: Any) -> tuple[Any, ...]:
-    """The types and the contents of a value: 1 is not True, nan is nan, order counts in dicts."""
+    """Return types and contents: 1 is not True, nan equals nan, the order of dicts matters."""
     kind = type(value)
     if kind is dict:
         return kind, [(exact(key), exact(item)) for key, item in value.items()]

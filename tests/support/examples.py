@@ -78,32 +78,32 @@ class Browser(requests.Session):
 
 
 def token_in(page: str) -> str:
-    """The CSRF token in a page's form."""
+    """Return the CSRF token in a page's form."""
     found = re.search(r'name="csrf" value="([^"]+)"', page)
     assert found, page
     return found[1]
 
 
 def payload_of(cookie: str) -> Any:
-    """The JSON in a signed cookie."""
+    """Return the JSON in a signed cookie."""
     return json.loads(base64.b64decode(cookie.strip('"').partition("|")[0]))
 
 
 def sid_in(cookie: str) -> str:
-    """The session id in a server-side session's cookie, which holds nothing else."""
+    """Return the session id in a server-side session's cookie, which holds nothing else."""
     payload = payload_of(cookie)
     assert list(payload) == ["_sid"]
     return str(payload["_sid"])
 
 
 def signed(name: str, payload: object) -> dict[str, str]:
-    """The header with a cookie that the application signed, or somebody with its key."""
+    """Return the header with a cookie that the application signed, or somebody with its key."""
     value = SecureCookieSerializer(SECRET).serialize(name, payload)
     return {"Cookie": f"{name}={value.decode()}"}
 
 
 def without_key_warnings(log: str) -> str:
-    """What a program has logged besides that its key is one of the documentation."""
+    """Return what a program has logged besides that its key is one of the documentation."""
     return re.sub(
         r"^config\[.*\]: secret_key\S* is made of words .*\n", "", log, flags=re.MULTILINE
     )

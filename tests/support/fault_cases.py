@@ -1,4 +1,4 @@
-"""The configurations and harms which the fault matrix combines."""
+"""The fault matrix: configurations of sessions combined with faults of servers."""
 
 from __future__ import annotations
 
@@ -6,23 +6,22 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from support.harms import DATASTORE_HARMS, MEMCACHED_HARMS, Harm
+from support.fault_injection import DATASTORE_FAULTS, MEMCACHED_FAULTS, Fault
 
 __all__ = ["Case", "Configuration", "cases"]
 
 
 @dataclass(frozen=True)
 class Configuration:
-    """One way to keep sessions.
+    """A configuration of sessions.
 
-    Args:
-        name: what it is called in reports.
-        backend: the backend's keyword.
-        nodes: the number of memcached servers; where the backend is Datastore they cache.
-        options: further values of the session configuration.
-        cold: whether the cache holds nothing when the request comes.
-        level: which harms are tried: "few", "all" that are quick, or those that take seconds
-            ("slow") as well.
+    :param name: its name in reports.
+    :param backend: the backend's keyword.
+    :param nodes: the number of memcached servers; where the backend is Datastore they cache.
+    :param options: further values of the session configuration.
+    :param cold: whether the cache holds nothing when the request comes.
+    :param level: which faults are tried: "few", "all" that are quick, or those that take seconds
+        ("slow") as well.
     """
 
     name: str
@@ -38,11 +37,10 @@ class Configuration:
         return self.options.get("on_backend_error") == "degrade"
 
     def values(self, servers: list[str], timeouts: Mapping[str, float]) -> dict[str, Any]:
-        """The session configuration.
+        """Return the session configuration.
 
-        Args:
-            servers: addresses of the memcached servers, none for Datastore without a cache.
-            timeouts: seconds for an answer of "memcache" and of "datastore".
+        :param servers: addresses of the memcached servers, none for Datastore without a cache.
+        :param timeouts: seconds for an answer of "memcache" and of "datastore".
         """
         values: dict[str, Any] = dict(self.options)
         if servers:
@@ -52,11 +50,11 @@ class Configuration:
             values["datastore"] = {"timeout": timeouts["datastore"], "cache": cache}
         return values
 
-    def victims(self) -> dict[str, tuple[Harm, ...]]:
-        """The kinds of servers that it uses, and what can happen to them."""
-        victims = {"memcache": MEMCACHED_HARMS} if self.nodes else {}
+    def victims(self) -> dict[str, tuple[Fault, ...]]:
+        """Return the kinds of servers that it uses, and what can happen to them."""
+        victims = {"memcache": MEMCACHED_FAULTS} if self.nodes else {}
         if self.backend == "datastore":
-            victims["datastore"] = DATASTORE_HARMS
+            victims["datastore"] = DATASTORE_FAULTS
         return victims
 
 
@@ -88,18 +86,17 @@ _LEVELS = ("few", "all", "slow")
 
 @dataclass(frozen=True)
 class Case:
-    """A configuration, and a harm to a server of one kind.
+    """A configuration and a fault of one of its servers.
 
-    Args:
-        victim: the kind of the server, "memcache" or "datastore".
+    :param victim: the kind of the server, "memcache" or "datastore".
     """
 
     configuration: Configuration
     victim: str
-    harm: Harm
+    fault: Fault
 
     def __str__(self) -> str:
-        return f"{self.configuration.name}-{self.victim}-{self.harm.name.replace(' ', '-')}"
+        return f"{self.configuration.name}-{self.victim}-{self.fault.name.replace(' ', '-')}"
 
     @property
     def is_cached(self) -> bool:
@@ -107,21 +104,21 @@ class Case:
         return self.configuration.backend == "datastore" and self.configuration.nodes > 0
 
     @property
-    def harms_cache(self) -> bool:
-        """Whether Datastore itself stays well."""
+    def is_cache_fault(self) -> bool:
+        """Whether the fault affects the cache, and not Datastore itself."""
         return self.victim != self.configuration.backend
 
     def may_lose(self, whose: str) -> bool:
-        """Whether the session that is being written ("own"), or every other, may be gone."""
-        return not self.harms_cache and self.harm.loses in (whose, "all")
+        """Return whether the session that is being written ("own"), or every other, may be gone."""
+        return not self.is_cache_fault and self.fault.loses in (whose, "all")
 
 
 def cases() -> list[Case]:
-    """All cases."""
+    """Return all cases."""
     return [
-        Case(configuration, victim, harm)
+        Case(configuration, victim, fault)
         for configuration in CONFIGURATIONS
-        for victim, harms in configuration.victims().items()
-        for harm in harms
-        if _LEVELS.index(harm.level) <= _LEVELS.index(configuration.level)
+        for victim, faults in configuration.victims().items()
+        for fault in faults
+        if _LEVELS.index(fault.level) <= _LEVELS.index(configuration.level)
     ]

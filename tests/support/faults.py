@@ -33,7 +33,7 @@ PATIENCE = 60.0
 
 
 def returning_visitor(app: Any, backend: str) -> Visitor:
-    """A visitor whose cookie names a session."""
+    """Return a visitor whose cookie names a session."""
     visitor = Visitor(app, backend=backend)
     cookie = SecureCookieSerializer(SECRET).serialize("session", {"_sid": SID})
     visitor.cookies["session"] = cookie.decode("ascii")
@@ -41,12 +41,12 @@ def returning_visitor(app: Any, backend: str) -> Visitor:
 
 
 def slow_visitor() -> Visitor:
-    """A visitor of an application whose sessions are in Datastore, with a short timeout."""
+    """Return a visitor of an application whose sessions are in Datastore, with a short timeout."""
     return Visitor(make_app(datastore={"timeout": 1.0}), backend="datastore")
 
 
 def works(visitor: Visitor, values: Mapping[Any, Any] = MappingProxyType({"works": True})) -> bool:
-    """Whether the visitor's session can be stored."""
+    """Return whether the visitor's session can be stored."""
     visitor.response = None
     try:
         visitor.write(values)
@@ -56,7 +56,7 @@ def works(visitor: Visitor, values: Mapping[Any, Any] = MappingProxyType({"works
 
 
 def texts(error: BaseException | None) -> list[str]:
-    """The texts of an error and of all that led to it."""
+    """Return the texts of an error and of all that led to it."""
     if error is None:
         return []
     return [str(error), repr(error), *texts(error.__cause__), *texts(error.__context__)]

@@ -1,4 +1,4 @@
-"""Running a piece of a test in a forked child, and seeing who waits for whom."""
+"""Helpers for tests that fork."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ Test = TypeVar("Test", bound=Callable[..., None])
 #: Seconds after which a child that hangs ends itself.
 PATIENCE = 30.0
 
-#: Seconds in which what has to wait would have gone on by far.
+#: Seconds after which a thread that has not continued is taken to be waiting.
 A_MOMENT = 0.2
 
 
@@ -37,7 +37,7 @@ def forks(test: Test) -> Test:
 
 
 def in_child(action: Callable[[], bool]) -> bool:
-    """Whether `action` is true in a forked child; one that raises or hangs counts as false."""
+    """Return whether `action` is true in a forked child that neither raises nor hangs."""
     pid = os.fork()
     if pid == 0:
         code = 1
@@ -54,7 +54,7 @@ def in_child(action: Callable[[], bool]) -> bool:
 
 
 class Stop:
-    """A place in which a thread stands until it is let go."""
+    """A breakpoint at which a thread waits until it is released."""
 
     def __init__(self) -> None:
         self.reached = threading.Event()
@@ -66,5 +66,5 @@ class Stop:
 
 
 def goes_on(waiting: Future[Any]) -> bool:
-    """Whether somebody does not wait."""
+    """Return whether a thread finishes without waiting."""
     return bool(wait([waiting], A_MOMENT).done)

@@ -11,7 +11,7 @@ __all__ = ["component_version", "java_version", "root"]
 
 
 def root() -> Path | None:
-    """The folder of the Google Cloud SDK; None without one."""
+    """Return the folder of the Google Cloud SDK; None without one."""
     gcloud = shutil.which("gcloud")
     if gcloud is None:
         return None
@@ -24,7 +24,7 @@ def root() -> Path | None:
 
 
 def java_version() -> int:
-    """The major version of the Java on the path; 0 without one."""
+    """Return the major version of the Java on the path; 0 without one."""
     java = shutil.which("java")
     quoted = _output_of([java, "-version"]).split('"')[1:2] if java else []
     numbers = (quoted[0] if quoted else "0").replace("-", ".").split(".")
@@ -33,7 +33,7 @@ def java_version() -> int:
 
 
 def _output_of(command: list[str]) -> str:
-    """Everything a command prints; "" when it fails."""
+    """Return everything a command prints; "" when it fails."""
     done = subprocess.run(
         command,
         stdin=subprocess.DEVNULL,
@@ -47,7 +47,7 @@ def _output_of(command: list[str]) -> str:
 
 
 def component_version(component: str) -> str | None:
-    """The version of an installed component of the SDK, from the SDK's own records."""
+    """Return the version of an installed component of the SDK, from the SDK's own records."""
     sdk = root()
     snapshot = sdk / ".install" / f"{component}.snapshot.json" if sdk else None
     if snapshot is None or not snapshot.is_file():

@@ -24,15 +24,14 @@ TESTS = Path(__file__).resolve().parents[1]
 class Gunicorn(Server):
     """A gunicorn with its workers.
 
-    Args:
-        apps: for each name `{"backend": keyword, "config": session configuration}`; an
-            application answers below the path of its name.
-        workers: how many processes serve.
-        threads: how many threads each of them has.
-        preload: load the application in the master, before it forks.
-        in_master: what the master does with the sessions before it forks: `""` nothing, `"read"`
-            it writes and reads one, `"traffic"` its threads never stop doing so.
-        variables: further environment variables.
+    :param apps: for each name `{"backend": keyword, "config": session configuration}`; an
+        application answers below the path of its name.
+    :param workers: how many processes serve.
+    :param threads: how many threads each of them has.
+    :param preload: load the application in the master, before it forks.
+    :param in_master: what the master does with the sessions before it forks: `""` nothing, `"read"`
+        it writes and reads one, `"traffic"` its threads never stop doing so.
+    :param variables: further environment variables.
     """
 
     name = "gunicorn"
@@ -65,7 +64,7 @@ class Gunicorn(Server):
         return None if SCRIPT.exists() else "gunicorn is not installed: pip install gunicorn"
 
     def command(self, folder: Path) -> list[str]:
-        """Kept-alive connections stay open longer than any client of ours pauses."""
+        """Return the command line; keep-alive connections outlive the pauses of the clients."""
         counts = ["--workers", str(self.workers), "--threads", str(self.threads)]
         limits = ["--keep-alive", "75", "--graceful-timeout", "5", "--log-level", "warning"]
         preload = ["--preload"] if self.preload else []
@@ -77,11 +76,11 @@ class Gunicorn(Server):
         return {**self._variables, "XDG_RUNTIME_DIR": str(folder)}
 
     def answers(self) -> bool:
-        """Whether a worker answers and all of them are there."""
+        """Return whether a worker answers and all of them are there."""
         return self.facts() is not None and len(self.worker_ids()) == self.workers
 
     def facts(self) -> dict[str, Any] | None:
-        """What one of the workers tells of itself; None without answer."""
+        """Return what one of the workers tells of itself; None without answer."""
         connection = http.client.HTTPConnection(HOST, self.port, timeout=5.0)
         try:
             connection.request("GET", "/")
@@ -93,7 +92,7 @@ class Gunicorn(Server):
         return facts
 
     def worker_ids(self) -> list[int]:
-        """The process ids of the workers."""
+        """Return the process ids of the workers."""
         return [] if self.pid is None else [p for p in group_members(self.pid) if p != self.pid]
 
     def kill_worker(self, worker: int) -> None:
@@ -103,7 +102,7 @@ class Gunicorn(Server):
             raise ServerError(f"gunicorn: worker {worker} survived SIGKILL.")
 
     def resident_bytes(self) -> int | None:
-        """The memory of all workers, as each has it resident; None where there is no /proc."""
+        """Return the sum of the resident memory of the workers; None without /proc."""
         pages = 0
         for worker in self.worker_ids():
             try:

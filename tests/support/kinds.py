@@ -1,4 +1,4 @@
-"""Values of every kind: which are the same, which only seem so, and which cannot be stored."""
+"""Values of all kinds, equal and nearly equal pairs, and values that cannot be stored."""
 
 from __future__ import annotations
 
@@ -204,7 +204,7 @@ def _as(kind: Any, value: Any, **attributes: Any) -> Any:
 
 
 def cycle(*values: Any) -> list[Any]:
-    """A list that holds the values, and itself."""
+    """Return a list that holds the values, and itself."""
     result = list(values)
     result.append(result)
     return result
@@ -234,7 +234,7 @@ def _chain(length: int, last: str) -> Plain:
 
 
 def diamonds(depth: int) -> list[Any]:
-    """A list that holds one list twice, which does the same, and so on."""
+    """Return a list that holds one list twice, which does the same, and so on."""
     value: list[Any] = []
     for _ in range(depth):
         value = [value, value]

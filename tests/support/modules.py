@@ -1,4 +1,4 @@
-"""Modules of an application, which are written, imported by commands, and forgotten."""
+"""Temporary modules of an application, for commands that import one."""
 
 from __future__ import annotations
 
@@ -10,16 +10,13 @@ from pathlib import Path
 
 __all__ = ["modules_in"]
 
-#: A module that was imported is not read again: each has a name of its own.
+#: Each module has a new name, because Python caches imported modules.
 _numbers = itertools.count()
 
 
 @contextmanager
 def modules_in(folder: Path) -> Iterator[Callable[[str], str]]:
-    """Write modules into a folder as long as the block runs.
-
-    Gives a function that writes the source of one, and returns its name.
-    """
+    """Yield a function that writes a module's source into a folder and returns its name."""
     names = []
 
     def write(source: str) -> str:

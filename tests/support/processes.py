@@ -28,7 +28,7 @@ _CLOSE_WAIT = "08"
 
 
 def free_port() -> int:
-    """A TCP port of 127.0.0.1 that nothing listens on at this moment."""
+    """Return a TCP port of 127.0.0.1 that nothing listens on at this moment."""
     with socket.socket() as probe:
         probe.bind((HOST, 0))
         return int(probe.getsockname()[1])
@@ -45,7 +45,7 @@ def wait_until(condition: Callable[[], object], seconds: float, interval: float 
 
 
 def group_members(group: int) -> list[int]:
-    """The ids of the living processes of a process group (zombies have ended)."""
+    """Return the ids of the living processes of a process group (zombies have ended)."""
     if not Path("/proc/self/stat").exists():
         return [group] if _group_exists(group) else []
     stats = map(_process_state, Path("/proc").glob("[0-9]*"))
@@ -53,7 +53,7 @@ def group_members(group: int) -> list[int]:
 
 
 def group_is_stopped(group: int) -> bool:
-    """Whether every thread of a process group is stopped; without /proc this is assumed."""
+    """Return whether every thread of a process group is stopped; without /proc this is assumed."""
     threads = [
         thread
         for pid in group_members(group)
@@ -63,20 +63,20 @@ def group_is_stopped(group: int) -> bool:
 
 
 def has_abandoned_connections(port: int) -> bool:
-    """Whether a server has not yet taken notice of clients that have closed their connections.
+    """Return whether a server has not yet noticed that clients have closed their connections.
 
-    As long as it has not, it may still do what they told it. Without /proc this is not known.
+    Until then it may still process their commands. Without /proc return False.
     """
     return _CLOSE_WAIT in _states(port)
 
 
 def has_connections(port: int) -> bool:
-    """Whether a server has connections that neither side has closed; unknown without /proc."""
+    """Return whether a server has established connections; False without /proc."""
     return _ESTABLISHED in _states(port)
 
 
 def _states(port: int) -> set[str]:
-    """The states of a server's connections."""
+    """Return the states of a server's connections."""
     try:
         lines = Path("/proc/net/tcp").read_text("ascii").splitlines()[1:]
     except OSError:
@@ -86,7 +86,7 @@ def _states(port: int) -> set[str]:
 
 
 def _group_exists(group: int) -> bool:
-    """Whether any process of the group is left, asked without /proc."""
+    """Return whether any process of the group is left, asked without /proc."""
     try:
         os.killpg(group, 0)
     except ProcessLookupError:

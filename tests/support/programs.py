@@ -10,7 +10,7 @@ from typing import Any
 import webapp2
 from hypothesis import strategies as st
 
-from support.sides import Clock, Side, cookie_pair, request, set_cookies
+from support.implementations import Clock, Side, cookie_pair, request, set_cookies
 
 NAMES = ("session", "auth", "other")
 
@@ -158,7 +158,8 @@ class Run:
             self.jar[name] = value
 
     def _note(self, name: str, call: Any, *args: Any) -> None:
-        # Copied, lest the two sides share lists; shown by repr, because NaN is unlike itself.
+        # Copied, so that the implementations share no lists; shown by repr(), because NaN does not
+        # equal itself.
         args = copy.deepcopy(args) if name != "open" else args
         try:
             seen = repr(call(*args))

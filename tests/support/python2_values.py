@@ -1,4 +1,4 @@
-"""What the sessions pickled by Python 2.7 have to be read as on Python 3.
+"""The sessions pickled by Python 2.7, as Python 3 has to read them.
 
 The pickles are tests/fixtures/python2/NAME.PROTOCOL.pickle; `EXPECTED` has the same names.
 A Python 2 `str` that is valid UTF-8 is read as `str`, any other as `bytes`; `unicode` is
@@ -28,12 +28,12 @@ Session = dict[Any, Any]
 
 
 def pickled(name: str, protocol: int) -> bytes:
-    """A session as Python 2.7 stored it."""
+    """Return a session as Python 2.7 stored it."""
     return (FOLDER / f"{name}.{protocol}.pickle").read_bytes()
 
 
 def describe(value: object) -> object:
-    """A form of `value` that == compares by exact types and by which containers are shared.
+    """Return a form of `value` that == compares by exact types and by which containers are shared.
 
     Plain == takes True for 1, gives up on cycles and does not see whether two equal lists
     are one.
@@ -78,7 +78,7 @@ def _describe_content(value: object, seen: dict[int, int]) -> object:
 
 
 def _counted() -> Session:
-    """A defaultdict of lists."""
+    """Return a defaultdict of lists."""
     found: dict[Any, Any] = collections.defaultdict(list)
     found["a"].append(b"\xff")
     found[b"\xff"].append("Zürich")
@@ -142,7 +142,7 @@ def _shared_binary() -> Session:
 
 
 def _cycles() -> Session:
-    """A list, a dict and a tuple that contain themselves."""
+    """Return a list, a dict and a tuple that contain themselves."""
     ring: list[object] = ["ring"]
     ring.append(ring)
     node: dict[str, object] = {"name": "node"}
@@ -154,7 +154,7 @@ def _cycles() -> Session:
 
 
 def _cycles_binary() -> Session:
-    """A list and a dict that contain themselves and text that is not UTF-8."""
+    """Return a list and a dict that contain themselves and text that is not UTF-8."""
     ring: list[object] = [b"Z\xfcrich"]
     ring.append(ring)
     node: dict[str, object] = {"name": b"Z\xfcrich"}

@@ -1,4 +1,4 @@
-"""Requests on one session at once, in the threads of several processes."""
+"""Concurrent requests on one session, in threads of several processes."""
 
 from __future__ import annotations
 
@@ -96,7 +96,7 @@ class Outcome:
 
 
 class Racers:
-    """Processes that wait for tasks, each with threads and with clients of its own.
+    """Worker processes, each with its own threads and clients.
 
     They are spawned, not forked, so that they can be started beside any thread.
     """
@@ -125,7 +125,7 @@ class Racers:
         return self.PROCESSES * self.THREADS
 
     def run(self, task: Task) -> list[Outcome]:
-        """The outcomes of a task's requests, in their order."""
+        """Return the outcomes of a task's requests, in their order."""
         for pipe in self._pipes:
             pipe.send(task)
         outcomes: list[Outcome] = []

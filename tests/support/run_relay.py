@@ -1,4 +1,4 @@
-"""A network between an application and its server: passes on what one sends to the other.
+"""A TCP proxy between an application and its server, which injects network faults.
 
 Run as a program: `run_relay.py PORT TARGET_PORT [STATISTICS]`, both ports of 127.0.0.1. After a
 SIGUSR1 the next answer of the server is lost, and its connection with it. After a SIGUSR2 the
@@ -18,7 +18,7 @@ import threading
 
 HOST = "127.0.0.1"
 
-#: Set as long as an answer is to be lost.
+#: Set while an answer has to be lost.
 lose_answer = threading.Event()
 
 #: Connections that were made before the last time of forgetting; and those of now.
@@ -51,8 +51,7 @@ def forget(*_: object) -> None:
 class Connection:
     """A connection of a client, and the one to the server that belongs to it.
 
-    Args:
-        statistics: what is done to a `stats`; nothing if it is empty.
+    :param statistics: what is done to a `stats`; nothing if it is empty.
     """
 
     def __init__(self, client: socket.socket, server: socket.socket, statistics: str) -> None:
@@ -78,12 +77,12 @@ class Connection:
         self.end()
 
     def is_late(self, command: bytes) -> bool:
-        """Whether a command was an `add` that was held back; the server has it then."""
+        """Return whether a command was an `add` that was held back; the server has it then."""
         if not (hold_entries.is_set() and command.startswith(b"add ")):
             return False
         confirm("holds an entry")
         pass_entries.wait()
-        # Whoever has sent it has given up; and the server has done it when it has answered.
+        # The client has timed out. Once the server has answered, it has executed the command.
         with socket.create_connection(self.server.getpeername()) as server:
             server.sendall(command)
             server.recv(65536)
@@ -91,7 +90,7 @@ class Connection:
         return True
 
     def is_to_be_sent(self, command: bytes) -> bool:
-        """Whether a command goes to the server."""
+        """Return whether a command goes to the server."""
         if not self.statistics or not command.startswith(b"stats"):
             return True
         if self.statistics == "closes":

@@ -1,6 +1,6 @@
 """Run test files of webapp2's source distribution, unmodified, on upstream or on ours.
 
-A program for a process of its own, since both sides want to be `webapp2_extras.sessions`:
+A program for a process of its own, since both implementations want to be `webapp2_extras.sessions`:
 
     python run_upstream_tests.py CONFIGURATION
 
@@ -58,7 +58,7 @@ def run(modules: list[str]) -> unittest.TestResult:
 
 
 def report(result: unittest.TestResult) -> dict[str, Any]:
-    """What the calling test looks at."""
+    """Return what the calling test looks at."""
     return {
         "ran": result.testsRun,
         "skipped": [str(test) for test, _reason in result.skipped],

@@ -1,4 +1,4 @@
-"""A server of memcached's protocol whose answers are given, right or wrong."""
+"""A fake memcached server with scripted responses."""
 
 from __future__ import annotations
 
@@ -20,10 +20,9 @@ PATIENCE = 30.0
 
 
 class ScriptedServer:
-    """Answers each command with the next of the answers, on however many connections.
+    """Answers each command, on any connection, with the next of the given answers.
 
-    Args:
-        answers: bytes, SILENCE, or `b""` for hanging up.
+    :param answers: bytes, SILENCE, or `b""` for hanging up.
     """
 
     def __init__(self, *answers: bytes | None) -> None:
@@ -64,7 +63,7 @@ class ScriptedServer:
                 connection.shutdown(socket.SHUT_RDWR)
 
     def was_left(self) -> bool:
-        """Whether one more connection ends, by the client unless a script says so."""
+        """Return whether one more connection ends, by the client unless a script says so."""
         return self._closed.acquire(timeout=PATIENCE)
 
     def _accept(self) -> None:
@@ -95,7 +94,7 @@ def _released(semaphore: threading.Semaphore) -> Iterator[None]:
 
 
 def _read(connection: socket.socket) -> bytes:
-    """The next command, with its value if it has one; nothing at the end."""
+    """Return the next command, with its value if it has one; nothing at the end."""
     with connection.makefile("rb") as stream:
         line = stream.readline()
         words = line.split()

@@ -90,7 +90,7 @@ class Server:
         raise NotImplementedError
 
     def command(self, folder: Path) -> list[str]:
-        """The command line; `folder` is a directory that goes when the server stops."""
+        """Return the command line; `folder` is a directory that goes when the server stops."""
         raise NotImplementedError
 
     def environment(self, folder: Path) -> dict[str, str]:
@@ -98,7 +98,7 @@ class Server:
         return {}
 
     def answers(self) -> bool:
-        """Whether the server answers requests now."""
+        """Return whether the server answers requests now."""
         raise NotImplementedError
 
     def start(self) -> None:
@@ -153,7 +153,7 @@ class Server:
         self._signal(signal.SIGCONT)
 
     def output(self) -> str:
-        """What the running server has printed so far."""
+        """Return what the running server has printed so far."""
         if self._folder is None:
             return ""
         return (Path(self._folder.name) / "output").read_text("utf-8", "replace")
@@ -174,11 +174,11 @@ class Server:
             )
 
     def _exit_code(self) -> int | None:
-        """The exit code of the process; None while it runs."""
+        """Return the exit code of the process; None while it runs."""
         return None if self._process is None else self._process.poll()
 
     def _answers_or_ended(self) -> bool:
-        """Whether there is nothing to wait for any more."""
+        """Return whether there is nothing to wait for any more."""
         return self._exit_code() is not None or self.answers()
 
     def _fail(self, what: str) -> None:
@@ -218,9 +218,8 @@ class Server:
 class Memcached(Server):
     """A memcached.
 
-    Args:
-        memory_mb: megabytes it may use for values.
-        item_mb: megabytes that one item may have; a fraction is kilobytes.
+    :param memory_mb: megabytes it may use for values.
+    :param item_mb: megabytes that one item may have; a fraction is kilobytes.
     """
 
     name = "memcached"
@@ -246,7 +245,7 @@ class Memcached(Server):
         return ["memcached", "-l", HOST, "-p", str(self.port), "-U", "0", *sizes, *user]
 
     def answers(self) -> bool:
-        """Whether this very memcached, and not another at its port, gives statistics."""
+        """Return whether this very memcached, and not another at its port, gives statistics."""
         statistics = self._ask(b"stats\r\n", end=b"END\r\n")
         self.version = statistics.get("version")
         return statistics.get("pid") == str(self.pid)
@@ -296,7 +295,7 @@ class Emulator(Server):
         return None
 
     def command(self, folder: Path) -> list[str]:
-        """The gcloud command that starts the emulator."""
+        """Return the gcloud command that starts the emulator."""
         return ["gcloud", *self.arguments, f"--project={PROJECT}", f"--host-port={self.address}"]
 
     def environment(self, folder: Path) -> dict[str, str]:
@@ -312,7 +311,7 @@ class Emulator(Server):
         }
 
     def answers(self) -> bool:
-        """Whether `GET /` answers."""
+        """Return whether `GET /` answers."""
         return self._request("GET", "/") == 200
 
     def start(self) -> None:
@@ -327,7 +326,7 @@ class Emulator(Server):
             raise ServerError(f"{self.name}: POST /reset answered {status}.")
 
     def _request(self, method: str, path: str, timeout: float = 1.0) -> int | None:
-        """The status of one HTTP request, sent without any proxy; None without answer."""
+        """Return the status of one HTTP request, sent without any proxy; None without answer."""
         connection = http.client.HTTPConnection(HOST, self.port, timeout=timeout)
         try:
             connection.request(method, path)

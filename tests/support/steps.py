@@ -1,4 +1,4 @@
-"""Counting what an application asks its servers, to do something right before one question.
+"""Counting the operations that an application sends to its servers, with a hook before each.
 
 The operations are counted where they are sent: in our connections to memcached, in pymemcache's
 `Client`, which stands below its pools and its clients of several servers, and in gRPC's calls,
@@ -40,8 +40,7 @@ _GRPC = ("__call__", "with_call", "future")
 class Steps:
     """The operations that are sent to servers while it counts.
 
-    Args:
-        monkeypatch: undoes the counting after the test.
+    :param monkeypatch: undoes the counting after the test.
     """
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:

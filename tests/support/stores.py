@@ -34,7 +34,7 @@ SID = "0123456789abcdefghijAB"
 def make_request(
     app: webapp2.WSGIApplication | None = None, cookie: str | None = None
 ) -> webapp2.Request:
-    """A request of an application, with this Cookie header."""
+    """Return a request of an application, with this Cookie header."""
     request = webapp2.Request.blank("/")
     if cookie is not None:
         request.environ["HTTP_COOKIE"] = cookie
@@ -43,7 +43,7 @@ def make_request(
 
 
 def make_store(cookie: str | None = None, **config: Any) -> SessionStore:
-    """The store of a request with this Cookie header, in an application of its own."""
+    """Return the store of a request with this Cookie header, in a new application."""
     return SessionStore(make_request(make_app(**config), cookie))
 
 
@@ -55,7 +55,7 @@ def saved_headers(store: SessionStore, name: str = "Set-Cookie") -> list[str]:
 
 
 def sign(name: str, value: Any, timestamp: int = NOW, secret: str | bytes = SECRET) -> str:
-    """A signed cookie value that holds `value`, made without any of our code."""
+    """Return a signed cookie value that holds `value`, made without any of our code."""
     text = json.dumps(value, separators=(",", ":"))
     return sign_payload(name, base64.b64encode(text.encode()), str(timestamp).encode(), secret)
 
@@ -67,14 +67,14 @@ def sign_with(
     timestamp: int = NOW,
     secret: str | bytes = SECRET,
 ) -> str:
-    """A signed cookie value that holds attributes beside the session's data."""
+    """Return a signed cookie value that holds attributes beside the session's data."""
     return sign(f"{name} attributes", [data, attributes], timestamp, secret)
 
 
 def sign_payload(
     name: str, payload: bytes, timestamp: bytes = b"%d" % NOW, secret: str | bytes = SECRET
 ) -> str:
-    """A signed cookie value of any payload and timestamp, valid JSON and integer or not."""
+    """Return a signed cookie value of any payload and timestamp, valid JSON and integer or not."""
     key = secret.encode() if isinstance(secret, str) else secret
     message = b"|".join((name.encode(), payload, timestamp))
     signature = hmac.new(key, message, hashlib.sha1).hexdigest().encode()
@@ -117,10 +117,10 @@ class DictFactory(StoredSessionFactory):
 
 
 def sid_cookie(sid: Any = SID, name: str = "session", timestamp: int = NOW) -> str:
-    """A Cookie header with a signed session id."""
+    """Return a Cookie header with a signed session id."""
     return f"{name}={sign(name, {'_sid': sid}, timestamp)}"
 
 
 def stored(factory: type[Any], cookie: str | None = None, **config: Any) -> SessionStore:
-    """A store whose default backend is this factory."""
+    """Return a store whose default backend is this factory."""
     return make_store(cookie, backends={"securecookie": factory}, **config)

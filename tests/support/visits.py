@@ -1,4 +1,4 @@
-"""Visits of a browser to an application: requests and responses without a server."""
+"""A browser that visits an application, without a server."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from webapp2_sessions import SessionDict, SessionStore
 
 __all__ = ["SECRET", "Visitor", "make_app"]
 
-#: Made, because a key that stands in the sources is warned of.
+#: Computed, because literal keys in the sources cause warnings.
 SECRET = hashlib.sha256(b"a secret that is only used by tests").hexdigest()
 
 
 def make_app(**config: Any) -> webapp2.WSGIApplication:
-    """An application with this session configuration; `secret_key` has a default."""
+    """Return an application with this session configuration; `secret_key` has a default."""
     values = {"secret_key": SECRET, **config}
     return webapp2.WSGIApplication(config={"webapp2_extras.sessions": values})
 
@@ -27,9 +27,8 @@ def make_app(**config: Any) -> webapp2.WSGIApplication:
 class Visitor:
     """A browser that keeps its cookies from one request to the next.
 
-    Args:
-        app: the application that is visited.
-        options: for every `get_session()`, usually `backend=`.
+    :param app: the application that is visited.
+    :param options: arguments of each `get_session()`, usually `backend=`.
     """
 
     def __init__(self, app: webapp2.WSGIApplication, **options: Any) -> None:
@@ -41,7 +40,7 @@ class Visitor:
 
     @contextmanager
     def visit(self, **options: Any) -> Iterator[SessionDict]:
-        """One request: gives its session, and saves it when the block ends without an error."""
+        """Make a request: yield its session, and save it if the block raises no error."""
         store = SessionStore(self.request())
         yield store.get_session(**{**self.options, **options})
         self.response = response = webapp2.Response()
@@ -49,7 +48,7 @@ class Visitor:
         self.take(response)
 
     def request(self) -> webapp2.Request:
-        """A request of this visitor."""
+        """Return a request of this visitor."""
         pairs = [f"{name}={value}" for name, value in self.cookies.items()]
         headers = {"Cookie": "; ".join(pairs)} if pairs else {}
         request = webapp2.Request.blank("/", headers=headers)
@@ -57,7 +56,7 @@ class Visitor:
         return request
 
     def take(self, response: webapp2.Response) -> None:
-        """Keep the cookies that a response sets."""
+        """Store the cookies of a response."""
         for header in response.headers.getall("Set-Cookie"):
             for name, morsel in SimpleCookie(header).items():
                 if morsel["max-age"] == "0":
@@ -66,13 +65,13 @@ class Visitor:
                     self.cookies[name] = morsel.value
 
     def write(self, values: Mapping[Any, Any], **options: Any) -> str | None:
-        """One request that updates the session; the session's id, if it has one."""
+        """Make a request that updates the session; return the session's id, if it has one."""
         with self.visit(**options) as session:
             session.update(values)
         return getattr(session.container, "sid", None)
 
     def read(self, **options: Any) -> dict[Any, Any]:
-        """One request that only reads: what the session holds."""
+        """Make a request that only reads; return the session's data."""
         with self.visit(**options) as session:
             return dict(session)
 

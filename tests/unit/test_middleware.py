@@ -16,7 +16,7 @@ import webapp2
 import webob
 import webob.exc
 from support.handlers import DocumentedHandler
-from support.sides import stopped_clock
+from support.implementations import stopped_clock
 from support.stores import DictFactory, make_request, sign
 from support.visits import SECRET, make_app
 

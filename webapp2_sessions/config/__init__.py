@@ -1,4 +1,4 @@
-"""The configuration: every key and its default."""
+"""Configuration: every key, its default, and the validated configuration of an application."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ __all__ = [
     "memcache_settings",
 ]
 
-#: Stands for "not given" where ``None`` has a meaning.
+#: Sentinel for "not given" where ``None`` has a meaning.
 _default_value: Any = object()
 
-#: Key of what saves the sessions of a request in the store's stead, in its environ, where
-#: SessionMiddleware is. Copies of the environ have the key as well: ask ``is_of(environ)``.
+#: WSGI environ key of the object that saves the sessions instead of the store, set by
+#: SessionMiddleware. Copies of the environ have the key as well: ask ``is_of(environ)``.
 SAVER_KEY = "webapp2_sessions.saver"
 
-#: Upstream's module names, also those from before webapp2 3.0, and the modules that stand in.
+#: Upstream's module names, including those before webapp2 3.0, and their replacements.
 UPSTREAM_MODULES = {
     "webapp2_extras.sessions": "webapp2_sessions.sessions",
     "webapp2_extras.securecookie": "webapp2_sessions.securecookie",
@@ -40,7 +40,7 @@ UPSTREAM_MODULES = {
     "webapp2_extras.sessions_ndb": "webapp2_sessions.sessions_ndb",
 }
 
-#: Default values. An application may change them before its configuration is first used.
+#: Default values. Applications may change them before their configuration is first used.
 default_config: dict[str, Any] = {
     "secret_key": None,
     "secret_key_fallbacks": (),
@@ -81,7 +81,7 @@ default_config: dict[str, Any] = {
     "datastore": {},
 }
 
-#: The same, as nobody has changed them.
+#: The defaults without changes by applications.
 _BUILT_IN = MappingProxyType({**default_config})
 
 #: Defaults of ``config["memcache"]``; ``timeout`` is in seconds.
@@ -104,39 +104,35 @@ DATASTORE_DEFAULTS: dict[str, Any] = {
     "cache": None,
 }
 
-
-#: Keys whose values may be given as lists, of which copies are kept, as tuples.
+#: Keys with lists, which are copied as tuples.
 _LISTS = ("secret_key_fallbacks", "digest_fallbacks", "serializer_fallbacks")
-#: Keys whose values are shown to nobody.
+#: Parts of the names of keys whose values are never shown.
 _SECRET_WORDS = ("secret", "key", "password", "token")
 
 
 def _is_secret(key: object) -> bool:
-    """Whether the value of a key may be a secret, also if the key is misspelt."""
+    """Return whether the value of a key may be a secret, even if the key is misspelt."""
     return isinstance(key, str) and any(word in key.lower() for word in _SECRET_WORDS)
 
 
 class SessionConfig(dict[str, Any]):
-    """A checked session configuration: a dictionary, complete with defaults.
+    """A validated session configuration: a dictionary that includes all defaults.
 
-    Unknown keys are kept. ``cookie_args``, ``backends`` and all lists are copies of its own;
-    ``cookie_args`` of the application replace the default ones as a whole, ``backends`` are added
-    to them.
+    Unknown keys are kept. ``cookie_args``, ``backends`` and lists are copied. The application's
+    ``cookie_args`` replace the defaults as a whole; its ``backends`` are added to the defaults.
 
-    :param values: the application's values merged over the defaults.
-    :param response_class: the class of the application's responses, on which cookie arguments
-        are tried.
-    :param place: where the application has given the values, for errors.
+    :param values: the application's values; defaults fill in the rest.
+    :param response_class: the application's response class, which validates the cookie arguments.
+    :param place: where the application sets the values, for error messages.
     :raises ConfigError: a value is wrong.
     """
 
-    #: Values that cannot have been meant for us and were replaced by the defaults: by key, what is
-    #: the matter with each.
+    #: Values that cannot be meant for this package and were replaced by defaults: a message by key.
     ignored: Mapping[str, str] = MappingProxyType({})
 
     @reprlib.recursive_repr("{...}")
     def __repr__(self) -> str:
-        """Show all but the secret keys; errors and logs have representations of values."""
+        """Hide secret values: tracebacks and logs may show a configuration."""
         hidden = {key: "<hidden>" for key in self if _is_secret(key) and self[key]}
         return repr({**self, **hidden})
 
@@ -148,12 +144,12 @@ class SessionConfig(dict[str, Any]):
     ) -> None:
         super().__init__({**default_config, **values})
         check_secret("secret_key", self["secret_key"], place)
-        self.ignored = self._check_each()
+        self.ignored = self._validate_each_key()
         rules.check_arguments(self["cookie_args"], response_class)
         rules.check_name(self["cookie_name"], self["cookie_args"])
         self["cookie_args"] = dict(self["cookie_args"])
         backends = {**default_config["backends"], **self["backends"]}
-        self["backends"] = {keyword: _named(backend) for keyword, backend in backends.items()}
+        self["backends"] = {keyword: _by_name(backend) for keyword, backend in backends.items()}
         if self["on_oversize"] not in ("warn", "raise", *self["backends"]):
             raise ConfigError(
                 "on_oversize",
@@ -175,14 +171,17 @@ class SessionConfig(dict[str, Any]):
         self["memcache"]["servers"] = tuple(self["memcache"]["servers"])
         self["datastore"] = datastore_settings(self)
 
-    def _check_each(self) -> dict[str, str]:
-        """Refuse wrong values; put the defaults in the place of those that are not meant for us."""
+    def _validate_each_key(self) -> dict[str, str]:
+        """Raise for wrong values; replace values meant for something else by the defaults.
+
+        :returns: a message for each replaced key.
+        """
         ignored = {}
         for key, check in CHECKS.items():
             try:
                 check(key, self[key])
             except ConfigError:
-                from webapp2_sessions.config.foreign import foreign_value  # which hardly any have
+                from webapp2_sessions.config.foreign import foreign_value  # rarely needed
 
                 problem = foreign_value(key, self[key])
                 if problem is None:
@@ -191,11 +190,11 @@ class SessionConfig(dict[str, Any]):
         return ignored
 
 
-def _named(backend: Any) -> Any:
-    """Return upstream's own classes by name, and everything else as it is.
+def _by_name(backend: Any) -> Any:
+    """Return the dotted name of one of upstream's classes, and everything else unchanged.
 
-    Upstream's store puts them into the configuration of an application that used it before ours;
-    by name they resolve to our classes.
+    Upstream's store writes its classes into the application's configuration if it runs first.
+    Their names resolve to the classes of this package.
     """
     if isinstance(backend, type) and backend.__module__ in UPSTREAM_MODULES:
         return f"{backend.__module__}.{backend.__qualname__}"
@@ -203,15 +202,15 @@ def _named(backend: Any) -> Any:
 
 
 def memcache_settings(config: Mapping[str, Any]) -> dict[str, Any]:
-    """Return ``config["memcache"]`` with defaults; a store may have an unchecked config."""
-    return {**MEMCACHE_DEFAULTS, **_given(config, "memcache")}
+    """Return ``config["memcache"]`` with defaults, even of a config that was not validated."""
+    return {**MEMCACHE_DEFAULTS, **_section(config, "memcache")}
 
 
 def datastore_settings(config: Mapping[str, Any]) -> dict[str, Any]:
-    """Return ``config["datastore"]`` with defaults; a store may have an unchecked config."""
-    return {**DATASTORE_DEFAULTS, **_given(config, "datastore")}
+    """Return ``config["datastore"]`` with defaults, even of a config that was not validated."""
+    return {**DATASTORE_DEFAULTS, **_section(config, "datastore")}
 
 
-def _given(config: Mapping[str, Any], section: str) -> Mapping[str, Any]:
-    given = config.get(section)
-    return given if isinstance(given, Mapping) else {}
+def _section(config: Mapping[str, Any], key: str) -> Mapping[str, Any]:
+    section = config.get(key)
+    return section if isinstance(section, Mapping) else {}

@@ -1,4 +1,4 @@
-"""Backends by their dotted names, imported when they are used."""
+"""Lazy import of backends by dotted name."""
 
 from __future__ import annotations
 
@@ -9,20 +9,19 @@ from typing import Any
 from webapp2_sessions.config import UPSTREAM_MODULES
 from webapp2_sessions.errors import MissingDependency
 
-__all__ = ["import_object"]
-
 
 def import_object(dotted_name: str) -> Any:
-    """Return what a dotted name stands for; upstream's modules stand for ours.
+    """Import an object by its dotted name, with upstream's modules replaced by ours.
 
     :raises MissingDependency: a library that it needs is not installed.
-    :raises webapp2.ImportStringError: there is nothing of that name.
+    :raises webapp2.ImportStringError: there is no such object.
     """
     module_name, _, name = dotted_name.rpartition(".")
     module_name = UPSTREAM_MODULES.get(module_name, module_name)
     module = sys.modules.get(module_name)
-    # Before Python 3.11 import_module() takes the module's lock each time, and a process that is
-    # forked meanwhile would never get it. While another thread is importing it, it has to wait.
+    # Before Python 3.11 import_module() takes the module's lock even for a loaded module, and a
+    # process forked meanwhile would wait for it forever. So call it only for a module that is
+    # not loaded, or is being imported by another thread.
     if getattr(getattr(module, "__spec__", None), "_initializing", True):
         module = None
     try:

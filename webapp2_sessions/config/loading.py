@@ -1,4 +1,4 @@
-"""The configuration of an application: checked on first use, found again by whoever needs it."""
+"""Loading of an application's configuration, validated once and then cached."""
 
 from __future__ import annotations
 
@@ -6,30 +6,17 @@ import logging
 from collections.abc import Mapping
 from typing import Any
 
-from webapp2_sessions.config import (
-    CONFIG_KEY,
-    UPSTREAM_MODULES,
-    SessionConfig,
-    default_config,
-)
+from webapp2_sessions.config import CONFIG_KEY, UPSTREAM_MODULES, SessionConfig, default_config
 from webapp2_sessions.config.checks import NEW_SECRET, weak_keys
-
-__all__ = [
-    "active_config",
-    "backend_config",
-    "load_config",
-    "response_class_of",
-    "warn_of_foreign_store",
-]
 
 logger: logging.Logger = logging.getLogger(__name__)
 
-#: Key of an application's registry, under which the warnings are that were logged already.
+#: Key in the application's registry of the warnings that were logged already.
 _WARNED = "webapp2_sessions.warned"
 
 
 def response_class_of(app: Any) -> Any:
-    """Return the class of an application's responses."""
+    """Return the response class of an application."""
     if hasattr(app, "response_class"):
         return app.response_class
     import webapp2
@@ -38,11 +25,14 @@ def response_class_of(app: Any) -> Any:
 
 
 def load_config(app: Any, key: str, values: Mapping[str, Any] | None) -> dict[str, Any]:
-    """Return the checked configuration of an application.
+    """Return the validated configuration of an application.
 
-    It is checked on first use and then kept in the application's config; a wrong one is refused
-    each time. What can hardly be meant is logged. ``values`` make a configuration for one store
-    only.
+    Validate it on first use, log likely mistakes, and keep it in the application's config. A
+    wrong one raises each time.
+
+    :param app: the application.
+    :param key: the key of the session configuration in ``app.config``.
+    :param values: override the application's values for one store.
     """
     place = f"config[{key!r}]"
     config = app.config.load_config(key, default_values=default_config)
@@ -54,15 +44,15 @@ def load_config(app: Any, key: str, values: Mapping[str, Any] | None) -> dict[st
     elif not isinstance(config, SessionConfig):
         given = config
         config = SessionConfig(given, response_class_of(app), place)
-        if app.config.get(key) is given:  # and not made by a Config.load_config() for this request
+        if app.config.get(key) is given:  # not if a custom load_config() makes a new one each time
             app.config[key] = config
         _warn(app, config, place)
     return config
 
 
 def _warn(app: Any, config: SessionConfig, place: str) -> None:
-    """Log, once in an application, what can hardly be meant; never a key."""
-    from webapp2_sessions.config.oversights import oversights  # once a process is enough
+    """Log likely mistakes, once per application; never a secret key."""
+    from webapp2_sessions.config.oversights import oversights  # needed once per process
 
     weak = ", ".join(weak_keys(config))
     if weak:
@@ -73,7 +63,7 @@ def _warn(app: Any, config: SessionConfig, place: str) -> None:
 
 
 def warn_of_foreign_store(app: Any, store: object) -> None:
-    """Log, once in an application, that a request runs on the store of ``webapp2_extras``."""
+    """Warn, once per application, if a request uses the store of ``webapp2_extras``."""
     if any(each.__module__ in UPSTREAM_MODULES for each in type(store).__mro__):
         _warn_once(
             app,
@@ -86,30 +76,28 @@ def warn_of_foreign_store(app: Any, store: object) -> None:
 
 
 def _warn_once(app: Any, text: str) -> None:
-    """Log a warning, once in an application; each time in one without a registry."""
+    """Log a warning, once per application; each time if it has no registry."""
     warned: dict[str, object] = getattr(app, "registry", {}).setdefault(_WARNED, {})
     mine = object()
-    # setdefault() lets one of several threads through.
-    if warned.setdefault(text, mine) is mine:
+    if warned.setdefault(text, mine) is mine:  # atomic: only one of several threads logs
         logger.warning("%s", text)
 
 
 def active_config() -> Mapping[str, Any]:
-    """Return the session configuration of the active application; without one, the defaults."""
+    """Return the session configuration of the active application, or the defaults without one."""
     import webapp2
 
     try:
         app = webapp2.get_app()
-    except (AssertionError, RuntimeError):  # webapp2's ways of saying that there is none
+    except (AssertionError, RuntimeError):  # no application is active
         return default_config
     return load_config(app, CONFIG_KEY, None) if CONFIG_KEY in app.config else default_config
 
 
 def backend_config(store: Any) -> Mapping[str, Any]:
-    """Return the configuration by which a store's backends work.
+    """Return the configuration for a store's backends.
 
-    A store of the application's own may have no more than ``cookie_args`` in its configuration;
-    the active application's stands in.
+    A custom store may configure no more than ``cookie_args``; fall back to the active application.
     """
     config: Mapping[str, Any] = store.config
     return config if config.get("secret_key") else active_config()

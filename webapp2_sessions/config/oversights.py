@@ -1,14 +1,14 @@
-"""What a checked configuration has that can hardly be meant: it has no effect, or no session lives.
+"""Likely mistakes in a valid configuration: values without effect, or that let no session survive.
 
-These are logged when an application's configuration is first used, and told by ``check``. Advice
-on what is a matter of choice is not among them.
+They are logged when a configuration is first used, and reported by ``webapp2-sessions check``.
+Advice on matters of choice belongs to the command alone.
 """
 
 from __future__ import annotations
 
 import functools
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
 from webapp2_sessions.config import (
@@ -21,49 +21,48 @@ from webapp2_sessions.config.checks import CHECKS, secret_keys
 from webapp2_sessions.config.value_checks import seconds_of
 from webapp2_sessions.securecookie.keys import surroundings
 
-__all__ = ["SEVERITIES", "Advice", "oversights", "unknown_keys"]
-
-#: From the worst: no session works; somebody may be harmed; it could be better.
+#: From the worst: sessions do not work; users may be harmed; something could be better.
 SEVERITIES = ("error", "warning", "advice")
 
-#: What the keys of each inner dictionary are.
-_INNER_KEYS = {
+#: The keys of each nested dictionary.
+_NESTED_KEYS = {
     "cookie_args": (*default_config["cookie_args"], "samesite", "partitioned"),
     "memcache": tuple(MEMCACHE_DEFAULTS),
     "datastore": tuple(DATASTORE_DEFAULTS),
 }
 
-#: The keys of the configuration itself, by their names without underscores.
-_OWN_KEYS = {key.replace("_", ""): key for key in CHECKS}
+#: The top-level keys, by their names without underscores.
+_KEYS = {key.replace("_", ""): key for key in CHECKS}
 
-#: What people put before a name that does without.
+#: Superfluous prefixes of keys.
 _PREFIX = re.compile(r"(?:sessions?|cookies?|webapp2|memcached?|datastore|ndb)_(?=.)")
 _DID_YOU_MEAN = "is no key of this package and has no effect; did you mean %r?"
-_LIKENESS = 0.75
+#: How similar a misspelt key is to the right one, as measured by difflib.
+_SIMILARITY = 0.75
 
 
 class Advice(NamedTuple):
-    """One thing that could be better."""
+    """One finding about a configuration."""
 
     #: One of :data:`SEVERITIES`.
     severity: str
-    #: The key or argument that it is about.
+    #: The key or argument.
     key: str
-    #: What is the matter, and what to do.
+    #: The problem, and what to do about it.
     text: str
 
 
 def oversights(config: SessionConfig) -> list[Advice]:
-    """Return what has no effect, or lets no session survive, in a checked configuration."""
+    """Return the likely mistakes in a validated configuration."""
     ignored = (Advice("warning", key, text) for key, text in config.ignored.items())
     found = [*ignored, *unknown_keys(config)]
-    for look in (_surroundings, _ages, _fallbacks, _sizes, _clients):
-        found.extend(Advice("warning", key, text) for key, text in look(config))
+    for find in (_surroundings, _ages, _fallbacks, _sizes, _clients):
+        found.extend(Advice("warning", key, text) for key, text in find(config))
     return found
 
 
 def unknown_keys(config: Mapping[str, Any]) -> Iterator[Advice]:
-    """Return keys that have no effect where they are, and look as if they were meant to have."""
+    """Yield unknown keys that look like a misspelt or misplaced key of this package."""
     for key, value in config.items():
         if key not in CHECKS:
             problem = _problem_of(str(key), isinstance(value, str))
@@ -77,17 +76,17 @@ def _problem_of(key: str, holds_text: bool) -> str | None:
     for name in names:
         if name in ("backend", "backends"):
             return _DID_YOU_MEAN % ("default_backend" if holds_text else "backends")
-        if name in _OWN_KEYS:
-            return _DID_YOU_MEAN % _OWN_KEYS[name]
-        homes = _homes_of(name, key)
-        if homes:
-            return f"has no effect here; it belongs into {' or '.join(homes)}"
-    meant = next(filter(None, map(_nearest, names)), None)
+        if name in _KEYS:
+            return _DID_YOU_MEAN % _KEYS[name]
+        sections = _sections_of(name, key)
+        if sections:
+            return f"has no effect here; it belongs into {' or '.join(sections)}"
+    meant = next(filter(None, map(_most_similar, names)), None)
     return meant and _DID_YOU_MEAN % meant
 
 
 def _names(key: str) -> Iterator[str]:
-    """Yield the key in small letters without underscores, as it is and without its prefixes."""
+    """Yield the key in lower case without underscores, first with all prefixes, then without."""
     name = re.sub(r"[^a-z0-9]+", "_", key.lower()).strip("_")
     yield name.replace("_", "")
     while prefix := _PREFIX.match(name):
@@ -95,26 +94,23 @@ def _names(key: str) -> Iterator[str]:
         yield name.replace("_", "")
 
 
-def _homes_of(name: str, key: str) -> list[str]:
-    """Return the inner dictionaries that have a key of that name, whatever its underscores."""
+def _sections_of(name: str, key: str) -> list[str]:
+    """Return the nested dictionaries with a key of that name, ignoring underscores."""
     found = []
-    for home, keys in _INNER_KEYS.items():
-        for inner in keys:
-            if inner.replace("_", "") == name:
-                found.append(repr(home) if inner == key else f"{home!r} as {inner!r}")
-                if inner == "max_age":
+    for section, keys in _NESTED_KEYS.items():
+        for nested in keys:
+            if nested.replace("_", "") == name:
+                found.append(repr(section) if nested == key else f"{section!r} as {nested!r}")
+                if nested == "max_age":
                     found.append("the configuration itself as 'session_max_age'")
     return found
 
 
-def _nearest(name: str) -> str | None:
-    import difflib  # which takes longer to load than all of ours, and hardly any needs
+def _most_similar(name: str) -> str | None:
+    import difflib  # rarely needed, and slower to import than this whole package
 
-    close = difflib.get_close_matches(name, _OWN_KEYS, 1, _LIKENESS)
-    return _OWN_KEYS[close[0]] if close else None
-
-
-_Look = Callable[[SessionConfig], Iterator[tuple[str, str]]]
+    close = difflib.get_close_matches(name, _KEYS, 1, _SIMILARITY)
+    return _KEYS[close[0]] if close else None
 
 
 def _surroundings(config: SessionConfig) -> Iterator[tuple[str, str]]:
@@ -160,6 +156,8 @@ def _clients(config: SessionConfig) -> Iterator[tuple[str, str]]:
     ]
     for section, defaults, keys in replaced:
         given = config[section]
-        for key in keys if given["client"] is not None else ():
+        if given["client"] is None:
+            continue
+        for key in keys:
             if given[key] != defaults[key]:
                 yield f"{section}[{key!r}]", f"has no effect: {section}['client'] is in its place"

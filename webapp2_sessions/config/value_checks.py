@@ -1,4 +1,4 @@
-"""Checks of single values, of which those of the configuration are made."""
+"""Validators for single values, from which :mod:`.checks` builds those of the configuration."""
 
 from __future__ import annotations
 
@@ -10,170 +10,81 @@ from typing import Any
 
 from webapp2_sessions.errors import ConfigError
 
-__all__ = [
-    "check_bool",
-    "check_count",
-    "check_key_prefix",
-    "check_optional_text",
-    "check_seconds",
-    "check_servers",
-    "check_size",
-    "check_text",
-    "check_timeout",
-    "check_tls_context",
-    "client_of",
-    "list_of",
-    "mapping",
-    "one_of",
-    "seconds_of",
-    "section",
-    "wrong",
-    "wrong_value",
-]
-
-#: Called with the key, to name it in the error, and the value; raises a :class:`ConfigError`.
+#: Called with the key, which the error names, and the value; raises :class:`ConfigError`.
 Check = Callable[[str, object], object]
 
-#: A server of memcached: a path, or a name or address that may have a port. Compiled when servers
-#: are first checked: importing this should not cost that.
+#: A memcached server: a socket path, or a host with an optional port. Kept as text, because
+#: compiling it would make the import slower.
 _SERVER = r"(?:unix:|/).+|(?:\[[\w:.%]+\]|[^\s/:@\[\]]+)(?::(?P<port>[0-9]{1,5}))?"
 _LAST_PORT = 65535
 
 
 def wrong(key: str, value: object, allowed: str) -> ConfigError:
-    """Return the error for a value, which it does not show."""
+    """Return the error for a wrong value, without showing it."""
     return ConfigError(key, f"must be {allowed}, not {type(value).__name__}")
 
 
 def wrong_value(key: str, value: object, allowed: str) -> ConfigError:
-    """As :func:`wrong`, showing the value too, where that is never a secret."""
+    """Return the error for a wrong value and show it; not for keys that may hold a secret."""
     return ConfigError(key, f"must be {allowed}, not {type(value).__name__} {reprlib.repr(value)}")
 
 
-def mapping(key: str, value: object) -> Mapping[Any, Any]:
-    """Return the value if it is a dictionary."""
-    if not isinstance(value, Mapping):
-        raise wrong(key, value, "a dictionary")
-    return value
+# Builders of checks
 
 
-def check_size(key: str, value: object) -> None:
-    """Refuse what is no positive number of bytes."""
-    if value is not None and (type(value) is not int or value <= 0):
-        raise wrong_value(key, value, "a positive number of bytes or None")
+def valid_if(
+    is_valid: Callable[[Any], bool],
+    allowed: str,
+    error: Callable[[str, object, str], ConfigError] = wrong_value,
+) -> Check:
+    """Return a check that raises unless ``is_valid(value)``.
+
+    :param allowed: what is valid, for the error message.
+    :param error: makes the error: :func:`wrong_value` or :func:`wrong`.
+    """
+
+    def check(key: str, value: object) -> None:
+        if not is_valid(value):
+            raise error(key, value, allowed)
+
+    return check
 
 
-def check_count(key: str, value: object) -> None:
-    """Refuse what is no positive number."""
-    if value is not None and (type(value) is not int or value <= 0):
-        raise wrong_value(key, value, "a positive whole number or None")
+def optional(check: Check) -> Check:
+    """Return a check that accepts ``None`` as well."""
+
+    def check_optional(key: str, value: object) -> None:
+        if value is not None:
+            check(key, value)
+
+    return check_optional
 
 
-def check_bool(key: str, value: object) -> None:
-    """Refuse what is no truth value."""
-    if not isinstance(value, bool):
-        raise wrong(key, value, "True or False")
+def one_of(*choices: str | None) -> Check:
+    """Return a check for one of the choices."""
+    return valid_if(lambda value: value in choices, " or ".join(map(repr, choices)))
 
 
-def check_text(key: str, value: object) -> None:
-    """Refuse what is no text."""
-    if not isinstance(value, str):
-        raise wrong(key, value, "text")
-
-
-def check_optional_text(key: str, value: object) -> None:
-    """Refuse what is neither text nor ``None``."""
-    if value is not None:
-        check_text(key, value)
-
-
-def check_timeout(key: str, value: object) -> None:
-    """Refuse what is no number of seconds to wait."""
-    if (
-        isinstance(value, bool)
-        or not isinstance(value, (int, float))
-        or not 0 < value <= threading.TIMEOUT_MAX  # sockets refuse more, about 292 years
-    ):
-        raise wrong_value(key, value, "a positive number of seconds")
-
-
-def check_seconds(key: str, value: object) -> None:
-    """Refuse what is neither a positive number of seconds nor ``None``."""
-    if value is not None:
-        check_timeout(key, value)
-
-
-def check_servers(key: str, value: object) -> None:
-    """Refuse what is no list of memcached servers."""
-    servers = value if isinstance(value, (list, tuple)) else ()
-    if not servers or not all(isinstance(server, str) and server for server in servers):
-        raise wrong_value(key, value, 'a list of servers, each "host:port" or "unix:/path"')
-    for index, server in enumerate(servers):
-        found = re.fullmatch(_SERVER, server)
-        if found is None or not 0 < int(found["port"] or 1) <= _LAST_PORT:
-            raise wrong_value(
-                f"{key}[{index}]",
-                re.sub(r"[^/@]*@", "<hidden>@", server),  # a password, perhaps
-                f'"host:port" with a port up to {_LAST_PORT}, "host" or '
-                '"unix:/path"; an IPv6 address in brackets',
-            )
-    if len(set(servers)) < len(servers):
-        raise ConfigError(key, f"names a server twice: {reprlib.repr(value)}")
-
-
-def check_tls_context(key: str, value: object) -> None:
-    """Refuse what is no context for TLS."""
-    if value is None:
-        return
-    import ssl  # imported already by whoever has made a context
-
-    if not isinstance(value, ssl.SSLContext):
-        raise wrong(key, value, "an ssl.SSLContext or None")
+def list_of(*choices: str) -> Check:
+    """Return a check for a list of choices."""
+    *others, last = map(repr, choices)
+    return valid_if(
+        lambda value: _is_list(value) and all(each in choices for each in value),
+        f"a list of {', '.join(others)} and {last}",
+    )
 
 
 def client_of(method: str, library: str) -> Check:
-    """Return a check for a client of a library, which has that method."""
-
-    def check(key: str, value: object) -> None:
-        if value is not None and not (callable(value) or hasattr(value, method)):
-            raise wrong(key, value, f"a client of {library}, a function that makes one, or None")
-
-    return check
-
-
-def check_key_prefix(key: str, value: object) -> None:
-    """Refuse what cannot be the beginning of memcached's keys."""
-    # 250 bytes is memcached's limit for a key; session ids and a hash take up to 70.
-    check_text(key, value)
-    text = str(value)
-    if not text.isascii() or not text.isprintable() or " " in text or len(text) > 150:
-        raise wrong_value(key, value, "at most 150 printable ASCII characters without spaces")
-
-
-def one_of(*allowed: str | None) -> Check:
-    """Return a check for a choice."""
-
-    def check(key: str, value: object) -> None:
-        if value not in allowed:
-            raise wrong_value(key, value, " or ".join(map(repr, allowed)))
-
-    return check
-
-
-def list_of(*allowed: str) -> Check:
-    """Return a check for a list of choices."""
-
-    def check(key: str, value: object) -> None:
-        chosen = value if isinstance(value, (list, tuple)) else None
-        if chosen is None or not all(each in allowed for each in chosen):
-            *others, last = map(repr, allowed)
-            raise wrong_value(key, value, f"a list of {', '.join(others)} and {last}")
-
-    return check
+    """Return a check for a client of a library, recognized by one of its methods."""
+    return valid_if(
+        lambda value: value is None or callable(value) or hasattr(value, method),
+        f"a client of {library}, a function that makes one, or None",
+        wrong,
+    )
 
 
 def section(checks: Mapping[str, Check]) -> Check:
-    """Return a check for a nested dictionary, of which every key has a check."""
+    """Return a check for a nested dictionary that accepts only the keys of ``checks``."""
 
     def check(key: str, value: object) -> None:
         for name, nested in mapping(key, value).items():
@@ -185,8 +96,78 @@ def section(checks: Mapping[str, Check]) -> Check:
     return check
 
 
+# Checks
+
+
+def _is_list(value: object) -> bool:
+    return isinstance(value, (list, tuple))
+
+
+def _is_positive_int(value: Any) -> bool:
+    return type(value) is int and value > 0  # which a bool is not
+
+
+def _is_timeout(value: Any) -> bool:
+    # Sockets refuse more than TIMEOUT_MAX, about 292 years.
+    return is_number(value) and 0 < value <= threading.TIMEOUT_MAX
+
+
+def _is_tls_context(value: object) -> bool:
+    if value is None:
+        return True
+    import ssl  # slow to import, and loaded already wherever a context was made
+
+    return isinstance(value, ssl.SSLContext)
+
+
+def is_number(value: object) -> bool:
+    """Return whether a value is an int or a float, and not a bool."""
+    return isinstance(value, (int, float)) and not isinstance(value, bool)
+
+
+check_bool = valid_if(lambda value: isinstance(value, bool), "True or False", wrong)
+check_text = valid_if(lambda value: isinstance(value, str), "text", wrong)
+check_timeout = valid_if(_is_timeout, "a positive number of seconds")
+check_size = optional(valid_if(_is_positive_int, "a positive number of bytes or None"))
+check_count = optional(valid_if(_is_positive_int, "a positive whole number or None"))
+check_tls_context = valid_if(_is_tls_context, "an ssl.SSLContext or None", wrong)
+
+
+def mapping(key: str, value: object) -> Mapping[Any, Any]:
+    """Validate a dictionary and return it."""
+    if not isinstance(value, Mapping):
+        raise wrong(key, value, "a dictionary")
+    return value
+
+
+def check_servers(key: str, value: Any) -> None:
+    """Validate a list of memcached servers."""
+    servers = value if _is_list(value) else ()
+    if not servers or not all(isinstance(server, str) and server for server in servers):
+        raise wrong_value(key, value, 'a list of servers, each "host:port" or "unix:/path"')
+    for index, server in enumerate(servers):
+        found = re.fullmatch(_SERVER, server)
+        if found is None or not 0 < int(found["port"] or 1) <= _LAST_PORT:
+            raise wrong_value(
+                f"{key}[{index}]",
+                re.sub(r"[^/@]*@", "<hidden>@", server),  # credentials, perhaps
+                f'"host:port" with a port up to {_LAST_PORT}, "host" or '
+                '"unix:/path"; an IPv6 address in brackets',
+            )
+    if len(set(servers)) < len(servers):
+        raise ConfigError(key, f"names a server twice: {reprlib.repr(value)}")
+
+
+def check_key_prefix(key: str, value: Any) -> None:
+    """Validate a prefix of memcached keys."""
+    check_text(key, value)
+    # memcached takes keys of 250 bytes, of which a session id and a hash need up to 70.
+    if not value.isascii() or not value.isprintable() or " " in value or len(value) > 150:
+        raise wrong_value(key, value, "at most 150 printable ASCII characters without spaces")
+
+
 def seconds_of(max_age: Any) -> float | None:
-    """Return the ``max_age`` of a cookie in seconds; WebOb takes a timedelta and digits as well."""
+    """Return the ``max_age`` of a cookie in seconds; like WebOb, accept a timedelta or digits."""
     if max_age is None:
         return None
     return float(max_age.total_seconds()) if hasattr(max_age, "total_seconds") else int(max_age)

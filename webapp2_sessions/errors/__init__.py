@@ -1,7 +1,7 @@
-"""Every error that the package raises on purpose, under one root.
+"""All exceptions of this package, under one base class.
 
-No message ever holds a secret, a cookie's value or a session id. ``args`` are what each was made
-with, so that errors can be pickled and cross from a worker process.
+No message contains a secret, a cookie's value or a session id. ``args`` are the arguments of the
+constructor, so that errors can be pickled, e.g. by a pool of worker processes.
 """
 
 from __future__ import annotations
@@ -34,10 +34,10 @@ __all__ = [
 
 
 class SessionError(Exception):
-    """Root of all errors of this package; all of them can be pickled and copied."""
+    """Base class of all errors of this package; all of them can be pickled and copied."""
 
     def __reduce__(self) -> tuple[Any, ...]:
-        # Not by calling the class: constructors take other arguments than the message.
+        # Without calling the class: arguments of some constructors differ from ``args``.
         return _rebuild, (type(self), self.args), self.__dict__
 
 
@@ -46,10 +46,10 @@ def _rebuild(cls: type[SessionError], args: tuple[Any, ...]) -> SessionError:
 
 
 class ConfigError(SessionError, ValueError):
-    """A configuration value, or an argument that is configuration, is wrong.
+    """A configuration value, or an argument that overrides one, is wrong.
 
     The message names the key, the type of the value and what is allowed. It shows the value
-    itself only where that cannot be a secret.
+    itself only if that cannot be a secret.
     """
 
     #: The configuration key or argument that is wrong, e.g. ``"cookie_args"``.
@@ -86,31 +86,31 @@ class MissingDependency(SessionError, ImportError):
 
 
 class InvalidCookie(SessionError):
-    """A signed cookie's value was not accepted; the message is the cause, without the value."""
+    """The value of a signed cookie was not accepted. The message is the reason."""
 
 
 class MalformedCookie(InvalidCookie):
-    """The value is neither payload, timestamp and signature nor, for encrypted ones, a token."""
+    """The value does not consist of payload, timestamp and signature, or is no valid token."""
 
 
 class BadSignature(InvalidCookie):
-    """The signature does not fit name, payload and timestamp, by no accepted key."""
+    """The signature matches name, payload and timestamp with none of the accepted keys."""
 
 
 class ExpiredCookie(InvalidCookie):
-    """The signature fits, and the timestamp is older than allowed."""
+    """The signature matches, but the timestamp is older than allowed."""
 
 
 class UndecodableCookie(InvalidCookie):
-    """The signature fits, and the timestamp or the payload cannot be decoded."""
+    """The signature matches, but the timestamp or the payload cannot be decoded."""
 
 
 class BackendError(SessionError):
-    """A server-side backend did not do what it was asked: nothing was read or nothing written."""
+    """An operation of a server-side backend failed: nothing was read, or nothing was written."""
 
     #: Keyword of the backend, ``"memcache"`` or ``"datastore"``.
     backend: str
-    #: Where its server is, e.g. ``"127.0.0.1:11211"``.
+    #: Address of its server, e.g. ``"127.0.0.1:11211"``.
     address: str
 
     def __init__(self, backend: str, address: str, problem: str) -> None:
@@ -123,34 +123,34 @@ class BackendError(SessionError):
 
 
 class BackendUnavailable(BackendError):
-    """The server refused the connection, did not answer in time or went away meanwhile."""
+    """The server refused the connection, did not answer in time, or closed the connection."""
 
 
 class StaleCache(BackendUnavailable):
-    """A stored session was deleted, and the cache in front of the store could not be told.
+    """A stored session was deleted, but its entry in the cache could not be invalidated.
 
-    Whoever still reaches the cache may read the session there for up to an hour.
+    Processes that reach the cache may read the session there for up to an hour.
     """
 
-    #: Whether nobody had ended the session before.
+    #: Whether the session was not revoked before.
     is_first: bool = True
 
 
 class SessionConflict(BackendError):
-    """Other requests changed the session each time that this one tried to merge its changes.
+    """Other requests changed the session each time this one tried to merge its changes.
 
-    What the others wrote is stored; nothing of this request is.
+    Their changes are stored; those of this request are not.
     """
 
 
 class SessionTooLarge(BackendError):
-    """A session has more bytes than the server takes; what is stored stays as it was."""
+    """A session is larger than the server allows; the stored session stays unchanged."""
 
-    #: Bytes of the session as it would be stored.
+    #: Size of the serialized session in bytes.
     size: int
-    #: Bytes that the server takes.
+    #: The server's limit in bytes.
     limit: int
-    #: The keys that take most, each with its bytes, the largest first.
+    #: The largest keys with their sizes in bytes, the largest first.
     largest: tuple[tuple[str, int], ...]
 
     def __init__(
@@ -190,14 +190,14 @@ class RefusedFormat(SessionError, ValueError):
 
 
 class MissingClass(SessionError, LookupError):
-    """A stored pickle names a class, or a function, that cannot be imported here."""
+    """A stored pickle refers to a class or a function that cannot be imported."""
 
-    #: Its module and name, e.g. ``"shop.models.Cart"``; ``"?"`` if that is no name of Python's.
+    #: Its dotted name, e.g. ``"shop.models.Cart"``; ``"?"`` if that is no valid Python name.
     missing: str
 
     def __init__(self, missing: str, problem: str) -> None:
         if len(missing) > 200 or not all(map(str.isidentifier, missing.split("."))):
-            missing = "?"  # of a damaged pickle, it may be anything
+            missing = "?"  # a damaged pickle may contain anything, secrets included
         super().__init__(missing, problem)
         self.missing = missing
 
@@ -206,18 +206,18 @@ class MissingClass(SessionError, LookupError):
 
 
 class UnreadableSession(BackendError):
-    """A stored session exists and cannot be decoded here, e.g. its class was renamed.
+    """A stored session cannot be decoded, e.g. because a class was renamed.
 
-    It is an error and not an empty session, which would take the place of the stored one.
+    This is an error because an empty session in its place would overwrite the stored one.
     """
 
 
 class UnstorableValue(SessionError, TypeError):
-    """A session holds a value that would not come back as it is; nothing was written."""
+    """A session contains a value that cannot be stored unchanged; nothing was written."""
 
-    #: Where it is, e.g. ``"session['cart'][3]['price']"``; keys are shortened, values not shown.
+    #: Path of the value, e.g. ``"session['cart'][3]['price']"``; long keys are shortened.
     path: str
-    #: The name of its type, e.g. ``"OrderedDict"``.
+    #: Name of its type, e.g. ``"OrderedDict"``.
     kind: str
 
     def __init__(self, path: str, kind: str, problem: str) -> None:
@@ -229,12 +229,12 @@ class UnstorableValue(SessionError, TypeError):
         return "{} ({}): {}".format(*self.args)
 
 
-# Applications may catch what Python's own modules raise for such values.
+# The second base classes are what json and pickle raise, which applications may catch.
 
 
 class UnwritableValue(UnstorableValue, ValueError):
-    """It contains itself, or has a number that is too long (a :class:`ValueError` of JSON)."""
+    """The value contains itself, or is a number with too many digits."""
 
 
 class TooDeepValue(UnstorableValue, RecursionError):
-    """It has more containers inside each other than can be written."""
+    """The value has too many containers inside each other."""

@@ -1,13 +1,11 @@
-"""Which keys make a session large."""
+"""The largest keys of a session, for messages about sessions that are too large."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from typing import Any
 
-__all__ = ["as_text", "largest_keys"]
-
-#: How many keys are named, and how many characters of each.
+#: How many keys are listed, and how many characters of each.
 _COUNT = 3
 _LENGTH = 40
 
@@ -15,8 +13,8 @@ _LENGTH = 40
 def largest_keys(data: Any, dumps: Callable[[Any], bytes | str]) -> list[tuple[str, int]]:
     """Return the three largest keys of a session with their sizes, the largest first.
 
-    :param data: the session; what is no dictionary has no keys.
-    :param dumps: returns a value as it is stored; its length counts.
+    :param data: the session's data; anything but a dictionary has no keys.
+    :param dumps: serializes a value as it is stored.
     """
     if not isinstance(data, dict):
         return []
@@ -33,5 +31,5 @@ def as_text(largest: list[tuple[str, int]]) -> str:
 def _size(value: Any, dumps: Callable[[Any], bytes | str]) -> int:
     try:
         return len(dumps(value))
-    except (TypeError, ValueError):  # taken by a serializer of the application's own
+    except (TypeError, ValueError):  # only a custom serializer can store it
         return len(repr(value))

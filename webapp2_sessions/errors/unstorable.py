@@ -1,4 +1,4 @@
-"""Where in a session the value is that cannot be stored: looked for only after that failed."""
+"""Search for the value in a session that cannot be stored, after storing the session failed."""
 
 from __future__ import annotations
 
@@ -7,108 +7,85 @@ import reprlib
 from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
-__all__ = [
-    "JSON_CYCLE",
-    "JSON_UNKNOWN",
-    "TOO_DEEP",
-    "Culprit",
-    "deepest",
-    "find",
-    "in_json",
-    "in_pickle",
-    "path_of",
-    "subscript",
-]
-
 JSON_CYCLE = "it contains itself; store it without the reference to itself"
 JSON_UNKNOWN = "JSON cannot keep this type; store plain values from which it can be made again"
 TOO_DEEP = "too many containers are inside each other; store it flatter"
 
-#: Containers inside each other, behind which nothing is looked for: each is tried by itself.
-_DEEPEST = 100
+#: Nesting at which the search stops, because it serializes the rest again at each level.
+_MAX_DEPTH = 100
 
-#: What holds no other values.
+#: Types that contain no other values.
 _PLAIN = (str, bytes, int, float, type(None))
 
-#: The way to a value: that to its container, and the step from there.
-_Way = tuple[Any, str] | None
+
+class Culprit(NamedTuple):
+    """The value that cannot be stored."""
+
+    path: str
+    kind: str
+    #: Whether the reason is that it contains itself.
+    is_cycle: bool = False
 
 
 class _Child(NamedTuple):
     """A value in a container."""
 
-    #: How it is reached from there, e.g. ``"['a']"``.
+    #: The step from the container, e.g. ``"['a']"``.
     step: str
     value: Any
-    #: What fails to be written if it does.
+    #: What to serialize to see whether the value can be stored.
     probe: Any
 
 
 _Children = Callable[[Any], Iterator[_Child]]
 
 
-class _Step(NamedTuple):
-    """A value on the way to the one that is looked for."""
-
-    step: str
-    value: Any
-    #: What is in it and was not looked at yet.
-    rest: Iterator[_Child]
-
-
-class Culprit(NamedTuple):
-    """What was found."""
-
-    path: str
-    kind: str
-    #: Whether it fails because it contains itself.
-    is_cycle: bool = False
-
-
 def path_of(steps: list[str]) -> str:
-    """Return a path as errors show it, e.g. ``"session['cart'][3]"``; a long one is shortened."""
+    """Return a path for an error message, e.g. ``"session['cart'][3]"``; shorten a long one."""
     return "".join(["session", *(steps if len(steps) < 10 else [*steps[:4], "...", *steps[-4:]])])
 
 
 def subscript(key: Any) -> str:
-    """Return the step to the item of a key, which is shortened, and not shown if it is no text."""
+    """Return the step to a key's item; shorten the key, and hide one that is no text or number."""
     shown = type(key) is str or (type(key) is int and key.bit_length() < 64)
     return f"[{reprlib.repr(key)}]" if shown else f"[<{type(key).__name__}>]"
 
 
 def in_json(value: Any) -> Iterator[_Child]:
-    """Yield what JSON writes of a container."""
+    """Yield the children of a container as JSON sees them."""
     if isinstance(value, dict):
         for key, item in value.items():
             yield _Child(".keys()", key, {key: None})
             yield _Child(subscript(key), item, item)
     elif isinstance(value, (list, tuple)):
-        for index, item in enumerate(value):
-            yield _Child(f"[{index}]", item, item)
+        yield from _indexed(value)
 
 
 def in_pickle(value: Any) -> Iterator[_Child]:
-    """Yield what pickle writes of a container or an object, as far as that is known."""
+    """Yield the children of a container or an object as pickle sees them, as far as known."""
     yield from in_json(value)
     if isinstance(value, collections.deque):
-        for index, item in enumerate(value):
-            yield _Child(f"[{index}]", item, item)
+        yield from _indexed(value)
     elif isinstance(value, (set, frozenset)):
         for item in value:
-            # It has no place, and must not be shown itself.
-            yield _Child("{...}", item, item)
+            yield _Child("{...}", item, item)  # an item has no index, and must not be shown
     for name, item in _attributes(value).items():
         yield _Child(f".{name}", item, item)
 
 
+def _indexed(values: Any) -> Iterator[_Child]:
+    for index, item in enumerate(values):
+        yield _Child(f"[{index}]", item, item)
+
+
 def _attributes(value: Any) -> dict[str, Any]:
-    """The attributes that pickle takes by itself, where a class does not say otherwise."""
+    """Return the attributes that pickle stores, unless the class customizes its pickling."""
     kind = type(value)
-    is_usual = all(
-        getattr(kind, name, None) is getattr(object, name, None)
+    is_customized = any(
+        getattr(kind, name, None) is not getattr(object, name, None)
         for name in ("__reduce_ex__", "__reduce__", "__getstate__")
     )
-    if not is_usual or isinstance(value, type):
+    if is_customized or isinstance(value, type):
         return {}
     slots = [
         name
@@ -123,83 +100,91 @@ def _attributes(value: Any) -> dict[str, Any]:
 def find(
     value: Any, dumps: Callable[[Any], object], children: _Children, cycles_fail: bool
 ) -> Culprit:
-    """Return the innermost value that cannot be written by itself.
+    """Return the innermost value that cannot be serialized by itself.
 
-    :param value: what could not be written.
-    :param dumps: what could not write it.
+    :param value: the value that could not be serialized.
+    :param dumps: the serializer that failed.
     :param children: :func:`in_json` or :func:`in_pickle`.
-    :param cycles_fail: whether a container that contains itself cannot be written.
+    :param cycles_fail: whether the serializer refuses a container that contains itself.
     """
+    whole = Culprit("session", type(value).__name__)
     try:
-        return _descend(value, dumps, children, cycles_fail)
-    except Exception:  # of an application's class, or no room is left on the stack
-        return Culprit("session", type(value).__name__)
+        return _Search(dumps, children, cycles_fail).culprit_in([("", value)]) or whole
+    except Exception:  # of an application's class, or because the stack is nearly full
+        return whole
 
 
-def _descend(
-    value: Any, dumps: Callable[[Any], object], children: _Children, cycles_fail: bool
-) -> Culprit:
-    tried = {id(value)}
-    trail = [_Step("", value, children(value))]
-    leads_back = False
-    while trail:
-        for child in trail[-1].rest:
-            if id(child.value) in tried:
-                found = [index for index, each in enumerate(trail) if each.value is child.value]
-                if found and cycles_fail:
-                    return _culprit(trail[: found[0] + 1], True)
-                leads_back = leads_back or _fails(dumps, child.probe)
-            elif _fails(dumps, child.probe):
-                tried.add(id(child.value))
-                trail.append(_Step(child.step, child.value, children(child.value)))
-                leads_back = False
-                break
-        else:
-            if not leads_back:
-                return _culprit(trail)
-            trail.pop()  # it fails because of what is elsewhere, as what it is in does so far
-        if len(trail) > _DEEPEST:
+class _Search:
+    """A depth-first search of the values that cannot be serialized; arguments as of find()."""
+
+    def __init__(
+        self, dumps: Callable[[Any], object], children: _Children, cycles_fail: bool
+    ) -> None:
+        self._dumps = dumps
+        self._children = children
+        self._cycles_fail = cycles_fail
+        self._visited: set[int] = set()
+
+    def culprit_in(self, trail: list[tuple[str, Any]]) -> Culprit | None:
+        """Return the culprit in the last value of a trail.
+
+        :param trail: steps and values from the session to one that cannot be serialized.
+        :returns: ``None`` if it fails only because of a reference to a value visited before.
+        """
+        value = trail[-1][1]
+        self._visited.add(id(value))
+        if len(trail) > _MAX_DEPTH:
             return _culprit(trail)
-    return Culprit("session", type(value).__name__)
+        fails_elsewhere = False
+        for child in self._children(value):
+            if id(child.value) not in self._visited:
+                if self._fails(child.probe):
+                    found = self.culprit_in([*trail, (child.step, child.value)])
+                    if found is not None:
+                        return found
+                    fails_elsewhere = True
+                continue
+            for index, (_, ancestor) in enumerate(trail):
+                if ancestor is child.value and self._cycles_fail:
+                    return _culprit(trail[: index + 1], is_cycle=True)
+            fails_elsewhere = fails_elsewhere or self._fails(child.probe)
+        return None if fails_elsewhere else _culprit(trail)
+
+    def _fails(self, probe: Any) -> bool:
+        try:
+            self._dumps(probe)
+        except Exception:
+            return True
+        return False
 
 
-def _culprit(trail: list[_Step], is_cycle: bool = False) -> Culprit:
-    path = path_of([each.step for each in trail[1:]])
-    return Culprit(path, type(trail[-1].value).__name__, is_cycle)
-
-
-def _fails(dumps: Callable[[Any], object], probe: Any) -> bool:
-    try:
-        dumps(probe)
-    except Exception:
-        return True
-    return False
+def _culprit(trail: list[tuple[str, Any]], is_cycle: bool = False) -> Culprit:
+    path = path_of([step for step, _ in trail[1:]])
+    return Culprit(path, type(trail[-1][1]).__name__, is_cycle)
 
 
 def deepest(value: Any, children: _Children) -> Culprit:
-    """Return the value that is inside most containers. Arguments are those of :func:`find`."""
+    """Return the value with the most containers around it. Arguments are those of :func:`find`."""
     try:
-        return _descend_deepest(value, children)
-    except Exception:
+        return _deepest(value, children)
+    except Exception:  # of an application's class
         return Culprit("session", type(value).__name__)
 
 
-def _descend_deepest(value: Any, children: _Children) -> Culprit:
-    seen = {id(value)}
-    way: _Way = None
-    level: list[tuple[Any, _Way]] = [(value, way)]
-    below = level
+def _deepest(value: Any, children: _Children) -> Culprit:
+    #: By a value's id: its container's id, and the step from there.
+    origins: dict[int, tuple[int, str]] = {id(value): (0, "")}
+    level = below = [value]
     while below:
-        level = below
-        below = []
-        for container, way in level:
+        level, below = below, []
+        for container in level:
             for child in children(container):
-                if id(child.value) not in seen and not isinstance(child.value, _PLAIN):
-                    seen.add(id(child.value))
-                    below.append((child.value, (way, child.step)))
-    found, way = level[0]
+                if id(child.value) not in origins and not isinstance(child.value, _PLAIN):
+                    origins[id(child.value)] = (id(container), child.step)
+                    below.append(child.value)
     steps: list[str] = []
-    while way is not None:
-        way, step = way
+    place, step = origins[id(level[0])]
+    while place:
         steps.append(step)
-    return Culprit(path_of(steps[::-1]), type(found).__name__)
+        place, step = origins[place]
+    return Culprit(path_of(steps[::-1]), type(level[0]).__name__)

@@ -1,14 +1,15 @@
-"""The tags of tagged JSON: how values that JSON lacks are spelt, and made again from that.
+"""The tags of tagged JSON: encoding and decoding of types that JSON lacks.
 
 * ``!tuple``, ``!set``, ``!frozenset``: the items
-* ``!dict`` whose keys JSON lacks, or that looks like a tag: pairs of key and value
+* ``!dict`` with keys that are no text, or that looks like a tag: pairs of key and value
 * ``!int`` of more than 600 digits: hex; ``!float``: ``nan``, ``inf`` or ``-inf``
-* ``!str`` with surrogates: base64 of UTF-8 that has them; ``!bytes``, ``!bytearray``: base64
-* ``!complex``: real and imaginary part; ``!decimal``: as Python prints it; ``!uuid``: hex
-* ``!date``, ``!time``, ``!datetime``: ISO 8601; ISO 8601 without the zone, ``fold`` and the zone
-  where ``fold`` is 1 or the zone is more than an offset of whole seconds
+* ``!str`` with surrogates: base64 of UTF-8 with ``surrogatepass``; ``!bytes``, ``!bytearray``:
+  base64
+* ``!complex``: real and imaginary part; ``!decimal``: its ``str()``; ``!uuid``: hex
+* ``!date``, ``!time``, ``!datetime``: ISO 8601; if ``fold`` is 1, or the zone is not just an offset
+  of whole seconds, a list of ISO 8601 without the zone, ``fold`` and the zone
 * ``!timedelta``: days, seconds, microseconds
-* ``!timezone``: the offset, and the name if it has one; ``!zoneinfo``: the key
+* ``!timezone``: offset and optional name; ``!zoneinfo``: the key
 """
 
 from __future__ import annotations
@@ -24,10 +25,8 @@ import zoneinfo
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
-__all__ = ["MAX_DIGITS", "SCALARS", "Scalar", "needs_pairs", "unpack"]
-
-#: Digits up to which an int is written as a number. Python refuses to read a decimal number that
-#: is longer than a limit, which can be lowered to 640; hex has no limit and takes linear time.
+#: Maximum digits of an int that is stored as a number. Python limits the length of decimal numbers
+#: that it parses, at the lowest to 640 digits; hex has no limit and takes linear time.
 MAX_DIGITS = 600
 _LONG = 10**MAX_DIGITS
 
@@ -37,24 +36,25 @@ _has_surrogates = re.compile("[\ud800-\udfff]").search
 
 
 class Scalar(NamedTuple):
-    """A type, and how its values become text or parts and come back."""
+    """A type with the encoder and the decoder of its values."""
 
     kind: type
-    #: The text or the parts of a value, or None if JSON keeps it as it is. A value that could not
-    #: be found again is a :class:`LookupError`, whose message says why and what to do.
+    #: Encodes a value as text or a list of parts; returns ``None`` if JSON needs no tag for it.
+    #: Raises :class:`LookupError`, with a message for the user, if it could not be decoded.
     state: Callable[[Any], str | list[Any] | None]
-    #: The value of a text or of parts; raises what constructors raise.
+    #: Decodes text or parts; raises what the type's constructor raises.
     restore: Callable[[Any], Any]
-    #: The part that may have a type that cannot be written, as Python spells it.
+    #: The attribute that may hold a value that cannot be stored, for the path in the error.
     part: str = ""
 
     def read(self, state: Any) -> Any:
-        """Return the value whose state this is.
+        """Decode a state.
 
-        :raises Exception: the state is malformed; one of those that constructors raise.
+        :raises Exception: it is malformed; what the type's constructor raises.
         """
         value = self.restore(state)
-        # Constructors take other spellings too. repr() tells True from 1, and nan equals nan.
+        # Constructors accept other spellings as well. Compare by repr(), since True equals 1 and
+        # nan does not equal nan.
         if repr(self.state(value)) != repr(state):
             raise ValueError("another spelling")
         return value
@@ -73,11 +73,11 @@ def _text_state(value: str) -> str | None:
 
 
 def _decimal_state(value: decimal.Decimal) -> str:
-    return str(value).replace("e", "E")  # the thread's decimal context chooses between them
+    return str(value).replace("e", "E")  # its case depends on the decimal context
 
 
 def _timezone_state(value: Any) -> list[Any]:
-    return [*value.__getinitargs__()]  # the offset, and the name if it has one
+    return [*value.__getinitargs__()]  # the offset and the optional name
 
 
 def _zone_state(value: zoneinfo.ZoneInfo) -> str:
@@ -97,7 +97,7 @@ def _moment_state(value: Any) -> str | list[Any]:
 
 
 def _is_iso(zone: datetime.timezone) -> bool:
-    """Whether ISO 8601 says all of it; ``fromisoformat()`` loses offsets below a second."""
+    """Return whether ISO 8601 preserves a zone; ``fromisoformat()`` loses fractions of seconds."""
     offset, *name = _timezone_state(zone)
     return not offset.microseconds and not name
 
@@ -112,7 +112,7 @@ def _moment(kind: type[datetime.datetime | datetime.time]) -> Scalar:
     return Scalar(kind, _moment_state, restore, ".tzinfo")
 
 
-#: The types by their tags.
+#: Types by tag.
 SCALARS = {
     f"!{scalar.kind.__name__.lower()}": scalar
     for scalar in (
@@ -150,9 +150,9 @@ SCALARS = {
 
 
 def needs_pairs(value: dict[Any, Any], *, surrogates: bool) -> bool:
-    """Whether the keys of a dict keep it from being an object of JSON that is no tag.
+    """Return whether a dict needs the tag ``!dict`` because of its keys.
 
-    :param surrogates: whether to look for surrogates in the keys, which takes longer.
+    :param surrogates: search the keys for surrogates as well, which takes longer.
     """
     if not _TEXT.issuperset(map(type, value)):
         return True
@@ -162,10 +162,10 @@ def needs_pairs(value: dict[Any, Any], *, surrogates: bool) -> bool:
 
 
 def unpack(found: dict[str, Any]) -> Any:
-    """Return what an object of the JSON stands for.
+    """Decode a JSON object: a tag or a plain dict.
 
-    :param found: the object, in which those inside have been unpacked already.
-    :raises ValueError: it is a tag that is unknown or malformed.
+    :param found: the object, in which nested objects are decoded already.
+    :raises ValueError: it is an unknown or malformed tag.
     """
     if len(found) != 1:
         return found

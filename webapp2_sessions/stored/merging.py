@@ -1,4 +1,4 @@
-"""Saving a session that other requests may have changed since it was loaded."""
+"""Three-way merge of sessions that concurrent requests have changed."""
 
 from __future__ import annotations
 
@@ -8,60 +8,44 @@ from collections import Counter
 from collections.abc import Callable, Collection
 from typing import Any, NamedTuple
 
-from webapp2_sessions.sessions.changes import (
-    ABSENT,
-    MISSING,
-    changed_keys,
-    differences,
-    entries,
-)
+from webapp2_sessions.sessions.changes import ABSENT, MISSING, changed_keys, differences, entries
 from webapp2_sessions.sessions.sameness import stored_forms
 
-__all__ = [
-    "NEW",
-    "Merger",
-    "TooManyConflicts",
-    "Version",
-    "merge",
-]
-
-#: How often a save is tried. Twenty threads that change one session without a pause in between
-#: need twelve at times.
+#: Limit of compare-and-set attempts. Twenty threads that change one session without a pause
+#: need up to twelve.
 _ATTEMPTS = 20
 
-#: A try waits up to two milliseconds before the next one, and twice as long each time ...
+#: Exponential backoff with jitter: upper limits in seconds of the first and the longest pause.
 _FIRST_PAUSE = 0.002
-#: ... up to this.
 _LONGEST_PAUSE = 0.064
 
-#: The key of flash messages if nobody names another.
+#: The default key of flash messages.
 _FLASH = "_flash"
 
-#: Token of a session that nobody else can know yet, or that is gone: nothing to compare with.
+#: Token of a session that is not stored, so that there is nothing to compare with.
 NEW: Any = object()
 
 
 class TooManyConflicts(Exception):
-    """Others changed the session at each try."""
+    """Other requests changed the session before each attempt."""
 
 
 class Version(NamedTuple):
     """One state of a stored session."""
 
-    #: What the backend compares, to see whether the session is still in this state; ``None`` if
-    #: that is unknown.
+    #: What the backend compares to detect a change; ``None`` if unknown.
     token: Any
-    #: Returns the data of this state; new objects on each call.
+    #: Returns the data of this state, as new objects on each call.
     data: Callable[[], dict[Any, Any]]
 
 
 class Merger:
-    """Loads one session, and saves it by compare-and-set.
+    """Saves one session by compare-and-set, and merges concurrent changes.
 
-    :param read: returns the present state, ``None`` if the session was destroyed. A session that
-        the server has dropped by itself has the token :data:`NEW`.
-    :param write: stores data if the session is still in the state of a token, and returns the
-        new state; ``None`` if it is not in that state.
+    :param read: returns the current state; ``None`` if the session was destroyed. A session that
+        the server has evicted has the token :data:`NEW`.
+    :param write: stores data if the session is still in the state of a token, and returns the new
+        state; ``None`` if another request has changed it.
     """
 
     def __init__(
@@ -71,7 +55,7 @@ class Merger:
     ) -> None:
         self._read = read
         self._write = write
-        #: The state that this request knows: loaded or written.
+        #: The state that this request has last read or written, the base of the merge.
         self.known: Version = Version(NEW, dict)
 
     def save(
@@ -80,12 +64,12 @@ class Merger:
         flash_keys: Collection[str] = (),
         assigned: Collection[Any] = (),
     ) -> dict[Any, Any] | None:
-        """Store this request's changes beside those of others.
+        """Store the changes of this request, merged with those of others.
 
-        :param flash_keys: as of :func:`merge`.
-        :param assigned: as of :func:`merge`.
-        :returns: what is stored now; ``None`` if the session was destroyed meanwhile.
-        :raises TooManyConflicts: nothing of ``mine`` is stored.
+        :param flash_keys: see :func:`merge`.
+        :param assigned: see :func:`merge`.
+        :returns: the stored data; ``None`` if the session was destroyed meanwhile.
+        :raises TooManyConflicts: the changes are not stored.
         """
         token, value = self.known.token, mine
         for attempt in range(_ATTEMPTS):
@@ -96,18 +80,18 @@ class Merger:
                     return value
                 if attempt:
                     self._pause(attempt)
-            present = self._read()
-            if present is None:
+            current = self._read()
+            if current is None:
                 return None
-            token = present.token
+            token = current.token
             if token is NEW:
                 value = mine
                 continue
-            theirs = present.data()
+            theirs = current.data()
             if not isinstance(theirs, dict):
-                return None  # something else is in its place
-            if not changed_keys(value, theirs):  # by this request, whose answer was lost
-                self.known = present
+                return None  # this is no session any more
+            if not changed_keys(value, theirs):  # it was written, and the answer lost
+                self.known = current
                 return value
             value = merge(self.known.data(), mine, theirs, flash_keys, assigned)
         raise TooManyConflicts()
@@ -118,27 +102,24 @@ class Merger:
         flash_keys: Collection[str] = (),
         assigned: Collection[Any] = (),
     ) -> dict[Any, Any] | None:
-        """Return what :meth:`save` would store, after reading the present state; write nothing.
+        """Read the current state and return what :meth:`save` would store, without storing it.
 
-        A :meth:`save` of the result goes on from there.
+        A subsequent :meth:`save` of the result starts from that state.
 
-        :param flash_keys: as of :func:`merge`.
-        :param assigned: as of :func:`merge`.
-        :returns: ``mine`` where nothing is stored; ``None`` if the session was destroyed
-            meanwhile.
+        :param flash_keys: see :func:`merge`.
+        :param assigned: see :func:`merge`.
+        :returns: ``mine`` if nothing is stored; ``None`` if the session was destroyed meanwhile.
         """
-        if self.known.token is NEW:
-            return mine
-        present = self._read()
-        if present is None:
+        current = self.known if self.known.token is NEW else self._read()
+        if current is None:
             return None
-        if present.token is NEW:
+        if current.token is NEW:
             return mine
-        theirs = present.data()
+        theirs = current.data()
         if not isinstance(theirs, dict):
-            return None  # something else is in its place
-        base, self.known = self.known, present
-        if not changed_keys(mine, theirs):  # by this request, whose answer was lost
+            return None  # this is no session any more
+        base, self.known = self.known, current
+        if not changed_keys(mine, theirs):  # it was written, and the answer lost
             return mine
         return merge(base.data(), mine, theirs, flash_keys, assigned)
 
@@ -153,15 +134,15 @@ def merge(
     flash_keys: Collection[str] = (),
     assigned: Collection[Any] = (),
 ) -> dict[Any, Any]:
-    """Return ``theirs`` with the changes that lead from ``base`` to ``mine``.
+    """Apply the changes from ``base`` to ``mine`` to ``theirs`` and return the result.
 
-    A key that both changed is taken from ``mine``; flash messages that both added or showed are
-    added, or gone, both. If ``theirs`` is ``base`` the result is ``mine``. A value is unchanged if
-    it would be stored the same; the order of keys is that of ``theirs``.
+    If both changed a key, ``mine`` wins, except for flash messages: those added by either are
+    kept, those shown by either are removed. If ``theirs`` equals ``base`` the result is ``mine``.
+    Values are equal if they would be stored the same. The order of keys is that of ``theirs``.
 
-    :param flash_keys: keys of flash messages besides the usual one.
-    :param assigned: keys that count as changed in any case: ``mine`` has set or removed them,
-        perhaps to what they were.
+    :param flash_keys: further keys of flash messages.
+    :param assigned: keys that ``mine`` has set or deleted, which count as changed even if the
+        value is the same as before.
     """
     old, ours, others = entries(base, mine, theirs)
     if not differences(old, others):
@@ -183,10 +164,10 @@ def merge(
 
 
 def _merge_flashes(base: Any, mine: Any, theirs: Any) -> Any:
-    """Return what is left of their messages without those that we showed, and with ours."""
+    """Return ``theirs`` without the messages that ``mine`` has shown, plus those it has added."""
     lists = [[] if messages is MISSING else messages for messages in (base, mine, theirs)]
     if not all(isinstance(messages, list) for messages in lists):
-        return mine  # used for something else
+        return mine  # these are no flash messages
     forms = iter(stored_forms(message for messages in lists for message in messages))
     old, ours, others = ([(next(forms), message) for message in messages] for messages in lists)
     shown, added = _without(old, ours), _without(ours, old)
@@ -196,9 +177,10 @@ def _merge_flashes(base: Any, mine: Any, theirs: Any) -> Any:
 def _without(
     messages: list[tuple[Any, Any]], others: list[tuple[Any, Any]]
 ) -> list[tuple[Any, Any]]:
-    """Return the messages that are not among the others, each of which stands for one.
+    """Return the multiset difference of two lists of messages.
 
-    :param messages: with the forms in which they are stored, and so are the others.
+    :param messages: pairs of the form in which a message is stored and the message itself.
+    :param others: such pairs; each removes one message.
     """
     counts = Counter(form for form, _ in others)
     left = []

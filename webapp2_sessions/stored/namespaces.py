@@ -1,6 +1,6 @@
-"""The namespace in which an application works now, by google-cloud-ndb or by App Engine's SDK.
+"""The current namespace of google-cloud-ndb or the App Engine SDK.
 
-Neither library is imported here: who has not loaded it has chosen nothing by it.
+Neither library is imported here: an application that has not loaded it has not set a namespace.
 """
 
 from __future__ import annotations
@@ -8,16 +8,14 @@ from __future__ import annotations
 import sys
 from typing import Any
 
-__all__ = ["chosen_namespace", "current_namespace"]
-
 _NDB = "google.cloud.ndb"
 _SDK = "google.appengine.api.namespace_manager"
 
 
 def current_namespace() -> str:
-    """Return the namespace of the active ndb context, or else App Engine's; ``""`` for none.
+    """Return the namespace of the active ndb context, or else App Engine's, or else ``""``.
 
-    A context that was given no namespace has its client's, after App Engine's.
+    A context without an explicit namespace uses App Engine's, or else its client's.
     """
     chosen = chosen_namespace()
     if chosen is not None:
@@ -27,14 +25,13 @@ def current_namespace() -> str:
 
 
 def chosen_namespace() -> str | None:
-    """Return the namespace that the active ndb context was given, or else App Engine's.
+    """Return the explicit namespace of the active ndb context, or else App Engine's.
 
-    ``None`` where neither says anything, so that a client's namespace counts. ``""`` is the
-    default namespace, which a context may have been given on purpose.
+    ``None`` if neither is set, so that the client's namespace is used. ``""`` is the default
+    namespace, which a context may choose explicitly.
     """
     context = _active_context()
-    # Without a namespace of its own, a context has a marker in its place, or None.
-    if context is not None and isinstance(context.namespace, str):
+    if context is not None and isinstance(context.namespace, str):  # else a sentinel or None
         return context.namespace
     ask = getattr(sys.modules.get(_SDK), "get_namespace", None)
     return (ask() if ask is not None else None) or None

@@ -1,8 +1,8 @@
-"""Pickles of Python 2, rewritten so that each ``str`` comes back as text or as bytes.
+"""Conversion of Python 2 pickles: each ``str`` in them becomes text or bytes.
 
-Python 3 reads all of them as one or the other. Which of them are text is decided here, in the
-pickle itself: whatever class a string is handed to, in whatever way, gets what it would get from a
-pickle that Python 3 has written.
+Python 3 can only read all of them as text, or all as bytes. So the pickle itself is rewritten
+before it is loaded: valid UTF-8 becomes text. Classes then get their state as from a pickle of
+Python 3.
 """
 
 from __future__ import annotations
@@ -13,10 +13,8 @@ import pickle
 from collections.abc import Callable, Iterator
 from typing import Any
 
-__all__ = ["call", "create", "rewritten"]
-
-# Operations of protocols 0 to 2 by what stands behind them: lines, a number of bytes, or a
-# size and as many bytes.
+# Opcodes of protocols 0 to 2 by their arguments: lines, a number of bytes, or a size in bytes
+# followed by as many bytes.
 _LINES = {
     **dict.fromkeys((pickle.FLOAT, pickle.INT, pickle.LONG, pickle.STRING, pickle.UNICODE), 1),
     **dict.fromkeys((pickle.PERSID, pickle.GET, pickle.PUT), 1),
@@ -36,7 +34,7 @@ _SIZES = {
 
 _STRINGS = (pickle.STRING, pickle.BINSTRING, pickle.SHORT_BINSTRING)
 
-#: How the number of what is remembered stands behind the operation.
+#: Opcodes that store a value in the memo, with the decoders of the memo's index.
 _PUTS: dict[bytes, Callable[[bytes], int]] = {
     pickle.PUT: int,
     pickle.BINPUT: lambda number: number[0],
@@ -45,10 +43,10 @@ _PUTS: dict[bytes, Callable[[bytes], int]] = {
 
 
 def rewritten(data: bytes, loads: Callable[..., Any]) -> bytes:
-    """Return a pickle of protocol 0 to 2 without any ``str`` of Python 2.
+    """Convert a pickle of protocol 0 to 2.
 
     :param loads: :func:`pickle.loads`.
-    :raises Exception: the pickle is broken, or a string in it is.
+    :raises Exception: the pickle is damaged.
     """
     operations = [*_operations(data)]
     spare = 1 + max((_PUTS[code](rest) for code, rest in operations if code in _PUTS), default=0)
@@ -62,7 +60,7 @@ def rewritten(data: bytes, loads: Callable[..., Any]) -> bytes:
 
 
 def _operations(data: bytes) -> Iterator[tuple[bytes, bytes]]:
-    """Each operation, and what stands behind it."""
+    """Yield each opcode with its argument."""
     position = 0
     while position < len(data):
         code, start = data[position : position + 1], position + 1
@@ -76,7 +74,7 @@ def _operations(data: bytes) -> Iterator[tuple[bytes, bytes]]:
 
 
 def _string(value: bytes) -> bytes:
-    """The operation that loads a string: as text if it is UTF-8, else as bytes."""
+    """Return the operation that loads a string: as text if it is UTF-8, else as bytes."""
     try:
         value.decode("utf-8")
         code = pickle.BINUNICODE
@@ -86,9 +84,9 @@ def _string(value: bytes) -> bytes:
 
 
 def _calling(function: Callable[..., Any], spare: int) -> bytes:
-    """Operations that replace what would call something by ``function(something, arguments)``.
+    """Return operations that replace a call by ``function(callable, arguments)``.
 
-    :param spare: the number by which the pickle remembers nothing.
+    :param spare: an unused index of the memo.
     """
     number = spare.to_bytes(4, "little")
     both = pickle.TUPLE2 + pickle.LONG_BINPUT + number + pickle.POP
@@ -97,17 +95,17 @@ def _calling(function: Callable[..., Any], spare: int) -> bytes:
 
 
 def call(function: Callable[..., Any], arguments: tuple[Any, ...]) -> Any:
-    """Call what a pickle of Python 2 calls."""
-    return function(*_fitting(function, arguments))
+    """Call a function for a Python 2 pickle."""
+    return function(*_converted(function, arguments))
 
 
 def create(cls: Any, arguments: tuple[Any, ...]) -> Any:
-    """Create the object that a pickle of Python 2 creates."""
-    return cls.__new__(cls, *_fitting(cls, arguments))
+    """Create an object for a Python 2 pickle."""
+    return cls.__new__(cls, *_converted(cls, arguments))
 
 
-def _fitting(function: Any, arguments: tuple[Any, ...]) -> tuple[Any, ...]:
-    """Arguments of the types that the classes of Python 3 want."""
+def _converted(function: Any, arguments: tuple[Any, ...]) -> tuple[Any, ...]:
+    """Return arguments of the types that Python 3 expects."""
     if function is copyreg._reconstructor:  # type: ignore[attr-defined]
         cls, base, state = arguments
         return cls, base, _text(state) if base is str else state
@@ -126,5 +124,5 @@ def _binary(state: Any) -> Any:
 
 
 def _text(state: Any) -> Any:
-    # A text of the application's own class cannot be bytes; in this form they are not lost.
+    # A subclass of str cannot hold bytes; surrogates preserve them.
     return state.decode("utf-8", "surrogateescape") if isinstance(state, bytes) else state

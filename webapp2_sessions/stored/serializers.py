@@ -1,4 +1,4 @@
-"""Session data as bytes for servers: pickles, Python 2's included, or tagged JSON."""
+"""Serialization of stored sessions: pickles, including those of Python 2, or tagged JSON."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ import pickle
 from collections.abc import Callable, Collection, Mapping
 from typing import Any
 
-# Of CPython's own, whatever an application has put into pickle before this is first needed.
+# CPython's own functions, even if an application has patched those of the pickle module.
 try:
     from _pickle import Unpickler as _Unpickler
     from _pickle import dumps as _dumps
     from _pickle import loads as _loads
-except ImportError:  # another Python
+except ImportError:  # another implementation of Python
     from pickle import Unpickler as _Unpickler
     from pickle import dumps as _dumps
     from pickle import loads as _loads
@@ -27,43 +27,31 @@ from webapp2_sessions.errors import (
 )
 from webapp2_sessions.stored.python2_pickles import rewritten
 
-__all__ = [
-    "OWN_PROTOCOL",
-    "SHARED_PROTOCOL",
-    "Serializer",
-    "UnpicklableValue",
-    "dump_pickle",
-    "format_of",
-    "load_pickle",
-    "undecodable",
-]
-
 #: The newest protocol that Python 2.7 reads, so that old applications can share entities.
 SHARED_PROTOCOL = 2
 
 #: The newest protocol that all supported versions of Python write alike.
 OWN_PROTOCOL = 5
 
-#: How JSON begins here. A pickle of any protocol begins with an opcode, and these are none.
-_JSON_BEGINS = (b"{", b"[", b" ")
-
+#: First bytes of stored JSON. No pickle begins with one of them, since they are no opcodes.
+_JSON_STARTS = (b"{", b"[", b" ")
 
 _NO_PICKLE = "it cannot be pickled ({}); store plain values from which it can be made again"
 
 
 class UnpicklableValue(UnstorableValue, pickle.PicklingError, AttributeError):
-    """It cannot be pickled; the error is also what pickle raises, which differs by the value.
+    """A value cannot be pickled. The other base classes are what pickle raises.
 
-    It is defined here and not with the other errors, because it needs pickle.
+    It is not defined in :mod:`webapp2_sessions.errors`, which would have to import pickle.
     """
 
 
 class Serializer:
-    """Writes data in one format, and reads it in every format that is accepted.
+    """Serializes to one format, and deserializes each accepted format.
 
     :param writes: ``"pickle"`` or ``"json"``.
-    :param also_reads: formats that are accepted on reading besides.
-    :param protocol: the protocol of the pickles that are written.
+    :param also_reads: further formats to deserialize.
+    :param protocol: the protocol of new pickles.
     """
 
     def __init__(
@@ -73,23 +61,22 @@ class Serializer:
         protocol: int = SHARED_PROTOCOL,
     ) -> None:
         self._reads = frozenset({writes, *also_reads})
-        self._reads_pickles = "pickle" in self._reads
-        #: Return a value as bytes; raises whatever a value that does not fit raises.
+        #: Serializes a value; raises :class:`UnstorableValue` or what a class of the value raises.
         self.dumps: Callable[[Any], bytes] = (
             _dump_json if writes == "json" else functools.partial(dump_pickle, protocol=protocol)
         )
 
     @staticmethod
     def of(config: Mapping[str, Any], protocol: int) -> Serializer:
-        """Return the serializer of a session configuration; it may be an unchecked one."""
+        """Return the serializer of a session configuration, which need not be validated."""
         writes = config.get("serializer") or "pickle"
         return _serializer(writes, tuple(config.get("serializer_fallbacks") or ()), protocol)
 
     def loads(self, data: bytes) -> Any:
-        """Return the value. Never give it pickles that others could have written.
+        """Deserialize a value. Unpickling untrusted data runs code: verify its origin first.
 
-        :raises RefusedFormat: it has a format that is not accepted; nothing was decoded.
-        :raises Exception: whatever a broken value, or a pickle of a missing class, raises.
+        :raises RefusedFormat: the format is not accepted; nothing was deserialized.
+        :raises Exception: whatever damaged data, or a pickle of a missing class, raises.
         """
         found = format_of(data)
         if found not in self._reads:
@@ -98,12 +85,12 @@ class Serializer:
 
 
 def format_of(data: bytes) -> str:
-    """Return the format of stored data, ``"json"`` or ``"pickle"``; nothing is decoded."""
-    return "json" if data.startswith(_JSON_BEGINS) else "pickle"
+    """Return the format of stored data, ``"json"`` or ``"pickle"``, without decoding it."""
+    return "json" if data.startswith(_JSON_STARTS) else "pickle"
 
 
 def undecodable(error: Exception) -> str:
-    """Return what an error of :meth:`Serializer.loads` says about a session, without its data."""
+    """Return a message for an error of :meth:`Serializer.loads` that shows no session data."""
     is_safe = isinstance(error, (MissingClass, RefusedFormat))
     return f"a stored session cannot be decoded ({error if is_safe else type(error).__name__})"
 
@@ -113,7 +100,7 @@ def _serializer(writes: str, also_reads: tuple[str, ...], protocol: int) -> Seri
     return Serializer(writes, also_reads, protocol)
 
 
-# Imported where it is used: it needs much of the standard library, which takes 10 ms to load.
+# Optimization: tagged_json is imported on first use; the modules it needs take 10 ms to load.
 
 
 def _load_json(data: bytes) -> Any:
@@ -126,14 +113,14 @@ def _dump_json(value: Any) -> bytes:
     from webapp2_sessions.stored import tagged_json
 
     data = tagged_json.dumps(value)
-    return data if data[:1] in _JSON_BEGINS else b" " + data
+    return data if data[:1] in _JSON_STARTS else b" " + data
 
 
 def dump_pickle(value: Any, protocol: int = SHARED_PROTOCOL) -> bytes:
-    """Pickle a value, by default so that Python 2.7 can read it.
+    """Pickle a value, by default in a protocol of Python 2.7.
 
-    :raises UnstorableValue: a value in it cannot be pickled, or is too deep.
-    :raises Exception: whatever a class raises whose instances cannot be pickled.
+    :raises UnstorableValue: a value in it cannot be pickled, or is nested too deeply.
+    :raises Exception: whatever a class raises in its pickling methods.
     """
     try:
         return _dumps(value, protocol)
@@ -148,26 +135,26 @@ def dump_pickle(value: Any, protocol: int = SHARED_PROTOCOL) -> bytes:
 
 
 def load_pickle(data: bytes) -> Any:
-    """Unpickle a value that any Python from 2.5 on has written.
+    """Unpickle a value that any Python since 2.5 has pickled.
 
-    Text that Python 2 wrote as ``str`` comes back as ``str`` where it is valid UTF-8, and as
-    ``bytes`` otherwise. Never give it data that others could have written.
+    A ``str`` of Python 2 is returned as ``str`` if it is valid UTF-8, and as ``bytes`` otherwise.
+    Unpickling untrusted data runs code: verify its origin first.
 
-    :raises MissingClass: it names a class that cannot be imported.
-    :raises Exception: whatever a broken pickle raises.
+    :raises MissingClass: a class in it cannot be imported.
+    :raises Exception: whatever a damaged pickle raises.
     """
     try:
-        return _loads(data)  # which takes what Python 2 wrote for ASCII
+        return _loads(data)  # it reads each str of Python 2 as ASCII
     except UnicodeDecodeError:
         may_be_of_python2 = data[:1] != b"\x80" or data[1] <= SHARED_PROTOCOL
         again = rewritten(data, _loads) if may_be_of_python2 else data
     except Exception:
         again = data
-    return _Explainer(io.BytesIO(again)).load()
+    return _ExplainingUnpickler(io.BytesIO(again)).load()
 
 
-class _Explainer(_Unpickler):
-    """Unpickles again what could not be unpickled, and names the class for which that is so."""
+class _ExplainingUnpickler(_Unpickler):
+    """An unpickler for a second attempt, which names the class that cannot be imported."""
 
     def find_class(self, module: str, name: str) -> Any:
         try:

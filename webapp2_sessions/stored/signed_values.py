@@ -1,4 +1,4 @@
-"""Values that only this application can have written, for servers that others can write to."""
+"""Signed values, for servers to which others can write."""
 
 from __future__ import annotations
 
@@ -10,22 +10,20 @@ from webapp2_sessions.errors import BadSignature
 from webapp2_sessions.securecookie.keys import hmac_of
 from webapp2_sessions.stored.serializers import Serializer
 
-__all__ = ["SignedValues"]
-
-#: Where the value begins behind the format's byte and the signature.
+#: Index of the serialized value, after the format byte and the signature.
 _START = 1 + 32
 
 
 class SignedValues:
-    """Turns values into signed bytes, and decodes bytes only if we signed them.
+    """Serializes and signs values; deserializes only what it has signed.
 
-    A signed value is a format byte, an HMAC-SHA256 of name and value, and the value. The name
-    under which it is stored is part of what is signed, so that it cannot be moved to another.
+    The format is a byte, an HMAC-SHA256 of name and value, and the serialized value. The signature
+    covers the name under which the value is stored, so that it cannot be moved to another one.
 
     :param key: a key for this purpose only, see :func:`.securecookie.keys.derive_key`.
-    :param serializer: makes and reads the values.
-    :param fallbacks: older keys for this purpose, which are accepted and never sign.
-    :param form: the first byte of each signed value; each kind of value has its own.
+    :param serializer: serializes the values.
+    :param fallbacks: older keys for this purpose, which are accepted but never sign.
+    :param form: the first byte of each signed value, which differs by the kind of value.
     """
 
     def __init__(
@@ -35,65 +33,57 @@ class SignedValues:
         fallbacks: Sequence[bytes] = (),
         form: bytes = b"\x01",
     ) -> None:
-        self._key = key
+        #: The first one signs.
+        self._keys = (key, *fallbacks)
         self._serializer = serializer
         self._form = form
-        self._fallback_signers = [
-            SignedValues(fallback, serializer, form=form) for fallback in fallbacks
-        ]
 
     def dumps(self, name: bytes, value: Any) -> bytes:
-        """Return the signed bytes of a value."""
-        data = self._serializer.dumps(value)
-        return self._signature(name, data) + data
+        """Serialize and sign a value."""
+        return self._signed(name, self._serializer.dumps(value))
 
     def loads(self, name: bytes, signed: bytes) -> Any:
-        """Return the value of signed bytes.
+        """Verify and deserialize a signed value.
 
-        :raises BadSignature: they were not signed by us under this name; nothing was decoded.
+        :raises BadSignature: it was not signed under this name; nothing was deserialized.
         :raises Exception: whatever :meth:`.serializers.Serializer.loads` raises.
         """
-        data = signed[_START:]
-        if (
-            not hmac.compare_digest(signed[:_START], self._signature(name, data))
-            and self._fallback_signer_of(name, signed) is None
-        ):
+        data = self.opened(name, signed)
+        if data is None:
             raise BadSignature("a stored value was not written by this application")
         return self._serializer.loads(data)
 
     def opened(self, name: bytes, signed: bytes) -> bytes | None:
-        """Return what was signed, which is not decoded; ``None`` if we did not sign it."""
-        if self._is_signed(name, signed) or self._fallback_signer_of(name, signed) is not None:
-            return signed[_START:]
-        return None
+        """Verify a signed value and return it serialized; ``None`` if the signature is wrong."""
+        return None if self._key_of(name, signed) is None else signed[_START:]
 
     @property
     def has_fallbacks(self) -> bool:
         """Whether there may be values that are signed with an older key."""
-        return bool(self._fallback_signers)
+        return len(self._keys) > 1
 
     def signed_again(self, name: bytes, signed: bytes) -> bytes | None:
-        """Return the bytes of a value under the present key; nothing is decoded.
+        """Sign a value of an older key with the current key, without deserializing it.
 
-        :returns: ``None`` if an older key did not sign them.
+        :returns: ``None`` if no older key has signed it.
         """
-        if self._is_signed(name, signed) or self._fallback_signer_of(name, signed) is None:
+        if self._key_of(name, signed) in (None, self._keys[0]):
             return None
-        data = signed[_START:]
-        return self._signature(name, data) + data
+        return self._signed(name, signed[_START:])
 
-    def _is_signed(self, name: bytes, signed: bytes) -> bool:
-        expected = self._signature(name, signed[_START:])
-        return hmac.compare_digest(signed[:_START], expected)
+    def _signed(self, name: bytes, data: bytes) -> bytes:
+        return self._signature(self._keys[0], name, data) + data
 
-    def _fallback_signer_of(self, name: bytes, signed: bytes) -> SignedValues | None:
-        """The signer with the older key that signed a value."""
-        return next(
-            (each for each in self._fallback_signers if each._is_signed(name, signed)), None
-        )
+    def _key_of(self, name: bytes, signed: bytes) -> bytes | None:
+        """Return the key that has signed a value; ``None`` if no accepted key has."""
+        signature, data = signed[:_START], signed[_START:]
+        for key in self._keys:
+            if hmac.compare_digest(signature, self._signature(key, name, data)):
+                return key
+        return None
 
-    def _signature(self, name: bytes, data: bytes) -> bytes:
-        """What stands before the value."""
-        message = b"%d:%b%b" % (len(name), name, data)  # the length keeps the two apart
-        signature: bytes = self._form + hmac_of(self._key, message, "sha256").digest()
+    def _signature(self, key: bytes, name: bytes, data: bytes) -> bytes:
+        """Return the format byte and the signature."""
+        message = b"%d:%b%b" % (len(name), name, data)  # the length separates name and data
+        signature: bytes = self._form + hmac_of(key, message, "sha256").digest()
         return signature

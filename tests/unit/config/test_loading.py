@@ -1,4 +1,4 @@
-"""An application's configuration is found by whoever needs it, with or without a store."""
+"""Loading of an application's configuration, and the warnings about it."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ from webapp2_sessions.securecookie.keys import weakness
 
 @contextmanager
 def active(app: webapp2.WSGIApplication) -> Iterator[None]:
-    """The application is the active one, as in a request."""
+    """Make the application the active one, as in a request."""
     app.set_globals(app=app, request=make_request(app))
     try:
         yield
@@ -38,18 +38,18 @@ def active(app: webapp2.WSGIApplication) -> Iterator[None]:
 
 
 def test_without_an_active_application_the_defaults_are_the_configuration() -> None:
-    """A script that uses the models has no other."""
+    """As in a script that uses the models."""
     assert active_config() is default_config
 
 
-def test_without_sessions_of_its_own_the_defaults_are_the_configuration() -> None:
-    """An application may use the models without sessions, and needs no secret for that."""
+def test_without_configured_sessions_the_defaults_are_the_configuration() -> None:
+    """An application that uses only the models needs no secret key."""
     with active(webapp2.WSGIApplication()):
         assert active_config() is default_config
 
 
 def test_the_configuration_of_the_active_application() -> None:
-    """A cron handler's, for instance."""
+    """As in a cron handler."""
     with active(make_app(cookie_name="active")):
         found = active_config()
     assert isinstance(found, SessionConfig)
@@ -57,34 +57,34 @@ def test_the_configuration_of_the_active_application() -> None:
 
 
 def test_the_configuration_of_the_active_application_is_checked() -> None:
-    """Whoever asks for it first."""
+    """Validation does not need a store."""
     with active(make_app(vary="no")), pytest.raises(ConfigError, match="vary"):
         active_config()
 
 
 def test_backends_work_by_the_configuration_of_the_store() -> None:
-    """It goes before the active application's."""
+    """It takes precedence over the active application's."""
     store = make_store(cookie_name="store")
     with active(make_app(cookie_name="active")):
         assert backend_config(store) is store.config
 
 
 def test_backends_of_a_store_without_a_secret_work_by_the_active_application() -> None:
-    """A store of the application's own may have little configuration."""
+    """A custom store may have little configuration."""
     store = SimpleNamespace(config={"cookie_args": {}})
     with active(make_app(cookie_name="active")):
         assert backend_config(store)["cookie_name"] == "active"
 
 
 def test_response_class_is_the_applications() -> None:
-    """Its responses may take other cookie arguments than WebOb's."""
+    """It may accept other cookie arguments than WebOb's."""
     app = webapp2.WSGIApplication()
     app.response_class = type("Response", (webapp2.Response,), {})
     assert response_class_of(app) is app.response_class
 
 
 def test_response_class_of_a_request_without_an_application() -> None:
-    """Then it is webapp2's."""
+    """It is webapp2's default."""
     assert response_class_of(None) is webapp2.Response
 
 
@@ -92,7 +92,7 @@ def test_response_class_of_a_request_without_an_application() -> None:
 
 
 def warnings_of(caplog: pytest.LogCaptureFixture) -> list[str]:
-    """What is wrong with the keys, by the warnings that were logged."""
+    """Return the logged problems, without the parts that all warnings have."""
     assert all(record.name == "webapp2_sessions.config.loading" for record in caplog.records)
     beginning = r"(config\['webapp2_extras.sessions'\]|SessionStore\(request, config=...\)): "
     return [re.sub(beginning, "", each).partition("; who guesses")[0] for each in caplog.messages]
@@ -120,7 +120,7 @@ def warnings_of(caplog: pytest.LogCaptureFixture) -> list[str]:
 def test_weak_keys_are_logged_once(
     values: dict[str, object], text: str, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """One warning in an application, however many requests and keys there are."""
+    """One warning per application for any number of requests and keys."""
     app = make_app(**values)
     for _ in range(3):
         load_config(app, CONFIG_KEY, None)
@@ -129,13 +129,13 @@ def test_weak_keys_are_logged_once(
 
 
 def test_a_good_key_is_not_logged(caplog: pytest.LogCaptureFixture) -> None:
-    """The key of the tests, for instance."""
+    """A random key causes no warning."""
     load_config(make_app(secret_key_fallbacks=[SECRET[::-1]]), CONFIG_KEY, None)
     assert caplog.messages == []
 
 
 def test_a_warning_says_how_to_make_a_good_key(caplog: pytest.LogCaptureFixture) -> None:
-    """The command can be followed as it is, and makes a key that is not warned of."""
+    """The suggested command works, and generates a strong key."""
     load_config(make_app(secret_key="s"), CONFIG_KEY, None)
     line = caplog.messages[0].partition("Make a good one with ")[2]
     [command] = re.findall(r"^'webapp2-sessions (.*)'$", line)
@@ -150,7 +150,7 @@ def test_a_warning_says_how_to_make_a_good_key(caplog: pytest.LogCaptureFixture)
 
 
 def test_a_weak_key_is_never_shown(caplog: pytest.LogCaptureFixture) -> None:
-    """Short as it is, somebody signs with it."""
+    """It may be in use."""
     load_config(make_app(secret_key="qwzx", secret_key_fallbacks=["vkjq"]), CONFIG_KEY, None)
     assert len(caplog.messages) == 1
     assert [key for key in ("qwzx", "vkjq") if key in caplog.text] == []
@@ -159,7 +159,7 @@ def test_a_weak_key_is_never_shown(caplog: pytest.LogCaptureFixture) -> None:
 def test_a_store_with_values_of_its_own_is_not_warned_of_each_time(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    """Its configuration is checked for each request, and the warning is one."""
+    """It is validated for each request; the warning is logged once."""
     app = make_app(secret_key="s")
     for _ in range(3):
         load_config(app, CONFIG_KEY, {"cookie_name": "own"})
@@ -167,7 +167,7 @@ def test_a_store_with_values_of_its_own_is_not_warned_of_each_time(
 
 
 def test_a_weak_key_for_one_store_is_logged(caplog: pytest.LogCaptureFixture) -> None:
-    """The application's own may be good."""
+    """Even if the application's key is strong."""
     app = make_app()
     for _ in range(3):
         load_config(app, CONFIG_KEY, {"secret_key": "s"})
@@ -176,20 +176,20 @@ def test_a_weak_key_for_one_store_is_logged(caplog: pytest.LogCaptureFixture) ->
 
 
 def test_each_application_is_warned_of(caplog: pytest.LogCaptureFixture) -> None:
-    """Two in a process have a configuration each."""
+    """Two applications in a process have separate configurations."""
     for _ in range(2):
         load_config(make_app(secret_key="s"), CONFIG_KEY, None)
     assert len(caplog.messages) == 2
 
 
 def test_a_wrong_configuration_is_not_warned_of(caplog: pytest.LogCaptureFixture) -> None:
-    """Its error comes first."""
+    """It raises an error instead."""
     with pytest.raises(ConfigError, match="vary"):
         load_config(make_app(secret_key="s", vary="no"), CONFIG_KEY, None)
     assert caplog.messages == []
 
 
-# What has no effect, or lets no session survive
+# Likely mistakes
 
 
 @pytest.mark.parametrize(
@@ -214,7 +214,7 @@ def test_a_wrong_configuration_is_not_warned_of(caplog: pytest.LogCaptureFixture
 def test_oversights_are_logged_once(
     values: dict[str, object], text: str, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """When the configuration is first used, by whatever way, and in each application."""
+    """Once per application, when its configuration is first used."""
     for _ in range(2):
         app = make_app(**values)
         for _ in range(2):
@@ -226,14 +226,14 @@ def test_oversights_are_logged_once(
 
 
 def test_each_oversight_is_logged(caplog: pytest.LogCaptureFixture) -> None:
-    """One line each, in the order in which they stand."""
+    """One line each, in the order of the keys."""
     load_config(make_app(secretkey="s", servers=[], cookie_arg={}), CONFIG_KEY, None)
     keys = [warning.partition(" ")[0] for warning in warnings_of(caplog)]
     assert keys == ["secretkey", "servers", "cookie_arg"]
 
 
 def test_an_oversight_for_one_store_is_logged(caplog: pytest.LogCaptureFixture) -> None:
-    """Where somebody gives values for one store in a wrong way."""
+    """Values for one store are checked as well."""
     for _ in range(2):
         load_config(make_app(), CONFIG_KEY, {"cookie-name": "own"})
     assert [warning.partition(" ")[0] for warning in warnings_of(caplog)] == ["cookie-name"] * 2
@@ -250,13 +250,13 @@ def test_an_oversight_for_one_store_is_logged(caplog: pytest.LogCaptureFixture) 
 def test_an_application_from_upstream_has_nothing_in_its_log(
     values: dict[str, object], caplog: pytest.LogCaptureFixture
 ) -> None:
-    """What could be better is the matter of `check`; so are keys of the application's own."""
+    """Advice is left to the command `check`, and unknown keys may be the application's."""
     load_config(make_app(**values), CONFIG_KEY, None)
     assert caplog.messages == []
 
 
 def test_difflib_is_not_loaded_without_need() -> None:
-    """It takes longer than all of ours; a configuration with known keys needs none."""
+    """Its import takes longer than that of the package; known keys do not need it."""
     program = """
 import sys, webapp2
 from webapp2_sessions.config.loading import load_config

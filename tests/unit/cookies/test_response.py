@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 import webob
-from support.sides import stopped_clock
+from support.implementations import stopped_clock
 
 from webapp2_sessions import cookies
 from webapp2_sessions.cookies import response as cookie_response

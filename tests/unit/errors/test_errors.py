@@ -1,4 +1,4 @@
-"""Errors have one root, upstream's bases where it matters, and facts as attributes."""
+"""The exceptions: base classes, messages, attributes, pickling."""
 
 from __future__ import annotations
 
@@ -11,171 +11,157 @@ import pytest
 import webapp2_sessions
 from webapp2_sessions import errors
 
-EXAMPLES: list[errors.SessionError] = [
-    errors.SessionError("text"),
-    errors.ConfigError("vary", "must be True"),
-    errors.UnknownBackend("backend", "'x' is unknown"),
-    errors.MissingDependency("pymemcache", "memcache"),
-    errors.InvalidCookie("text"),
-    errors.MalformedCookie("text"),
-    errors.BadSignature("text"),
-    errors.ExpiredCookie("text"),
-    errors.UndecodableCookie("text"),
-    errors.BackendError("memcache", "127.0.0.1:11211", "the server refused"),
-    errors.BackendUnavailable("datastore", "localhost:8081", "it failed"),
-    errors.StaleCache("memcache", "127.0.0.1:11211", "it could not be told"),
-    errors.MissingClass("shop.models.Cart", "AttributeError"),
-    errors.RefusedFormat("pickle"),
-    errors.SessionConflict("datastore", "localhost:8081", "text"),
-    errors.SessionTooLarge("memcache", "127.0.0.1:11211", 2_000_000, 1_048_064, [("a", 5)]),
-    errors.UnreadableSession("datastore", "localhost:8081", "no class"),
-    errors.UnstorableValue("session['price']", "Money", "store its parts"),
-    errors.UnwritableValue("session['a']", "list", "it contains itself"),
-    errors.TooDeepValue("session['a'][0]", "list", "it is too deep"),
+MEMCACHED = {"backend": "memcache", "address": "127.0.0.1:11211"}
+
+#: One error of each class: with its message, its attributes and the classes that applications
+#: may catch besides SessionError.
+CASES: list[tuple[errors.SessionError, str, dict[str, Any], tuple[type[Exception], ...]]] = [
+    (errors.SessionError("text"), "text", {}, ()),
+    (errors.ConfigError("vary", "must be x"), "vary: must be x", {"key": "vary"}, (ValueError,)),
+    (
+        errors.UnknownBackend("backend", "'x' is unknown"),
+        "backend: 'x' is unknown",
+        {"key": "backend"},
+        (errors.ConfigError, KeyError),
+    ),
+    (
+        errors.MissingDependency("pymemcache", "memcache"),
+        "pymemcache is not installed; the memcache backend needs it: "
+        "pip install 'webapp2_sessions[memcache]'",
+        {"extra": "memcache"},
+        (ImportError,),
+    ),
+    (
+        errors.MissingDependency("cryptography", "encryption", "encryptedcookie"),
+        "cryptography is not installed; the encryptedcookie backend needs it: "
+        "pip install 'webapp2_sessions[encryption]'",
+        {"extra": "encryption"},
+        (ImportError,),
+    ),
+    (errors.InvalidCookie("text"), "text", {}, ()),
+    (errors.MalformedCookie("text"), "text", {}, (errors.InvalidCookie,)),
+    (errors.BadSignature("text"), "text", {}, (errors.InvalidCookie,)),
+    (errors.ExpiredCookie("text"), "text", {}, (errors.InvalidCookie,)),
+    (errors.UndecodableCookie("text"), "text", {}, (errors.InvalidCookie,)),
+    (
+        errors.BackendError("memcache", "127.0.0.1:11211", "the server refused"),
+        "memcache backend at 127.0.0.1:11211: the server refused",
+        MEMCACHED,
+        (),
+    ),
+    (
+        errors.BackendUnavailable("memcache", "127.0.0.1:11211", "it failed"),
+        "memcache backend at 127.0.0.1:11211: it failed",
+        MEMCACHED,
+        (errors.BackendError,),
+    ),
+    (
+        errors.StaleCache("memcache", "127.0.0.1:11211", "not invalidated"),
+        "memcache backend at 127.0.0.1:11211: not invalidated",
+        MEMCACHED,
+        (errors.BackendUnavailable,),
+    ),
+    (
+        errors.MissingClass("shop.models.Cart", "AttributeError"),
+        "it needs shop.models.Cart, which cannot be imported: AttributeError",
+        {"missing": "shop.models.Cart"},
+        (LookupError,),
+    ),
+    (
+        errors.RefusedFormat("pickle"),
+        "it is pickle, which 'serializer' and 'serializer_fallbacks' do not name",
+        {"found": "pickle"},
+        (ValueError,),
+    ),
+    (
+        errors.SessionConflict("memcache", "127.0.0.1:11211", "text"),
+        "memcache backend at 127.0.0.1:11211: text",
+        MEMCACHED,
+        (errors.BackendError,),
+    ),
+    (
+        errors.SessionTooLarge("memcache", "127.0.0.1:11211", 2_000_000, 1_048_064),
+        "memcache backend at 127.0.0.1:11211: the session has 2000000 bytes, and the server "
+        "takes 1048064 at most",
+        {**MEMCACHED, "size": 2_000_000, "limit": 1_048_064, "largest": ()},
+        (errors.BackendError,),
+    ),
+    (
+        errors.SessionTooLarge("datastore", "here", 9, 8, [("cart", 5), ("log", 2)]),
+        "datastore backend at here: the session has 9 bytes, and the server takes 8 at most; "
+        "largest keys: 'cart' (5 bytes), 'log' (2 bytes)",
+        {
+            "backend": "datastore",
+            "address": "here",
+            "size": 9,
+            "limit": 8,
+            "largest": (("cart", 5), ("log", 2)),
+        },
+        (errors.BackendError,),
+    ),
+    (
+        errors.UnreadableSession("memcache", "127.0.0.1:11211", "no class"),
+        "memcache backend at 127.0.0.1:11211: no class",
+        MEMCACHED,
+        (errors.BackendError,),
+    ),
+    (
+        errors.UnstorableValue("session['price']", "Money", "store its parts"),
+        "session['price'] (Money): store its parts",
+        {"path": "session['price']", "kind": "Money"},
+        (TypeError,),
+    ),
+    (
+        errors.UnwritableValue("session['a']", "list", "it contains itself"),
+        "session['a'] (list): it contains itself",
+        {"path": "session['a']", "kind": "list"},
+        (errors.UnstorableValue, ValueError),
+    ),
+    (
+        errors.TooDeepValue("session['a'][0]", "list", "it is too deep"),
+        "session['a'][0] (list): it is too deep",
+        {"path": "session['a'][0]", "kind": "list"},
+        (errors.UnstorableValue, RecursionError),
+    ),
 ]
-EACH = pytest.mark.parametrize("error", EXAMPLES, ids=lambda error: type(error).__name__)
 
 
-def test_each_error_is_tried_here() -> None:
-    """The examples of this file are all errors of the module."""
-    assert sorted(errors.__all__) == sorted(type(error).__name__ for error in EXAMPLES)
-
-
-@EACH
-def test_all_errors_have_one_root(error: errors.SessionError) -> None:
-    """`except SessionError` catches whatever the package raises on purpose."""
-    assert isinstance(error, errors.SessionError)
+def test_each_error_has_a_case() -> None:
+    """CASES contains all errors of the module."""
+    assert set(errors.__all__) == {type(error).__name__ for error, *_ in CASES}
 
 
 @pytest.mark.parametrize(
-    ("error", "base"),
-    [
-        ("ConfigError", ValueError),
-        ("UnknownBackend", errors.ConfigError),
-        ("UnknownBackend", KeyError),
-        ("MissingDependency", ImportError),
-        ("MalformedCookie", errors.InvalidCookie),
-        ("BadSignature", errors.InvalidCookie),
-        ("ExpiredCookie", errors.InvalidCookie),
-        ("UndecodableCookie", errors.InvalidCookie),
-        ("BackendUnavailable", errors.BackendError),
-        ("SessionTooLarge", errors.BackendError),
-        ("UnreadableSession", errors.BackendError),
-        ("UnstorableValue", TypeError),
-        ("UnwritableValue", ValueError),
-        ("TooDeepValue", RecursionError),
-    ],
+    ("error", "message", "attributes", "bases"), CASES, ids=[type(e).__name__ for e, *_ in CASES]
 )
-def test_bases_that_applications_catch(error: str, base: type[Exception]) -> None:
-    """Errors that upstream raises as a class of Python's own are of that class too."""
-    assert issubclass(getattr(errors, error), base)
+def test_error(
+    error: errors.SessionError,
+    message: str,
+    attributes: dict[str, Any],
+    bases: tuple[type[Exception], ...],
+) -> None:
+    """It has its message and its attributes, and can be caught by its base classes."""
+    assert (str(error), vars(error)) == (message, attributes)
+    assert all(isinstance(error, base) for base in (errors.SessionError, *bases))
 
 
-@pytest.mark.parametrize(
-    ("error", "text"),
-    [
-        (errors.ConfigError("vary", "must be True"), "vary: must be True"),
-        (errors.UnknownBackend("backend", "'x' is unknown"), "backend: 'x' is unknown"),
-        (
-            errors.MissingDependency("pymemcache", "memcache"),
-            "pymemcache is not installed; the memcache backend needs it: "
-            "pip install 'webapp2_sessions[memcache]'",
-        ),
-        (
-            errors.MissingDependency("cryptography", "encryption", "encryptedcookie"),
-            "cryptography is not installed; the encryptedcookie backend needs it: "
-            "pip install 'webapp2_sessions[encryption]'",
-        ),
-        (
-            errors.BackendError("memcache", "127.0.0.1:11211", "the server refused"),
-            "memcache backend at 127.0.0.1:11211: the server refused",
-        ),
-        (
-            errors.SessionTooLarge("memcache", "127.0.0.1:11211", 2_000_000, 1_048_064),
-            "memcache backend at 127.0.0.1:11211: the session has 2000000 bytes, and the server "
-            "takes 1048064 at most",
-        ),
-        (
-            errors.SessionTooLarge("datastore", "here", 9, 8, [("cart", 5), ("log", 2)]),
-            "datastore backend at here: the session has 9 bytes, and the server takes 8 at most; "
-            "largest keys: 'cart' (5 bytes), 'log' (2 bytes)",
-        ),
-        (
-            errors.RefusedFormat("pickle"),
-            "it is pickle, which 'serializer' and 'serializer_fallbacks' do not name",
-        ),
-        (
-            errors.UnstorableValue("session['price']", "Money", "store its parts"),
-            "session['price'] (Money): store its parts",
-        ),
-    ],
-    ids=lambda value: type(value).__name__,
-)
-def test_messages(error: errors.SessionError, text: str) -> None:
-    """A message says what is wrong, where, and what to do."""
-    assert text == str(error)
-
-
-@pytest.mark.parametrize(
-    ("error", "facts"),
-    [
-        (errors.ConfigError("vary", "must be True"), {"key": "vary"}),
-        (errors.UnknownBackend("backend", "text"), {"key": "backend"}),
-        (errors.MissingDependency("pymemcache", "memcache"), {"extra": "memcache"}),
-        (
-            errors.BackendUnavailable("memcache", "127.0.0.1:11211", "text"),
-            {"backend": "memcache", "address": "127.0.0.1:11211"},
-        ),
-        (
-            errors.SessionTooLarge("memcache", "127.0.0.1:11211", 9, 8, [("cart", 5)]),
-            {
-                "backend": "memcache",
-                "address": "127.0.0.1:11211",
-                "size": 9,
-                "limit": 8,
-                "largest": (("cart", 5),),
-            },
-        ),
-        (errors.RefusedFormat("pickle"), {"found": "pickle"}),
-        (
-            errors.UnstorableValue("session['price']", "Money", "text"),
-            {"path": "session['price']", "kind": "Money"},
-        ),
-    ],
-    ids=lambda value: type(value).__name__,
-)
-def test_facts_are_attributes(error: errors.SessionError, facts: dict[str, Any]) -> None:
-    """What a handler may want to know need not be read out of the message."""
-    assert facts == vars(error)
-
-
-def seen(error: BaseException) -> tuple[Any, ...]:
-    """What there is to see of an error."""
+def _details(error: BaseException) -> tuple[Any, ...]:
     return type(error), str(error), error.args, vars(error)
 
 
-@EACH
-@pytest.mark.parametrize("protocol", range(pickle.HIGHEST_PROTOCOL + 1))
-def test_errors_survive_pickling(error: errors.SessionError, protocol: int) -> None:
-    """An error that a worker process raises arrives whole in the process that waits for it."""
-    assert seen(error) == seen(pickle.loads(pickle.dumps(error, protocol)))
-
-
-@EACH
-def test_errors_survive_copying(error: errors.SessionError) -> None:
-    """A copy shows the same."""
-    assert seen(error) == seen(copy.copy(error))
+@pytest.mark.parametrize("error", [case[0] for case in CASES], ids=lambda e: type(e).__name__)
+def test_errors_can_be_pickled_and_copied(error: errors.SessionError) -> None:
+    """An error in a worker process arrives unchanged in the process that waits for it."""
+    pickles = [pickle.dumps(error, each) for each in range(pickle.HIGHEST_PROTOCOL + 1)]
+    for again in (copy.copy(error), *map(pickle.loads, pickles)):
+        assert _details(again) == _details(error)
 
 
 @pytest.mark.parametrize(
     "name",
     [
-        "BackendError",
-        "BackendUnavailable",
-        "ConfigError",
-        "SessionError",
-        "SessionTooLarge",
-        "UnstorableValue",
+        *("BackendError", "BackendUnavailable", "ConfigError", "SessionError"),
+        *("SessionTooLarge", "UnstorableValue"),
     ],
 )
 def test_errors_that_handlers_catch_are_at_the_package_root(name: str) -> None:

@@ -1,4 +1,4 @@
-"""The value that cannot be pickled is found wherever it is, and named without its contents."""
+"""The search for the value that cannot be pickled, which reports its path and type only."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ class Slotted:
 
 
 class Careful(Holder):
-    """It keeps the lock out of its state, and has something else there."""
+    """Its state has no lock, but a lambda."""
 
     def __getstate__(self) -> Any:
         return {"open": lambda: None}
@@ -52,21 +52,21 @@ Point = collections.namedtuple("Point", "x y")
 
 
 class Failing:
-    """It raises an error of its own."""
+    """It raises an error when it is pickled."""
 
     def __reduce__(self) -> Any:
         raise LookupError("theirs")
 
 
 def words() -> Words:
-    """Words whose attribute is the bad one."""
+    """Words with an attribute that cannot be pickled."""
     found = Words(["a"])
     found.lock = BAD  # type: ignore[attr-defined]
     return found
 
 
 def entangled() -> list[Any]:
-    """A list in which all fails because of its last item, and the first leads back to it."""
+    """Return a list whose first items refer to the list, and whose last cannot be pickled."""
     root: list[Any] = []
     root.extend([[[root]], {"root": root}, BAD])
     return root
@@ -100,7 +100,7 @@ EACH_PROTOCOL = pytest.mark.parametrize("protocol", [SHARED_PROTOCOL, OWN_PROTOC
 @EACH_PROTOCOL
 @pytest.mark.parametrize(("value", "path", "kind"), REFUSED)
 def test_bad_value_is_named(value: Any, path: str, kind: str, protocol: int) -> None:
-    """Its path and its type; the error is also what pickle raises."""
+    """The error has its path and type, and is also what pickle raises."""
     with pytest.raises((pickle.PicklingError, AttributeError, TypeError)) as expected:
         pickle.dumps(value, protocol)
     with pytest.raises(UnstorableValue) as caught:
@@ -113,7 +113,7 @@ def test_bad_value_is_named(value: Any, path: str, kind: str, protocol: int) -> 
 
 @EACH_PROTOCOL
 def test_too_deep_value_is_a_recursion_error(protocol: int) -> None:
-    """As with pickle."""
+    """The error is what pickle raises."""
     value: list[Any] = []
     for _ in range(100_000):
         value = [value]
@@ -124,7 +124,7 @@ def test_too_deep_value_is_a_recursion_error(protocol: int) -> None:
 
 @EACH_PROTOCOL
 def test_cycles_are_stored(protocol: int) -> None:
-    """Pickles can hold them."""
+    """Pickles support them."""
     value: dict[str, Any] = {}
     value["a"] = [value]
     found = load_pickle(Serializer(protocol=protocol).dumps(value))
@@ -133,14 +133,14 @@ def test_cycles_are_stored(protocol: int) -> None:
 
 @EACH_PROTOCOL
 def test_error_of_an_applications_class_stays_what_it_is(protocol: int) -> None:
-    """Only what pickle itself refuses is explained."""
+    """Only errors of pickle itself are converted."""
     with pytest.raises(LookupError, match="theirs") as caught:
         Serializer(protocol=protocol).dumps({"a": Failing()})
     assert not isinstance(caught.value, SessionError)
 
 
 def test_error_can_cross_to_another_process() -> None:
-    """It can be pickled and copied itself, though it has several bases."""
+    """It can be pickled and copied in spite of several base classes."""
     with pytest.raises(UnstorableValue) as caught:
         Serializer().dumps({"a": BAD})
     for again in (pickle.loads(pickle.dumps(caught.value)), copy.copy(caught.value)):

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 import webapp2
-from support.sides import Clock, stopped_clock
+from support.implementations import Clock, stopped_clock
 from support.stores import NOW, make_request, make_store, saved_headers, sign
 from support.visits import SECRET, make_app
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 import webapp2
-from support.sides import OURS, Clock, records_factory, stopped_clock
+from support.implementations import OURS, Clock, records_factory, stopped_clock
 from support.stores import (
     NOW,
     DictFactory,

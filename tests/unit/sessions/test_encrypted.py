@@ -18,7 +18,7 @@ import webapp2
 import webob
 from cryptography.fernet import Fernet
 from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
-from support.sides import Clock, stopped_clock
+from support.implementations import Clock, stopped_clock
 from support.stores import NOW, make_request, make_store, saved_headers, sign
 from support.visits import SECRET, Visitor, make_app
 

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from support.sides import Clock, stopped_clock
+from support.implementations import Clock, stopped_clock
 from support.stores import NOW, make_request, sign, sign_payload, sign_with
 from support.visits import SECRET
 

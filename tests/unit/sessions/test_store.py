@@ -14,7 +14,7 @@ import pytest
 import webapp2
 import webob
 import webob.exc
-from support.sides import Clock, stopped_clock
+from support.implementations import Clock, stopped_clock
 from support.stores import (
     NOW,
     make_request,

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import webapp2
 from support.handlers import DocumentedHandler
-from support.sides import OURS, records_factory
+from support.implementations import OURS, records_factory
 from support.stores import DictFactory, make_request, sid_cookie, sign
 from support.visits import make_app
 

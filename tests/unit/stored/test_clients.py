@@ -38,25 +38,47 @@ class CountingBuild:
         return Client()
 
 
-class Clock:
-    """Replaces a registry's clock by one that the test moves."""
+Registry = ClientRegistry[Client]
 
-    def __init__(self, registry: ClientRegistry[Client], monkeypatch: pytest.MonkeyPatch) -> None:
+
+@pytest.fixture
+def registry() -> Registry:
+    """A registry that remembers no failure."""
+    return Registry()
+
+
+@pytest.fixture
+def failed(monkeypatch: pytest.MonkeyPatch) -> Failed:
+    """A registry in which building the client of "a" has just failed."""
+    return Failed(monkeypatch)
+
+
+class Failed(Registry):
+    """Remembers failures for 30 seconds, by a clock that the test advances."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        super().__init__(retry_after=30)
         self.now = 1000.0
-        monkeypatch.setattr(registry, "_now", lambda: self.now)
+        monkeypatch.setattr(self, "_now", lambda: self.now)
+        self.build = CountingBuild(ValueError("no such server"))
+        self.fail()
+
+    def fail(self) -> pytest.ExceptionInfo[ValueError]:
+        """Ask for the client and get the error."""
+        with pytest.raises(ValueError, match="no such server") as caught:
+            self.get("a", self.build)
+        return caught
 
 
-def test_same_settings_share_a_client() -> None:
+def test_same_settings_share_a_client(registry: Registry) -> None:
     """The second call for the same settings gives the first one's client."""
-    registry: ClientRegistry[Client] = ClientRegistry()
     build = CountingBuild()
     assert registry.get(("server", 1), build) is registry.get(("server", 1), build)
     assert build.calls == 1
 
 
-def test_other_settings_have_another_client() -> None:
-    """Each settings value has a client of its own."""
-    registry: ClientRegistry[Client] = ClientRegistry()
+def test_other_settings_have_another_client(registry: Registry) -> None:
+    """Clients are kept by settings."""
     assert registry.get("a", Client) is not registry.get("b", Client)
 
 
@@ -72,9 +94,8 @@ def test_falsy_client_is_kept() -> None:
     assert registry.get("a", list) is registry.get("a", list)
 
 
-def test_racing_threads_build_once() -> None:
+def test_racing_threads_build_once(registry: Registry) -> None:
     """Threads that come at once while the client is being built all get that one client."""
-    registry: ClientRegistry[Client] = ClientRegistry()
     count = 16
     at_start, building = threading.Barrier(count), threading.Event()
 
@@ -93,24 +114,21 @@ def test_racing_threads_build_once() -> None:
     assert (len(builds), len(clients)) == (1, 1)
 
 
-def test_child_builds_its_own() -> None:
+def test_child_builds_its_own(registry: Registry) -> None:
     """After a fork the child does not use the parent's client."""
-    registry: ClientRegistry[Client] = ClientRegistry()
     registry.get("a", Client)
     assert in_child(lambda: registry.get("a", Client).pid == os.getpid())
 
 
-def test_parent_keeps_its_client_after_a_fork() -> None:
+def test_parent_keeps_its_client_after_a_fork(registry: Registry) -> None:
     """A fork changes nothing in the parent."""
-    registry: ClientRegistry[Client] = ClientRegistry()
     client = registry.get("a", Client)
     assert in_child(lambda: registry.get("a", Client) is not client)
     assert registry.get("a", Client) is client
 
 
-def test_child_does_not_collect_the_parents_client() -> None:
+def test_child_does_not_collect_the_parents_client(registry: Registry) -> None:
     """The parent's client stays referenced in the child, where closing it would do harm."""
-    registry: ClientRegistry[Client] = ClientRegistry()
     collected: list[bool] = []
 
     class Fragile(Client):
@@ -126,9 +144,8 @@ def test_child_does_not_collect_the_parents_client() -> None:
     assert in_child(child)
 
 
-def test_fork_while_the_lock_is_held() -> None:
+def test_fork_while_the_lock_is_held(registry: Registry) -> None:
     """A fork during a build in another thread leaves the child a lock that it can take."""
-    registry: ClientRegistry[Client] = ClientRegistry()
     building, forked = threading.Event(), threading.Event()
 
     def slow_build() -> Client:
@@ -146,18 +163,16 @@ def test_fork_while_the_lock_is_held() -> None:
         thread.join(PATIENCE)
 
 
-def test_failure_is_raised() -> None:
+def test_failure_is_raised(registry: Registry) -> None:
     """What the build raises is raised by get()."""
-    registry: ClientRegistry[Client] = ClientRegistry()
     error = ValueError("no such server")
     with pytest.raises(ValueError, match="no such server") as caught:
         registry.get("a", CountingBuild(error))
     assert caught.value is error
 
 
-def test_failure_is_not_remembered_by_default() -> None:
+def test_failure_is_not_remembered_by_default(registry: Registry) -> None:
     """Without retry_after the next call builds again."""
-    registry: ClientRegistry[Client] = ClientRegistry()
     build = CountingBuild(ValueError())
     with pytest.raises(ValueError):  # noqa: PT011 # it is the test's own
         registry.get("a", build)
@@ -165,72 +180,44 @@ def test_failure_is_not_remembered_by_default() -> None:
     assert isinstance(registry.get("a", build), Client)
 
 
-def test_failure_is_remembered_for_retry_after(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_failure_is_remembered_for_retry_after(failed: Failed) -> None:
     """Within retry_after seconds the failure is raised again without another attempt."""
-    registry: ClientRegistry[Client] = ClientRegistry(retry_after=30)
-    clock = Clock(registry, monkeypatch)
-    build = CountingBuild(ValueError("no such server"))
-    for passed in (0.0, 29.9):
-        clock.now = 1000.0 + passed
-        with pytest.raises(ValueError, match="no such server"):
-            registry.get("a", build)
-    assert build.calls == 1
+    failed.now += 29.9
+    failed.fail()
+    assert failed.build.calls == 1
 
 
-def test_failure_is_forgotten_after_retry_after(monkeypatch: pytest.MonkeyPatch) -> None:
-    """After retry_after seconds the client is built anew, and then kept."""
-    registry: ClientRegistry[Client] = ClientRegistry(retry_after=30)
-    clock = Clock(registry, monkeypatch)
-    build = CountingBuild(ValueError())
-    with pytest.raises(ValueError):  # noqa: PT011 # it is the test's own
-        registry.get("a", build)
-    build.error = None
-    clock.now += 30.0
-    client = registry.get("a", build)
-    assert registry.get("a", build) is client
-    assert build.calls == 2
+def test_failure_is_forgotten_after_retry_after(failed: Failed) -> None:
+    """After retry_after seconds the client is built, and then kept."""
+    failed.build.error = None
+    failed.now += 30.0
+    client = failed.get("a", failed.build)
+    assert failed.get("a", failed.build) is client
+    assert failed.build.calls == 2
 
 
-def test_second_failure_is_remembered_from_its_own_time(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Each failed attempt starts retry_after anew."""
-    registry: ClientRegistry[Client] = ClientRegistry(retry_after=30)
-    clock = Clock(registry, monkeypatch)
-    build = CountingBuild(ValueError())
-    for passed in (0.0, 30.0, 59.0):
-        clock.now = 1000.0 + passed
-        with pytest.raises(ValueError):  # noqa: PT011 # it is the test's own
-            registry.get("a", build)
-    assert build.calls == 2
+def test_second_failure_is_remembered_from_its_own_time(failed: Failed) -> None:
+    """Each failed attempt starts retry_after again."""
+    for seconds in (30.0, 29.0):
+        failed.now += seconds
+        failed.fail()
+    assert failed.build.calls == 2
 
 
-def test_failure_of_other_settings_does_not_matter(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A remembered failure keeps nobody else from building."""
-    registry: ClientRegistry[Client] = ClientRegistry(retry_after=30)
-    Clock(registry, monkeypatch)
-    with pytest.raises(ValueError):  # noqa: PT011 # it is the test's own
-        registry.get("a", CountingBuild(ValueError()))
-    assert isinstance(registry.get("b", Client), Client)
+def test_failure_of_other_settings_does_not_matter(failed: Failed) -> None:
+    """Clients of other settings are built."""
+    assert isinstance(failed.get("b", Client), Client)
 
 
-def test_child_tries_where_the_parent_failed(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_child_tries_where_the_parent_failed(failed: Failed) -> None:
     """A failure is remembered for the process in which it happened."""
-    registry: ClientRegistry[Client] = ClientRegistry(retry_after=30)
-    Clock(registry, monkeypatch)
-    with pytest.raises(ValueError):  # noqa: PT011 # it is the test's own
-        registry.get("a", CountingBuild(ValueError()))
-    assert in_child(lambda: registry.get("a", Client).pid == os.getpid())
+    assert in_child(lambda: failed.get("a", Client).pid == os.getpid())
 
 
-def test_remembered_failure_does_not_grow(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A failure that is raised often does not collect the frames of all who met it."""
-    registry: ClientRegistry[Client] = ClientRegistry(retry_after=30)
-    Clock(registry, monkeypatch)
-    lengths = []
-    for _ in range(5):
-        with pytest.raises(ValueError) as caught:  # noqa: PT011 # it is the test's own
-            registry.get("a", CountingBuild(ValueError()))
-        lengths.append(len(caught.traceback))
-    assert lengths[1] == lengths[4]
+def test_remembered_failure_does_not_grow(failed: Failed) -> None:
+    """An error that is raised often does not collect the frames of all callers."""
+    lengths = [len(failed.fail().traceback) for _ in range(4)]
+    assert lengths[0] == lengths[3]
 
 
 def test_registry_where_there_are_no_forks(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -247,9 +234,8 @@ def in_another_process(monkeypatch: pytest.MonkeyPatch, pid: int) -> None:
     monkeypatch.setattr(os, "getpid", lambda: pid)
 
 
-def test_process_is_known_by_its_id(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_process_is_known_by_its_id(registry: Registry, monkeypatch: pytest.MonkeyPatch) -> None:
     """A child that nobody told of the fork builds its own client."""
-    registry: ClientRegistry[Client] = ClientRegistry()
     parents = registry.get("a", Client)
     in_another_process(monkeypatch, 1_000_000)
     own = registry.get("a", Client)
@@ -258,9 +244,10 @@ def test_process_is_known_by_its_id(monkeypatch: pytest.MonkeyPatch) -> None:
     assert registry.built == {"a": own}
 
 
-def test_client_of_a_parent_is_not_collected(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_client_of_a_parent_is_not_collected(
+    registry: Registry, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """However many forks ago it was built."""
-    registry: ClientRegistry[Client] = ClientRegistry()
     collected: list[int] = []
 
     class Fragile(Client):
@@ -274,9 +261,10 @@ def test_client_of_a_parent_is_not_collected(monkeypatch: pytest.MonkeyPatch) ->
     assert len(registry.built) == 1
 
 
-def test_process_id_that_an_ancestor_had(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The system gives ids again; the ancestor's client is none of ours."""
-    registry: ClientRegistry[Client] = ClientRegistry()
+def test_process_id_that_an_ancestor_had(
+    registry: Registry, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Process ids are reused; the ancestor's client is not."""
     clients = []
     for pid in (1_000_000, 1_000_001, 1_000_000):
         in_another_process(monkeypatch, pid)
@@ -284,9 +272,8 @@ def test_process_id_that_an_ancestor_had(monkeypatch: pytest.MonkeyPatch) -> Non
     assert len(set(clients)) == 3
 
 
-def test_lock_of_a_parent(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_lock_of_a_parent(registry: Registry, monkeypatch: pytest.MonkeyPatch) -> None:
     """Another thread had it at the fork; nobody is there to release it."""
-    registry: ClientRegistry[Client] = ClientRegistry()
     stop = threading.Event()
     building = threading.Event()
 
@@ -307,11 +294,7 @@ def test_lock_of_a_parent(monkeypatch: pytest.MonkeyPatch) -> None:
         thread.join(PATIENCE)
 
 
-def test_failure_of_a_parent(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_failure_of_a_parent(failed: Failed, monkeypatch: pytest.MonkeyPatch) -> None:
     """It is not remembered in a child."""
-    registry: ClientRegistry[Client] = ClientRegistry(retry_after=30)
-    Clock(registry, monkeypatch)
-    with pytest.raises(ValueError):  # noqa: PT011 # it is the test's own
-        registry.get("a", CountingBuild(ValueError()))
     in_another_process(monkeypatch, 1_000_000)
-    assert isinstance(registry.get("a", Client), Client)
+    assert isinstance(failed.get("a", Client), Client)

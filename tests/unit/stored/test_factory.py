@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 import webapp2
 import webob
-from support.sides import Clock, stopped_clock
+from support.implementations import Clock, stopped_clock
 from support.stores import (
     NOW,
     SID,

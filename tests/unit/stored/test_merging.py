@@ -1,8 +1,9 @@
-"""merging: the three-way merge of sessions, and saving by compare-and-set."""
+"""The three-way merge of sessions, and saving by compare-and-set."""
 
 from __future__ import annotations
 
 import copy
+import functools
 import pickle
 import random
 from collections import Counter
@@ -57,7 +58,7 @@ def test_same_key(mine: dict[str, Any], theirs: dict[str, Any], merged: dict[str
 
 @pytest.mark.parametrize("make", KINDS.values(), ids=KINDS)
 def test_value_that_only_they_changed(make: Callable[[], Any]) -> None:
-    """What this request loaded and left alone does not replace what they made of it."""
+    """What this request has not changed does not overwrite the changes of others."""
     encoded = pickle.dumps({"a": make(), "b": 1})
     base, mine = pickle.loads(encoded), pickle.loads(encoded)
     mine["b"] = 2
@@ -107,7 +108,7 @@ def test_key_without_equality(make: Callable[[], Any]) -> None:
 
 
 def test_value_that_cannot_be_stored() -> None:
-    """It counts as changed, so that whoever saves it hears why."""
+    """It counts as changed, so that saving it raises the error."""
     value = Unpicklable()
     assert merge({}, {"a": value}, {"a": 1, "b": 2}) == {"a": value, "b": 2}
 
@@ -196,7 +197,7 @@ def test_change_inside_a_value() -> None:
 
 
 def test_arguments_stay_as_they_are() -> None:
-    """The result is a dictionary of its own, and so are its flash messages."""
+    """The result is a new dictionary with a new list of messages."""
     base = {"a": 1, "_flash": [("old", None)]}
     mine = {"_flash": [("old", None), ("mine", None)]}
     theirs = {"a": 1, "b": 2, "_flash": [("old", None), ("theirs", None)]}
@@ -293,7 +294,7 @@ def test_messages_are_not_compared_one_by_one(monkeypatch: pytest.MonkeyPatch) -
 
 @pytest.mark.parametrize(("one", "other"), NEARLY.values(), ids=NEARLY)
 def test_messages_that_equality_does_not_tell(one: Any, other: Any) -> None:
-    """They are two."""
+    """They are different messages."""
     merged = merge({"_flash": [one]}, {"_flash": [one]}, {"_flash": [one, other]}, (), {"_flash"})
     assert merged["_flash"][1] is other
     merged = merge({"_flash": [one]}, {"_flash": []}, {"_flash": [other, one]})
@@ -301,7 +302,7 @@ def test_messages_that_equality_does_not_tell(one: Any, other: Any) -> None:
 
 
 def test_messages_that_cannot_be_stored() -> None:
-    """They stay, so that whoever saves them hears why."""
+    """They are kept, so that saving them raises the error."""
     values = [Unpicklable(), Unpicklable()]
     merged = merge({"_flash": [OLD]}, {"_flash": [*values, OLD]}, {"_flash": [OLD, THEIRS]})
     assert merged == {"_flash": [OLD, THEIRS, *values]}
@@ -360,7 +361,7 @@ SESSIONS = st.builds(
 
 
 def again(session: dict[str, Any]) -> dict[str, Any]:
-    """An equal session of other objects, as it is loaded."""
+    """Return an equal session of other objects, as it is loaded."""
     loaded: dict[str, Any] = pickle.loads(pickle.dumps(session))
     return loaded
 
@@ -445,7 +446,7 @@ class Store:
         self.tells_tokens = True
 
     def read(self) -> Version | None:
-        """The present state."""
+        """Return the present state."""
         self.log.append("read")
         if self.is_destroyed:
             return None
@@ -493,13 +494,18 @@ class Store:
         return pickle.loads(self.data)
 
     def merger(self) -> Merger:
-        """A merger of a request that has just loaded the session."""
+        """Return a merger of a request that has just loaded the session."""
         merger = Merger(self.read, self.write)
         known = self.read()
         assert known is not None
         merger.known = known
         self.log.clear()
         return merger
+
+
+def setting(**values: Any) -> Callable[[Store], None]:
+    """Another request, which sets these values."""
+    return lambda store: store.update(**values)()
 
 
 @pytest.fixture(autouse=True)
@@ -525,37 +531,89 @@ def store() -> Store:
     return Store()
 
 
-def test_save_without_conflict(store: Store) -> None:
-    """It is one write of what the request has."""
-    merger, mine = store.merger(), {"a": 2}
-    assert merger.save(mine) is mine
-    assert (store.content, store.log) == ({"a": 2}, ["write"])
+Steps = list[Callable[[Store], None]]
+BOTH = {"a": 1, "mine": 2, "theirs": 1}
+MANY = {f"other{number}": number for number in range(19)}
+
+#: What other requests do before each write of this one, what this one saves, and what is stored.
+SAVES: dict[str, tuple[Steps, dict[str, Any], dict[str, Any]]] = {
+    "no conflict": ([], {"a": 2}, {"a": 2}),
+    "conflict": ([setting(theirs=1)], {"a": 1, "mine": 2}, BOTH),
+    "conflicts before all attempts but the last": (
+        [setting(**{key: value}) for key, value in MANY.items()],
+        {"mine": 2},
+        {"mine": 2, **MANY},
+    ),
+    "same key": ([setting(a=10), setting(a=11), setting(a=12)], {"a": 2}, {"a": 2}),
+    "assigned key": ([setting(a=2), setting(a=3, b=4)], {"a": 1}, {"a": 1, "b": 4}),
+    "messages": (
+        [setting(_flash=["b"]), setting(_flash=["b", "c"])],
+        {"a": 1, "_flash": ["mine"]},
+        {"a": 1, "_flash": ["b", "c", "mine"]},
+    ),
+    "messages of another key": (
+        [setting(notices=["theirs"])],
+        {"a": 1, "notices": ["mine"]},
+        {"a": 1, "notices": ["theirs", "mine"]},
+    ),
+    "evicted": ([Store.drop], {"a": 1, "mine": 2}, {"a": 1, "mine": 2}),
+    "evicted and stored by another request": (
+        [Store.drop, lambda store: store.put({"a": 1, "theirs": 1})],
+        {"a": 1, "mine": 2},
+        BOTH,
+    ),
+    "evicted after a conflict": (
+        [setting(theirs=1), Store.drop],
+        {"a": 1, "mine": 2},
+        {"a": 1, "mine": 2},
+    ),
+}
+
+
+@pytest.mark.parametrize(("others", "mine", "expected"), SAVES.values(), ids=SAVES)
+def test_save(store: Store, others: Steps, mine: Any, expected: Any) -> None:
+    """The changes of all requests are stored and returned, by one write more than conflicts."""
+    merger = store.merger()
+    store.others = [functools.partial(step, store) for step in others]
+    assigned = {"a"} if mine == {"a": 1} else ()
+    assert merger.save(mine, {"notices"}, assigned) == expected
+    assert store.content == expected
+    assert store.log == ["write"] + ["read", "write"] * len(others)
+
+
+#: How the stored session changed after this request has loaded it, and what merged() returns for
+#: {"mine": 2, "a": 1}, with the order of keys.
+MERGED: dict[str, tuple[Steps, dict[str, Any] | None]] = {
+    "unchanged": ([], {"mine": 2, "a": 1}),
+    "changed": ([setting(theirs=1)], {"a": 1, "theirs": 1, "mine": 2}),
+    "evicted": ([Store.drop], {"mine": 2, "a": 1}),
+    "destroyed": ([Store.destroy], None),
+    "replaced by a list": ([lambda store: store.put([])], None),
+    "replaced by text": ([lambda store: store.put("text")], None),
+    "replaced by a number": ([lambda store: store.put(7)], None),
+}
+
+
+@pytest.mark.parametrize(("others", "expected"), MERGED.values(), ids=MERGED)
+def test_merged_and_save_of_a_changed_session(store: Store, others: Steps, expected: Any) -> None:
+    """merged() reads once and writes nothing; save() stores what it returned, or nothing."""
+    mergers = store.merger(), store.merger()
+    for step in others:
+        step(store)
+    before = store.content
+    merged = mergers[0].merged({"mine": 2, "a": 1})
+    assert repr(merged) == repr(expected)
+    assert (store.content, store.log) == (before, ["read"])
+    assert mergers[1].save({"mine": 2, "a": 1}) == expected
+    assert store.content == (before if expected is None else expected)
 
 
 def test_save_of_a_new_session(store: Store) -> None:
     """A merger that has loaded nothing writes where nothing is."""
     store.drop()
-    merger = Merger(store.read, store.write)
-    assert merger.save({"b": 2}) == {"b": 2}
+    merger, mine = Merger(store.read, store.write), {"b": 2}
+    assert merger.save(mine) is mine
     assert (store.content, store.log) == ({"b": 2}, ["write"])
-
-
-def test_save_after_a_conflict(store: Store) -> None:
-    """What is stored has both changes, and so has what is returned."""
-    merger = store.merger()
-    store.others = [store.update(theirs=1)]
-    assert merger.save({"a": 1, "mine": 2}) == {"a": 1, "mine": 2, "theirs": 1}
-    assert store.content == {"a": 1, "mine": 2, "theirs": 1}
-    assert store.log == ["write", "read", "write"]
-
-
-def test_save_after_many_conflicts(store: Store) -> None:
-    """Others may come in between at each try but the last one."""
-    merger = store.merger()
-    store.others = [store.update(**{f"other{number}": number}) for number in range(19)]
-    assert merger.save({"mine": 2}) == store.content
-    assert store.content == {"mine": 2} | {f"other{number}": number for number in range(19)}
-    assert store.log.count("write") == 20
 
 
 def test_too_many_conflicts(store: Store) -> None:
@@ -586,29 +644,6 @@ def test_pauses_grow(store: Store, pauses: list[float]) -> None:
     assert pauses == [0.004, 0.008, 0.016, 0.032] + [0.064] * 15
 
 
-def test_key_that_both_change_repeatedly(store: Store) -> None:
-    """The later save wins, whatever the others write in between."""
-    merger = store.merger()
-    store.others = [store.update(a=number) for number in range(10, 13)]
-    assert merger.save({"a": 2}) == {"a": 2}
-
-
-def test_flash_messages_after_repeated_conflicts(store: Store) -> None:
-    """Each try merges with what the request loaded, so that no message is added twice."""
-    store.put({"_flash": ["old"]})
-    merger = store.merger()
-    store.others = [store.update(_flash=["old", "b"]), store.update(_flash=["old", "b", "c"])]
-    assert merger.save({"_flash": ["old", "mine"]}) == {"_flash": ["old", "b", "c", "mine"]}
-
-
-def test_flash_keys_are_passed_on(store: Store) -> None:
-    """Those that the request used."""
-    merger = store.merger()
-    store.others = [store.update(notices=["theirs"])]
-    merger.save({"a": 1, "notices": ["mine"]}, {"notices"})
-    assert store.content == {"a": 1, "notices": ["theirs", "mine"]}
-
-
 def test_second_save(store: Store) -> None:
     """A request that saves twice begins the second time with what it has written."""
     merger = store.merger()
@@ -620,7 +655,7 @@ def test_second_save(store: Store) -> None:
 
 
 def test_second_save_where_the_token_is_not_told(store: Store) -> None:
-    """The present state is read first, and the write that follows is compared with that."""
+    """The current state is read first, and its token is used for the write."""
     store.tells_tokens = False
     merger = store.merger()
     merger.save({"a": 1, "b": 2})
@@ -693,14 +728,6 @@ def test_lost_answer_with_any_value(store: Store, make: Callable[[], Any]) -> No
     assert (store.content["_flash"], store.log) == (["old", "mine"], ["write", "read"])
 
 
-def test_assigned_keys_are_passed_on(store: Store) -> None:
-    """A value that was assigned stands against what another has made of it meanwhile."""
-    merger = store.merger()
-    store.others = [store.update(a=2), store.update(a=3, b=4)]
-    assert merger.save({"a": 1}, assigned={"a"}) == {"a": 1, "b": 4}
-    assert store.content == {"a": 1, "b": 4}
-
-
 # Merging without saving
 
 
@@ -715,7 +742,7 @@ def test_merged(store: Store) -> None:
 
 
 def test_save_after_merged(store: Store) -> None:
-    """It goes on from there: messages are there once, and later changes are merged too."""
+    """It starts from there: messages are added once, and later changes are merged too."""
     merger = store.merger()
     store.update(theirs=1, _flash=["theirs"])()
     merged = merger.merged({"a": 1, "_flash": ["mine"]})
@@ -726,26 +753,11 @@ def test_save_after_merged(store: Store) -> None:
     assert store.content == expected
 
 
-def test_merged_where_nothing_changed(store: Store) -> None:
-    """It is mine, in its own order."""
-    store.put({"a": 1, "b": 2})
-    merger = store.merger()
-    assert repr(merger.merged({"b": 3, "a": 1})) == "{'b': 3, 'a': 1}"
-
-
 def test_merged_of_a_new_session(store: Store) -> None:
     """Nobody else can have changed it, and nothing is asked."""
     merger, mine = Merger(store.read, store.write), {"b": 2}
     assert merger.merged(mine) is mine
     assert store.log == []
-
-
-def test_merged_of_a_session_that_the_server_dropped(store: Store) -> None:
-    """It is what this request knows."""
-    merger, mine = store.merger(), {"a": 1, "mine": 2}
-    store.drop()
-    assert merger.merged(mine) is mine
-    assert store.log == ["read"]
 
 
 def test_nothing_is_asked_of_a_session_that_was_dropped() -> None:
@@ -757,24 +769,8 @@ def test_nothing_is_asked_of_a_session_that_was_dropped() -> None:
     assert merger.save({"a": 2}) == {"a": 2}
 
 
-def test_merged_of_a_destroyed_session(store: Store) -> None:
-    """There is nothing to store."""
-    merger = store.merger()
-    store.destroy()
-    assert merger.merged({"mine": 2}) is None
-    assert store.log == ["read"]
-
-
-@pytest.mark.parametrize("junk", [[], "text", 7], ids=repr)
-def test_merged_with_something_else_in_its_place(store: Store, junk: Any) -> None:
-    """As save() sees it: gone."""
-    merger = store.merger()
-    store.put(junk)
-    assert merger.merged({"mine": 2}) is None
-
-
 def test_merged_after_a_lost_answer(store: Store) -> None:
-    """What a save has stored, although it failed, is not merged with itself."""
+    """Data that a failed save has stored is not merged with itself."""
     merger, mine = store.merger(), {"a": 1, "_flash": ["mine"]}
     store.put(mine)
     assert merger.merged(mine) is mine
@@ -792,7 +788,7 @@ def test_merged_after_a_save_whose_token_is_not_told(store: Store) -> None:
 
 
 def test_merged_when_the_store_fails(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The error comes out as it is."""
+    """The error is passed on."""
     merger = store.merger()
 
     def fail() -> Any:
@@ -821,7 +817,7 @@ def test_merged_is_what_save_stores(
 
 @pytest.mark.parametrize("after", [0, 3])
 def test_destroyed_session(store: Store, after: int) -> None:
-    """It is told, and nothing is written, also after conflicts."""
+    """Nothing is written, even after conflicts."""
     merger = store.merger()
     store.others = [store.update(other=number) for number in range(after)] + [store.destroy]
     before = store.content if after == 0 else {"a": 1, "other": after - 1}
@@ -829,41 +825,9 @@ def test_destroyed_session(store: Store, after: int) -> None:
     assert (store.content, store.log[-1]) == (before, "read")
 
 
-def test_session_that_the_server_dropped(store: Store) -> None:
-    """It is stored anew, as this request knows it."""
-    merger = store.merger()
-    store.others = [store.drop]
-    mine = {"a": 1, "mine": 2}
-    assert merger.save(mine) == mine
-    assert (store.content, store.log) == (mine, ["write", "read", "write"])
-
-
-def test_session_that_was_dropped_and_stored_by_another(store: Store) -> None:
-    """Where another request has stored it anew by then, the two are merged."""
-    merger = store.merger()
-    store.others = [store.drop, lambda: store.put({"a": 1, "theirs": 1})]
-    assert merger.save({"a": 1, "mine": 2}) == {"a": 1, "mine": 2, "theirs": 1}
-
-
-def test_session_that_is_dropped_after_a_conflict(store: Store) -> None:
-    """What others had is gone, and this request does not bring it back."""
-    merger = store.merger()
-    store.others = [store.update(theirs=1), store.drop]
-    assert merger.save({"a": 1, "mine": 2}) == {"a": 1, "mine": 2}
-
-
-@pytest.mark.parametrize("junk", [[], "text", 7], ids=repr)
-def test_something_else_in_its_place(store: Store, junk: Any) -> None:
-    """What is no session is left alone, as if the session had been destroyed."""
-    merger = store.merger()
-    store.others = [lambda: store.put(junk)]
-    assert merger.save({"mine": 2}) is None
-    assert store.content == junk
-
-
 @pytest.mark.parametrize("where", ["read", "write"])
 def test_error_of_the_store(store: Store, where: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """It comes out as it is, and the request may try again."""
+    """It is passed on, and the request may try again."""
     merger = store.merger()
     store.others = [store.update(theirs=1)]
 

@@ -1,4 +1,4 @@
-"""The current namespace: of an ndb context, of App Engine's SDK, of a client, or none."""
+"""The current namespace of an ndb context, the App Engine SDK or a client."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def environment(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def ndb_context(of_client: str | None, own: Any = UNDEFINED) -> AbstractContextManager[Any]:
-    """A context of ndb, with a namespace of its own if one is given."""
+    """Return an ndb context, with an explicit namespace if given."""
     client = ndb.Client(project="shop", namespace=of_client)
     context: AbstractContextManager[Any] = (
         client.context() if own is UNDEFINED else client.context(namespace=own)
@@ -38,7 +38,7 @@ def ndb_context(of_client: str | None, own: Any = UNDEFINED) -> AbstractContextM
 
 Enter = Callable[[], AbstractContextManager[Any]]
 
-#: What is entered, and what is chosen and current then.
+#: The contexts to enter, and then the chosen and the current namespace.
 CASES: dict[str, tuple[list[Enter], str | None, str]] = {
     "nothing": ([], None, ""),
     "context": ([lambda: ndb_context(None, "a")], "a", "a"),
@@ -56,7 +56,7 @@ CASES: dict[str, tuple[list[Enter], str | None, str]] = {
 
 @pytest.mark.parametrize(("entered", "chosen", "current"), CASES.values(), ids=CASES)
 def test_namespace(entered: list[Enter], chosen: str | None, current: str) -> None:
-    """The innermost that says something counts, and a client's only where nothing else does."""
+    """The innermost explicit namespace counts; the client's is the fallback."""
     with ExitStack() as stack:
         for enter in entered:
             stack.enter_context(enter())
@@ -69,20 +69,20 @@ def test_namespace(entered: list[Enter], chosen: str | None, current: str) -> No
 def test_module_that_is_not_loaded_says_nothing(
     monkeypatch: pytest.MonkeyPatch, name: str, found: Any
 ) -> None:
-    """Neither where its import is blocked, nor where another thread is importing it."""
+    """Its import may be blocked, or in progress in another thread."""
     monkeypatch.setitem(sys.modules, name, found)
     assert (chosen_namespace(), current_namespace()) == (None, "")
 
 
 def test_sdk_that_answers_none(monkeypatch: pytest.MonkeyPatch) -> None:
-    """That is no namespace either."""
+    """None is no namespace."""
     manager = SimpleNamespace(get_namespace=lambda: None)
     monkeypatch.setitem(sys.modules, "google.appengine.api.namespace_manager", manager)
     assert current_namespace() == ""
 
 
 def test_nothing_is_imported_for_it() -> None:
-    """Who asks needs neither ndb nor the SDK."""
+    """Neither ndb nor the SDK is imported."""
     program = (
         "import sys; from webapp2_sessions.stored.namespaces import current_namespace as ask; "
         "assert ask() == ''; print([n for n in sys.modules if n.startswith('google')])"

@@ -34,7 +34,7 @@ from webapp2_sessions.stored.serializers import (
 
 
 def without_fold(moment: Any) -> Any:
-    """The same time; pickle itself drops `fold` in protocols below 4."""
+    """Return the same time; pickle itself drops `fold` in protocols below 4."""
     return moment.replace(fold=0)
 
 
@@ -83,7 +83,7 @@ class Note:
 
 
 class Bomb:
-    """Its pickle makes a file where it is loaded."""
+    """Its pickle creates a file when it is loaded."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -94,7 +94,7 @@ class Bomb:
 
 @pytest.fixture(scope="session")
 def python2() -> str:
-    """A Python 2.7 that works."""
+    """The path of a Python 2.7."""
     pyenv = sorted(Path.home().glob(".pyenv/versions/2.7*/bin/python2.7"))
     for candidate in (*map(str, pyenv), shutil.which("python2.7")):
         if candidate and subprocess.run([candidate, "-c", ""], check=False).returncode == 0:
@@ -108,18 +108,18 @@ def python2() -> str:
 @pytest.mark.parametrize("protocol", PROTOCOLS)
 @pytest.mark.parametrize("name", EXPECTED)
 def test_python2_session_is_read(name: str, protocol: int) -> None:
-    """What Python 2.7 wrote comes back as its equivalent on Python 3, types and identity too."""
+    """Values of Python 2.7 become their equivalents, with types and shared references."""
     assert describe(EXPECTED[name]) == describe(load_pickle(pickled(name, protocol)))
 
 
 def test_every_python2_fixture_has_an_expected_value() -> None:
-    """No file of the fixtures goes untested."""
+    """Each file of the fixtures is tested."""
     names = {path.name.split(".")[0] for path in FOLDER.glob("*.pickle")}
     assert set(EXPECTED) == names
 
 
 def test_python2_text_with_a_lone_surrogate_stays_text() -> None:
-    """A unicode with half a pair beside a str that is not UTF-8 is not taken for bytes."""
+    """A unicode with a surrogate is no bytes, even beside a str that is not UTF-8."""
     written = b"(dp0\nV\\ud83d\np1\nS'\\xff'\np2\ns."  # {u'\ud83d': '\xff'} by protocol 0
     assert load_pickle(written) == {"\ud83d": b"\xff"}
 
@@ -167,7 +167,7 @@ def test_instance_of_an_application_class_is_read(protocol: int) -> None:
 
 @pytest.mark.parametrize("data", [b"", b"\x80", b"\x80\x02", b"\x80\xff.", b"no pickle", b"(dp0"])
 def test_broken_pickle_raises(data: bytes) -> None:
-    """Data that is no pickle is an error, not a value."""
+    """Damaged data raises."""
     with pytest.raises((pickle.UnpicklingError, EOFError, IndexError, ValueError)):
         load_pickle(data)
 
@@ -179,7 +179,7 @@ def test_pickle_of_a_missing_class_raises() -> None:
 
 
 class Moody:
-    """Its instances cannot be made again here."""
+    """Its instances raise when they are unpickled."""
 
     error: Exception = ValueError("a secret")
 
@@ -194,7 +194,7 @@ class Moody:
 def test_error_of_a_class_stays_what_it_is(
     protocol: int, error: Exception, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Whatever it is, and also where it looks like text of Python 2."""
+    """Even a UnicodeDecodeError, which looks like a pickle of Python 2."""
     monkeypatch.setattr(Moody, "error", error)
     moody = Moody()
     moody.mood = "bad"  # type: ignore[attr-defined]
@@ -210,7 +210,7 @@ def test_error_of_a_class_stays_what_it_is(
 def test_error_names_the_class_that_is_missing(
     protocol: int, former: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A class that was renamed, and one whose module was."""
+    """A renamed class, and one in a renamed module."""
     shop = types.ModuleType("shop")
     models = shop.models = types.ModuleType("shop.models")  # type: ignore[attr-defined]
     cart = type("Cart", (), {"__module__": "shop.models"})
@@ -241,7 +241,7 @@ def test_missing_class_of_python2_is_named() -> None:
 
 @pytest.mark.parametrize("name", [b"\x1b[31m\nx", b"a b\nc", b"x" * 300 + b"\ny"])
 def test_error_shows_no_name_of_a_damaged_pickle(name: bytes) -> None:
-    """What stands where a class's name would is shown only if it can be one."""
+    """The name of a class is shown only if it is a valid one."""
     with pytest.raises(errors.MissingClass) as caught:
         load_pickle(b"c" + name + b"\n.")
     assert caught.value.missing == "?"
@@ -272,7 +272,7 @@ assert serializer.loads(b"(S'a'\\nS'\\\\xff'\\nd.") == {{"a": b"\\xff"}}
 
 @pytest.mark.parametrize("before", [True, False])
 def test_what_an_application_puts_into_pickle_is_not_used(before: bool) -> None:
-    """Replaced before or after the first stored session, by a form that refuses to work."""
+    """Patched before or after the import, by functions that raise."""
     program = REPLACED.format(path=sys.path, before=before)
     finished = subprocess.run([sys.executable, "-c", program], capture_output=True, check=False)
     assert (finished.returncode, finished.stderr) == (0, b"")
@@ -284,7 +284,7 @@ def test_what_an_application_puts_into_pickle_is_not_used(before: bool) -> None:
 @settings(deadline=None, max_examples=40)
 @given(session=sessions)
 def test_written_session_is_read(session: dict[Any, Any]) -> None:
-    """dump_pickle and load_pickle undo each other."""
+    """load_pickle() is the inverse of dump_pickle()."""
     assert describe(session) == describe(load_pickle(dump_pickle(session)))
 
 
@@ -353,7 +353,7 @@ VALUES = [{}, {"a": 1}, {"a": (1, b"\xff")}, [1], (1,), "text", 1, 1.5, None, Tr
 @pytest.mark.parametrize("value", VALUES, ids=repr)
 @pytest.mark.parametrize("writes", ["pickle", "json"])
 def test_value_is_read_back(writes: str, value: object) -> None:
-    """loads gives what dumps was given, also where both formats are read."""
+    """loads() is the inverse of dumps(), also if both formats are accepted."""
     for also_reads in ((), ("pickle", "json")):
         serializer = Serializer(writes, also_reads)
         assert serializer.loads(serializer.dumps(value)) == value
@@ -384,7 +384,7 @@ def test_no_pickle_is_taken_for_json(protocol: int, value: object) -> None:
 
 
 def test_pickle_of_an_attacker_is_not_loaded_as_json(tmp_path: Path) -> None:
-    """Where pickles are refused, none is unpickled."""
+    """If pickles are not accepted, none is unpickled."""
     bomb = pickle.dumps(Bomb(tmp_path / "crater"))
     with pytest.raises(RefusedFormat):
         Serializer("json").loads(bomb)
@@ -398,7 +398,7 @@ def test_protocol_of_the_pickles(protocol: int) -> None:
 
 
 def test_serializer_of_a_configuration() -> None:
-    """It follows the two keys; an unchecked configuration may lack them."""
+    """It follows the two keys, which a custom store's configuration may lack."""
     assert Serializer.of({}, 2).dumps({"a": 1})[:1] == b"\x80"
     migrating = Serializer.of({"serializer": "json", "serializer_fallbacks": ["pickle"]}, 2)
     assert migrating.dumps({"a": 1}) == b'{"a":1}'

@@ -1,4 +1,4 @@
-"""Values come back from JSON with their types, and what would not is refused where it stands."""
+"""Tagged JSON: values keep their types, and unsupported ones are refused with their path."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ NOON = datetime.datetime(2024, 5, 6, 12, 0, 7)
 
 
 def hours(count: int, *name: str) -> datetime.timezone:
-    """A zone that is so many hours east, with a name or without."""
+    """Return a fixed-offset zone."""
     return datetime.timezone(datetime.timedelta(hours=count), *name)
 
 
@@ -104,25 +104,25 @@ EACH_SAMPLE = pytest.mark.parametrize(
 
 @EACH_SAMPLE
 def test_the_format_is_written(value: Any, text: str) -> None:
-    """Each type has one spelling, in UTF-8."""
+    """Each value has one representation, in UTF-8."""
     assert text == dumps(value).decode("utf-8")
 
 
 @EACH_SAMPLE
 def test_the_format_is_read(value: Any, text: str) -> None:
-    """What was stored comes back with its types."""
+    """Deserialized values have their types."""
     assert exact(value) == exact(loads(text.encode("utf-8")))
 
 
 def test_each_tag_has_a_sample() -> None:
-    """A new type has its format pinned here."""
+    """Each type is among the samples."""
     text = "".join(text for _, text in [*SAMPLES, *ZONE_SAMPLES])
     assert [tag for tag in SCALARS if f'{{"{tag}":' not in text] == []
 
 
 @pytest.mark.parametrize("value", [{}, {1: 2}, {"!x": 1}, {"a": 1}], ids=repr)
 def test_a_dict_begins_with_a_brace(value: Any) -> None:
-    """That tells JSON from a pickle or a compressed session."""
+    """That distinguishes JSON from pickles and compressed sessions."""
     assert dumps(value).startswith(b"{")
 
 
@@ -137,7 +137,7 @@ ZONE_SAMPLES = [
 
 @pytest.fixture
 def berlin() -> zoneinfo.ZoneInfo:
-    """A zone of the system's."""
+    """A zone from the system's database."""
     try:
         return zoneinfo.ZoneInfo(BERLIN)
     except zoneinfo.ZoneInfoNotFoundError:
@@ -146,7 +146,7 @@ def berlin() -> zoneinfo.ZoneInfo:
 
 @pytest.mark.parametrize(("fold", "text"), ZONE_SAMPLES)
 def test_a_zone_keeps_its_key(berlin: zoneinfo.ZoneInfo, fold: int, text: str) -> None:
-    """An hour that comes twice stays what it was, and arithmetic goes on as before."""
+    """Ambiguous times and time zone arithmetic are preserved."""
     moment = datetime.datetime(2024, 10, 27, 2, 30, fold=fold, tzinfo=berlin)
     assert text == dumps(moment).decode("ascii")
     assert loads(dumps(moment)).tzinfo is berlin
@@ -155,7 +155,7 @@ def test_a_zone_keeps_its_key(berlin: zoneinfo.ZoneInfo, fold: int, text: str) -
 
 @pytest.mark.parametrize("key", [None, "Europe/Nowhere", "../Berlin"])
 def test_a_zone_that_would_not_be_found_is_refused(key: str | None) -> None:
-    """A zone from a file may have no key, or one of its own."""
+    """A zone from a file may have no key, or one that is not in the database."""
     with pytest.raises(UnstorableValue, match=r"ZoneInfo\(key\)") as caught:
         dumps({"at": NOON.replace(tzinfo=zoneinfo.ZoneInfo.from_file(io.BytesIO(TZIF), key))})
     assert (caught.value.path, caught.value.kind) == ("session['at'].tzinfo", "ZoneInfo")
@@ -163,7 +163,7 @@ def test_a_zone_that_would_not_be_found_is_refused(key: str | None) -> None:
 
 @pytest.fixture
 def tzdata(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A package in which zones are looked up where the system has none of a name."""
+    """An empty tzdata package, the fallback for the system's database."""
     (tmp_path / "tzdata" / "zoneinfo").mkdir(parents=True)
     for folder in ("tzdata", "tzdata/zoneinfo"):
         (tmp_path / folder / "__init__.py").touch()
@@ -173,7 +173,7 @@ def tzdata(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.usefixtures("tzdata")
 def test_a_zone_whose_file_cannot_be_opened_is_not_found() -> None:
-    """The system's error about its name is not passed on."""
+    """The OSError about its file name is not passed on."""
     key = "x" * 300
     with pytest.raises(OSError, match="too long"):
         zoneinfo.ZoneInfo(key)
@@ -190,13 +190,13 @@ TZIF += bytes(6) + b"UTC\0"
 
 @pytest.mark.parametrize("microseconds", [1, -1, -999_999, 1_000_001, 86_399_999_999])
 def test_offsets_below_a_second_are_kept(microseconds: int) -> None:
-    """Python's own reader of ISO 8601 takes some of these for UTC."""
+    """fromisoformat() takes some of these for UTC."""
     zone = datetime.timezone(datetime.timedelta(microseconds=microseconds))
     for value in (NOON.replace(tzinfo=zone), datetime.time(1, tzinfo=zone)):
         assert exact(value) == exact(loads(dumps(value)))
 
 
-# Whatever surrounds them
+# Independence of settings
 
 
 @pytest.fixture
@@ -217,17 +217,17 @@ def test_ints_are_free_of_pythons_limit(value: int) -> None:
 
 @pytest.mark.parametrize("offset", range(0, MAX_DIGITS, 7))
 def test_a_long_int_is_found_anywhere(offset: int) -> None:
-    """Wherever it stands in the JSON it is written in hex."""
+    """At any position in the JSON."""
     assert b'{"!int":' in dumps(["x" * offset, LONG])
 
 
 def test_long_numbers_in_text_stay_text() -> None:
-    """They only look like a long int."""
+    """Only ints are converted."""
     assert dumps("7" * 1000) == b'"%s"' % (b"7" * 1000)
 
 
 def test_decimals_are_free_of_the_context() -> None:
-    """Neither how it prints nor what it traps has an influence."""
+    """Neither its format nor its traps matter."""
     with decimal.localcontext() as context:
         context.capitals = 0
         context.clear_traps()
@@ -239,7 +239,7 @@ def test_decimals_are_free_of_the_context() -> None:
 
 
 def test_what_is_stored_stays_as_it_is() -> None:
-    """The application's objects are not changed."""
+    """dumps() does not modify its argument."""
     value = {"a": [(1,), {"b": {2}, 3: "\ud800"}], "c": math.nan}
     before = exact(value)
     dumps(value)
@@ -248,7 +248,7 @@ def test_what_is_stored_stays_as_it_is() -> None:
 
 @pytest.mark.parametrize("key", ["!x", 1, "\ud800"], ids=["look-alike", "int", "surrogate"])
 def test_each_value_is_visited_once(key: Any) -> None:
-    """Dicts that JSON lacks, in each other, take linear time."""
+    """Nested dicts that need a tag take linear time."""
     value: Any = 1
     for _ in range(16):
         value = {"a": value, key: 1} if key == 1 else {key: value}
@@ -270,7 +270,7 @@ def test_each_value_is_visited_once(key: Any) -> None:
 
 
 class Money:
-    """A class of the application's, which does not want to be looked at."""
+    """A class that must be neither shown nor compared."""
 
     __hash__ = object.__hash__
 
@@ -286,7 +286,7 @@ class Color(enum.IntEnum):
 
 
 class Zone(datetime.tzinfo):
-    """A zone as pytz and dateutil have them."""
+    """A custom tzinfo, as those of pytz and dateutil."""
 
     def utcoffset(self, _moment: Any) -> datetime.timedelta:
         return datetime.timedelta(0)
@@ -338,7 +338,7 @@ SUBCLASSES: list[tuple[Any, str]] = [
 
 @pytest.mark.parametrize(("value", "path", "kind"), REFUSED, ids=[path for _, path, _ in REFUSED])
 def test_the_error_tells_the_place_and_the_type(value: Any, path: str, kind: str) -> None:
-    """It is found without looking at the value."""
+    """The error has the path and the type of the value."""
     with pytest.raises(UnstorableValue) as caught:
         dumps(value)
     assert (path, kind) == (caught.value.path, caught.value.kind)
@@ -347,7 +347,7 @@ def test_the_error_tells_the_place_and_the_type(value: Any, path: str, kind: str
 @pytest.mark.parametrize(("value", "base"), SUBCLASSES, ids=lambda value: type(value).__name__)
 @pytest.mark.parametrize("more", [0, math.nan], ids=["quick", "exact"])
 def test_a_subclass_is_refused(value: Any, base: str, more: float) -> None:
-    """It would come back as its base, without a word."""
+    """It would become its base class."""
     with pytest.raises(UnstorableValue, match=f"as {base}; store a plain {base}") as caught:
         dumps({"more": more, "a": [value]})
     assert ("session['a'][0]", type(value).__name__) == (caught.value.path, caught.value.kind)
@@ -355,14 +355,14 @@ def test_a_subclass_is_refused(value: Any, base: str, more: float) -> None:
 
 @pytest.mark.parametrize("key", [Color.RED, Markup("x"), Point(1, 2)], ids=repr)
 def test_a_key_of_a_subclass_is_refused(key: Any) -> None:
-    """JSON would turn it into text."""
+    """json.dumps() would turn it into text."""
     with pytest.raises(UnstorableValue) as caught:
         dumps({"a": {key: 1}})
     assert ("session['a'].keys()", type(key).__name__) == (caught.value.path, caught.value.kind)
 
 
 def test_a_message() -> None:
-    """It says what, where and what to do."""
+    """The message says what, where and what to do."""
     with pytest.raises(UnstorableValue) as caught:
         dumps({"price": Money()})
     assert str(caught.value) == (
@@ -372,7 +372,7 @@ def test_a_message() -> None:
 
 
 def nested(depth: int, make: Any) -> Any:
-    """So many containers in each other."""
+    """Return a value in nested containers."""
     value: Any = 1
     for _ in range(depth):
         value = make(value)
@@ -391,7 +391,7 @@ EACH_MAKER = pytest.mark.parametrize("make", MAKERS.values(), ids=MAKERS)
 
 @EACH_MAKER
 def test_a_deep_value_is_kept(make: Any) -> None:
-    """Up to the limit depth does not matter."""
+    """Values can be nested up to the limit."""
     value = nested(MAX_DEPTH, make)
     assert value == loads(dumps(value))
 
@@ -399,7 +399,7 @@ def test_a_deep_value_is_kept(make: Any) -> None:
 @EACH_MAKER
 @pytest.mark.parametrize("depth", [MAX_DEPTH + 1, 5000])
 def test_a_value_that_is_too_deep_is_refused(make: Any, depth: int) -> None:
-    """Above it the error has a path that can be read."""
+    """Beyond the limit; the path in the error is short."""
     value = nested(MAX_DEPTH, make)
     if make is MAKERS["frozenset"]:
         depth = MAX_DEPTH + 1  # hashing a deeper one is beyond Python
@@ -411,7 +411,7 @@ def test_a_value_that_is_too_deep_is_refused(make: Any, depth: int) -> None:
 
 
 def test_the_callers_depth_is_no_crash() -> None:
-    """Where Python's own limit comes first, it is the same error."""
+    """If Python's recursion limit is reached first, it is the same error."""
     value = nested(MAX_DEPTH, MAKERS["dict"])
     limit = sys.getrecursionlimit()
     sys.setrecursionlimit(len(inspect.stack(0)) + MAX_DEPTH // 2)
@@ -423,7 +423,7 @@ def test_the_callers_depth_is_no_crash() -> None:
 
 
 def test_a_value_in_itself_is_refused() -> None:
-    """The path ends where the circle closes."""
+    """The path ends at the reference to a container around it."""
     cart: dict[str, Any] = {"items": [0]}
     cart["items"].append({"cart": cart})
     with pytest.raises(UnstorableValue, match="contains itself") as caught:
@@ -433,12 +433,12 @@ def test_a_value_in_itself_is_refused() -> None:
 
 
 def test_a_value_twice_is_no_circle() -> None:
-    """It comes back as two."""
+    """It becomes two values."""
     item = [1]
     assert loads(dumps({"a": item, "b": [item]})) == {"a": [1], "b": [[1]]}
 
 
-# What is no JSON of ours
+# Invalid data
 
 BROKEN = [
     b"",
@@ -527,7 +527,7 @@ def test_each_tag_is_tried_with_malformed_contents() -> None:
     "form", ["%s", '"%s', '["%s"', '{"!datetime":"%s"}', '{"!uuid":"%s"}', '{"!int":"%s"}']
 )
 def test_errors_do_not_show_the_data(form: str) -> None:
-    """A stored session is nobody's business."""
+    """The message shows no session data."""
     with pytest.raises(ValueError, match="stored JSON") as caught:
         loads((form % "s3cret").encode())
     assert "s3cret" not in repr(caught.value)

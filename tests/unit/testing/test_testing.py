@@ -13,8 +13,8 @@ import pytest
 import requests
 import webapp2
 import webtest
+from support.implementations import OURS, UPSTREAM, records_factory
 from support.servers import PROJECT
-from support.sides import OURS, UPSTREAM, records_factory
 from support.visits import SECRET, Visitor, make_app
 from support.wsgi import served
 

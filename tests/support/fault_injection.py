@@ -1,4 +1,4 @@
-"""What can happen to a server in the middle of a request, and how it becomes well again."""
+"""Fault injection: failures of real servers in the middle of a request, and recovery."""
 
 from __future__ import annotations
 
@@ -20,20 +20,19 @@ from pymemcache.exceptions import MemcacheServerError
 from support.processes import HOST, wait_until
 from support.servers import Memcached, Server
 
-__all__ = ["DATASTORE_HARMS", "MEMCACHED_HARMS", "Harm", "OptionalMemcached", "Relay"]
+__all__ = ["DATASTORE_FAULTS", "MEMCACHED_FAULTS", "Fault", "OptionalMemcached", "Relay"]
 
 #: Sizes of values that share memcached's memory with sessions of 1 to 4 kB.
 _SIZES = (900, 1100, 1400, 1700, 2100, 2700, 3400, 4200)
 
-#: Seconds within which a server does what a signal or a command told it.
+#: Seconds within which a server reacts to a signal or a command.
 _PATIENCE = 10.0
 
 
 class OptionalMemcached(Memcached):
-    """A memcached with further options of its command line.
+    """A memcached with additional command line options.
 
-    Args:
-        options: they take precedence, and a restart applies what they are then.
+    :param options: they take precedence; a restart applies changes.
     """
 
     def __init__(self, options: tuple[str, ...] = ()) -> None:
@@ -41,17 +40,16 @@ class OptionalMemcached(Memcached):
         self.options = options
 
     def command(self, folder: Path) -> list[str]:
-        """The command line with the options."""
+        """Return the command line with the options."""
         return [*super().command(folder), *self.options]
 
 
 class Relay(Server):
-    """The network in front of a server.
+    """A TCP proxy in front of a server, which injects network faults.
 
-    Args:
-        target: the server that is reached through it.
-        statistics: what it does as a proxy that does not know `stats`: "refuses", "closes" or
-            "drops"; nothing if it is empty.
+    :param target: the server.
+    :param statistics: what happens to the command `stats`, as in proxies that do not support it:
+        "refuses", "closes", "drops", or "" if it is passed on.
     """
 
     name = "relay"
@@ -68,39 +66,39 @@ class Relay(Server):
         return None
 
     def command(self, folder: Path) -> list[str]:
-        """A new interpreter; `-S` and `-E` make it start fast."""
+        """Return a new interpreter; `-S` and `-E` make it start fast."""
         program = Path(__file__).with_name("run_relay.py")
         ports = [str(self.port), str(self.target.port)]
         options = [self.statistics] if self.statistics else []
         return [sys.executable, "-S", "-E", str(program), *ports, *options]
 
     def answers(self) -> bool:
-        """Whether it takes connections."""
+        """Return whether it takes connections."""
         with contextlib.suppress(OSError), socket.create_connection((HOST, self.port), 1.0):
             return True
         return False
 
     def lose_answer(self) -> None:
-        """Let the next request come through, and end the connection instead of its answer."""
+        """Pass on the next request, and close the connection in place of the response."""
         self._order(signal.SIGUSR1)
 
     def forget(self) -> None:
-        """Drop whatever is sent on the connections that there are, and tell nobody."""
+        """Silently drop whatever is sent on existing connections."""
         self._order(signal.SIGUSR2)
 
     def hold_entries(self) -> None:
-        """Hold back each `add` of memcached's; who has sent one gives it up."""
+        """Hold back each `add` command; clients time out."""
         self._order(signal.SIGHUP)
 
     def let_entries_through(self) -> None:
-        """Let them reach the server, which has seen four seconds pass before."""
+        """Deliver them four seconds later, by the server's clock."""
         _let_seconds_pass(self.target, 4)
         self._order(signal.SIGHUP)
         assert wait_until(self._has_passed_entries, _PATIENCE, 0.001)
 
     @property
     def holds_entries(self) -> bool:
-        """Whether it holds any back."""
+        """Whether it holds back any commands."""
         return not self._has_passed_entries()
 
     def _has_passed_entries(self) -> bool:
@@ -114,24 +112,23 @@ class Relay(Server):
 
 
 def _nothing(_: Any) -> None:
-    """A server that is well already."""
+    """Do nothing: the fault ends by itself."""
 
 
 @dataclass(frozen=True)
-class Harm:
-    """Something that happens to a server.
+class Fault:
+    """A failure of a server.
 
-    Args:
-        name: what it is called in reports.
-        do: does it.
-        undo: makes the server well again.
-        loses: whose records it may lose: "nothing", "own" (the one that was being written),
-            "all".
-        refuses: whether the server goes on and answers with an error.
-        passes: whether it ends when the request has loaded its session, not with the request.
-        relayed: whether it happens to a relay in front of the server.
-        level: how much of a configuration is to be tried where this is: "few", "all", "slow".
-        options: of the memcached to which it happens.
+    :param name: its name in reports.
+    :param do: injects it.
+    :param undo: recovers the server.
+    :param loses: whose records it may lose: "nothing", "own" (the one that was being written),
+        "all".
+    :param refuses: whether the server goes on and answers with an error.
+    :param passes: whether it ends when the request has loaded its session, not with the request.
+    :param relayed: whether it is injected into a relay in front of the server.
+    :param level: how thorough a test run has to be to include it: "few", "all", "slow".
+    :param options: command line options of the memcached.
     """
 
     name: str
@@ -146,7 +143,7 @@ class Harm:
 
 
 def _evict(server: OptionalMemcached) -> None:
-    """Store other values until memcached has given up every session that it held."""
+    """Store other values until memcached has evicted every session."""
     held = {key for key in _keys(server) if not key.startswith("filler")}
     for batch in itertools.count():
         _store(server, batch)
@@ -156,7 +153,7 @@ def _evict(server: OptionalMemcached) -> None:
 
 
 def _fill(server: OptionalMemcached) -> None:
-    """Store other values until memcached, which may not evict, refuses more."""
+    """Store other values until memcached, without eviction, refuses more."""
     for batch in itertools.count():
         _store(server, batch)
         if _is_full(server):
@@ -173,7 +170,7 @@ def _store(server: OptionalMemcached, batch: int) -> None:
 
 
 def _is_full(server: OptionalMemcached) -> bool:
-    """Whether memcached refuses a value of each size."""
+    """Return whether memcached refuses a value of each size."""
     refused = 0
     with _client(server) as client:
         for size in _SIZES:
@@ -192,12 +189,12 @@ def _empty(server: OptionalMemcached) -> None:
 
 
 def _keys(server: OptionalMemcached) -> set[str]:
-    """The keys of the larger entries."""
+    """Return the keys of the larger entries."""
     return {entry["key"] for entry in _listed(server) if int(entry["size"]) >= _SIZES[0]}
 
 
 def _listed(server: Server) -> list[dict[str, str]]:
-    """What memcached tells of each entry; to list them does not count as using them."""
+    """Return what memcached tells of each entry; to list them does not count as using them."""
     listed = b""
     with socket.create_connection((HOST, server.port), _PATIENCE) as connection:
         connection.sendall(b"lru_crawler metadump all\r\n")
@@ -208,7 +205,7 @@ def _listed(server: Server) -> list[dict[str, str]]:
 
 
 def _let_seconds_pass(server: Server, seconds: int) -> None:
-    """Drop what will have expired by then: no test can wait so long."""
+    """Delete what will have expired by then, without waiting."""
     then = time.time() + seconds
     gone = [entry["key"] for entry in _listed(server) if 0 < int(entry["exp"]) <= then]
     with _client(server) as client:
@@ -233,26 +230,26 @@ def _widen(server: OptionalMemcached) -> None:
 
 
 class _Crowd:
-    """Connections of others, as many as memcached admits."""
+    """Connections of other clients, as many as memcached accepts."""
 
     def __init__(self) -> None:
         self._connections: list[socket.socket] = []
 
     def come(self, server: OptionalMemcached) -> None:
-        """End the connections that there are, and take the place of all."""
+        """Close existing connections, and take all places."""
         server.restart()
         while not self._is_full(server):
             connection = socket.create_connection((HOST, server.port), _PATIENCE)
             self._connections.append(connection)
 
     def go(self, server: OptionalMemcached) -> None:
-        """Leave, and wait until memcached has noticed."""
+        """Close the connections, and wait until memcached has noticed."""
         while self._connections:
             self._connections.pop().close()
         wait_until(server.answers, _PATIENCE)
 
     def _is_full(self, server: OptionalMemcached) -> bool:
-        """Whether memcached refuses further connections; one may have had a place just freed."""
+        """Return whether memcached refuses connections, even when asked several times."""
         return not any(server.answers() for _ in range(3))
 
 
@@ -263,32 +260,32 @@ _SMALL_MEMORY = ("-m", "2")
 _PLAIN_LRU = ("-o", "no_lru_maintainer")
 _FEW_PLACES = ("-c", "32")
 
-#: What can happen to memcached.
-MEMCACHED_HARMS = (
-    Harm("killed", Server.kill, Server.start, loses="all"),
-    Harm("killed shortly", Server.kill, Server.start, loses="all", passes=True),
-    Harm("restarted", Server.restart, loses="all", level="all"),
-    Harm("frozen", Server.freeze, Server.thaw),
-    Harm("evicting", _evict, loses="all", level="all", options=(*_SMALL_MEMORY, *_PLAIN_LRU)),
-    Harm("full", _fill, _empty, loses="own", refuses=True, options=(*_SMALL_MEMORY, "-M")),
-    Harm("smaller", _shrink, _widen, loses="all", refuses=True, level="all"),
-    Harm("crowded", _CROWD.come, _CROWD.go, "all", refuses=True, level="all", options=_FEW_PLACES),
-    Harm("answer lost", Relay.lose_answer, Server.restart, relayed=True),
-    Harm("forgotten", Relay.forget, relayed=True),
-    Harm(
+#: Faults of memcached.
+MEMCACHED_FAULTS = (
+    Fault("killed", Server.kill, Server.start, loses="all"),
+    Fault("killed shortly", Server.kill, Server.start, loses="all", passes=True),
+    Fault("restarted", Server.restart, loses="all", level="all"),
+    Fault("frozen", Server.freeze, Server.thaw),
+    Fault("evicting", _evict, loses="all", level="all", options=(*_SMALL_MEMORY, *_PLAIN_LRU)),
+    Fault("full", _fill, _empty, loses="own", refuses=True, options=(*_SMALL_MEMORY, "-M")),
+    Fault("smaller", _shrink, _widen, loses="all", refuses=True, level="all"),
+    Fault("crowded", _CROWD.come, _CROWD.go, "all", refuses=True, level="all", options=_FEW_PLACES),
+    Fault("answer lost", Relay.lose_answer, Server.restart, relayed=True),
+    Fault("forgotten", Relay.forget, relayed=True),
+    Fault(
         *("entry delayed", Relay.hold_entries, Relay.let_entries_through),
         relayed=True,
         level="all",
     ),
 )
 
-#: What can happen to Datastore, of which the emulator keeps nothing when it ends.
-DATASTORE_HARMS = (
-    Harm("frozen", Server.freeze, Server.thaw),
-    Harm("cut off", Server.kill, Server.start, relayed=True),
-    Harm("cut off shortly", Server.kill, Server.start, passes=True, relayed=True),
-    Harm("reconnected", Server.restart, relayed=True, level="all"),
-    Harm("answer lost", Relay.lose_answer, Server.restart, relayed=True),
-    Harm("killed", Server.kill, Server.start, loses="all", level="slow"),
-    Harm("restarted", Server.restart, loses="all", level="slow"),
+#: Faults of Datastore; the emulator loses all data when it stops.
+DATASTORE_FAULTS = (
+    Fault("frozen", Server.freeze, Server.thaw),
+    Fault("cut off", Server.kill, Server.start, relayed=True),
+    Fault("cut off shortly", Server.kill, Server.start, passes=True, relayed=True),
+    Fault("reconnected", Server.restart, relayed=True, level="all"),
+    Fault("answer lost", Relay.lose_answer, Server.restart, relayed=True),
+    Fault("killed", Server.kill, Server.start, loses="all", level="slow"),
+    Fault("restarted", Server.restart, loses="all", level="slow"),
 )

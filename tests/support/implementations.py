@@ -1,4 +1,4 @@
-"""Upstream and ours side by side: the same calls made on both, the results made comparable."""
+"""The two implementations, upstream and ours, called alike with comparable results."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ import webob.cookies
 import webapp2_sessions.securecookie
 import webapp2_sessions.sessions
 
-#: Made, because a key that stands in the sources is warned of.
+#: Computed, because literal keys in the sources cause warnings.
 SECRET = hashlib.sha256(b"a secret of the tests, of no use elsewhere").hexdigest()
 
 
@@ -88,22 +88,22 @@ def outcome(call: Callable[..., Any], *args: Any, **kwargs: Any) -> tuple[str, A
 
 
 class Clock:
-    """A clock that stands until it is moved."""
+    """A clock that advances only on request."""
 
     def __init__(self, now: float = 1_700_000_000.0) -> None:
         self.now = now
 
     def advance(self, seconds: float) -> None:
-        """Move the clock on."""
+        """Advance the clock."""
         self.now += seconds
 
     def time(self) -> float:
-        """Stand in for :func:`time.time`."""
+        """Replace :func:`time.time`."""
         return self.now
 
     @property
     def datetime_class(self) -> type[datetime.datetime]:
-        """Stand in for the class by which WebOb tells the time."""
+        """The replacement of the datetime class that WebOb uses."""
         clock = self
 
         class _Datetime(datetime.datetime):
@@ -117,7 +117,7 @@ class Clock:
 
 @contextmanager
 def stopped_clock(clock: Clock | None = None) -> Iterator[Clock]:
-    """Let all of both implementations and WebOb go by one clock."""
+    """Make both implementations and WebOb use a stopped clock."""
     clock = clock or Clock()
     with (
         mock.patch.object(time, "time", clock.time),

@@ -1,4 +1,4 @@
-"""Where stored sessions are kept, and whether what is there agrees, seen past the package."""
+"""Stores under test: backends with their servers, and checks of the stored data."""
 
 from __future__ import annotations
 
@@ -12,21 +12,20 @@ from support.entries import entries_of
 from support.servers import PROJECT, Memcached
 from support.visits import Visitor, make_app
 
-__all__ = ["CachedDatastorePlace", "Place"]
+__all__ = ["CachedDatastore", "StoreUnderTest"]
 
-#: What stands in the cache in place of an entry: the record is to be asked.
+#: Values in the cache that are no entry: the reader has to ask Datastore.
 _MARKS = (b"", b"closed")
 
 #: Before the pickle, a value in memcached has a format byte and a signature of 32 bytes.
 _SIGNATURE_ENDS = 33
 
 
-class Place:
+class StoreUnderTest:
     """A backend with its servers.
 
-    Args:
-        backend: its keyword.
-        config: of the sessions that are kept there.
+    :param backend: its keyword.
+    :param config: the session configuration.
     """
 
     def __init__(self, backend: str, **config: Any) -> None:
@@ -35,28 +34,27 @@ class Place:
 
     @property
     def environment(self) -> Mapping[str, str]:
-        """What Google's clients of other processes need to know."""
+        """The environment variables of Google's clients, for other processes."""
         names = ("DATASTORE_EMULATOR_HOST", "GOOGLE_CLOUD_PROJECT")
         return {name: os.environ[name] for name in names if name in os.environ}
 
     def visitor(self, **config: Any) -> Visitor:
-        """A visitor of an application with this backend."""
+        """Return a visitor of an application with this backend."""
         return Visitor(make_app(**{**self.config, **config}), backend=self.backend)
 
     def prepare(self, visitor: Visitor, sid: str, number: int) -> None:
-        """Bring a cache into one of its states."""
+        """Bring the cache, if any, into one of several states."""
 
     def disagreement(self, sid: str, data: dict[Any, Any] | None) -> str | None:
-        """What is stored of a session and is not `data`; None where all agree.
+        """Describe how the stored session differs from `data`; None if it does not.
 
-        Args:
-            data: what a visitor has read; None where the session was destroyed.
+        :param data: what a visitor has read; None if the session was destroyed.
         """
         return None
 
 
-class CachedDatastorePlace(Place):
-    """Datastore with memcached in front."""
+class CachedDatastore(StoreUnderTest):
+    """Datastore with memcached as a cache."""
 
     def __init__(self, server: Memcached) -> None:
         datastore, memcache = {"cache": "memcache"}, {"servers": [server.address]}
@@ -64,9 +62,9 @@ class CachedDatastorePlace(Place):
         self._server = server
 
     def prepare(self, visitor: Visitor, sid: str, number: int) -> None:
-        """Leave what the last round left, or drop it, or drop it and have it filled anew.
+        """Keep the cached entry, or drop it, or drop and refill it, by turns.
 
-        Nobody else may use the session meanwhile: a mark or a tombstone may be what is dropped.
+        The session must not be in use: the dropped entry may be a tombstone.
         """
         if number % 3:
             with entries_of(self._server) as entries:
@@ -75,7 +73,7 @@ class CachedDatastorePlace(Place):
             visitor.read()
 
     def disagreement(self, sid: str, data: dict[Any, Any] | None) -> str | None:
-        """The entity has to be there with the data, the entry as well or a mark or nothing."""
+        """Compare with the entity and, unless it is missing or a tombstone, the cached entry."""
         entity = entities.raw_entity(sid)
         stored = None if entity is None else pickle.loads(entity.properties["data"].blob_value)
         if stored != data:
