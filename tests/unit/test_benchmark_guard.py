@@ -93,7 +93,7 @@ def test_the_guard_goes_on_without_memcached() -> None:
 def test_each_target_is_of_a_case() -> None:
     """And the columns are those that the case has."""
     columns = {
-        "cookie": ["read + modify", "read only"],
+        "cookie": ["read + modify", "read only", "new visitor", "new visitor, read only"],
         "codec": [column(n) for n in SIZES],
         "import": ["import"],
     }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import sys
 from collections.abc import Callable, Mapping
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, TypeVar, overload
@@ -30,7 +31,7 @@ from webapp2_sessions.securecookie.cookie_data import (
 )
 from webapp2_sessions.sessions.cookie import SecureCookieSessionFactory
 from webapp2_sessions.sessions.factories import CustomBackendSessionFactory
-from webapp2_sessions.sessions.locks import lock_of, share_lock
+from webapp2_sessions.sessions.locks import lock_of
 from webapp2_sessions.sessions.session_dict import SessionDict, is_destroyed
 from webapp2_sessions.sessions.signed_cookies import open_cookies
 
@@ -192,7 +193,7 @@ class SessionStore:
         :raises ConfigError: the name cannot be sent as a cookie, or ``max_age`` is no number.
         :raises BackendError: the backend's server failed.
         """
-        with lock_of(self):  # threads of one request get one session
+        with lock_of(self._request, self):  # threads of one request get one session
             config = self.config
             if backend is _default_backend:
                 backend = config.get("default_backend", backend)
@@ -284,13 +285,13 @@ class SessionStore:
             raise TypeError(
                 f"the value of a secure cookie must be a dict, not {type(value).__name__}"
             )
-        with lock_of(self):
+        with lock_of(self._request, self):
             container = self._get_session_container(name, SecureCookieSessionFactory)
         if kwargs:
             args = {**container.session_args, **kwargs}
             response_class = response_class_of(getattr(self.request, "app", None))
             rules.check_cookie(name, args, response_class, "set_secure_cookie()")
-        with lock_of(self):
+        with lock_of(self._request, self):
             session = container.get_session()
         session.update(value)
         container.session_args.update(kwargs)
@@ -364,33 +365,33 @@ class SessionStore:
             saver.save(self, response)
 
     def _save_all(self, response: Any) -> None:
-        containers = [*self.sessions.values()]
+        sessions, config = self.sessions, self.config
+        if sessions:
+            self._save_each(response)
+        if sessions or self._damaged is not None:  # also if it has only read a signed cookie
+            if config.get("on_damaged_cookie") == "expire":
+                self._expire_damaged(response)
+            if config.get("vary"):
+                cookies.vary_on_cookie(response)
+        if self._written:
+            self._warn_of_long_header()
+        if self._unsaved is not None:
+            self._unsaved.settle()
+
+    def _save_each(self, response: Any) -> None:
+        sessions = self.sessions
+        containers = [*sessions.values()]
         destroyed = [each for each in containers if is_destroyed(getattr(each, "session", None))]
         try:
-            self._save_each(response)
+            for container in containers:
+                container.save_session(response)
+                if len(sessions) > len(containers):  # it has opened sessions itself
+                    containers += list(sessions.values())[len(containers) :]
         except BaseException:
             from webapp2_sessions.sessions.sign_outs import delete_destroyed  # only for this error
 
             delete_destroyed(self, response, destroyed)
             raise
-        if self._unsaved is not None:
-            self._unsaved.settle()
-
-    def _save_each(self, response: Any) -> None:
-        sessions, config = self.sessions, self.config
-        if sessions:
-            containers = [*sessions.values()]
-            for container in containers:
-                container.save_session(response)
-                if len(sessions) > len(containers):  # it has opened sessions itself
-                    containers += list(sessions.values())[len(containers) :]
-        if config.get("on_damaged_cookie") == "expire":
-            self._expire_damaged(response)
-        # Also if it has only read or expired a signed cookie.
-        if (sessions or self._damaged is not None) and config.get("vary"):
-            cookies.vary_on_cookie(response)
-        if self._written:
-            self._warn_of_long_header()
 
     def _expire_damaged(self, response: Any) -> None:
         """Expire the cookies that were refused and are not replaced."""
@@ -457,29 +458,25 @@ def get_store(
     store = registry.get(key)
     if not store:
         with lock_of(request):  # threads of one request get one store
-            store = registry.get(key) or _register(registry, key, factory, request)
+            store = registry.get(key)
+            if not store:
+                store = registry[key] = factory(request)
+                if type(store) is SessionStore and _is_being_answered(request):
+                    # webapp2 has the request until it is answered. If the store had it as well,
+                    # both would wait for the cycle collector, with the response and all that was
+                    # uploaded.
+                    store._request = ref(request)
     if type(store) is not SessionStore:
         warn_of_foreign_store(getattr(request, "app", None), store)
     return store
 
 
-def _register(registry: Any, key: str, factory: Callable[..., Any], request: Any) -> Any:
-    store = registry[key] = factory(request)
-    if isinstance(store, SessionStore):
-        # One lock for all stores of a request: with two, each of two threads could have one and
-        # wait for the other.
-        share_lock(request, store)
-    import webapp2
-
-    if (
-        type(store) is SessionStore
-        and issubclass(type(request), webapp2.Request)
-        and request.route is not None
-    ):
-        # webapp2 has the request until it is answered. If the store had it as well, both would
-        # wait for the cycle collector, with the response and all that was uploaded.
-        store._request = ref(request)
-    return store
+def _is_being_answered(request: Any) -> bool:
+    """Return whether it is a request of webapp2, which has found its route."""
+    webapp2 = sys.modules.get("webapp2")
+    return (
+        webapp2 is not None and isinstance(request, webapp2.Request) and request.route is not None
+    )
 
 
 def _active_request() -> Any:

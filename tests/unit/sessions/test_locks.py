@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import os
+import weakref
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -15,7 +15,7 @@ from support.stores import DictFactory, make_request, sid_cookie
 from support.visits import make_app
 
 from webapp2_sessions import SessionHandler, SessionStore, get_store
-from webapp2_sessions.sessions.locks import lock_of, share_lock
+from webapp2_sessions.sessions.locks import lock_of
 
 SID = "0123456789abcdefghijAB"
 
@@ -260,39 +260,53 @@ def test_requests_do_not_wait_for_each_other(threads: ThreadPoolExecutor) -> Non
 # Locks
 
 
+class Owner:
+    """Any object with attributes."""
+
+
+class Slotted:
+    """A request without attributes of its own."""
+
+    __slots__ = ("registry",)
+
+    def __init__(self) -> None:
+        self.registry: dict[str, Any] = {}
+
+
 def test_lock_is_kept_and_reentrant() -> None:
-    """Each owner has one."""
-    one, other = SimpleNamespace(), SimpleNamespace()
-    assert lock_of(one) is lock_of(one)
-    with lock_of(one), lock_of(one):
-        assert lock_of(other) is not lock_of(one)
+    """Each request has one, for all its stores."""
+    one, other, stores = Owner(), Owner(), (Owner(), Owner())
+    assert lock_of(one, stores[0]) is lock_of(one, stores[1])
+    with lock_of(one, stores[0]), lock_of(one, stores[0]):
+        assert lock_of(other, stores[0]) is not lock_of(one, stores[0])
 
 
-def test_lock_that_is_shared() -> None:
-    """An owner that has one already keeps it."""
-    one, other, third = SimpleNamespace(), SimpleNamespace(), SimpleNamespace()
-    share_lock(one, other)
-    assert lock_of(one) is lock_of(other)
-    kept = lock_of(third)
-    share_lock(one, third)
-    assert lock_of(third) is kept
+def test_lock_where_the_request_has_none() -> None:
+    """It has ended, or keeps no attributes: the registry has the lock, or the store."""
+    request, store = Owner(), Owner()
+    ended = weakref.ref(request)
+    assert lock_of(ended, store) is lock_of(request, store)
+    del request
+    assert lock_of(ended, store) is lock_of(None, store) is lock_of(object(), store)
+    slotted = Slotted()
+    assert lock_of(slotted, store) is lock_of(slotted, Owner()) is not lock_of(None, store)
 
 
 @forks
 def test_child_has_locks_of_its_own() -> None:
     """And so has its own child."""
-    owner = SimpleNamespace()
-    parents = lock_of(owner)
+    owner = Owner()
+    parents = lock_of(owner, None)
 
     def grandchild() -> bool:
-        return len(vars(owner)) == 2 and lock_of(owner) not in (parents, child[0])
+        return len(vars(owner)) == 2 and lock_of(owner, None) not in (parents, child[0])
 
     child: list[Any] = []
 
     def action() -> bool:
-        child.append(lock_of(owner))
+        child.append(lock_of(owner, None))
         return child[0] is not parents and in_child(grandchild)
 
     pid = os.getpid()
     assert in_child(action)
-    assert (os.getpid(), lock_of(owner), len(vars(owner))) == (pid, parents, 1)
+    assert (os.getpid(), lock_of(owner, None), len(vars(owner))) == (pid, parents, 1)
