@@ -37,6 +37,41 @@ class Copying(SessionStore):
         super().save_secure_cookie(response, name, {**value}, **kwargs)
 
 
+class Nosy(Copying):
+    """Reads and writes other cookies on the way, and copies."""
+
+    def get_secure_cookie(self, name: str, max_age: Any = None) -> Any:
+        data = super().get_secure_cookie(name, max_age=max_age)
+        super().get_secure_cookie("lang", max_age=max_age)
+        if name == "session":
+            self.get_session("prefs")
+        return data
+
+    def save_secure_cookie(self, response: Any, name: str, value: Any, **kwargs: Any) -> None:
+        if name == "session":
+            self.get_session("audit")["n"] = 1
+            self.sessions["audit"].save_session(response)
+        super().save_secure_cookie(response, name, value, **kwargs)
+
+
+class AttributeDict(dict[Any, Any]):
+    """Shows its keys as attributes."""
+
+    def __getattr__(self, key: str) -> Any:
+        try:
+            return self[key]
+        except KeyError:
+            raise AttributeError(key) from None
+
+
+class Attributed(SessionStore):
+    """Reads dictionaries with attributes."""
+
+    def get_secure_cookie(self, name: str, max_age: Any = None) -> Any:
+        data = super().get_secure_cookie(name, max_age=max_age)
+        return AttributeDict(data) if isinstance(data, dict) else data
+
+
 class Passing(SessionStore):
     """Does nothing of its own."""
 
@@ -106,7 +141,9 @@ def written(kind: Any, app: Any, change: Callable[[Any], object]) -> dict[str, s
     return sent(store)
 
 
-PARTS = pytest.mark.parametrize("kind", [Copying, Passing, Tracking, Wrapping, Nameless])
+PARTS = pytest.mark.parametrize(
+    "kind", [Copying, Nosy, Attributed, Passing, Tracking, Wrapping, Nameless]
+)
 
 
 @PARTS
@@ -166,3 +203,30 @@ def test_pairs_that_were_signed_are_no_session_of_a_server(kind: Any) -> None:
     value = response.headers["Set-Cookie"].partition(";")[0].partition("=")[2]
     if issubclass(kind, SessionStore):
         assert store_of(kind, app, {"session": value}).get_session(backend="memory") == {}
+
+
+@PARTS
+@pytest.mark.parametrize("value", ["text", {"max_age": 5}, {"spilled": "s" * 22}, {"is_data": 1}])
+def test_key_that_is_named_like_the_attributes(kind: Any, value: Any) -> None:
+    """It is data, whatever shows it as an attribute."""
+    app = make_app(**CONFIG)
+    cookies = written(kind, app, lambda session: session.update(attributes=value))
+    store = store_of(kind, app, cookies)
+    session = store.get_session()
+    assert (session, session.container.own_max_age) == ({"attributes": value}, None)
+
+
+@pytest.mark.parametrize("kind", [SessionStore, Copying, Nosy, Attributed, Passing])
+def test_times_and_other_cookies_are_kept(kind: Any, clock: Clock) -> None:
+    """A store that copies refreshes and ends sessions, and tries all their cookies."""
+    app = make_app(refresh_after=60, absolute_max_age=1000, **CONFIG)
+    good = written(kind, app, lambda session: session.update(a=1))["session"]
+    clock.advance(1)
+    lost = written(kind, app, lambda session: session.update(big="x" * 800))["session"]
+    memory_of(app).clear()
+    clock.advance(60)
+    store = store_of(kind, app, {"session": f"{lost}; session={good}"})
+    assert store.get_session() == {"a": 1}
+    assert "session" in sent(store)
+    clock.advance(1000)
+    assert store_of(kind, app, {"session": good}).get_session() == {}

@@ -13,7 +13,14 @@ from typing import Any, NamedTuple
 from webapp2_sessions import cookies
 from webapp2_sessions.errors import InvalidCookie
 from webapp2_sessions.securecookie import SecureCookieSerializer
-from webapp2_sessions.securecookie.cookie_data import BEGAN, IS_DATA, MAX_AGE, SPILLED, read_value
+from webapp2_sessions.securecookie.cookie_data import (
+    BEGAN,
+    IS_DATA,
+    MAX_AGE,
+    SPILLED,
+    attributes_of,
+    read_value,
+)
 from webapp2_sessions.securecookie.plain_json import decode_payload
 
 #: Headers, also as ``curl -v`` shows them. What precedes the name must be on the same line: a match
@@ -153,7 +160,7 @@ class Inspection(NamedTuple):
     @property
     def attributes(self) -> dict[str, Any]:
         """What the cookie keeps beside the session's data."""
-        return getattr(self.data, "attributes", {})
+        return attributes_of(self.data)
 
     @property
     def own_max_age(self) -> int | None:
@@ -213,7 +220,7 @@ def _read_signed(payload: str, timestamp: str, signature: str) -> Inspection:
 
 def _kind_of(data: Any) -> str:
     """Tell signed data from ids by the rules of the factories' ``get_session()``."""
-    attributes = getattr(data, "attributes", {})
+    attributes = attributes_of(data)
     if SPILLED in attributes:
         return "spilled"
     is_id = isinstance(data, dict) and isinstance(data.get(_SID), str)

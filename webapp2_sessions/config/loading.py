@@ -35,7 +35,10 @@ def load_config(app: Any, key: str, values: Mapping[str, Any] | None) -> dict[st
     :param values: override the application's values for one store.
     """
     place = f"config[{key!r}]"
-    config = app.config.load_config(key, default_values=default_config)
+    # All four by name, as upstream: a load_config() of the application's own may want them.
+    config = app.config.load_config(
+        key, default_values=default_config, user_values=values, required_keys=()
+    )
     if values:
         if "secret_key" in values:
             place = "SessionStore(request, config=...)"

@@ -142,8 +142,13 @@ def _vary_fields(headers: ResponseHeaders) -> list[str]:
 
 # Set-Cookie
 
-#: WebOb's own method. A class that overrides it sets each cookie itself, without templates.
-_WEBOB_SET_COOKIE = Response.set_cookie
+#: WebOb's own method, if it is still in place when this is imported. A class that overrides it
+#: sets each cookie itself, without templates.
+_WEBOB_SET_COOKIE: Any = (
+    Response.set_cookie
+    if getattr(Response.set_cookie, "__globals__", None) is Response.__init__.__globals__
+    else object()
+)
 
 #: Characters that WebOb sends unquoted, and that signed values consist of.
 _UNQUOTED = (string.ascii_letters + string.digits + "+/=|_-").encode("ascii")

@@ -21,6 +21,7 @@ from webapp2_sessions.securecookie.cookie_data import (
     MAX_AGE,
     CookieData,
     attributes_name,
+    attributes_of,
     read_value,
     sign_cookie,
 )
@@ -121,7 +122,7 @@ class SecureCookieSerializer:
         :raises UndecodableCookie: the signature fits and the contents cannot be decoded.
         """
         data, timestamp = self.unseal(name, value)
-        max_age = getattr(data, "attributes", {}).get(MAX_AGE, max_age)
+        max_age = attributes_of(data).get(MAX_AGE, max_age)
         if max_age is not None:
             self.check_age(timestamp, max_age)
         return data

@@ -22,6 +22,7 @@ __all__ = [
     "OpenCookie",
     "as_session",
     "attributes_name",
+    "attributes_of",
     "read_value",
     "sign_cookie",
 ]
@@ -70,7 +71,15 @@ class OpenCookie(NamedTuple):
     @property
     def attributes(self) -> dict[str, Any]:
         """What is kept beside the data; empty in most cookies."""
-        return getattr(self.data, "attributes", {})
+        return attributes_of(self.data)
+
+
+def attributes_of(data: Any) -> dict[str, Any]:
+    """Return the attributes beside data; only :class:`CookieData` has any.
+
+    A dictionary of the application's own may show its keys as attributes.
+    """
+    return data.attributes if isinstance(data, CookieData) else {}
 
 
 def attributes_name(name: str | bytes) -> str | bytes:

@@ -166,6 +166,7 @@ class SecureCookieSessionFactory(BaseSessionFactory):
         if size is None and spill is not None and self._is_spilled:
             if not spill.merged(session):
                 return None
+            self.own_max_age = spill.own_max_age
             size = self._oversize(session, response_class)  # with what others have stored
         if size is not None:
             sid = self._store(session, size)

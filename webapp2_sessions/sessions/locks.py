@@ -5,9 +5,8 @@ from __future__ import annotations
 import os
 import threading
 from typing import Any
-from weakref import ReferenceType
 
-__all__ = ["lock_of"]
+__all__ = ["lock_of", "share_lock"]
 
 #: Key of the lock among the attributes of its owner.
 _key = "webapp2_sessions.lock"
@@ -23,24 +22,27 @@ if hasattr(os, "register_at_fork"):  # not on Windows
     os.register_at_fork(after_in_child=_reset_in_child)
 
 
-def lock_of(request: Any, store: Any = None) -> threading.RLock:
-    """Return the lock of a request, created on first use.
+def lock_of(owner: Any) -> threading.RLock:
+    """Return the lock of a request or a session store, created on first use.
 
-    All stores of a request share it: with two locks, each of two threads could have one and wait
-    for the other. It is reentrant, because a factory may open another session while it loads its
-    own.
+    It is reentrant, because a factory may open another session while it loads its own.
 
-    :param request: the request, or a weak reference to it.
-    :param store: has the lock where the request has ended, or has no ``__dict__``.
+    :param owner: any object with ``__dict__``, otherwise with ``registry``.
     """
-    if type(request) is ReferenceType:
-        request = request()
-    attributes: Any = getattr(request, "__dict__", None)
-    if attributes is None:  # a request class with slots
-        attributes = getattr(request, "registry", None)
-    if attributes is None:
-        attributes = store.__dict__
+    attributes = _attributes_of(owner)
     lock: threading.RLock | None = attributes.get(_key)
     if lock is None:
         lock = attributes.setdefault(_key, threading.RLock())  # atomic: all threads get one lock
     return lock
+
+
+def share_lock(lock: threading.RLock, other: Any) -> None:
+    """Make a lock that of ``other`` as well, unless it has one already."""
+    _attributes_of(other).setdefault(_key, lock)
+
+
+def _attributes_of(owner: Any) -> Any:
+    try:
+        return owner.__dict__
+    except AttributeError:  # a request class with slots
+        return owner.registry

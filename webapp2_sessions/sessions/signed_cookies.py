@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any, NamedTuple
 
 from webapp2_sessions import cookies
-from webapp2_sessions.errors import InvalidCookie
+from webapp2_sessions.errors import InvalidCookie, MalformedCookie
 from webapp2_sessions.securecookie import SecureCookieSerializer
 from webapp2_sessions.securecookie.cookie_data import (
     MAX_AGE,
@@ -67,6 +67,8 @@ def open_cookie(
     """
     if getattr(serializer.deserialize, "__func__", None) is not _DESERIALIZE:
         return _deserialize(serializer, name, value, max_age, check_age)
+    if value.startswith('"'):  # quoted twice: the header's quotes are gone already
+        raise MalformedCookie("it is no signed value")
     data, timestamp = serializer.unseal(name, value)
     cookie = OpenCookie(data, _seconds(timestamp), value)
     if check_age:

@@ -27,11 +27,12 @@ from webapp2_sessions.securecookie.cookie_data import (
     CookieData,
     OpenCookie,
     as_session,
+    attributes_of,
     sign_cookie,
 )
 from webapp2_sessions.sessions.cookie import SecureCookieSessionFactory
 from webapp2_sessions.sessions.factories import CustomBackendSessionFactory
-from webapp2_sessions.sessions.locks import lock_of
+from webapp2_sessions.sessions.locks import lock_of, share_lock
 from webapp2_sessions.sessions.session_dict import SessionDict, is_destroyed
 from webapp2_sessions.sessions.signed_cookies import open_cookies
 
@@ -193,7 +194,7 @@ class SessionStore:
         :raises ConfigError: the name cannot be sent as a cookie, or ``max_age`` is no number.
         :raises BackendError: the backend's server failed.
         """
-        with lock_of(self._request, self):  # threads of one request get one session
+        with lock_of(self):  # threads of one request get one session
             config = self.config
             if backend is _default_backend:
                 backend = config.get("default_backend", backend)
@@ -236,7 +237,7 @@ class SessionStore:
             by default ``session_max_age``.
         """
         found = self._open_cookies(name, self._max_age(max_age), self.serializer)
-        self._found = {name: found}
+        self._found = {**self._found, name: found}
         return found[0].data if found else None
 
     def open_session_cookies(
@@ -249,7 +250,7 @@ class SessionStore:
         """
         if serializer is not None:
             return self._open_cookies(name, self._max_age(max_age), serializer)
-        self._found = {}
+        self._found = {key: found for key, found in self._found.items() if key != name}
         data = self.get_secure_cookie(name, max_age=max_age)
         if data is None:
             return []
@@ -257,11 +258,13 @@ class SessionStore:
         if found and found[0].data is data:
             return found
         # A subclass has copied or changed the data, and lost the attributes.
-        attributes = found[0].attributes if found else {}
         data = as_session(data)
-        if attributes and isinstance(data, dict):
-            data = CookieData(data, attributes)
-        return [OpenCookie(data)]
+        if not found:
+            return [OpenCookie(data)]
+        first, others = found[0], found[1:] if data == found[0].data else []
+        if first.attributes and isinstance(data, dict):
+            data = CookieData(data, first.attributes)
+        return [first._replace(data=data), *others]
 
     def _open_cookies(self, name: str, max_age: float | None, serializer: Any) -> list[OpenCookie]:
         found, refused = open_cookies(self.request, serializer, name, max_age)
@@ -285,13 +288,13 @@ class SessionStore:
             raise TypeError(
                 f"the value of a secure cookie must be a dict, not {type(value).__name__}"
             )
-        with lock_of(self._request, self):
+        with lock_of(self):
             container = self._get_session_container(name, SecureCookieSessionFactory)
         if kwargs:
             args = {**container.session_args, **kwargs}
             response_class = response_class_of(getattr(self.request, "app", None))
             rules.check_cookie(name, args, response_class, "set_secure_cookie()")
-        with lock_of(self._request, self):
+        with lock_of(self):
             session = container.get_session()
         session.update(value)
         container.session_args.update(kwargs)
@@ -329,11 +332,12 @@ class SessionStore:
             self._send(response, name, data, args, serializer)
             return
         # A subclass may copy the data, and lose them. The factory has checked the arguments.
-        self._attributes = {name: getattr(data, "attributes", {})}
+        before = self._attributes
+        self._attributes = {**before, name: attributes_of(data)}
         try:
             self.save_secure_cookie(response, name, data, **args)
         finally:
-            self._attributes = {}
+            self._attributes = before
 
     def _send(
         self, response: Any, name: str, value: Any, args: dict[str, Any], serializer: Any
@@ -457,10 +461,14 @@ def get_store(
     registry = request.registry
     store = registry.get(key)
     if not store:
-        with lock_of(request):  # threads of one request get one store
+        with (lock := lock_of(request)):  # threads of one request get one store
             store = registry.get(key)
             if not store:
                 store = registry[key] = factory(request)
+                if isinstance(store, SessionStore):
+                    # One lock for all stores of a request: with two, each of two threads could
+                    # have one and wait for the other.
+                    share_lock(lock, store)
                 if type(store) is SessionStore and _is_being_answered(request):
                     # webapp2 has the request until it is answered. If the store had it as well,
                     # both would wait for the cycle collector, with the response and all that was

@@ -63,13 +63,26 @@ def nodes_of(settings: Mapping[str, Any]) -> Nodes:
     :param settings: with ``servers``, ``timeout``, ``tls_context`` and ``client``.
     """
     if settings["client"] is not None:
-        return _custom_client(settings["client"])
+        return _custom_client(_Identity(settings["client"]))
     return _servers(tuple(settings["servers"]), settings["timeout"], settings["tls_context"])
 
 
+class _Identity:
+    """A key of caches for an object that may compare equal to others, or have no hash."""
+
+    def __init__(self, value: Any) -> None:
+        self.value = value
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, _Identity) and self.value is other.value
+
+    def __hash__(self) -> int:
+        return id(self.value)
+
+
 @functools.lru_cache(maxsize=64)
-def _custom_client(client: Any) -> Nodes:
-    return Nodes([CustomClient(client)])
+def _custom_client(client: _Identity) -> Nodes:
+    return Nodes([CustomClient(client.value)])
 
 
 @functools.lru_cache(maxsize=64)

@@ -19,6 +19,7 @@ from webapp2_sessions.securecookie.cookie_data import (
     SPILLED,
     CookieData,
     OpenCookie,
+    attributes_of,
 )
 from webapp2_sessions.sessions import SessionStore
 from webapp2_sessions.testing.client import webapp_of
@@ -126,7 +127,7 @@ def read_cookie(
     made = _cookie_factory(store, backend)(name, store)
     serializer: Any = made._own_serializer() or store.serializer
     data, timestamp = serializer.unseal(name, value)
-    held = getattr(data, "attributes", {})
+    held = attributes_of(data)
     if held:
         data = CookieData(data, kept) if (kept := _id_attributes(data)) else dict(data)
     signed_at = int(timestamp) if timestamp.isdigit() else None
@@ -135,7 +136,7 @@ def read_cookie(
 
 def _id_attributes(data: Any) -> dict[str, Any]:
     """Return the attributes that tell data from the id of a stored session."""
-    attributes: dict[str, Any] = getattr(data, "attributes", {})
+    attributes: dict[str, Any] = attributes_of(data)
     return {key: attributes[key] for key in (IS_DATA, SPILLED) if key in attributes}
 
 

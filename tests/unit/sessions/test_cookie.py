@@ -515,3 +515,17 @@ def test_refreshed_cookie_has_the_age_of_the_record(clock: Clock) -> None:
     assert visitor.read() == {"big": "x" * 800}
     [header] = visitor.set_cookies
     assert "Max-Age" not in header
+
+
+def test_age_of_another_request_comes_back_with_the_session() -> None:
+    """It is merged like the data, when the session returns to its cookie."""
+    visitor = Visitor(make_app(on_conflict="merge", **MEMORY))
+    visitor.write({"big": "x" * 800})
+    store = SessionStore(request := visitor.request())
+    del store.get_session()["big"]
+    with visitor.visit() as session:
+        session.set_max_age(50)
+    response = webapp2.Response()
+    store.save_sessions(response)
+    assert request is store.request
+    assert "Max-Age=50" in response.headers["Set-Cookie"]

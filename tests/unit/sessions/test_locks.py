@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import weakref
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any
@@ -11,11 +10,11 @@ from typing import Any
 import pytest
 import webapp2
 from support.forks import PATIENCE, Stop, forks, goes_on, in_child
-from support.stores import DictFactory, make_request, sid_cookie
+from support.stores import DictFactory, make_request, make_store, sid_cookie
 from support.visits import make_app
 
 from webapp2_sessions import SessionHandler, SessionStore, get_store
-from webapp2_sessions.sessions.locks import lock_of
+from webapp2_sessions.sessions.locks import lock_of, share_lock
 
 SID = "0123456789abcdefghijAB"
 
@@ -274,39 +273,60 @@ class Slotted:
 
 
 def test_lock_is_kept_and_reentrant() -> None:
-    """Each request has one, for all its stores."""
-    one, other, stores = Owner(), Owner(), (Owner(), Owner())
-    assert lock_of(one, stores[0]) is lock_of(one, stores[1])
-    with lock_of(one, stores[0]), lock_of(one, stores[0]):
-        assert lock_of(other, stores[0]) is not lock_of(one, stores[0])
+    """Each owner has one."""
+    one, other = Owner(), Owner()
+    assert lock_of(one) is lock_of(one)
+    with lock_of(one), lock_of(one):
+        assert lock_of(other) is not lock_of(one)
 
 
-def test_lock_where_the_request_has_none() -> None:
-    """It has ended, or keeps no attributes: the registry has the lock, or the store."""
-    request, store = Owner(), Owner()
-    ended = weakref.ref(request)
-    assert lock_of(ended, store) is lock_of(request, store)
-    del request
-    assert lock_of(ended, store) is lock_of(None, store) is lock_of(object(), store)
-    slotted = Slotted()
-    assert lock_of(slotted, store) is lock_of(slotted, Owner()) is not lock_of(None, store)
+def test_lock_that_is_shared() -> None:
+    """An owner that has one already keeps it; one without attributes has it in its registry."""
+    one, other, third, slotted = Owner(), Owner(), Owner(), Slotted()
+    share_lock(lock_of(one), other)
+    assert lock_of(one) is lock_of(other)
+    kept = lock_of(third)
+    share_lock(lock_of(one), third)
+    assert lock_of(third) is kept
+    assert lock_of(slotted) is lock_of(slotted)
+
+
+def test_store_needs_no_live_request() -> None:
+    """Its lock is its own, however it knows the request: by webapp2's proxy, by another name."""
+
+    class Other(SessionStore):
+        def __init__(self, request: Any) -> None:
+            self._other = request
+            self.config, self.sessions = {**make_store().config}, {}
+
+        request = property(lambda self: self._other)  # type: ignore[assignment]
+
+    app = make_app()
+    app.set_globals(app=app, request=(request := make_request(app)))
+    store = get_store()
+    store.get_session()["a"] = 1
+    app.clear_globals()
+    assert store.get_session() == {"a": 1}
+    store.set_secure_cookie("session", {"b": 2})
+    assert store.get_session() == {"a": 1, "b": 2}
+    assert Other(request).get_session() == {}
 
 
 @forks
 def test_child_has_locks_of_its_own() -> None:
     """And so has its own child."""
     owner = Owner()
-    parents = lock_of(owner, None)
+    parents = lock_of(owner)
 
     def grandchild() -> bool:
-        return len(vars(owner)) == 2 and lock_of(owner, None) not in (parents, child[0])
+        return len(vars(owner)) == 2 and lock_of(owner) not in (parents, child[0])
 
     child: list[Any] = []
 
     def action() -> bool:
-        child.append(lock_of(owner, None))
+        child.append(lock_of(owner))
         return child[0] is not parents and in_child(grandchild)
 
     pid = os.getpid()
     assert in_child(action)
-    assert (os.getpid(), lock_of(owner, None), len(vars(owner))) == (pid, parents, 1)
+    assert (os.getpid(), lock_of(owner), len(vars(owner))) == (pid, parents, 1)

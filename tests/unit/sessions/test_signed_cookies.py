@@ -65,6 +65,15 @@ def test_damaged_cookie_is_refused(value: str) -> None:
     assert received(f"s={value}") == ([], True)
 
 
+@pytest.mark.parametrize("times", [0, 1, 2, 3])
+def test_quotes_are_undone_once(times: int) -> None:
+    """As WebOb does; what is quoted again is no signed value."""
+    value = sign("s", {"a": 1})
+    for _ in range(times):
+        value = '"' + value.replace('"', '\\"') + '"'
+    assert accepted(f"s={value}") == [{"a": 1}] * (times < 2)
+
+
 def test_valid_cookie_is_found_among_damaged_ones() -> None:
     """Wherever it stands."""
     valid = sign("s", {"a": 1})

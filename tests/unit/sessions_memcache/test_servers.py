@@ -598,3 +598,15 @@ def test_same_settings_give_the_same_servers() -> None:
 def test_other_settings_give_other_servers(other: dict[str, Any]) -> None:
     """Each of the settings is taken into account."""
     assert nodes_of(settings(**other)) is not nodes_of(settings())
+
+
+def test_clients_are_told_apart_by_identity() -> None:
+    """Those of two applications may compare equal, or have no hash."""
+
+    class Equal:
+        def __eq__(self, other: object) -> bool:
+            return isinstance(other, Equal)
+
+    settings = {"servers": (), "timeout": 1, "tls_context": None}
+    one, other = ({**settings, "client": Equal()} for _ in range(2))
+    assert nodes_of(one) is nodes_of(one) is not nodes_of(other)
