@@ -159,8 +159,7 @@ def _values(header: str, name: str) -> list[bytes]:
     """The values of a name, by the rules of RFC 6265 section 4.2."""
     pairs = (pair.partition("=") for pair in header.split(";"))
     values = (value.strip(" \t") for key, _, value in pairs if key.strip(" \t") == name)
-    # One more pair of quotes than that of the header belongs to the value, as signers write it.
-    return [_unquoted(_unquoted(value.encode("latin-1"))) for value in values]
+    return [_unquoted(value.encode("latin-1")) for value in values]
 
 
 def _unquoted(value: bytes) -> bytes:
