@@ -125,12 +125,12 @@ def is_number(value: object) -> bool:
     return isinstance(value, (int, float)) and not isinstance(value, bool)
 
 
-check_bool = valid_if(lambda value: isinstance(value, bool), "True or False", wrong)
-check_text = valid_if(lambda value: isinstance(value, str), "text", wrong)
-check_timeout = valid_if(_is_timeout, "a positive number of seconds")
-check_size = optional(valid_if(_is_positive_int, "a positive number of bytes or None"))
-check_count = optional(valid_if(_is_positive_int, "a positive whole number or None"))
-check_tls_context = valid_if(_is_tls_context, "an ssl.SSLContext or None", wrong)
+check_bool: Check = valid_if(lambda value: isinstance(value, bool), "True or False", wrong)
+check_text: Check = valid_if(lambda value: isinstance(value, str), "text", wrong)
+check_timeout: Check = valid_if(_is_timeout, "a positive number of seconds")
+check_size: Check = optional(valid_if(_is_positive_int, "a positive number of bytes or None"))
+check_count: Check = optional(valid_if(_is_positive_int, "a positive whole number or None"))
+check_tls_context: Check = valid_if(_is_tls_context, "an ssl.SSLContext or None", wrong)
 
 
 def mapping(key: str, value: object) -> Mapping[Any, Any]:
