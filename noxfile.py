@@ -44,9 +44,8 @@ def _test(session: nox.Session, *options: str) -> None:
     # uv keeps what it has built of a directory; "." and not a wheel, whose libraries uv does not
     # count as direct.
     fresh = "--reinstall-package=webapp2_sessions"
-    session.install(
-        fresh, "pip>=25.1", ".[all,examples]", "--group=test", *options
-    )  # pip downloads tests
+    # A test downloads webapp2's own tests with pip, which uv does not install by itself.
+    session.install(fresh, "pip>=25.1", ".[all,examples]", "--group=test", *options)
     # Random programs beside upstream; `make test-full` runs ten times as many on one Python.
     env = {"PROGRAMS": "1000", **os.environ, "PYTHONPATH": ""}
     command = ("pytest", "-q", "-p", "no:cacheprovider", "--numprocesses=2", "--dist=loadfile")

@@ -21,7 +21,7 @@ _DECODER = json.JSONDecoder()
 def _make_chunks_of() -> Callable[[Any, int], Iterable[str]]:
     """Return what encodes, called with a value and 0; raises ``RecursionError`` at a cycle.
 
-    It is what the encoder makes anew for each value, without its scanner of cycles.
+    It is what the encoder builds for each value, without its scanner of cycles.
     """
     try:
         # Of CPython's own; where it is not, or is different, the public way is as good.

@@ -164,6 +164,7 @@ class SecureCookieSessionFactory(BaseSessionFactory):
         spill = self._spill
         size = self._oversize(session, response_class)
         if size is None and spill is not None and self._is_spilled:
+            self._share_ages(spill)  # with the age that this request has set, or dropped
             if not spill.merged(session):
                 return None
             self.own_max_age = spill.own_max_age
@@ -198,16 +199,17 @@ class SecureCookieSessionFactory(BaseSessionFactory):
     def _oversize(self, session: SessionDict, response_class: Any) -> int | None:
         """Return the bytes of the session's Set-Cookie header if browsers would drop it.
 
-        :returns: ``None`` if they would not, or are to decide.
+        :returns: ``None`` if they would not, or nothing else is configured for that.
         """
         config = self.session_store.config
         limit = config.get("max_cookie_size")
-        if limit is None or config.get("on_oversize") in (None, "warn"):
+        # A spilled session is signed in any case: its record must not end if that fails.
+        if not self._is_spilled and (limit is None or config.get("on_oversize") in (None, "warn")):
             return None
         data, args = self._with_ages(dict(session), {})
         serializer = self._own_serializer() or self.session_store.serializer
         value = sign_cookie(serializer, self.name, data)
-        if len(self.name) + len(value) + _ATTRIBUTES < limit:
+        if limit is None or len(self.name) + len(value) + _ATTRIBUTES < limit:
             return None
         size = cookies.size_of(response_class, self.name, value, args)
         return size if size > limit else None

@@ -307,10 +307,10 @@ class SessionStore:
         :raises TypeError: JSON cannot represent the value.
         :raises ConfigError: no cookie can be sent with these arguments.
         """
-        if name not in self._attributes:
-            rules.check_cookie(name, kwargs, type(response), "save_secure_cookie()")
-        elif isinstance(value, dict) and self._attributes[name]:
-            value = CookieData(value, self._attributes[name])
+        rules.check_cookie(name, kwargs, type(response), "save_secure_cookie()")
+        attributes = self._attributes.get(name)
+        if attributes and isinstance(value, dict):
+            value = CookieData(value, attributes)
         self._send(response, name, value, kwargs, self.serializer)
 
     def save_session_cookie(
@@ -331,7 +331,7 @@ class SessionStore:
         if serializer is not None:
             self._send(response, name, data, args, serializer)
             return
-        # A subclass may copy the data, and lose them. The factory has checked the arguments.
+        # A subclass may copy the data, and lose the attributes.
         before = self._attributes
         self._attributes = {**before, name: attributes_of(data)}
         try:

@@ -129,7 +129,7 @@ def known_words(message: bytes) -> bytes:
 def redact(error: BaseException) -> None:
     """Remove all but known words from another library's error, and from those that led to it.
 
-    It becomes the cause of ours, and is logged with it.
+    It becomes the cause of the BackendError, and is logged with it.
     """
     seen: set[int] = set()
     pending: list[BaseException | None] = [error]

@@ -260,7 +260,7 @@ class SessionMemcached:
         return self._nodes.node_of(key).call("get", key + _REVOKED) is not None
 
     def discard_if_revoked(self, key: bytes) -> bool:
-        """Delete a record that has just been stored anew if it was revoked; whether it was.
+        """Delete a record that was just stored if it had been revoked; return whether it had.
 
         :raises BackendError: it is not certain that it is gone.
         """
@@ -306,7 +306,7 @@ class SessionMemcached:
         return self._values.dumps(key, value)
 
     def decode(self, key: bytes, data: bytes | None) -> Any:
-        """Return the value that is stored under ``key``, ``None`` if it is none of ours.
+        """Return the value that is stored under ``key``, ``None`` if we did not sign it.
 
         :raises UnreadableSession: we wrote it, and it cannot be decoded here.
         """

@@ -141,7 +141,7 @@ class CoherentCache:
         lifetime: float | None,
         refusals: tuple[type[Exception], ...] = (),
     ) -> None:
-        """Write the record by ``store()``, which returns it as it is to be cached; then the entry.
+        """Write the record by ``store()``, then the entry with what that returned.
 
         :param refusals: what ``store()`` raises when it is certain that it has written nothing.
         :raises Exception: whatever ``store()`` raises; readers then see the record as it is.
@@ -208,7 +208,7 @@ class CoherentCache:
             return None, _UNKNOWN
 
     def _token_of_stale(self, key: bytes, cached: bytes) -> Any:
-        """Return the token of a stale entry; no other is to be replaced by a reader."""
+        """Return the token of a stale entry; readers must not replace any other."""
         if cached == _STALE:
             cached_now, token = self._look(key)
             if cached_now in (_STALE, None):

@@ -529,3 +529,35 @@ def test_age_of_another_request_comes_back_with_the_session() -> None:
     store.save_sessions(response)
     assert request is store.request
     assert "Max-Age=50" in response.headers["Set-Cookie"]
+
+
+@pytest.mark.parametrize("on_conflict", ["overwrite", "merge"])
+def test_age_of_this_request_goes_with_the_session(on_conflict: str) -> None:
+    """Set or dropped while it returns to its cookie: a planted age does not outlive a new id."""
+    visitor = Visitor(make_app(on_conflict=on_conflict, **MEMORY))
+    for change, expected in (
+        (lambda session: session.set_max_age(60), "Max-Age=60"),
+        (lambda session: session.regenerate_id(), None),
+    ):
+        with visitor.visit() as session:
+            session["big"] = "x" * 800
+            session.set_max_age(1000)
+        with visitor.visit() as session:
+            del session["big"]
+            change(session)
+        [header] = visitor.set_cookies
+        assert ("Max-Age" in header) == (expected is not None)
+        assert expected is None or expected in header
+
+
+def test_record_stays_if_the_session_cannot_be_signed() -> None:
+    """Also where no size is configured any more by which it would be measured."""
+    visitor = Visitor(make_app(**MEMORY))
+    visitor.write({"big": "x" * 800})
+    visitor.app.config["webapp2_extras.sessions"]["max_cookie_size"] = None
+    store = SessionStore(request := visitor.request())
+    store.get_session()["wrong"] = object()
+    with pytest.raises(TypeError):
+        store.save_sessions(webapp2.Response())
+    assert request is store.request
+    assert visitor.read() == {"big": "x" * 800}
