@@ -63,7 +63,7 @@ def test_a_larger_cookie_is_set_and_reported(caplog: pytest.LogCaptureFixture) -
     assert len(response.headers["Set-Cookie"]) == 101
     [record] = caplog.records
     assert record.levelno == logging.WARNING
-    assert record.name == "webapp2_sessions.cookies.response"
+    assert record.name == "webapp2_sessions.cookies.writing"
     assert "The cookie 'session' has 101 bytes and browsers drop it above 100" in record.message
 
 

@@ -367,7 +367,7 @@ def causes(caplog: pytest.LogCaptureFixture, value: str | bytes) -> list[str]:
     [
         (flipped(GOOD, 0), "its signature does not fit"),
         (sign("session", {"a": 1}, NOW - 61), "it is older than 60 seconds"),
-        (sign_payload("session", b"MQ==", b"abc"), "its timestamp is no integer"),
+        (sign_payload("session", b"MQ==", b"abc"), "its timestamp is no time"),
         (sign_payload("session", b"e30"), "its payload cannot be decoded (Error)"),
     ],
 )

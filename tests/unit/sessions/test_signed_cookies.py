@@ -13,6 +13,7 @@ from support.stores import NOW, make_request, sign, sign_payload, sign_with
 from support.visits import SECRET
 
 from webapp2_sessions import SecureCookieSerializer
+from webapp2_sessions.cookies import read_values
 from webapp2_sessions.securecookie.cookie_data import OpenCookie
 from webapp2_sessions.sessions.signed_cookies import open_cookies
 
@@ -24,8 +25,8 @@ def received(
     request = make_request(cookie=header)
     serializer = serializer or SecureCookieSerializer(SECRET)
     with stopped_clock(Clock(NOW + 60)):
-        found = open_cookies(request, serializer, "s", max_age)
-    return found.accepted, found.refused is not None
+        found, refused = open_cookies(serializer, "s", read_values(request, "s"), max_age)
+    return found, refused is not None
 
 
 def accepted(header: str, max_age: int | None = None) -> list[Any]:

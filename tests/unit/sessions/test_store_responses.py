@@ -108,10 +108,10 @@ def test_cookies_that_came_count_too(caplog: pytest.LogCaptureFixture) -> None:
     for name, warnings in (("session", 0), ("shop", 1)):
         store = SessionStore(make_request(make_app(), header))
         store.get_session(name)["items"] = "z" * 2800
-        with caplog.at_level(logging.WARNING, "webapp2_sessions.sessions.store"):
+        with caplog.at_level(logging.WARNING, "webapp2_sessions.sessions.signed_cookies"):
             caplog.clear()
             saved(store)
-        mine = [each for each in caplog.records if each.name.endswith("sessions.store")]
+        mine = [each for each in caplog.records if each.name.endswith("sessions.signed_cookies")]
         assert len(mine) == warnings
 
 
