@@ -41,17 +41,19 @@ def test_data_with_attributes_is_a_dictionary() -> None:
 def test_what_is_sealed_comes_back() -> None:
     """With a serializer of the package, or one of the application's own."""
     serializer = SecureCookieSerializer(SECRET)
-    value = sign_cookie(serializer, "session", CookieData({"a": 1}, {"began": NOW}))
+    value = sign_cookie(serializer, "session", {"a": 1}, {"began": NOW})
     found = serializer.deserialize("session", value)
     assert (found, found.attributes) == ({"a": 1}, {"began": NOW})
     held = serializer.deserialize(attributes_name("session"), value)
     assert held == [{"a": 1}, {"began": NOW}]
 
 
-@pytest.mark.parametrize("held", [None, {}, [], [{}], [{}, []], [{}, {}, {}], "text", [1, {}]])
+@pytest.mark.parametrize(
+    "held", [None, {}, [], [{}], [{}, []], [{}, {}, {}], "text", [1, {}], [[], {}]]
+)
 def test_what_holds_no_session(held: Any) -> None:
     """Whoever signed it."""
-    with pytest.raises(ValueError, match="no list of two dictionaries"):
+    with pytest.raises(ValueError, match=r"no list of two|no value with"):
         read_value(held)
 
 
@@ -67,9 +69,9 @@ def test_what_holds_no_session(held: Any) -> None:
 def test_attributes_are_bounded(key: str, sound: list[Any], unsound: list[Any]) -> None:
     """What has no sense is left out, and raises nowhere."""
     for value in sound:
-        assert read_value([{}, {key: value}]).attributes == {key: value}
+        assert read_value([{}, {key: value}]) == ({}, {key: value})
     for value in unsound:
-        assert read_value([{}, {key: value}]).attributes == {}
+        assert read_value([{}, {key: value}]) == ({}, {})
 
 
 def test_list_that_an_application_has_signed_is_no_session() -> None:

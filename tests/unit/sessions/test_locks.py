@@ -281,14 +281,12 @@ def test_lock_is_kept_and_reentrant() -> None:
 
 
 def test_lock_that_is_shared() -> None:
-    """An owner that has one already keeps it; one without attributes has it in its registry."""
-    one, other, third, slotted = Owner(), Owner(), Owner(), Slotted()
-    share_lock(lock_of(one), other)
+    """An owner without attributes has it in its registry."""
+    one, other, slotted = Owner(), Owner(), Slotted()
+    share_lock(one, other)
     assert lock_of(one) is lock_of(other)
-    kept = lock_of(third)
-    share_lock(lock_of(one), third)
-    assert lock_of(third) is kept
-    assert lock_of(slotted) is lock_of(slotted)
+    share_lock(slotted, other)
+    assert lock_of(slotted) is lock_of(other)
 
 
 def test_store_needs_no_live_request() -> None:
