@@ -691,9 +691,10 @@ def test_lists_are_copied() -> None:
     ids=["copy", "deepcopy", "pickle"],
 )
 def test_copies_are_equal_and_apart(copied: Any) -> None:
-    """A configuration can be copied and pickled like any dictionary."""
-    original = checked()
+    """They contain the secrets, hidden or not."""
+    original = checked(secret_key_fallbacks=["older"])
     other = copied(original)
     assert (type(other), other) == (SessionConfig, original)
+    assert (other["secret_key"], other["secret_key_fallbacks"]) == (SECRET, ("older",))
     other["cookie_name"] = "another"
     assert original["cookie_name"] == "session"
