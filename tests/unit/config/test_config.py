@@ -486,13 +486,6 @@ def test_every_request_with_a_wrong_configuration_is_refused(app_config: Any, te
             SessionStore(make_request(app))
 
 
-def test_a_secret_for_one_store_is_for_that_store_only() -> None:
-    app = webapp2.WSGIApplication()
-    assert SessionStore(make_request(app), config={"secret_key": "s"}).config["secret_key"] == "s"
-    with pytest.raises(ConfigError, match=MISSING):
-        SessionStore(make_request(app))
-
-
 def test_a_subclass_may_have_another_key_which_errors_name() -> None:
     class MyStore(SessionStore):
         config_key = "my.sessions"
@@ -508,15 +501,6 @@ def test_a_subclass_may_have_another_key_which_errors_name() -> None:
 # Merging
 
 
-def test_unknown_keys_are_kept() -> None:
-    assert checked(my_key={"a": 1})["my_key"] == {"a": 1}
-
-
-def test_cookie_args_replace_the_defaults() -> None:
-    """Arguments that are not given are WebOb's defaults, as upstream."""
-    assert checked(cookie_args={"secure": True})["cookie_args"] == {"secure": True}
-
-
 def test_backends_are_added_to_the_defaults_or_replace_them() -> None:
     given = {"mine": BaseSessionFactory, "memcache": BaseSessionFactory}
     backends = checked(backends=given)["backends"]
@@ -529,14 +513,6 @@ def test_upstreams_classes_stand_for_ours() -> None:
     assert store.get_backend("mine") is SecureCookieSessionFactory
 
 
-def test_upstreams_store_may_come_first() -> None:
-    """It writes its own classes into the application's configuration."""
-    app = make_app()
-    upstream.SessionStore(make_request(app)).get_session()
-    store = SessionStore(make_request(app))
-    assert store.get_backend("securecookie") is SecureCookieSessionFactory
-
-
 def test_a_subclass_of_upstreams_class_stays() -> None:
     class Own(upstream.SecureCookieSessionFactory):
         pass
@@ -544,7 +520,7 @@ def test_a_subclass_of_upstreams_class_stays() -> None:
     assert checked(backends={"mine": Own})["backends"]["mine"] is Own
 
 
-def test_sections_are_completed() -> None:
+def test_nested_keys_that_are_not_given_have_their_defaults() -> None:
     expected = {**config.MEMCACHE_DEFAULTS, "timeout": 9}
     assert expected == checked(memcache={"timeout": 9})["memcache"]
 
@@ -601,50 +577,22 @@ def test_cookie_arguments_are_tried_on_the_applications_response() -> None:
 # Isolation of dictionaries
 
 
-def use_everything(**values: Any) -> None:
-    """Make a request that modifies its configuration."""
-    store = make_store(**values)
-    session = store.get_session()
-    session["a"] = 1
-    session.container.session_args["max_age"] = 60
-    store.config["cookie_args"]["domain"] = ".example.com"
-    store.config["backends"]["x"] = BaseSessionFactory
-    store.config["memcache"]["timeout"] = 9
-    saved_headers(store)
-
-
-def test_the_defaults_are_not_written_to() -> None:
-    before = copy.deepcopy(default_config)
-    use_everything()
-    assert before == default_config
-
-
-def test_the_applications_dictionaries_are_not_written_to() -> None:
+def test_neither_defaults_nor_the_applications_dictionaries_are_written_to() -> None:
     values = {
         "cookie_args": {"path": "/"},
         "backends": {"y": "webapp2_sessions.sessions.SecureCookieSessionFactory"},
         "memcache": {"timeout": 2},
         "datastore": {},
     }
-    before = copy.deepcopy(values)
-    use_everything(**values)
-    assert before == values
-
-
-def test_get_backend_writes_no_class_into_the_defaults() -> None:
-    values = {"y": "webapp2_sessions.sessions.factories.BaseSessionFactory"}
-    assert make_store(backends=values).get_backend("y") is BaseSessionFactory
-    assert values == {"y": "webapp2_sessions.sessions.factories.BaseSessionFactory"}
-    assert "y" not in default_config["backends"]
-
-
-def test_a_change_by_one_store_does_not_affect_others() -> None:
-    """Neither of another application, nor of the same beside one with values of its own."""
-    app, other = make_app(), make_app()
-    store = SessionStore(make_request(app), config={"vary": False})
-    store.config["cookie_args"]["domain"] = ".example.com"
-    SessionStore(make_request(other)).config["cookie_args"]["domain"] = ".example.com"
-    assert SessionStore(make_request(app)).config["cookie_args"]["domain"] is None
+    for given in ({}, values):
+        before = copy.deepcopy((given, default_config))
+        store = opened(make_store(**given))
+        store.get_session().container.session_args["max_age"] = 60
+        store.config["cookie_args"]["domain"] = ".example.com"
+        store.config["backends"]["x"] = BaseSessionFactory
+        store.config["memcache"]["timeout"] = 9
+        saved_headers(store)
+        assert before == (given, default_config)
 
 
 def test_changed_defaults_take_effect_in_applications_that_load_later() -> None:

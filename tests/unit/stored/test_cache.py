@@ -82,57 +82,48 @@ class FakeServer:
             raise UnreadableSession("memcache", "fake:1", "its class is gone") from error
 
     def get(self, key: bytes) -> bytes | None:
-        return self._call("get", key)
+        self._ask("get")
+        return self.data.get(key)
 
     def gets(self, key: bytes) -> tuple[bytes | None, Any]:
         before = self.restarts
-        data, token = self._call("gets", key)
-        return data, None if data is None else (before, token)
+        self._ask("gets")
+        return self.data.get(key), (before, self.tokens[key]) if key in self.data else None
 
     def set(self, key: bytes, data: bytes, lifetime: float) -> None:
-        self._call("set", key, data, lifetime)
+        self._ask("set")
+        self.put(key, data, lifetime)
 
     def add(self, key: bytes, data: bytes, lifetime: float) -> bool:
-        return self._call("add", key, data, lifetime)
+        self._ask("add")
+        return key not in self.data and self.put(key, data, lifetime)
 
     def cas(self, key: bytes, data: bytes, token: tuple[int, int], lifetime: float) -> bool:
-        before, number = token
-        return self.restarts == before and self._call("cas", key, data, number, lifetime)
+        if token[0] == self.restarts:
+            self._ask("cas")
+        is_present = token == (self.restarts, self.tokens.get(key))
+        return is_present and self.put(key, data, lifetime)
 
     def set_noreply(self, key: bytes, data: bytes, lifetime: float) -> None:
-        # Not a call with an answer: a silent server takes it all the same.
+        # Nothing is waited for: a silent server takes it all the same.
         self.calls.append("set_noreply")
         if "set_noreply" in self.broken:
             raise self.broken["set_noreply"]
-        self.do_set(key, data, lifetime)
+        self.put(key, data, lifetime)
 
-    def _call(self, operation: str, *args: Any) -> Any:
+    def _ask(self, operation: str) -> None:
         self.calls.append(operation)
         if operation in self.broken:
             raise self.broken[operation]
         if self._is_new:
             self._is_new, self.restarts = False, self.restarts + 1
-            if operation == "cas":
-                return False
-        return getattr(self, f"do_{operation}")(*args)
 
-    def do_get(self, key: bytes) -> bytes | None:
-        return self.data.get(key)
-
-    def do_gets(self, key: bytes) -> tuple[bytes | None, int | None]:
-        return self.data.get(key), self.tokens.get(key) if key in self.data else None
-
-    def do_set(self, key: bytes, value: bytes, lifetime: float) -> bool:
+    def put(self, key: bytes, value: bytes, lifetime: float) -> bool:
+        """Store an entry without being asked."""
         self.data[key] = value
         self.tokens[key] = self.tokens.get(key, 0) + 1
         self.lifetimes[key] = lifetime
         return True
-
-    def do_add(self, key: bytes, value: bytes, lifetime: float) -> bool:
-        return key not in self.data and self.do_set(key, value, lifetime)
-
-    def do_cas(self, key: bytes, value: bytes, token: int, lifetime: float) -> bool:
-        return self.tokens.get(key) == token and self.do_set(key, value, lifetime)
 
     def held(self) -> Any:
         """Return the entry decoded; STALE and TOMBSTONE as they are, None for nothing."""
@@ -217,7 +208,7 @@ class Cached:
         if entry == "present":
             self.write({"a": 1})
         if entry == "stale":
-            self.server.do_set(KEY, STALE, LONGEST)
+            self.server.put(KEY, STALE, LONGEST)
 
     def advance(self, seconds: float) -> None:
         self.now += seconds
@@ -286,7 +277,7 @@ def test_copies_are_handed_out() -> None:
 def test_forged_entry_is_ignored_by_readers_and_replaced_by_writers(
     cached: Cached, entry: bytes
 ) -> None:
-    cached.server.do_set(KEY, entry, 0)
+    cached.server.put(KEY, entry, 0)
     assert cached.read() == {"a": 1}
     assert cached.server.data[KEY] == entry
     cached.write({"a": 2})
@@ -334,7 +325,14 @@ def test_stale_entry_is_replaced_by_a_reader(cached: Cached) -> None:
 
 def test_stale_entry_that_is_evicted_between_two_questions_is_a_miss(cached: Cached) -> None:
     cached.begin("stale")
-    cached.server.do_gets = lambda key: (cached.server.data.clear(), (None, None))[1]  # type: ignore[method-assign]
+    ask = cached.server._ask
+
+    def evicting(operation: str) -> None:
+        ask(operation)
+        if operation == "gets":
+            cached.server.data.clear()
+
+    cached.server._ask = evicting  # type: ignore[method-assign]
     cached.read()
     assert cached.server.held() == {"a": 1}
     assert cached.server.calls == ["get", "gets", "add"]
@@ -342,15 +340,16 @@ def test_stale_entry_that_is_evicted_between_two_questions_is_a_miss(cached: Cac
 
 def test_reader_of_a_stale_entry_leaves_what_a_writer_has_stored_since(cached: Cached) -> None:
     cached.begin("stale")
-    do_gets = cached.server.do_gets
+    ask = cached.server._ask
 
-    def overtaken(key: bytes) -> tuple[bytes | None, int | None]:
-        cached.server.do_gets = do_gets  # type: ignore[method-assign]
-        cached.write({"a": "new"})
-        cached.record.value = {"a": "old"}
-        return do_gets(key)
+    def overtaken(operation: str) -> None:
+        ask(operation)
+        if operation == "gets":
+            cached.server._ask = ask  # type: ignore[method-assign]
+            cached.write({"a": "new"})
+            cached.record.value = {"a": "old"}
 
-    cached.server.do_gets = overtaken  # type: ignore[method-assign]
+    cached.server._ask = overtaken  # type: ignore[method-assign]
     cached.read()
     assert cached.server.held() == {"a": "new"}
 
@@ -409,7 +408,7 @@ def test_write_with_an_unknown_result_leaves_a_tombstone(cached: Cached) -> None
 
 def test_writer_that_others_overtake_all_the_time_leaves_a_tombstone(cached: Cached) -> None:
     cached.begin("present")
-    cached.server.do_cas = lambda *_: False  # type: ignore[method-assign]
+    cached.server.cas = lambda *_: False  # type: ignore[method-assign]
     cached.write({"a": 2})
     assert cached.entry == (TOMBSTONE, LONGEST)
 
@@ -693,10 +692,10 @@ class SteppedServer(FakeServer):
 
     turns: Turns | None = None
 
-    def _call(self, operation: str, *args: Any) -> Any:
+    def _ask(self, operation: str) -> None:
         if self.turns is not None:
             self.turns.step()
-        return super()._call(operation, *args)
+        super()._ask(operation)
 
 
 class LateError(Exception):
@@ -720,7 +719,7 @@ class Scene:
         if begins == "warm":
             self._cache.read(NAME, self.record.load, None)
         if begins == "stale":
-            self.server.do_set(KEY, STALE, LONGEST)
+            self.server.put(KEY, STALE, LONGEST)
         self.server.turns = turns
 
     def write(self) -> None:
