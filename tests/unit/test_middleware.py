@@ -268,17 +268,6 @@ def test_what_ends_the_process_is_raised_and_saves_nothing(save_on_error: bool) 
     assert records == {}
 
 
-def test_store_without_a_webob_request_saves() -> None:
-    """A request of a test's own has no environ."""
-    request = make_request()
-    store = SessionStore(request)
-    store.get_session()["a"] = 1
-    store.request = object()
-    response = webapp2.Response()
-    store.save_sessions(response)
-    assert len(cookies_of(response)) == 1
-
-
 # Among other WSGI software
 
 
@@ -357,17 +346,6 @@ def test_start_response_called_by_a_body() -> None:
         yield from inner(environ, start_response)
 
     assert names_of(respond(SessionMiddleware(lazy))) == ["session"]
-
-
-def test_middleware_around_may_answer_itself() -> None:
-    wrapped = app_with(abort)
-
-    def outer(environ: Any, start_response: Any) -> Any:
-        response = webob.Request(environ).get_response(wrapped)
-        response.headers["X-Outer"] = str(len(cookies_of(response)))
-        return response(environ, start_response)
-
-    assert respond(outer).headers["X-Outer"] == "1"
 
 
 #: Ways to a request of its own that begin with another one's environ.

@@ -508,11 +508,6 @@ def test_backends_are_added_to_the_defaults_or_replace_them() -> None:
     assert backends["memcache"] is BaseSessionFactory
 
 
-def test_upstreams_classes_stand_for_ours() -> None:
-    store = make_store(backends={"mine": upstream.SecureCookieSessionFactory})
-    assert store.get_backend("mine") is SecureCookieSessionFactory
-
-
 def test_a_subclass_of_upstreams_class_stays() -> None:
     class Own(upstream.SecureCookieSessionFactory):
         pass

@@ -168,9 +168,9 @@ class Cached:
     What happens `meanwhile` comes after the record was read, or before it is written or deleted.
     """
 
-    def __init__(self, value: Any = None) -> None:
+    def __init__(self, value: Any = None, server: Any = None) -> None:
         self.record = Record(value)
-        self.server = FakeServer()
+        self.server = server or FakeServer()
         self.cache = CoherentCache(self.server)
         self.now = 0.0
         self.cache._now = lambda: self.now  # type: ignore[method-assign]
@@ -703,52 +703,45 @@ class LateError(Exception):
 
 
 class Scene:
-    """A cache with its record, and what may happen to them at once; each of it in steps.
+    """A cached record, and what may happen to it at once; each of it in steps.
 
     :param begins: what the cache holds at first: nothing ("cold"), the record ("warm") or a
         "stale" entry.
     """
 
     def __init__(self, turns: Turns, begins: str) -> None:
-        self.server = SteppedServer()
-        self.record = Record({"writer": None})
-        self._cache = CoherentCache(self.server)
+        self.cached = Cached({"writer": None}, SteppedServer())
         self._turns = turns
         self._ended = False
         self._writers = 0
         if begins == "warm":
-            self._cache.read(NAME, self.record.load, None)
+            self.cached.read()
         if begins == "stale":
-            self.server.put(KEY, STALE, LONGEST)
-        self.server.turns = turns
+            self.cached.begin("stale")
+        self.cached.server.turns = turns
 
     def write(self) -> None:
         """A writer, which does not bring back what was deleted."""
-        self._writers += 1
-        value = {"writer": self._writers}
-
-        def store() -> Any:
-            self._turns.step()
-            self._store(value)
-            return value
-
         with contextlib.suppress(EndedError):
-            self._cache.write(NAME, store, None, (EndedError,))
+            self.cached.write(self._next_value(), self._step_unless_ended)
 
     def write_late(self) -> None:
         """A writer that hears of a failure, and whose record is written some time later."""
-        self._writers += 1
-        value = {"writer": self._writers}
+        value = self._next_value()
         with contextlib.suppress(LateError):
-            self._cache.write(NAME, self._fail, None, (EndedError,))
-        self._turns.step()
+            self.cached.write(value, self._fail)
         with contextlib.suppress(EndedError):
-            self._store(value)
+            self._step_unless_ended()
+            self.cached.record.value = value
 
-    def _store(self, value: Any) -> None:
+    def _next_value(self) -> Any:
+        self._writers += 1
+        return {"writer": self._writers}
+
+    def _step_unless_ended(self) -> None:
+        self._turns.step()
         if self._ended:
             raise EndedError()
-        self.record.value = value
 
     def _fail(self) -> None:
         self._turns.step()
@@ -759,35 +752,34 @@ class Scene:
 
         def load() -> Any:
             self._turns.step()
-            return self.record.load()
+            return self.cached.record.load()
 
-        self._cache.read(NAME, load, None)
+        self.cached.cache.read(NAME, load, None)
 
     def end(self) -> None:
         """Whoever deletes the record."""
-
-        def delete() -> None:
-            self._turns.step()
-            self.record.value, self._ended = None, True
-
-        self._cache.delete(NAME, delete)
+        self.cached.delete(self._end)
 
     def end_late(self) -> None:
         """Whoever hears of a failure, while the record is deleted some time later."""
         with contextlib.suppress(LateError):
-            self._cache.delete(NAME, self._fail)
+            self.cached.delete(self._fail)
+        self._end()
+        self.cached.record.value = None
+
+    def _end(self) -> None:
         self._turns.step()
-        self.record.value, self._ended = None, True
+        self._ended = True
 
     def wait(self) -> None:
         """Half an hour; what is on its way to the store stays there."""
         self._turns.step()
-        self.server.let_time_pass()
+        self.cached.server.let_time_pass()
 
     def restart(self) -> None:
         """The store forgets everything."""
         self._turns.step()
-        self.server.restart()
+        self.cached.server.restart()
 
 
 def disagreements(
@@ -800,7 +792,7 @@ def disagreements(
             turns = Turns(choose)
             scene = Scene(turns, begins)
             turns.run(pool, [getattr(scene, actor) for actor in actors.split()])
-            held, record = scene.server.held(), scene.record.value
+            held, record = scene.cached.server.held(), scene.cached.record.value
             if held not in (record, STALE, TOMBSTONE, None):
                 wrong.append((held, record))
     return wrong

@@ -41,6 +41,8 @@ from webapp2_sessions.errors import SessionConflict, SessionTooLarge, Unreadable
 from webapp2_sessions.stored.merging import NEW, Version
 from webapp2_sessions.testing import MemorySessionFactory, memory_of
 
+Backend = type[DictFactory]
+
 
 @pytest.mark.parametrize(
     ("method", "arguments"),
@@ -57,7 +59,7 @@ def test_hooks_of_a_backend_have_to_be_written(method: str, arguments: list[Any]
         getattr(StoredSessionFactory("s", make_store()), method)(*arguments)
 
 
-def test_a_stored_session_needs_little_of_a_store(factory: type[DictFactory]) -> None:
+def test_a_stored_session_needs_little_of_a_store(factory: Backend) -> None:
     """Any object with the configuration and the two cookie methods is a store."""
     store = DuckStore({"_sid": SID})
     container = factory("s", store)
@@ -71,7 +73,7 @@ def test_a_stored_session_needs_little_of_a_store(factory: type[DictFactory]) ->
 # Loading
 
 
-def test_a_stored_session_is_read_once_by_its_id(factory: type[DictFactory]) -> None:
+def test_a_stored_session_is_read_once_by_its_id(factory: Backend) -> None:
     store = stored(factory, sid_cookie())
     session = store.get_session()
     assert (session, session.new, session.container.sid) == ({"a": 1}, False, SID)
@@ -82,7 +84,7 @@ def test_a_stored_session_is_read_once_by_its_id(factory: type[DictFactory]) -> 
 @pytest.mark.parametrize(
     "cookie", [None, "session=x", sid_cookie("short"), sid_cookie(SID + "\n"), sid_cookie(5)]
 )
-def test_without_a_valid_id_nothing_is_read(cookie: str | None, factory: type[DictFactory]) -> None:
+def test_without_a_valid_id_nothing_is_read(cookie: str | None, factory: Backend) -> None:
     """The backend is not asked, and the session is new with an id of its own."""
     session = stored(factory, cookie).get_session()
     assert (session, session.new, factory.log) == ({}, True, [])
@@ -91,7 +93,7 @@ def test_without_a_valid_id_nothing_is_read(cookie: str | None, factory: type[Di
 
 @pytest.mark.parametrize("record", [["a"], "text", 5, [("a", 1, 2)], [("a", 1), 5], True])
 def test_a_record_of_which_no_dictionary_can_be_made_is_no_session(
-    record: Any, factory: type[DictFactory]
+    record: Any, factory: Backend
 ) -> None:
     """It counts as none, and its id is not used."""
     factory.records[SID] = record
@@ -102,16 +104,14 @@ def test_a_record_of_which_no_dictionary_can_be_made_is_no_session(
 @pytest.mark.parametrize(
     "record", [[("a", 1)], [["a", 1]], MappingProxyType({"a": 1}), UserDict(a=1)], ids=repr
 )
-def test_a_record_may_be_whatever_dict_takes(record: Any, factory: type[DictFactory]) -> None:
+def test_a_record_may_be_whatever_dict_takes(record: Any, factory: Backend) -> None:
     factory.records[SID] = record
     session = stored(factory, sid_cookie()).get_session()
     assert (session, session.new, session.container.sid) == ({"a": 1}, False, SID)
 
 
 @pytest.mark.parametrize(("max_age", "new"), [(60, False), (59, True), (None, False)])
-def test_the_age_of_the_cookie_is_checked(
-    max_age: int | None, new: bool, factory: type[DictFactory]
-) -> None:
+def test_the_age_of_the_cookie_is_checked(max_age: int | None, new: bool, factory: Backend) -> None:
     store = stored(factory, sid_cookie(timestamp=NOW - 60), session_max_age=max_age)
     store.serializer._get_timestamp = lambda: NOW
     assert store.get_session().new is new
@@ -120,9 +120,7 @@ def test_the_age_of_the_cookie_is_checked(
 # Saving
 
 
-def test_a_modified_stored_session_is_written_and_its_cookie_holds_the_id(
-    factory: type[DictFactory],
-) -> None:
+def test_a_modified_stored_session_is_written_and_its_cookie_holds_the_id(factory: Backend) -> None:
     store = stored(factory, sid_cookie())
     store.serializer._get_timestamp = lambda: NOW
     store.get_session()["b"] = 2
@@ -130,7 +128,7 @@ def test_a_modified_stored_session_is_written_and_its_cookie_holds_the_id(
     assert factory.records == {SID: {"a": 1, "b": 2}}
 
 
-def test_what_is_written_is_a_plain_dictionary(factory: type[DictFactory]) -> None:
+def test_what_is_written_is_a_plain_dictionary(factory: Backend) -> None:
     """A backend pickles no session with its factory, and keeps no reference to it."""
     store = stored(factory)
     session = store.get_session()
@@ -145,7 +143,7 @@ def test_what_is_written_is_a_plain_dictionary(factory: type[DictFactory]) -> No
     ("cookie", "refresh_after"), [(sid_cookie(), None), (None, None), (None, 60)]
 )
 def test_an_unmodified_session_is_not_written(
-    cookie: str | None, refresh_after: int | None, factory: type[DictFactory]
+    cookie: str | None, refresh_after: int | None, factory: Backend
 ) -> None:
     """One that is new is not renewed either."""
     store = stored(factory, cookie, refresh_after=refresh_after)
@@ -154,7 +152,7 @@ def test_an_unmodified_session_is_not_written(
     assert [entry[0] for entry in factory.log if entry[0] != "read"] == []
 
 
-def test_a_session_that_the_application_sets_gets_an_id(factory: type[DictFactory]) -> None:
+def test_a_session_that_the_application_sets_gets_an_id(factory: Backend) -> None:
     """`factory.session = SessionDict(...)` without loading."""
     store = stored(factory)
     container = store.sessions["session"] = factory("session", store)
@@ -166,7 +164,7 @@ def test_a_session_that_the_application_sets_gets_an_id(factory: type[DictFactor
     assert re.fullmatch(r"\w{22}", sid)
 
 
-def test_the_response_decides_which_arguments_can_be_sent(factory: type[DictFactory]) -> None:
+def test_the_response_decides_which_arguments_can_be_sent(factory: Backend) -> None:
     class Response(webapp2.Response):
         def set_cookie(self, *args: Any, priority: str | None = None, **kwargs: Any) -> None:
             webob.Response.set_cookie(self, *args, **kwargs)
@@ -179,7 +177,7 @@ def test_the_response_decides_which_arguments_can_be_sent(factory: type[DictFact
     assert [entry[0] for entry in factory.log] == ["write"]
 
 
-def test_the_record_is_written_before_the_cookie_is_set(factory: type[DictFactory]) -> None:
+def test_the_record_is_written_before_the_cookie_is_set(factory: Backend) -> None:
     class Store(SessionStore):
         def save_secure_cookie(self, *args: Any, **kwargs: Any) -> None:
             factory.log.append(("cookie",))
@@ -226,7 +224,7 @@ def test_the_lifetime_follows_all_ages(
     max_age: Any,
     cookie_max_age: Any,
     expected: float | None,
-    factory: type[DictFactory],
+    factory: Backend,
 ) -> None:
     """The longest age with which a request may ask, or the browser's if that is shorter."""
     store = stored(factory, session_max_age=session_max_age)
@@ -241,7 +239,7 @@ def test_the_lifetime_follows_all_ages(
 @pytest.mark.parametrize("later", [{}, {"max_age": 30}])
 @pytest.mark.parametrize("reloads", [False, True])
 def test_the_lifetime_follows_the_age_that_opened_or_reloaded_the_session(
-    later: dict[str, Any], reloads: bool, factory: type[DictFactory]
+    later: dict[str, Any], reloads: bool, factory: Backend
 ) -> None:
     """The first `max_age` of a name wins, for the record as for the cookie."""
     store = stored(factory, session_max_age=60)
@@ -255,9 +253,7 @@ def test_the_lifetime_follows_the_age_that_opened_or_reloaded_the_session(
     assert factory.log[-1][3] is None
 
 
-def test_a_factory_that_opens_its_session_itself_lives_as_configured(
-    factory: type[DictFactory],
-) -> None:
+def test_a_factory_that_opens_its_session_itself_lives_as_configured(factory: Backend) -> None:
     store = stored(factory, session_max_age=60)
     container = factory("session", store)
     store.sessions["session"] = container
@@ -272,7 +268,7 @@ DOWN = BackendUnavailable("mine", "here", "down")
 REFUSES = BackendError("mine", "here", "no room")
 
 
-def failing(base: type[DictFactory], hook: str, error: BackendError = DOWN) -> type[DictFactory]:
+def failing(base: Backend, hook: str, error: BackendError = DOWN) -> Backend:
     """The backend, of which one hook fails."""
 
     def fail(*args: Any) -> Any:
@@ -282,7 +278,7 @@ def failing(base: type[DictFactory], hook: str, error: BackendError = DOWN) -> t
 
 
 @pytest.mark.parametrize("error", [DOWN, REFUSES], ids=["down", "refuses"])
-def test_failure_is_raised_by_default(error: BackendError, factory: type[DictFactory]) -> None:
+def test_failure_is_raised_by_default(error: BackendError, factory: Backend) -> None:
     """At load and at save, as it is; a session that may not be stored sends nobody its id."""
     with pytest.raises(BackendError) as at_load:
         stored(failing(factory, "_read", error), sid_cookie()).get_session()
@@ -300,9 +296,7 @@ DEGRADING = {"on_backend_error": "degrade"}
 
 
 @pytest.mark.parametrize("error", [DOWN, REFUSES], ids=["down", "refuses"])
-def test_degraded_session_is_empty_and_not_written(
-    error: BackendError, factory: type[DictFactory]
-) -> None:
+def test_degraded_session_is_empty_and_not_written(error: BackendError, factory: Backend) -> None:
     """Neither record nor cookie changes, so that the visitor is back when the server is."""
     store = stored(failing(factory, "_read", error), sid_cookie(), **DEGRADING)
     session = store.get_session()
@@ -313,7 +307,7 @@ def test_degraded_session_is_empty_and_not_written(
 
 
 def test_degradation_is_logged_with_the_server_and_without_the_id(
-    factory: type[DictFactory], caplog: pytest.LogCaptureFixture
+    factory: Backend, caplog: pytest.LogCaptureFixture
 ) -> None:
     stored(failing(factory, "_read"), sid_cookie(), **DEGRADING).get_session()
     [record] = caplog.records
@@ -323,14 +317,14 @@ def test_degradation_is_logged_with_the_server_and_without_the_id(
     )
 
 
-def test_failed_save_degrades_the_session(factory: type[DictFactory]) -> None:
+def test_failed_save_degrades_the_session(factory: Backend) -> None:
     store = stored(failing(factory, "_write"), sid_cookie(), **DEGRADING)
     session = store.get_session()
     session["a"] = 2
     assert (session.degraded, saved_headers(store), session.degraded) == (False, [], True)
 
 
-def test_session_is_not_degraded_where_nothing_has_failed(factory: type[DictFactory]) -> None:
+def test_session_is_not_degraded_where_nothing_has_failed(factory: Backend) -> None:
     """A visitor without a cookie has nothing asked of a server that fails."""
     assert stored(failing(factory, "_read"), **DEGRADING).get_session().degraded is False
     store = stored(factory, sid_cookie(), **DEGRADING)
@@ -346,7 +340,7 @@ def test_session_is_not_degraded_where_nothing_has_failed(factory: type[DictFact
 )
 @pytest.mark.parametrize("hook", ["_read", "_write"])
 def test_what_is_wrong_with_the_session_is_an_error_in_any_case(
-    error: BackendError, hook: str, factory: type[DictFactory]
+    error: BackendError, hook: str, factory: Backend
 ) -> None:
     visitor = Visitor(
         make_app(backends={"securecookie": failing(factory, hook, error)}, **DEGRADING)
@@ -359,14 +353,14 @@ def test_what_is_wrong_with_the_session_is_an_error_in_any_case(
 # Destroying
 
 
-def test_destroyed_session_is_empty_and_new(factory: type[DictFactory]) -> None:
+def test_destroyed_session_is_empty_and_new(factory: Backend) -> None:
     session = stored(factory, sid_cookie()).get_session()
     session.destroy()
     assert (session, session.new, session.modified, session.destroyed) == ({}, True, False, True)
 
 
 def test_session_after_a_destroyed_one_is_not_taken_for_it_when_saved_twice(
-    factory: type[DictFactory],
+    factory: Backend,
 ) -> None:
     store = stored(factory, sid_cookie())
     session = store.get_session()
@@ -377,7 +371,7 @@ def test_session_after_a_destroyed_one_is_not_taken_for_it_when_saved_twice(
     assert len(headers[0]) == len(headers[1]) == 1
 
 
-def test_destroying_a_new_session_deletes_nothing(factory: type[DictFactory]) -> None:
+def test_destroying_a_new_session_deletes_nothing(factory: Backend) -> None:
     store = stored(factory)
     store.get_session().destroy()
     saved_headers(store)
@@ -385,9 +379,7 @@ def test_destroying_a_new_session_deletes_nothing(factory: type[DictFactory]) ->
 
 
 @pytest.mark.parametrize("on_backend_error", ["raise", "degrade"])
-def test_failed_deletion_is_an_error_in_any_case(
-    on_backend_error: str, factory: type[DictFactory]
-) -> None:
+def test_failed_deletion_is_an_error_in_any_case(on_backend_error: str, factory: Backend) -> None:
     """A sign-out that did not happen must not look as if it had."""
     store = stored(failing(factory, "_delete"), sid_cookie(), on_backend_error=on_backend_error)
     store.get_session().destroy()
@@ -395,7 +387,7 @@ def test_failed_deletion_is_an_error_in_any_case(
         saved_headers(store)
 
 
-def test_degraded_session_is_destroyed_all_the_same(factory: type[DictFactory]) -> None:
+def test_degraded_session_is_destroyed_all_the_same(factory: Backend) -> None:
     store = stored(failing(factory, "_read"), sid_cookie(), **DEGRADING)
     store.get_session().destroy()
     assert "Max-Age=0" in saved_headers(store)[0]
@@ -403,7 +395,7 @@ def test_degraded_session_is_destroyed_all_the_same(factory: type[DictFactory]) 
 
 
 def test_session_that_another_request_destroyed(
-    factory: type[DictFactory], caplog: pytest.LogCaptureFixture
+    factory: Backend, caplog: pytest.LogCaptureFixture
 ) -> None:
     """A backend that can tell keeps it destroyed: no cookie is sent, and it is logged."""
 
@@ -432,7 +424,7 @@ def clock() -> Iterator[Clock]:
 
 @pytest.mark.parametrize(("age", "renewed"), [(59, False), (60, True), (1000, True)])
 def test_unmodified_session_is_renewed_when_its_cookie_is_old_enough(
-    age: int, renewed: bool, factory: type[DictFactory], clock: Clock
+    age: int, renewed: bool, factory: Backend, clock: Clock
 ) -> None:
     """Its record is touched, and its cookie signed again."""
     clock.advance(age)
@@ -444,7 +436,7 @@ def test_unmodified_session_is_renewed_when_its_cookie_is_old_enough(
     assert lifetimes == [5000] * renewed
 
 
-def test_session_that_is_gone_is_not_renewed(factory: type[DictFactory], clock: Clock) -> None:
+def test_session_that_is_gone_is_not_renewed(factory: Backend, clock: Clock) -> None:
     clock.advance(60)
     store = stored(factory, sid_cookie(), refresh_after=60)
     store.get_session()
@@ -452,7 +444,7 @@ def test_session_that_is_gone_is_not_renewed(factory: type[DictFactory], clock: 
     assert saved_headers(store) == []
 
 
-def test_renewal_writes_what_is_stored(factory: type[DictFactory], clock: Clock) -> None:
+def test_renewal_writes_what_is_stored(factory: Backend, clock: Clock) -> None:
     """A change inside a value is not saved by the way."""
     factory.records[SID] = {"cart": [1]}
     clock.advance(60)
@@ -470,9 +462,7 @@ def test_renewal_writes_what_is_stored(factory: type[DictFactory], clock: Clock)
 # Ending
 
 
-def test_absolute_age_starts_again_with_a_new_session(
-    factory: type[DictFactory], clock: Clock
-) -> None:
+def test_absolute_age_starts_again_with_a_new_session(factory: Backend, clock: Clock) -> None:
     visitor = Visitor(make_app(backends={"securecookie": factory}, absolute_max_age=100))
     visitor.write({"n": 0})
     clock.advance(101)
@@ -483,13 +473,13 @@ def test_absolute_age_starts_again_with_a_new_session(
 
 @pytest.mark.parametrize(("age", "session"), [(100, {"a": 1}), (101, {})])
 def test_absolute_age_counts_from_the_last_signature_where_no_beginning_is_known(
-    age: int, session: dict[str, Any], factory: type[DictFactory], clock: Clock
+    age: int, session: dict[str, Any], factory: Backend, clock: Clock
 ) -> None:
     clock.advance(age)
     assert stored(factory, sid_cookie(), absolute_max_age=100).get_session() == session
 
 
-def test_beginning_stands_in_the_cookie_only(factory: type[DictFactory], clock: Clock) -> None:
+def test_beginning_stands_in_the_cookie_only(factory: Backend, clock: Clock) -> None:
     """The record holds what the application stored, and the cookie tells when that began."""
     store = stored(factory, absolute_max_age=100)
     session = store.get_session()
@@ -505,7 +495,7 @@ def test_beginning_stands_in_the_cookie_only(factory: type[DictFactory], clock: 
     [({}, 0, 100), ({"session_max_age": 60}, 0, 60), ({"session_max_age": 60}, 70, 30)],
 )
 def test_record_lives_no_longer_than_the_absolute_age(
-    config: dict[str, Any], age: int, expected: float, factory: type[DictFactory], clock: Clock
+    config: dict[str, Any], age: int, expected: float, factory: Backend, clock: Clock
 ) -> None:
     visitor = Visitor(make_app(backends={"securecookie": factory}, absolute_max_age=100, **config))
     visitor.write({"a": 1})
@@ -541,7 +531,7 @@ class Versions(DictFactory):
 
 
 @pytest.fixture
-def versions(factory: type[DictFactory]) -> type[Versions]:
+def versions(factory: Backend) -> type[Versions]:
     """A backend with compare-and-set, with the session SID in it."""
     return type("Factory", (Versions,), {**vars(factory), "versions": {}})
 
@@ -571,9 +561,7 @@ def test_save_gives_up_on_a_session_that_never_comes_to_rest(
 
 
 @pytest.mark.parametrize("cookie", [None, sid_cookie()], ids=["new", "stored"])
-def test_backend_without_versions_cannot_merge(
-    factory: type[DictFactory], cookie: str | None
-) -> None:
+def test_backend_without_versions_cannot_merge(factory: Backend, cookie: str | None) -> None:
     with pytest.raises(ConfigError, match="Factory cannot compare and set") as refused:
         stored(factory, cookie, on_conflict="merge").get_session()
     assert refused.value.key == "on_conflict"

@@ -27,6 +27,8 @@ from webapp2_sessions.stored.merging import (
 )
 from webapp2_sessions.stored.serializers import load_pickle
 
+Session = dict[str, Any]
+
 # Merging
 
 
@@ -49,7 +51,7 @@ def test_changes_of_both_are_kept() -> None:
         ({"a": 1}, {}, {}),
     ],
 )
-def test_same_key(mine: dict[str, Any], theirs: dict[str, Any], merged: dict[str, Any]) -> None:
+def test_same_key(mine: Session, theirs: Session, merged: Session) -> None:
     """A key that both changed is taken from mine; one that only they changed from theirs."""
     assert repr(merge({"a": 1}, mine, theirs)) == repr(merged)
 
@@ -136,7 +138,7 @@ def test_keys_have_the_order_of_theirs_which_is_no_change_in_itself() -> None:
     ],
 )
 def test_what_was_assigned_or_removed_stands_also_where_it_ends_as_it_was(
-    base: dict[str, Any], mine: dict[str, Any], theirs: dict[str, Any], merged: dict[str, Any]
+    base: Session, mine: Session, theirs: Session, merged: Session
 ) -> None:
     assert merge(base, mine, theirs, assigned={"a"}) == merged
     assert merge(base, mine, theirs, assigned=["a", "a"]) == merged
@@ -235,7 +237,7 @@ def test_flash_messages(
     ],
 )
 def test_what_is_no_list_of_messages_is_a_value_like_any_other(
-    base: dict[str, Any], mine: dict[str, Any], theirs: dict[str, Any]
+    base: Session, mine: Session, theirs: Session
 ) -> None:
     assert merge(base, mine, theirs, assigned={"_flash"}) == mine
 
@@ -338,9 +340,9 @@ SESSIONS = st.builds(
 )
 
 
-def again(session: dict[str, Any]) -> dict[str, Any]:
+def again(session: Session) -> Session:
     """Return an equal session of other objects, as it is loaded."""
-    loaded: dict[str, Any] = pickle.loads(pickle.dumps(session))
+    loaded: Session = pickle.loads(pickle.dumps(session))
     return loaded
 
 
@@ -453,7 +455,7 @@ BOTH = {"a": 1, "mine": 2, "theirs": 1}
 MANY = {f"other{number}": number for number in range(19)}
 
 #: What other requests do before each write of this one, what this one saves, and what is stored.
-SAVES: dict[str, tuple[Steps, dict[str, Any], dict[str, Any]]] = {
+SAVES: dict[str, tuple[Steps, Session, Session]] = {
     "no conflict": ([], {"a": 2}, {"a": 2}),
     "conflict": ([setting(theirs=1)], {"a": 1, "mine": 2}, BOTH),
     "conflicts before all attempts but the last": (
@@ -502,7 +504,7 @@ def test_save_stores_the_changes_of_all_requests(
 
 #: How the stored session changed after this request has loaded it, and what merged() returns for
 #: {"mine": 2, "a": 1}, with the order of keys.
-MERGED: dict[str, tuple[Steps, dict[str, Any] | None]] = {
+MERGED: dict[str, tuple[Steps, Session | None]] = {
     "unchanged": ([], {"mine": 2, "a": 1}),
     "changed": ([setting(theirs=1)], {"a": 1, "theirs": 1, "mine": 2}),
     "evicted": ([Store.drop], {"mine": 2, "a": 1}),
@@ -669,9 +671,7 @@ def test_merged_after_a_save_whose_token_is_not_told_has_it_as_base(store: Store
 
 @settings(deadline=None)
 @given(SESSIONS, SESSIONS, SESSIONS)
-def test_merged_is_what_save_stores(
-    base: dict[str, Any], mine: dict[str, Any], theirs: dict[str, Any]
-) -> None:
+def test_merged_is_what_save_stores(base: Session, mine: Session, theirs: Session) -> None:
     store = Store(base)
     merger = store.merger()
     store.put(theirs)
@@ -713,12 +713,12 @@ def test_error_of_the_store_is_passed_on_and_the_request_may_try_again(
 @settings(deadline=None)
 @given(st.lists(st.tuples(SESSIONS, st.integers(0, 2)), min_size=1, max_size=4), st.randoms())
 def test_saves_of_several_requests(
-    requests: list[tuple[dict[str, Any], int]], order: random.Random
+    requests: list[tuple[Session, int]], order: random.Random
 ) -> None:
     """Requests that all loaded the session and save in any order: each one's changes are there."""
     store = Store({"shared": 0})
     mergers = [store.merger() for _ in requests]
-    expected: dict[str, Any] = {"shared": 0}
+    expected: Session = {"shared": 0}
     for number in order.sample(range(len(requests)), len(requests)):
         values, shared = requests[number]
         own = {f"{number} {key}": value for key, value in values.items()}

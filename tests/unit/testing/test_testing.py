@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import datetime
 import http.cookiejar
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 from urllib.parse import parse_qsl
 
@@ -32,7 +30,6 @@ from webapp2_sessions.testing import (
     MemorySessionFactory,
     make_cookie,
     memory_of,
-    memory_sessions,
     read_cookie,
     session_transaction,
     travel,
@@ -571,32 +568,6 @@ def test_application_has_no_cookies(wrap: Any) -> None:
     """Its clients have, of which there may be many."""
     with pytest.raises(TypeError, match=r"has no cookie jar; .* such as Client\(app\)"):
         set_key(wrap(pages()))
-
-
-def test_threads_have_their_clients_on_one_application() -> None:
-    app = pages()
-
-    def work(number: int) -> str:
-        client = Client(app)
-        with session_transaction(client, backend="memory") as session:
-            session["n"] = number
-        return client.get("/?backend=memory").text
-
-    with ThreadPoolExecutor(8) as pool:
-        found = list(pool.map(work, range(8)))
-    assert found == [f"[('n', {number})]" for number in range(8)]
-
-
-def test_all_helpers_work_together() -> None:
-    client = Client(app := pages(session_max_age=3600))
-    with travel() as clock, memory_sessions(app):
-        with session_transaction(client, backend="memcache") as session:
-            session["when"] = datetime.date(2030, 1, 31)
-        clock.advance(3600)
-        page = "/?backend=memcache"
-        assert client.get(page).text == "[('when', datetime.date(2030, 1, 31))]"
-        clock.advance(1)
-        assert client.get(page).text == "[]"
 
 
 def test_star_import_has_the_names_of_the_package_and_no_others() -> None:
