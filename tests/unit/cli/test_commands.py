@@ -196,7 +196,7 @@ def test_decode_without_the_key_is_an_error_of_use(
     assert run("decode", SID, "--secret-key-env", "THE_KEY") == (2, "", error)
 
 
-def test_decode_finds_cookies_of_ours_in_a_whole_response(run: Run, typed: Typed) -> None:
+def test_decode_finds_session_cookies_in_a_whole_response(run: Run, typed: Typed) -> None:
     response = f"HTTP/1.1 200\r\nSet-Cookie: a=1\r\nSet-Cookie: b={signed({})}\r\n\r\n\xe9"
     typed(response.encode("latin-1"))
     done = run("decode", "-")

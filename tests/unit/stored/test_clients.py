@@ -138,7 +138,7 @@ def test_child_builds_its_own_client_and_the_parent_keeps_its(registry: Registry
 
 
 def test_child_does_not_collect_the_parents_client(registry: Registry) -> None:
-    """The parent's client stays referenced in the child, where closing it would do harm."""
+    """The parent's client stays referenced in the child, which must not close it."""
     collected: list[bool] = []
 
     class Fragile(Client):
