@@ -172,7 +172,7 @@ class Cached:
         self.record = Record(value)
         self.server = server or FakeServer()
         self.cache = CoherentCache(self.server)
-        self.now = 0.0
+        self.now = round(self.cache._now())  # so that exact times can be added
         self.cache._now = lambda: self.now  # type: ignore[method-assign]
 
     def read(self, meanwhile: Callable[[], object] = nothing, lifetime: float | None = None) -> Any:
