@@ -69,9 +69,6 @@ GROWTH = Table(
 )
 
 
-# The command
-
-
 def test_the_command_prints_its_tables() -> None:
     """A short run of two cases, with all libraries that are installed."""
     done = run("benchmarks", "--seconds", "0", "--case", "cookie", "--case", "codec")
@@ -304,9 +301,6 @@ def test_a_picture_tells_what_is_better() -> None:
     assert "(µs, less is better)" in picture(TABLE)
     rates = dataclasses.replace(TABLE, unit="requests/s", more_is_better=True)
     assert "(requests/s, more is better)" in picture(rates)
-
-
-# What is saved
 
 
 def test_each_run_has_a_place_of_its_own_in_the_page(

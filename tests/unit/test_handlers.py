@@ -61,9 +61,6 @@ def returning(value: Any) -> Callable[[Any], Any]:
     return get
 
 
-# What a handler has
-
-
 def test_store_is_the_one_of_the_request() -> None:
     def get(self: Any) -> None:
         assert self.session_store is get_store(request=self.request)
@@ -319,9 +316,6 @@ def test_error_while_saving_is_the_answer() -> None:
 
     response = respond(page(get=get))
     assert (response.status_int, names_of(response)) == (500, [])
-
-
-# Headers
 
 
 @pytest.mark.parametrize(

@@ -228,9 +228,6 @@ def test_middleware_saves_nothing_by_itself() -> None:
     assert names_of(respond(app_with(get, webapp2.RequestHandler))) == []
 
 
-# When nothing is saved
-
-
 def test_failure_after_an_explicit_save_sends_what_was_stored_before() -> None:
     config, records = stored_backend()
 
@@ -444,9 +441,6 @@ def test_what_one_request_has_saved_is_not_sent_with_another() -> None:
     sites = [wrapped, wrapped, SessionMiddleware(lazy)]
     answers = [names_of(request.get_response(site)) for site in sites]
     assert answers == [["session"], [], ["session"]]
-
-
-# As the application
 
 
 def test_middleware_stands_for_the_application() -> None:

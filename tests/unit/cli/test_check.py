@@ -248,9 +248,6 @@ def test_the_configuration_stays_as_it_is() -> None:
     assert given == {"digest": "md5"}
 
 
-# Servers
-
-
 class Forgetful:
     """A memcached that keeps nothing larger than a kilobyte, without a word."""
 

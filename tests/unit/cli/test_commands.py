@@ -70,9 +70,6 @@ def encrypted(data: Any) -> str:
     return EncryptedCookieSerializer(KEY).serialize("session", data).decode("ascii")
 
 
-# keygen
-
-
 @pytest.mark.parametrize(("arguments", "size"), [([], 32), (["--bytes", "16"], 16)])
 def test_keygen_writes_a_good_key_and_another_one_each_time(
     run: Run, arguments: list[str], size: int
@@ -89,9 +86,6 @@ def test_keygen_refuses_a_weak_key_and_an_absurd_one(run: Run, size: str) -> Non
     done = run("keygen", "--bytes", size)
     assert done.code == 2
     assert f"{size!r} is no number from 16 to 1024" in done.err
-
-
-# decode
 
 
 def test_decode_shows_what_is_in_a_cookie_without_a_key(run: Run) -> None:
@@ -363,9 +357,6 @@ def test_decode_of_nothing_is_an_error_of_use(run: Run, typed: Typed, cookie: st
     assert run("decode", cookie) == (2, "", "error: COOKIE: is empty\n")
 
 
-# check
-
-
 GOOD: dict[str, Any] = {
     "digest": "sha256",
     "cookie_name": "__Host-session",
@@ -434,9 +425,6 @@ def test_check_asks_the_servers_that_are_configured_unless_offline(
     assert run("check", name, "--offline").code == 0
 
 
-# All commands
-
-
 SECRETS = [
     (["decode", signed({}), signed({"again": 1})], "unrecognized arguments: too many"),
     (["decode", "x", f"--cookie={SID}"], "unrecognized arguments: --cookie"),
@@ -501,9 +489,6 @@ def test_ctrl_c_while_something_is_typed_is_a_line_and_an_exit_code(
 
     monkeypatch.setattr("webapp2_sessions.cli.cookies.read_secret", interrupted)
     assert run("decode", "-") == (130, "", "interrupted\n")
-
-
-# Processes
 
 
 def test_package_installs_a_command_of_its_name() -> None:

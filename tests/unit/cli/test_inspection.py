@@ -252,8 +252,6 @@ def test_no_value_raises(value: str) -> None:
     assert looked_at(value, digest="sha256").kind
 
 
-# By a configuration
-
 KEYS = {"secret_key_fallbacks": [OLD]}
 
 

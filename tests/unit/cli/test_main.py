@@ -54,8 +54,6 @@ def purge(monkeypatch: pytest.MonkeyPatch) -> Purge:
 
 Run = Callable[..., Any]
 
-# Arguments
-
 
 @pytest.mark.parametrize(
     ("text", "seconds"),
@@ -140,8 +138,6 @@ def test_examples_of_the_help_work(
         assert [run(*line.split()).code for line in lines] == [0] * number
 
 
-# Short durations
-
 SHORT = ["0", "1", "3600", "31m", "23h", "0.9d"]
 
 
@@ -181,9 +177,6 @@ def test_short_duration_has_to_be_confirmed_or_tried_where_nobody_can_be_asked(
 def test_longer_duration_is_not_asked_about(purge: Purge, run: Run, text: str) -> None:
     done = run("purge", "--older-than", text)
     assert (done.code, len(purge.calls), done.err) == (0, 1, "")
-
-
-# Ends
 
 
 @pytest.mark.parametrize(
@@ -231,9 +224,6 @@ def test_error_of_the_program_is_not_hidden(purge: Purge, run: Run) -> None:
     purge.error = AssertionError()
     with pytest.raises(AssertionError):
         run(*OLD)
-
-
-# Progress
 
 
 def test_without_a_terminal_a_line_comes_at_first_and_then_every_five_seconds(
@@ -286,9 +276,6 @@ def test_lines_take_the_place_of_the_bar_where_tqdm_is_missing(
     monkeypatch.setitem(sys.modules, "tqdm", None)
     purge.counts = [500]
     assert on_terminal(*OLD)[0] == "500 sessions deleted so far\n"
-
-
-# Processes
 
 
 PURGE = ("-m", "webapp2_sessions", *OLD)

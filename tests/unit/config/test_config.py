@@ -57,9 +57,6 @@ def refusal(**values: Any) -> ConfigError:
     return refused.value
 
 
-# Defaults
-
-
 def test_defaults() -> None:
     assert checked(secret_key="s") == {
         "secret_key": "s",
@@ -430,9 +427,6 @@ def test_an_unchecked_configuration_may_be_foreign() -> None:
     assert config.datastore_settings({"datastore": "x"}) == config.DATASTORE_DEFAULTS
 
 
-# Representation
-
-
 @pytest.mark.parametrize("shown", [repr, str, pprint.pformat, "{}".format, "%r".__mod__])
 def test_secrets_are_not_shown(shown: Any) -> None:
     """Tracebacks may show local variables, and logs their arguments."""
@@ -455,9 +449,6 @@ def test_a_configuration_that_holds_itself_is_shown() -> None:
     found = checked()
     found["me"] = found
     assert "'me': {...}" in repr(found)
-
-
-# The secret on every use
 
 
 def test_a_missing_secret_says_how_to_make_one() -> None:
@@ -613,9 +604,6 @@ def test_wrong_defaults_are_refused() -> None:
     default_config["vary"] = "no"
     with pytest.raises(ConfigError, match="vary"):
         make_store()
-
-
-# Copies
 
 
 def test_lists_are_copied() -> None:

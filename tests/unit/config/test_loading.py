@@ -70,9 +70,6 @@ def test_response_class_is_the_applications_or_webapp2s() -> None:
     assert response_class_of(None) is webapp2.Response
 
 
-# Keys that are easily guessed
-
-
 def warnings_of(caplog: pytest.LogCaptureFixture) -> list[str]:
     """Return the logged problems, without the parts that all warnings have."""
     assert all(record.name == "webapp2_sessions.config.loading" for record in caplog.records)
@@ -158,9 +155,6 @@ def test_a_wrong_configuration_is_not_warned_of(caplog: pytest.LogCaptureFixture
     with pytest.raises(ConfigError, match="vary"):
         load_config(make_app(secret_key="s", vary="no"), CONFIG_KEY, None)
     assert caplog.messages == []
-
-
-# Likely mistakes
 
 
 @pytest.mark.parametrize(

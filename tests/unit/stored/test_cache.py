@@ -603,9 +603,6 @@ def test_record_that_cannot_be_deleted_is_an_error_and_readers_see_it(cached: Ca
     assert (cached.read(), cached.record.loads) == ({"a": 1}, 1)
 
 
-# Forgetting
-
-
 def test_forgotten_record_has_a_tombstone(cached: Cached) -> None:
     """As long as an entry of it may be on its way."""
     cached.begin("present")

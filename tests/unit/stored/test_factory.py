@@ -70,9 +70,6 @@ def test_a_stored_session_needs_little_of_a_store(factory: Backend) -> None:
     assert factory.records == {SID: {"a": 1, "b": 2}}
 
 
-# Loading
-
-
 def test_a_stored_session_is_read_once_by_its_id(factory: Backend) -> None:
     store = stored(factory, sid_cookie())
     session = store.get_session()
@@ -115,9 +112,6 @@ def test_the_age_of_the_cookie_is_checked(max_age: int | None, new: bool, factor
     store = stored(factory, sid_cookie(timestamp=NOW - 60), session_max_age=max_age)
     store.serializer._get_timestamp = lambda: NOW
     assert store.get_session().new is new
-
-
-# Saving
 
 
 def test_a_modified_stored_session_is_written_and_its_cookie_holds_the_id(factory: Backend) -> None:
@@ -187,8 +181,6 @@ def test_the_record_is_written_before_the_cookie_is_set(factory: Backend) -> Non
     saved_headers(store)
     assert [entry[0] for entry in factory.log] == ["write", "cookie"]
 
-
-# How long
 
 NOT_GIVEN = object()
 
@@ -350,9 +342,6 @@ def test_what_is_wrong_with_the_session_is_an_error_in_any_case(
         visitor.write({"a": 2})
 
 
-# Destroying
-
-
 def test_destroyed_session_is_empty_and_new(factory: Backend) -> None:
     session = stored(factory, sid_cookie()).get_session()
     session.destroy()
@@ -412,9 +401,6 @@ def test_session_that_another_request_destroyed(
     ]
 
 
-# Renewing
-
-
 @pytest.fixture
 def clock() -> Iterator[Clock]:
     """A clock that is moved."""
@@ -459,9 +445,6 @@ def test_renewal_writes_what_is_stored(factory: Backend, clock: Clock) -> None:
     assert factory.records == {SID: {"cart": [1], "meanwhile": True}}
 
 
-# Ending
-
-
 def test_absolute_age_starts_again_with_a_new_session(factory: Backend, clock: Clock) -> None:
     visitor = Visitor(make_app(backends={"securecookie": factory}, absolute_max_age=100))
     visitor.write({"n": 0})
@@ -503,9 +486,6 @@ def test_record_lives_no_longer_than_the_absolute_age(
         clock.advance(age)
         visitor.write({"a": 2}, max_age=80)
     assert factory.log[-1][3] == expected
-
-
-# Merging
 
 
 class Versions(DictFactory):

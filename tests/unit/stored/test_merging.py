@@ -29,8 +29,6 @@ from webapp2_sessions.stored.serializers import load_pickle
 
 Session = dict[str, Any]
 
-# Merging
-
 
 def test_changes_of_both_are_kept() -> None:
     base = {"a": 1, "b": 2, "c": 3, "d": 4}
@@ -121,9 +119,6 @@ def test_keys_have_the_order_of_theirs_which_is_no_change_in_itself() -> None:
     assert [*merged.items()] == [("a", 1), ("b", 3)]
 
 
-# Keys that were assigned
-
-
 @pytest.mark.parametrize(
     ("base", "mine", "theirs", "merged"),
     [
@@ -164,9 +159,6 @@ def test_assigned_messages_are_merged_one_by_one(
     """Adding and showing messages assigns their key."""
     sessions = [{key: each.split()} if each else {} for each in (base, mine, theirs)]
     assert merge(*sessions, {"notices"}, {key}) == {key: merged.split()}
-
-
-# Keys that changed
 
 
 def test_changed_keys() -> None:
@@ -325,8 +317,6 @@ def test_messages_are_merged_as_by_comparing_each_with_each(
     merged = merge({"_flash": base}, {"_flash": mine}, others, (), assigned)
     assert same_value(merged.get("_flash", []), _pairwise_merge(base, mine, theirs))
 
-
-# Properties of merging
 
 #: Few, so that sessions have many in common.
 VALUES = st.sampled_from(
@@ -620,9 +610,6 @@ def test_nearly_the_same_is_not_taken_for_a_lost_answer(store: Store, one: Any, 
     store.others = [lambda: store.put({"a": one})]
     merger.save({"a": other})
     assert same_value(store.content, {"a": other})
-
-
-# Merging without saving
 
 
 def test_merged_is_told_flash_keys_and_assigned_ones(store: Store) -> None:

@@ -310,8 +310,6 @@ def test_python2_sees_the_same_value(python2: str, value: object, expected: str)
     assert expected == seen.stdout.decode("ascii").strip()
 
 
-# Formats
-
 #: What a session may be in either format; the latter three are no sessions, and not refused.
 VALUES = [{}, {"a": 1}, {"a": (1, b"\xff")}, [1], (1,), "text", 1, 1.5, None, True, b"bytes"]
 

@@ -169,9 +169,6 @@ def test_signed_value_of_a_format_that_is_not_accepted_is_refused() -> None:
         signed_values(writes="json").loads(NAME, signed_values().dumps(NAME, {"a": 1}))
 
 
-# Older keys
-
-
 @pytest.mark.parametrize("fallbacks", [(OLD,), (b"x" * 32, OLD), (OLD, b"x" * 32)])
 def test_value_of_an_older_key_is_read(signed: SignedValues, fallbacks: tuple[bytes, ...]) -> None:
     """At any position in the list."""

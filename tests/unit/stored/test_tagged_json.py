@@ -243,9 +243,6 @@ def test_each_value_is_visited_once(key: Any) -> None:
     assert visited < 1000
 
 
-# What is refused
-
-
 class Money:
     """A class that must be neither shown nor compared."""
 
@@ -404,8 +401,6 @@ def test_a_value_twice_is_no_circle() -> None:
     item = [1]
     assert loads(dumps({"a": item, "b": [item]})) == {"a": [1], "b": [[1]]}
 
-
-# Invalid data
 
 BROKEN = [
     b"",

@@ -44,9 +44,6 @@ def signed_at(**config: Any) -> int:
     return int(visitor.cookies["session"].split("|")[1])
 
 
-# The clock
-
-
 @pytest.mark.parametrize(
     "at",
     [
@@ -78,9 +75,6 @@ def test_clock_moves_only_when_it_is_told() -> None:
     assert clock.time() == SECONDS + 61.5
     clock.advance(-61.5)
     assert (clock.time(), clock.time()) == (SECONDS, SECONDS)
-
-
-# Who goes by it
 
 
 @pytest.mark.parametrize("backend", ["securecookie", "encryptedcookie"])
@@ -138,9 +132,6 @@ def test_no_module_has_a_clock_of_its_own() -> None:
     sources = (path for path in root.rglob("*.py") if "time.time()" in path.read_text("utf-8"))
     wings = {path.relative_to(root).parts[0] for path in sources}
     assert wings - {"cli", "testing", "sessions_memcache"} == {*testing_clock._WINGS}
-
-
-# Entering and leaving
 
 
 def test_everything_is_as_before_after_the_block_and_an_exception_in_it() -> None:

@@ -57,9 +57,6 @@ def outcome(call: Any) -> tuple[Any, ...]:
         return (type(error), None if ours else str(error))
 
 
-# What is kept
-
-
 def test_backend_may_be_configured_by_its_dotted_name() -> None:
     name = "webapp2_sessions.testing.MemorySessionFactory"
     visitor = Visitor(make_app(backends={"memcache": name}), backend="memcache")
@@ -148,9 +145,6 @@ def test_session_that_cannot_be_decoded_is_an_error() -> None:
     app.config["webapp2_extras.sessions"]["serializer"] = "json"
     with pytest.raises(UnreadableSession, match=r"the memory of a test: .* \(it is pickle"):
         visitor.read()
-
-
-# The same as on servers
 
 
 class _Local:
@@ -311,9 +305,6 @@ for keyword in {KEYWORDS!r}:
         check=False,
     )
     assert (done.stderr, done.stdout) == ("", "{'a': 1}\n" * 2)
-
-
-# Failing
 
 
 def test_unavailable_memory_fails_as_a_server(caplog: pytest.LogCaptureFixture) -> None:
