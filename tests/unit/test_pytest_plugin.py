@@ -158,7 +158,7 @@ def test_named_by_the_test_itself(run: Run) -> None:
 
 
 def test_warnings_as_errors(run: Run) -> None:
-    """Nothing of this package warns, however strict a suite is; webapp2 does, about what it imports."""
+    """However strict a suite is, the package warns of nothing; webapp2 does, of what it imports."""
     source = "def test_it(webapp2_sessions_client):\n    pass\n"
     webapp2s = ("ignore:'cgi' is deprecated", "ignore:invalid escape sequence")
     strict = [word for rule in ("error", *webapp2s) for word in ("-W", rule)]
