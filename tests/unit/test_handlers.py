@@ -14,7 +14,7 @@ import webob.exc
 from support.stores import DictFactory
 from support.visits import make_app
 
-from webapp2_sessions import SessionHandler, SessionStore, get_store, set_store
+from webapp2_sessions import SessionHandler, get_store
 
 
 def page(base: Any = SessionHandler, **members: Any) -> Any:
@@ -67,21 +67,6 @@ def test_store_is_the_one_of_the_request() -> None:
         self.response.write(type(self.session_store).__name__)
 
     assert respond(page(get=get)).text == "SessionStore"
-
-
-def test_store_may_be_set_beforehand() -> None:
-    class Store(SessionStore):
-        pass
-
-    class Page(SessionHandler):
-        def initialize(self, request: Any, response: Any) -> None:
-            super().initialize(request, response)
-            set_store(Store(request), request=request)
-
-        def get(self) -> None:
-            self.response.write(type(self.session_store).__name__)
-
-    assert respond(Page).text == "Store"
 
 
 def test_session_is_kept() -> None:
@@ -346,15 +331,6 @@ def test_error_page_varies_on_the_cookie(config: Any) -> None:
 
     vary = respond(page(get=get), make_app(**config)).headers["Vary"]
     assert vary == ("Accept" if config else "Accept, Cookie")
-
-
-def test_sessions_come_in_the_order_in_which_they_were_opened() -> None:
-    def get(self: Any) -> None:
-        for name in ("one", "two", "three"):
-            self.get_session(name)["a"] = 1
-        self.abort(403)
-
-    assert names_of(respond(page(get=get))) == ["one", "two", "three"]
 
 
 # Answers that outlive the request

@@ -107,13 +107,6 @@ def test_a_record_may_be_whatever_dict_takes(record: Any, factory: Backend) -> N
     assert (session, session.new, session.container.sid) == ({"a": 1}, False, SID)
 
 
-@pytest.mark.parametrize(("max_age", "new"), [(60, False), (59, True), (None, False)])
-def test_the_age_of_the_cookie_is_checked(max_age: int | None, new: bool, factory: Backend) -> None:
-    store = stored(factory, sid_cookie(timestamp=NOW - 60), session_max_age=max_age)
-    store.serializer._get_timestamp = lambda: NOW
-    assert store.get_session().new is new
-
-
 def test_a_modified_stored_session_is_written_and_its_cookie_holds_the_id(factory: Backend) -> None:
     store = stored(factory, sid_cookie())
     store.serializer._get_timestamp = lambda: NOW
