@@ -219,7 +219,7 @@ REFUSED: list[tuple[str, list[Any], str]] = [
     (
         "memcache['servers']",
         ["host:1", None, "h", [], [""], [("h", 1)]],
-        'must be a list of servers, each "host:port" or "unix:/path", not {shown}',
+        'must be a list of servers, each "host:port" or "unix:/path", not {kind}',
     ),
     ("memcache['servers']", [["a:1", "a:1"]], "names a server twice: ['a:1'"),
     (
@@ -302,8 +302,10 @@ def test_each_key_has_accepted_and_refused_values() -> None:
             {"secret_key": value}
             for value in [["topsecret"], "topsecret\udcff", {"k": "topsecret"}]
         ),
-        *({"secret_key_fallbacks": value} for value in ["topsecret", b"topsecret", {"topsecret"}]),
-        {"secret_key_fallbacks": ["topsecret\udcff"]},
+        *(
+            {"secret_key_fallbacks": value}
+            for value in ["topsecret", b"topsecret", {"topsecret"}, ["topsecret\udcff"]]
+        ),
     ],
 )
 def test_wrong_secret_is_not_shown(values: dict[str, Any]) -> None:
