@@ -28,7 +28,8 @@ def visit(
 ) -> tuple[Sequence[Visitor], int, float]:
     """Let all visitors visit at once, each again and again and at least once.
 
-    :returns: the visitors as they are now, how many requests were answered, and in how many seconds.
+    :returns: the visitors as they are now, how many requests were answered, and in how many
+        seconds.
     :raises WrongAnswer: a session did not hold what it had to.
     """
     began = time.monotonic()

@@ -16,6 +16,7 @@ import pytest
 import webapp2
 from support.contract import PATIENCE, Backend
 from support.forks import forks, in_child
+from support.handlers import DocumentedHandler
 from support.implementations import Clock
 from support.visits import SECRET, Visitor
 
@@ -29,17 +30,6 @@ from webapp2_sessions import (
     get_store,
 )
 from webapp2_sessions.errors import UnreadableSession
-
-
-class DocumentedHandler(webapp2.RequestHandler):
-    """The base handler of webapp2's documentation."""
-
-    def dispatch(self) -> None:
-        self.session_store = get_store(request=self.request)
-        try:
-            webapp2.RequestHandler.dispatch(self)
-        finally:
-            self.session_store.save_sessions(self.response)
 
 
 def test_first_visit_opens_a_new_empty_session(visitor: Visitor) -> None:

@@ -14,21 +14,15 @@ import pytest
 import requests
 import webapp2
 import webob.exc
+from support.handlers import DocumentedHandler
 from support.visits import SECRET
 from support.wsgi import served
 
 from webapp2_sessions import SessionHandler, SessionMiddleware, get_store
 
 
-class Handler(webapp2.RequestHandler):
+class Handler(DocumentedHandler):
     """The documented handler, counting visits."""
-
-    def dispatch(self) -> Any:
-        self.session_store = get_store(request=self.request)
-        try:
-            return super().dispatch()
-        finally:
-            self.session_store.save_sessions(self.response)
 
     def get(self) -> None:
         session = self.session_store.get_session()
