@@ -46,7 +46,7 @@ app = make_app(memcache={"servers": [sys.argv[1]], "timeout": 10.0})
 visitor = Visitor(app, backend="memcache")
 visitor.write({"n": -1})  # the warm-up
 [parents] = _clients.built.values()
-kept = [connection for _, connection in parents._pool._idle]
+kept = [connection for _, connection in parents._idle]
 assert kept
 
 def use(number):
@@ -62,7 +62,7 @@ children = in_children(use, 3)
 for turn in range(100):  # the parent goes on meanwhile, by its own connection
     visitor.write({"n": turn})
 assert visitor.read() == {"n": 99}
-assert [connection for _, connection in parents._pool._idle] == kept
+assert [connection for _, connection in parents._idle] == kept
 assert are_well(children)
 print("well")
 """
