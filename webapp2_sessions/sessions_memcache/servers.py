@@ -62,31 +62,34 @@ def nodes_of(settings: Mapping[str, Any]) -> Nodes:
 
     :param settings: with ``servers``, ``timeout``, ``tls_context`` and ``client``.
     """
-    if settings["client"] is not None:
-        return _custom_client(_Identity(settings["client"]))
-    return _servers(tuple(settings["servers"]), settings["timeout"], settings["tls_context"])
+    client = None if settings["client"] is None else Identity(settings["client"])
+    servers = tuple(settings["servers"])
+    return nodes_with(servers, settings["timeout"], settings["tls_context"], client)
 
 
-class _Identity:
+class Identity:
     """A key of caches for an object that may compare equal to others, or have no hash."""
 
     def __init__(self, value: Any) -> None:
         self.value = value
 
     def __eq__(self, other: object) -> bool:
-        return isinstance(other, _Identity) and self.value is other.value
+        return isinstance(other, Identity) and self.value is other.value
 
     def __hash__(self) -> int:
         return id(self.value)
 
 
 @functools.lru_cache(maxsize=64)
-def _custom_client(client: _Identity) -> Nodes:
-    return Nodes([CustomClient(client.value)])
-
-
-@functools.lru_cache(maxsize=64)
-def _servers(servers: tuple[str, ...], timeout: float, tls_context: ssl.SSLContext | None) -> Nodes:
+def nodes_with(
+    servers: tuple[str, ...],
+    timeout: float,
+    tls_context: ssl.SSLContext | None,
+    client: Identity | None,
+) -> Nodes:
+    """Return the servers of these settings, or the application's own client."""
+    if client is not None:
+        return Nodes([CustomClient(client.value)])
     return Nodes([Server(address, timeout, tls_context) for address in servers])
 
 

@@ -19,7 +19,7 @@ from webapp2_sessions.errors import (
     BadSignature,
     UnreadableSession,
 )
-from webapp2_sessions.stored.cache import CoherentCache
+from webapp2_sessions.stored.cache import CoherentCache, Token
 from webapp2_sessions.stored.serializers import Serializer
 from webapp2_sessions.stored.signed_values import SignedValues
 
@@ -85,10 +85,10 @@ class FakeServer:
     def get(self, key: bytes) -> bytes | None:
         return self._call("get", key)
 
-    def gets(self, key: bytes) -> tuple[bytes | None, Any]:
+    def gets(self, key: bytes) -> tuple[bytes | None, Token]:
         before = self.restarts
         data, token = self._call("gets", key)
-        return data, None if data is None else (before, token)
+        return data, Token(token, self.restarts if data is None else before)
 
     def set(self, key: bytes, data: bytes, lifetime: float) -> None:
         self._call("set", key, data, lifetime)
@@ -96,8 +96,8 @@ class FakeServer:
     def add(self, key: bytes, data: bytes, lifetime: float) -> bool:
         return self._call("add", key, data, lifetime)
 
-    def cas(self, key: bytes, data: bytes, token: tuple[int, int], lifetime: float) -> bool:
-        before, number = token
+    def cas(self, key: bytes, data: bytes, token: Token, lifetime: float) -> bool:
+        number, before = token
         return self.restarts == before and self._call("cas", key, data, number, lifetime)
 
     def set_noreply(self, key: bytes, data: bytes, lifetime: float) -> None:
