@@ -72,15 +72,15 @@ from webapp2_sessions.sessions_ndb import client as datastore
 
 app = make_app(datastore={"timeout": 10.0})
 store = datastore.Datastore({"timeout": 10.0})
-parents = store._client()
+parents = store._client(datastore.Place(None, None))
 gate = datastore._fork_gate
 
 def use(number):
-    own = store._client()
+    own = store._client(datastore.Place(None, None))
     return own is not parents and own.stub is not parents.stub and gate.run(lambda: True)
 
 assert are_well(in_children(use, 2))
-assert store._client() is parents
+assert store._client(datastore.Place(None, None)) is parents
 print("well")
 """
 

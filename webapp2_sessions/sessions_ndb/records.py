@@ -29,12 +29,6 @@ __all__ = ["SessionRepository", "active_repository", "forget_cached"]
 
 Result = TypeVar("Result")
 
-#: Leaves the age in an entity as it is.
-_AS_IT_IS: Any = object()
-
-#: What makes a cache's store; by its name, because not everybody has its library.
-_SESSION_MEMCACHED = "webapp2_sessions.sessions_memcache.records.session_memcached"
-
 #: Tolerance in seconds: an entity is written a moment before its cookie is signed.
 _SLACK = 60
 
@@ -48,8 +42,6 @@ class _Operation(NamedTuple):
     fresh: bool = False
     #: Seconds for which an entry of the cache may stay, ``None`` for the longest.
     lifetime: float | None = None
-    #: The session's own age, to be written.
-    own_max_age: Any = _AS_IT_IS
 
 
 _IDLE = _Operation()
@@ -61,37 +53,28 @@ class SessionRepository:
     :param config: a session configuration; the cache needs its ``secret_key``.
     :param max_age: seconds after which an entity has expired, ``None`` for no limit; an age that
         the entity has of its own takes precedence. A TTL policy or a purge deletes it later.
-    :param place: where the entities are; ``None`` for where each operation is called.
+    :param stays: whether all happens where a session would be opened now, and not where each
+        operation is called. No client is made for it: the session may be new and never saved, and
+        there may be no credentials.
     """
 
     def __init__(
-        self,
-        config: Mapping[str, Any],
-        max_age: float | None = None,
-        place: Place | None = None,
+        self, config: Mapping[str, Any], max_age: float | None = None, stays: bool = False
     ) -> None:
         self._config = config
-        self._settings = datastore_settings(config)
-        self._datastore = Datastore(self._settings)
+        self._settings = settings = datastore_settings(config)
+        self._datastore = Datastore(settings)
         self._max_age = max_age
-        self._place = place
+        self._place: Place | None = self._datastore.here() if stays else None
         self._operation = _IDLE
+        #: Once it is needed; ``None`` if none is configured.
+        self._cache: CoherentCache | None = None
         #: The entity's version after :meth:`read` and :meth:`write`, ``None`` if it is not known.
         self.version: int | None = None
         #: Whether :meth:`load` was called; a model may read in a way of its own.
         self.has_loaded: bool = False
         #: The own age, in seconds, of the session that was loaded; ``None`` if it has none.
         self.own_max_age: int | None = None
-
-    @classmethod
-    def here(cls, config: Mapping[str, Any], max_age: float | None) -> SessionRepository:
-        """Return the repository of a session that is opened now, and stays in this place.
-
-        No client is made: the session may be new and never saved, and there may be no credentials.
-        """
-        opened = cls(config, max_age)
-        opened._place = opened._datastore.here()
-        return opened
 
     @property
     def serializer(self) -> Serializer:
@@ -125,10 +108,13 @@ class SessionRepository:
         """
 
         def put() -> None:
-            model(id=sid, data=data)._put()
+            made = model(id=sid, data=data)
+            if own_max_age is not None:
+                made.own_max_age = bounded_age(own_max_age)
+            made._put()
 
         entity = None if expected is ANY else EntityVersion(model._get_kind(), sid, expected)
-        self.run(put, entity=entity, lifetime=lifetime, own_max_age=own_max_age)
+        self.run(put, entity=entity, lifetime=lifetime)
 
     def touch(self, model: type[Any], sid: str, lifetime: float | None) -> bool:
         """Refresh a session: write its entity as it is. Return whether there is one.
@@ -162,7 +148,9 @@ class SessionRepository:
             return operation(*args)
         self.version, self.has_loaded = None, False
         doing = _Operation(**options)
-        place, entity = self._where(), doing.entity
+        place, entity = self._place, doing.entity
+        if place is not None and place.namespace is None:
+            place = self._place = self._datastore.complete(place)
         result: Result = self._datastore.run(
             self._activated, doing, operation, *args, place=place, entity=entity
         )
@@ -178,11 +166,6 @@ class SessionRepository:
             self._operation = _IDLE
             _active.reset(token)
 
-    def _where(self) -> Place | None:
-        if self._place is not None:
-            self._place = self._datastore.complete(self._place)
-        return self._place
-
     # For models
 
     def load(self, model: type[Any], sid: str) -> Any:
@@ -190,16 +173,21 @@ class SessionRepository:
 
         An ndb context is entered on a cache miss only: that takes longer than a hit.
         """
-        cache = self._cache()
+        cache = self._opened_cache()
         if cache is None or self._operation.fresh:
             entry = self.run(self._entry_of, model, sid)
         else:
             name = self._entry_name(model, sid)
             entry = cache.read(name, lambda: self.run(self._entry_of, model, sid))
-        self.has_loaded = True
-        self.own_max_age = None if entry is None else bounded_age(entry.get("own_max_age"))
-        if entry is None or self._has_expired(entry["updated"]):
+        self.has_loaded, self.own_max_age = True, None
+        if entry is None:
             return None
+        self.own_max_age = entry.get("own_max_age")
+        max_age = self._max_age if self.own_max_age is None else self.own_max_age
+        if max_age is not None and entry["updated"] is not None and not self._operation.fresh:
+            now = datetime.datetime.now(datetime.timezone.utc).timestamp()
+            if now - entry["updated"] > max_age + _SLACK:
+                return None
         self.version = entry["version"]
         return entry["data"]
 
@@ -221,30 +209,21 @@ class SessionRepository:
         own_max_age = bounded_age(getattr(entity, "own_max_age", None))
         return entry if own_max_age is None else {**entry, "own_max_age": own_max_age}
 
-    def _has_expired(self, updated: float | None) -> bool:
-        max_age = self._max_age if self.own_max_age is None else self.own_max_age
-        if max_age is None or updated is None or self._operation.fresh:
-            return False
-        now = datetime.datetime.now(datetime.timezone.utc).timestamp()
-        return now - updated > max_age + _SLACK
-
     def save(self, entity: Any) -> None:
         """Write an entity, and the cache where one is configured.
 
         :raises BackendError: it is not certain that the entity is written.
         """
-        self.run(self._save, entity)
-
-    def _save(self, entity: Any) -> None:
-        if self._operation.own_max_age is not _AS_IT_IS:
-            entity.own_max_age = bounded_age(self._operation.own_max_age)
+        if _active.get() is not self:
+            self.run(self.save, entity)
+            return
         data = entity.data  # afterwards ndb holds the bytes, and would decode them
 
         def put() -> dict[str, Any]:
             ndb.Model.put(entity, **self._datastore.options)
             return self._entry(entity, data)
 
-        cache = self._cache()
+        cache = self._opened_cache()
         if cache is None:
             put()
         else:
@@ -327,7 +306,7 @@ class SessionRepository:
         self._delete(model, sid, lambda: self.run(delete))
 
     def _delete(self, model: type[Any], sid: str, delete: Callable[[], None]) -> None:
-        cache = self._cache()
+        cache = self._opened_cache()
         if cache is None:
             delete()
         else:
@@ -335,8 +314,10 @@ class SessionRepository:
 
     # The cache
 
-    def _cache(self) -> Any:
-        return _cache(self._config) if self._settings["cache"] == "memcache" else None
+    def _opened_cache(self) -> CoherentCache | None:
+        if self._cache is None and self._settings["cache"] == "memcache":
+            self._cache = _cache(self._config)
+        return self._cache
 
     def _entry_name(self, model: type[Any], sid: str) -> str:
         if self._place is None or _active.get() is self:
@@ -344,7 +325,7 @@ class SessionRepository:
             partition = self._datastore.partition()
         else:
             partition = self._datastore.partition(self._place)
-            self._place = self._place._replace(namespace=partition[2])  # as _where() does
+            self._place = self._place._replace(namespace=partition[2])
         return entry_name(*partition, model._get_kind(), sid)
 
 
