@@ -75,8 +75,10 @@ def session_memcached(config: Mapping[str, Any], purpose: str) -> SessionMemcach
     client = settings["client"]
     return _session_memcached(
         purpose,
-        (config.get("secret_key"), *config.get("secret_key_fallbacks", ())),
-        (config.get("serializer"), tuple(config.get("serializer_fallbacks") or ())),
+        config.get("secret_key"),
+        tuple(config.get("secret_key_fallbacks", ())),
+        config.get("serializer"),
+        tuple(config.get("serializer_fallbacks") or ()),
         tuple(settings["servers"]),
         settings["timeout"],
         settings["tls_context"],
@@ -89,8 +91,10 @@ def session_memcached(config: Mapping[str, Any], purpose: str) -> SessionMemcach
 @functools.lru_cache(maxsize=64)
 def _session_memcached(
     purpose: str,
-    secret_keys: tuple[Any, ...],
-    formats: tuple[Any, tuple[str, ...]],
+    secret_key: Any,
+    secret_key_fallbacks: tuple[Any, ...],
+    serializer: Any,
+    serializer_fallbacks: tuple[str, ...],
     servers: tuple[str, ...],
     timeout: float,
     tls_context: Any,
@@ -98,17 +102,18 @@ def _session_memcached(
     key_prefix: str,
     namespace: str | None,
 ) -> SessionMemcached:
-    if not secret_keys[0]:
+    if not secret_key:
         raise ConfigError("secret_key", "is missing, and values in memcached are signed with it")
-    key, *fallbacks = (derive_key(each, f"memcached:{purpose}") for each in secret_keys)
-    serializer = Serializer.of(
-        {"serializer": formats[0], "serializer_fallbacks": formats[1]}, OWN_PROTOCOL
-    )
+    keys = [
+        derive_key(each, f"memcached:{purpose}") for each in (secret_key, *secret_key_fallbacks)
+    ]
+    formats = {"serializer": serializer, "serializer_fallbacks": serializer_fallbacks}
+    signing = keys[0], Serializer.of(formats, OWN_PROTOCOL), keys[1:]
     return SessionMemcached(
         nodes_with(servers, timeout, tls_context, client),
         key_prefix,
-        SignedValues(key, serializer, fallbacks),
-        SignedValues(key, serializer, fallbacks, _SESSION),
+        SignedValues(*signing),
+        SignedValues(*signing, _SESSION),
         namespace,
     )
 
