@@ -152,9 +152,9 @@ class Connections(Pool):
         self._place = self.server if isinstance(self.server, str) else Addresses(*self.server)
         self._timeout = timeout
         self._tls_context = tls_context
-        #: Whether to write before asking whether there is room: an idle connection has some, and
-        #: sockets with a timeout ask each time (1.1 us). Elsewhere sockets are no files.
-        self._has_room = os.name == "posix" and tls_context is None
+        # Optimization: write before asking whether there is room, as sockets with a timeout do
+        # (1.1 us); an idle connection has some. Only where sockets are files, and not by TLS.
+        self._writes_at_once = os.name == "posix" and tls_context is None
 
     def get(self, key: bytes) -> bytes | None:
         """Return the value under ``key``."""
@@ -259,7 +259,7 @@ class Connections(Pool):
             is_pooled = connection is not None
             try:
                 connection = connection or connect(self._place, self._timeout, self._tls_context)
-                sent = os.write(connection.fileno(), command) if self._has_room else 0
+                sent = os.write(connection.fileno(), command) if self._writes_at_once else 0
                 if sent < len(command):
                     connection.sendall(command[sent:])
                 result = parse(connection, connection.recv(FIRST_CHUNK), key, expected)

@@ -15,8 +15,7 @@ from webapp2_sessions.config.loading import active_config
 from webapp2_sessions.errors import BackendError, ConfigError
 from webapp2_sessions.sessions_ndb import Session
 from webapp2_sessions.sessions_ndb.client import Datastore, is_transient, ndb
-from webapp2_sessions.sessions_ndb.entities import SessionEnded
-from webapp2_sessions.sessions_ndb.records import forget_cached
+from webapp2_sessions.sessions_ndb.records import SessionEnded, forget_cached
 
 __all__ = ["purge_sessions"]
 

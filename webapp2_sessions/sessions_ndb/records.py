@@ -1,4 +1,4 @@
-"""The repository of session entities, with or without a cache."""
+"""The repository of session entities: versions, ages, tombstones, and the cache."""
 
 from __future__ import annotations
 
@@ -11,26 +11,49 @@ from typing import Any, NamedTuple, TypeVar
 from webapp2_sessions.config import datastore_settings
 from webapp2_sessions.config.imports import import_object
 from webapp2_sessions.config.loading import active_config
-from webapp2_sessions.errors import StaleCache
+from webapp2_sessions.errors import ConfigError, StaleCache
 from webapp2_sessions.sessions_ndb.client import REFUSALS, Datastore, Place, VersionConflict, ndb
-from webapp2_sessions.sessions_ndb.entities import (
-    SessionEnded,
-    bounded_age,
-    entry_name,
-    entry_name_of,
-    kind_is_taken,
-    unix_seconds,
-)
 from webapp2_sessions.sessions_ndb.stub import ABSENT, ANY, EntityVersion
 from webapp2_sessions.stored.cache import CoherentCache
 from webapp2_sessions.stored.serializers import SHARED_PROTOCOL, Serializer
 
-__all__ = ["SessionRepository", "active_repository", "forget_cached"]
+__all__ = [
+    "SessionEnded",
+    "SessionRepository",
+    "UtcNowProperty",
+    "active_repository",
+    "forget_cached",
+]
 
 Result = TypeVar("Result")
 
 #: Tolerance in seconds: an entity is written a moment before its cookie is signed.
 _SLACK = 60
+
+
+#: Upper limit of a session's own age in seconds, 68 years.
+_LONGEST_AGE = 2**31 - 1
+
+
+class UtcNowProperty(ndb.DateTimeProperty):
+    """A naive datetime in UTC, as ndb keeps it."""
+
+    @staticmethod
+    def _now() -> datetime.datetime:
+        # ndb calls utcnow(), which warns from Python 3.12 on.
+        return datetime.datetime.now(datetime.timezone.utc).replace(tzinfo=None)
+
+
+class SessionEnded(ndb.Model):
+    """Tombstone of a revoked session, under its id; needed for as long as a request may take."""
+
+    _use_cache = False
+    _use_global_cache = False
+
+    #: When it was revoked, in UTC.
+    updated: Any = UtcNowProperty(auto_now=True)
+    #: Whether the session has got another id.
+    is_superseded: Any = ndb.BooleanProperty(indexed=False)
 
 
 class _Operation(NamedTuple):
@@ -110,7 +133,7 @@ class SessionRepository:
         def put() -> None:
             made = model(id=sid, data=data)
             if own_max_age is not None:
-                made.own_max_age = bounded_age(own_max_age)
+                made.own_max_age = _bounded_age(own_max_age)
             made._put()
 
         entity = None if expected is ANY else EntityVersion(model._get_kind(), sid, expected)
@@ -197,16 +220,16 @@ class SessionRepository:
         if entity is None:
             return None
         if not hasattr(type(entity), "get_by_sid"):
-            raise kind_is_taken(type(entity))
+            raise _kind_is_taken(type(entity))
         return self._entry(entity, entity.data)
 
     def _entry(self, entity: Any, data: Any) -> dict[str, Any]:
         known = self._operation.entity
         self.version = None if known is None else known.current
         # Optimization: a number is decoded faster than a datetime.
-        updated = unix_seconds(entity.updated)
+        updated = _unix_seconds(entity.updated)
         entry = {"data": data, "updated": updated, "version": self.version}
-        own_max_age = bounded_age(getattr(entity, "own_max_age", None))
+        own_max_age = _bounded_age(getattr(entity, "own_max_age", None))
         return entry if own_max_age is None else {**entry, "own_max_age": own_max_age}
 
     def save(self, entity: Any) -> None:
@@ -281,7 +304,7 @@ class SessionRepository:
         """Return when a session got another id, in Unix seconds; ``None`` if it did not."""
         tombstone = self.run(self._get, SessionEnded, sid)
         is_superseded = tombstone is not None and tombstone.is_superseded
-        return unix_seconds(tombstone.updated) if is_superseded else None
+        return _unix_seconds(tombstone.updated) if is_superseded else None
 
     def is_revoked(self, sid: str) -> bool:
         """Return whether there is a tombstone; a session that was purged has none."""
@@ -358,3 +381,37 @@ def _cache(config: Mapping[str, Any]) -> CoherentCache:
         "webapp2_sessions.sessions_memcache.records.session_memcached"
     )
     return CoherentCache(session_memcached(config, "datastore"))
+
+
+def _bounded_age(age: Any) -> int | None:
+    """Return a session's own age if it is valid, else ``None``."""
+    return age if type(age) is int and 1 <= age <= _LONGEST_AGE else None
+
+
+def _unix_seconds(utc: Any) -> Any:
+    """Convert a time as ndb keeps it to Unix seconds; return anything else unchanged."""
+    if isinstance(utc, datetime.datetime):
+        return utc.replace(tzinfo=datetime.timezone.utc).timestamp()
+    return utc
+
+
+def entry_name_of(key: Any) -> str:
+    """Return the name of the cache entry of the entity with that key."""
+    return entry_name(key.project(), key.database(), key.namespace(), *key.flat()[-2:])
+
+
+def entry_name(
+    project: str, database: str | None, namespace: str | None, kind: str, key_name: object
+) -> str:
+    """Return the name of a cache entry, unique per project, database, namespace and kind."""
+    return f"{project}/{database or ''}/{namespace or ''}/{kind}/{key_name}"
+
+
+def _kind_is_taken(model: type[Any]) -> ConfigError:
+    """Return the error for an application's model that took over the kind of sessions."""
+    return ConfigError(
+        "session_model",
+        f"{model.__module__}.{model.__qualname__} has the kind {model._get_kind()!r} as well, and "
+        "ndb loads sessions as that class; rename one of them, or let it derive from "
+        "webapp2_sessions.sessions_ndb.Session",
+    )

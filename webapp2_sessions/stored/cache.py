@@ -54,47 +54,36 @@ class CacheStore(Protocol):
 
     def key(self, name: str) -> bytes:
         """Return the key of an entry."""
-        ...
 
     def address(self, key: bytes) -> str:
         """Return the address of the server of a key, for errors."""
-        ...
 
     def generation(self, key: bytes) -> object:
         """Return what changes whenever that server may have lost its entries."""
-        ...
 
     def encode(self, key: bytes, value: Any) -> bytes:
         """Return a value as an entry, which is neither empty nor a tombstone."""
-        ...
 
     def decode(self, key: bytes, data: bytes | None) -> Any:
         """Return the value of an entry, ``None`` if we did not write it."""
-        ...
 
     def get(self, key: bytes) -> bytes | None:
         """Return an entry."""
-        ...
 
     def gets(self, key: bytes) -> tuple[bytes | None, Token]:
         """Return what is there, and its token."""
-        ...
 
     def add(self, key: bytes, data: bytes, lifetime: float) -> bool:
         """Store an entry where there is none; whether it was stored."""
-        ...
 
     def cas(self, key: bytes, data: bytes, token: Token, lifetime: float) -> bool:
         """Replace the entry of the token; whether it was still there."""
-        ...
 
     def set(self, key: bytes, data: bytes, lifetime: float) -> None:
         """Store an entry, whatever is there."""
-        ...
 
     def set_noreply(self, key: bytes, data: bytes, lifetime: float) -> None:
         """Fire and forget an entry; a paused server applies it when it resumes."""
-        ...
 
 
 class CoherentCache:
