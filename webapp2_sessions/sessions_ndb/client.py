@@ -86,7 +86,6 @@ _OTHER_VERSION = (api_errors.FailedPrecondition, api_errors.AlreadyExists, api_e
 #: from before it was asked.
 REFUSALS = (*_OTHER_VERSION, *_REFUSED_FOR_NOW, api_errors.BadRequest, SessionTooLarge)
 
-
 #: What Google's libraries raise.
 _FAILURES = (GoogleAuthError, api_errors.GoogleAPIError)
 
