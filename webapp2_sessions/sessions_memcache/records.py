@@ -10,7 +10,7 @@ import time
 from collections.abc import Mapping
 from typing import Any
 
-from webapp2_sessions.config import memcache_settings
+from webapp2_sessions.config import MEMCACHE_DEFAULTS, memcache_settings
 from webapp2_sessions.errors import (
     BackendError,
     BadSignature,
@@ -21,7 +21,7 @@ from webapp2_sessions.errors import (
 )
 from webapp2_sessions.errors.sizes import largest_keys
 from webapp2_sessions.securecookie.keys import derive_key
-from webapp2_sessions.sessions_memcache.servers import Identity, Nodes, nodes_with
+from webapp2_sessions.sessions_memcache.servers import Identity, Nodes, nodes_of
 from webapp2_sessions.stored.cache import CacheStore, Token
 from webapp2_sessions.stored.serializers import OWN_PROTOCOL, Serializer, undecodable
 from webapp2_sessions.stored.signed_values import SignedValues
@@ -72,49 +72,39 @@ def session_memcached(config: Mapping[str, Any], purpose: str) -> SessionMemcach
     :raises ConfigError: it has no ``secret_key``.
     """
     settings = memcache_settings(config)
-    client = settings["client"]
+    settings["servers"] = tuple(settings["servers"])
+    if settings["client"] is not None:
+        settings["client"] = Identity(settings["client"])
     return _session_memcached(
         purpose,
-        config.get("secret_key"),
-        tuple(config.get("secret_key_fallbacks", ())),
+        (config.get("secret_key"), *config.get("secret_key_fallbacks", ())),
         config.get("serializer"),
         tuple(config.get("serializer_fallbacks") or ()),
-        tuple(settings["servers"]),
-        settings["timeout"],
-        settings["tls_context"],
-        None if client is None else Identity(client),
-        settings["key_prefix"],
-        settings["namespace"],
+        *settings.values(),
     )
 
 
 @functools.lru_cache(maxsize=64)
 def _session_memcached(
     purpose: str,
-    secret_key: Any,
-    secret_key_fallbacks: tuple[Any, ...],
+    secret_keys: tuple[Any, ...],
     serializer: Any,
     serializer_fallbacks: tuple[str, ...],
-    servers: tuple[str, ...],
-    timeout: float,
-    tls_context: Any,
-    client: Identity | None,
-    key_prefix: str,
-    namespace: str | None,
+    *values: Any,
 ) -> SessionMemcached:
-    if not secret_key:
+    """Make the memcached of a configuration by its values; those of the section in order."""
+    if not secret_keys[0]:
         raise ConfigError("secret_key", "is missing, and values in memcached are signed with it")
-    keys = [
-        derive_key(each, f"memcached:{purpose}") for each in (secret_key, *secret_key_fallbacks)
-    ]
+    key, *fallbacks = (derive_key(each, f"memcached:{purpose}") for each in secret_keys)
     formats = {"serializer": serializer, "serializer_fallbacks": serializer_fallbacks}
-    signing = keys[0], Serializer.of(formats, OWN_PROTOCOL), keys[1:]
+    signing = key, Serializer.of(formats, OWN_PROTOCOL), fallbacks
+    settings = dict(zip(MEMCACHE_DEFAULTS, values, strict=False))
     return SessionMemcached(
-        nodes_with(servers, timeout, tls_context, client),
-        key_prefix,
+        nodes_of(settings),
+        settings["key_prefix"],
         SignedValues(*signing),
         SignedValues(*signing, _SESSION),
-        namespace,
+        settings["namespace"],
     )
 
 

@@ -62,9 +62,10 @@ def nodes_of(settings: Mapping[str, Any]) -> Nodes:
 
     :param settings: with ``servers``, ``timeout``, ``tls_context`` and ``client``.
     """
-    client = None if settings["client"] is None else Identity(settings["client"])
-    servers = tuple(settings["servers"])
-    return nodes_with(servers, settings["timeout"], settings["tls_context"], client)
+    client = settings["client"]
+    if client is not None:
+        return _custom_client(client if isinstance(client, Identity) else Identity(client))
+    return _servers(tuple(settings["servers"]), settings["timeout"], settings["tls_context"])
 
 
 class Identity:
@@ -81,15 +82,12 @@ class Identity:
 
 
 @functools.lru_cache(maxsize=64)
-def nodes_with(
-    servers: tuple[str, ...],
-    timeout: float,
-    tls_context: ssl.SSLContext | None,
-    client: Identity | None,
-) -> Nodes:
-    """Return the servers of these settings, or the application's own client."""
-    if client is not None:
-        return Nodes([CustomClient(client.value)])
+def _custom_client(client: Identity) -> Nodes:
+    return Nodes([CustomClient(client.value)])
+
+
+@functools.lru_cache(maxsize=64)
+def _servers(servers: tuple[str, ...], timeout: float, tls_context: ssl.SSLContext | None) -> Nodes:
     return Nodes([Server(address, timeout, tls_context) for address in servers])
 
 
