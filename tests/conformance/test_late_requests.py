@@ -68,8 +68,8 @@ def drop(visitor: Visitor, backend: Backend, memcached: Memcached | None) -> Non
     container = getattr(container, "_spill", None) or container
     name = type(container).__name__
     if "Memcache" in name:
-        memcached_of = container._memcached()
-        memcached_of.call("delete", container._key(container.sid))
+        memcached_of, key = container._record(container.sid)
+        memcached_of.call("delete", key)
     elif "Datastore" in name:
         container._repository().drop(container.session_model, container.sid)
     else:
@@ -113,7 +113,7 @@ def test_sign_in_after_a_server_failed_while_the_former_id_ended(
     with monkeypatch.context() as patch:
         name = type(container).__name__
         if "Memcache" in name:
-            patch.setattr(container._memcached(), "_take_away", fail)
+            patch.setattr(container._record(container.sid)[0], "_take_away", fail)
         elif "Datastore" in name:
             patch.setattr(
                 "webapp2_sessions.sessions_ndb.records.SessionRepository._take_away", fail

@@ -46,7 +46,7 @@ app = make_app(memcache={"servers": [sys.argv[1]], "timeout": 10.0})
 visitor = Visitor(app, backend="memcache")
 visitor.write({"n": -1})  # the warm-up
 [parents] = _clients.built.values()
-kept = [connection for _, connection in parents._pool._idle]
+kept = [connection for _, connection in parents._idle]
 assert kept
 
 def use(number):
@@ -62,7 +62,7 @@ children = in_children(use, 3)
 for turn in range(100):  # the parent goes on meanwhile, by its own connection
     visitor.write({"n": turn})
 assert visitor.read() == {"n": 99}
-assert [connection for _, connection in parents._pool._idle] == kept
+assert [connection for _, connection in parents._idle] == kept
 assert are_well(children)
 print("well")
 """
@@ -72,15 +72,15 @@ from webapp2_sessions.sessions_ndb import client as datastore
 
 app = make_app(datastore={"timeout": 10.0})
 store = datastore.Datastore({"timeout": 10.0})
-parents = store._client()
+parents = store._client(datastore.Place(None, None))
 gate = datastore._fork_gate
 
 def use(number):
-    own = store._client()
+    own = store._client(datastore.Place(None, None))
     return own is not parents and own.stub is not parents.stub and gate.run(lambda: True)
 
 assert are_well(in_children(use, 2))
-assert store._client() is parents
+assert store._client(datastore.Place(None, None)) is parents
 print("well")
 """
 

@@ -138,7 +138,7 @@ def test_threads(connections: Connections) -> None:
         thread.join(LONG)
     assert wrong == []
     assert not any(thread.is_alive() for thread in threads)
-    assert 1 <= len(connections._pool) <= 8
+    assert 1 <= len(connections) <= 8
 
 
 def has_ipv6() -> bool:

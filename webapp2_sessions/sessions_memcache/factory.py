@@ -29,48 +29,65 @@ class MemcacheSessionFactory(StoredSessionFactory):
     long when its memory is full: the visitor then has a new session.
     """
 
-    #: The memcached, once it is needed.
-    _found: SessionMemcached | None = None
-    #: The namespace in which the session was opened, in which all of this request happens.
-    _namespace: str | None = None
+    #: Where the session is kept, and the namespace in which it was opened: all of this request
+    #: happens there.
+    _opened: tuple[SessionMemcached, str] | None = None
 
     def _get_by_sid(self, sid: Any) -> SessionDict:
-        self._namespace = self._find_namespace()
+        self._open()
         return super()._get_by_sid(sid)
 
+    def _open(self) -> tuple[SessionMemcached, str]:
+        memcached = session_memcached(backend_config(self.session_store), "memcache")
+        namespace = memcached.namespace
+        self._opened = memcached, current_namespace() if namespace is None else namespace
+        return self._opened
+
+    def _record(self, sid: str) -> tuple[SessionMemcached, bytes]:
+        """Return where a session is, and its key there."""
+        memcached, namespace = self._opened or self._open()
+        return memcached, memcached.key(f"{namespace}/{sid}" if namespace else sid)
+
+    @property
+    def _owner(self) -> str:
+        return self.name if isinstance(self.name, str) else self.name.decode("latin-1")
+
     def _read(self, sid: str) -> dict[Any, Any] | None:
-        memcached, key = self._memcached(), self._key(sid)
-        data, max_age = memcached.decode_session(key, self._owner(), memcached.get(key))
+        memcached, key = self._record(sid)
+        data, max_age = memcached.decode_session(key, self._owner, memcached.get(key))
         self._note_max_age(max_age)
         return data  # type: ignore[no-any-return]
 
     def _write(self, sid: str, data: dict[Any, Any], lifetime: float | None) -> bool:
-        memcached, key = self._memcached(), self._key(sid)
-        encoded = memcached.encode_session(key, self._owner(), data, self.own_max_age)
+        memcached, key = self._record(sid)
+        encoded = memcached.encode_session(key, self._owner, data, self.own_max_age)
         if self._is_stored:
             return memcached.replace(key, encoded, lifetime)
         memcached.set(key, encoded, lifetime)
         return True
 
     def _delete(self, sid: str) -> bool:
-        return self._memcached().revoke(self._key(sid))
+        memcached, key = self._record(sid)
+        return memcached.revoke(key)
 
     def _supersede(self, sid: str) -> bool:
-        return self._memcached().revoke(self._key(sid), self._now())
+        memcached, key = self._record(sid)
+        return memcached.revoke(key, self._now())
 
     def _touch(self, sid: str, lifetime: float | None) -> bool:
-        memcached, key = self._memcached(), self._key(sid)
+        memcached, key = self._record(sid)
         if not memcached.touch(key, lifetime):
             return False
         # A session that is only read would be lost when the older key is taken out.
-        memcached.sign_again(key, self._owner(), lifetime)
+        memcached.sign_again(key, self._owner, lifetime)
         return True
 
     def _superseded_at(self, sid: str) -> float | None:
-        return self._memcached().superseded_at(self._key(sid))
+        memcached, key = self._record(sid)
+        return memcached.superseded_at(key)
 
     def _read_version(self, sid: str) -> Version | None:
-        memcached, key = self._memcached(), self._key(sid)
+        memcached, key = self._record(sid)
         stored, token = memcached.gets(key)
         if stored is None:
             is_gone = self._is_stored and memcached.is_revoked(key)
@@ -79,7 +96,7 @@ class MemcacheSessionFactory(StoredSessionFactory):
 
         def data() -> Any:
             nonlocal is_first
-            found, max_age = memcached.decode_session(key, self._owner(), stored)
+            found, max_age = memcached.decode_session(key, self._owner, stored)
             if is_first:  # later calls ask for the state before the request
                 self._note_max_age(max_age)
                 is_first = False
@@ -90,7 +107,7 @@ class MemcacheSessionFactory(StoredSessionFactory):
     def _write_version(
         self, sid: str, data: dict[Any, Any], lifetime: float | None, token: Any
     ) -> Version | None:
-        memcached, key, owner = self._memcached(), self._key(sid), self._owner()
+        (memcached, key), owner = self._record(sid), self._owner
         encoded = memcached.encode_session(key, owner, data, self.own_max_age)
         if token is NEW:
             is_written = memcached.add(key, encoded, lifetime)
@@ -102,43 +119,24 @@ class MemcacheSessionFactory(StoredSessionFactory):
         decode = functools.partial(memcached.decode_session, key, owner, encoded)
         return Version(None, lambda: decode()[0]) if is_written else None
 
-    def _owner(self) -> str:
-        return self.name if isinstance(self.name, str) else self.name.decode("latin-1")
-
-    def _key(self, sid: str) -> bytes:
-        namespace = self._namespace
-        if namespace is None:
-            namespace = self._namespace = self._find_namespace()
-        return self._memcached().key(f"{namespace}/{sid}" if namespace else sid)
-
-    def _find_namespace(self) -> str:
-        configured = self._memcached().namespace
-        return current_namespace() if configured is None else configured
-
     def _place(self) -> tuple[str, str]:
-        memcached = self._memcached()
-        return "memcache", memcached.address(self._key(str(self.sid)))
-
-    def _memcached(self) -> SessionMemcached:
-        found = self._found
-        if found is None:
-            config = backend_config(self.session_store)
-            found = self._found = session_memcached(config, "memcache")
-        return found
+        memcached, key = self._record(str(self.sid))
+        return "memcache", memcached.address(key)
 
     # For the command line
 
     def _describe(self, sid: str) -> dict[str, Any]:
-        memcached, key = self._memcached(), self._key(sid)
+        memcached, key = self._record(sid)
         times = memcached.times(key)  # first, because get resets the idle time
         stored = memcached.get(key)
-        data = None if stored is None else memcached.opened(key, self._owner(), stored)
+        data = None if stored is None else memcached.opened(key, self._owner, stored)
         if stored is None or data is None:
             return {}
         return {"size": len(stored), "format": format_of(data), **times}
 
     def _is_revoked(self, sid: str) -> bool:
-        return self._memcached().is_revoked(self._key(sid))
+        memcached, key = self._record(sid)
+        return memcached.is_revoked(key)
 
     @classmethod
     def _ping(cls, config: Mapping[str, Any]) -> Iterator[str]:

@@ -8,9 +8,9 @@ import math
 import re
 import time
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any
 
-from webapp2_sessions.config import memcache_settings
+from webapp2_sessions.config import MEMCACHE_DEFAULTS, memcache_settings
 from webapp2_sessions.errors import (
     BackendError,
     BadSignature,
@@ -21,12 +21,10 @@ from webapp2_sessions.errors import (
 )
 from webapp2_sessions.errors.sizes import largest_keys
 from webapp2_sessions.securecookie.keys import derive_key
-from webapp2_sessions.sessions_memcache.servers import Nodes, nodes_of
+from webapp2_sessions.sessions_memcache.servers import Identity, Nodes, nodes_of
+from webapp2_sessions.stored.cache import CacheStore, Token
 from webapp2_sessions.stored.serializers import OWN_PROTOCOL, Serializer, undecodable
 from webapp2_sessions.stored.signed_values import SignedValues
-
-if TYPE_CHECKING:
-    from webapp2_sessions.stored.cache import CacheStore
 
 #: memcached takes a larger expiry for a point in time (protocol.txt, "Expiration times").
 _LONGEST_RELATIVE_EXPIRY = 30 * 24 * 3600
@@ -49,14 +47,6 @@ _SESSION = b"\x02"
 
 _LONGEST_NAME = 90
 _SAFE_NAME = re.compile(rf"[!-~]{{1,{_LONGEST_NAME}}}\Z")
-
-
-class Token(NamedTuple):
-    """Tells by compare-and-set whether a record was changed."""
-
-    cas: bytes
-    #: How many connections had been lost when the token was given, see ``Node.lost``.
-    lost: int
 
 
 def expiry(lifetime: float | None) -> int:
@@ -82,13 +72,15 @@ def session_memcached(config: Mapping[str, Any], purpose: str) -> SessionMemcach
     :raises ConfigError: it has no ``secret_key``.
     """
     settings = memcache_settings(config)
+    settings["servers"] = tuple(settings["servers"])
+    if settings["client"] is not None:
+        settings["client"] = Identity(settings["client"])
     return _session_memcached(
         purpose,
         (config.get("secret_key"), *config.get("secret_key_fallbacks", ())),
-        Serializer.of(config, OWN_PROTOCOL),
-        nodes_of(settings),
-        settings["key_prefix"],
-        settings["namespace"],
+        config.get("serializer"),
+        tuple(config.get("serializer_fallbacks") or ()),
+        *settings.values(),
     )
 
 
@@ -96,24 +88,27 @@ def session_memcached(config: Mapping[str, Any], purpose: str) -> SessionMemcach
 def _session_memcached(
     purpose: str,
     secret_keys: tuple[Any, ...],
-    serializer: Serializer,
-    nodes: Nodes,
-    key_prefix: str,
-    namespace: str | None,
+    serializer: Any,
+    serializer_fallbacks: tuple[str, ...],
+    *values: Any,
 ) -> SessionMemcached:
+    """Make the memcached of a configuration by its values; those of the section in order."""
     if not secret_keys[0]:
         raise ConfigError("secret_key", "is missing, and values in memcached are signed with it")
     key, *fallbacks = (derive_key(each, f"memcached:{purpose}") for each in secret_keys)
+    formats = {"serializer": serializer, "serializer_fallbacks": serializer_fallbacks}
+    signing = key, Serializer.of(formats, OWN_PROTOCOL), fallbacks
+    settings = dict(zip(MEMCACHE_DEFAULTS, values, strict=False))
     return SessionMemcached(
-        nodes,
-        key_prefix,
-        SignedValues(key, serializer, fallbacks),
-        SignedValues(key, serializer, fallbacks, _SESSION),
-        namespace,
+        nodes_of(settings),
+        settings["key_prefix"],
+        SignedValues(*signing),
+        SignedValues(*signing, _SESSION),
+        settings["namespace"],
     )
 
 
-class SessionMemcached:
+class SessionMemcached(CacheStore):
     """Records in memcached, each under a prefixed key and signed.
 
     Lifetimes are in seconds, and ``None`` for ever.
@@ -172,12 +167,12 @@ class SessionMemcached:
         """
         return self._nodes.node_of(key).call("get", key)  # type: ignore[no-any-return]
 
-    def gets(self, key: bytes) -> tuple[bytes | None, Token | None]:
-        """Return the value under ``key`` and its token; ``None`` twice if there is none."""
+    def gets(self, key: bytes) -> tuple[bytes | None, Token]:
+        """Return the value under ``key``, ``None`` if there is none, and the token of that."""
         node = self._nodes.node_of(key)
         lost = node.lost
         data, cas = node.call("gets", key)
-        return data, None if data is None else Token(cas, lost)
+        return data, Token(None, node.lost) if data is None else Token(cas, lost)
 
     def set(self, key: bytes, data: bytes, lifetime: float | None) -> None:
         """Store ``data``, whatever was stored before.
@@ -192,14 +187,22 @@ class SessionMemcached:
         """Store ``data`` if there is nothing under ``key``; whether it was stored."""
         return bool(self._nodes.node_of(key).call("add", key, data, expiry(lifetime)))
 
-    def cas(self, key: bytes, data: bytes, token: Token, lifetime: float | None) -> bool:
-        """Store ``data`` if nobody has changed what the token belongs to; whether it was stored."""
-        return self._compare_and_set(key, data, token, expiry(lifetime))
+    def cas(
+        self,
+        key: bytes,
+        data: bytes,
+        token: Token,
+        lifetime: float | None,
+        seconds: int | None = None,
+    ) -> bool:
+        """Store ``data`` if nobody has changed what the token belongs to; whether it was stored.
 
-    def _compare_and_set(self, key: bytes, data: bytes, token: Token, seconds: int) -> bool:
+        :param seconds: memcached's expiry, in place of that for the lifetime.
+        """
         node = self._nodes.node_of(key)
-        if node.lost != token.lost:
+        if node.lost != token.generation:
             return False  # perhaps by a restart, after which another value may have this token
+        seconds = expiry(lifetime) if seconds is None else seconds
         return bool(node.call("cas", key, data, token.cas, seconds))
 
     def replace(self, key: bytes, data: bytes, lifetime: float | None) -> bool:
@@ -247,11 +250,11 @@ class SessionMemcached:
         """
         for _ in range(_TRIES_TO_TAKE):
             data, token = self.gets(key)
-            if data is None or token is None:
+            if data is None:
                 return is_marked
             if data == _TAKEN:
                 return False
-            if self._compare_and_set(key, _TAKEN, token, 1):
+            if self.cas(key, _TAKEN, token, None, seconds=1):
                 return True
         return is_marked
 
@@ -293,7 +296,7 @@ class SessionMemcached:
         if not self._sessions.has_fallbacks:
             return
         data, token = self.gets(key)
-        if data is None or token is None:
+        if data is None:
             return
         again = self._sessions.signed_again(_signed_name(key, owner), data)
         if again is None:
@@ -305,12 +308,22 @@ class SessionMemcached:
         """Return a value as it is stored under ``key``."""
         return self._values.dumps(key, value)
 
-    def decode(self, key: bytes, data: bytes | None) -> Any:
+    def decode(self, key: bytes, data: bytes | None, owner: str | None = None) -> Any:
         """Return the value that is stored under ``key``, ``None`` if we did not sign it.
 
+        :param owner: the session's name, for a value that is signed with it.
         :raises UnreadableSession: we wrote it, and it cannot be decoded here.
         """
-        return None if data is None else self._loads(self._values, key, key, data)
+        if data is None:
+            return None
+        try:
+            if owner is None:
+                return self._values.loads(key, data)
+            return self._sessions.loads(_signed_name(key, owner), data)
+        except BadSignature:
+            return None
+        except Exception as error:
+            raise UnreadableSession("memcache", self.address(key), undecodable(error)) from error
 
     def encode_session(
         self, key: bytes, owner: str, data: dict[Any, Any], max_age: int | None
@@ -341,7 +354,7 @@ class SessionMemcached:
         """
         if stored is None or not stored.startswith(_SESSION):
             return self.decode(key, stored), None
-        record = self._loads(self._sessions, _signed_name(key, owner), key, stored)
+        record = self.decode(key, stored, owner)
         return (None, None) if record is None else (record[0], record[1])
 
     def opened(self, key: bytes, owner: str, stored: bytes) -> bytes | None:
@@ -366,19 +379,7 @@ class SessionMemcached:
             largest = largest_keys(data, lambda each: self._values.dumps(key, each))
             raise SessionTooLarge("memcache", node.address, len(encoded), limit, largest)
 
-    def _loads(self, values: SignedValues, name: bytes, key: bytes, stored: bytes) -> Any:
-        try:
-            return values.loads(name, stored)
-        except BadSignature:
-            return None
-        except Exception as error:
-            raise UnreadableSession("memcache", self.address(key), undecodable(error)) from error
-
 
 def _signed_name(key: bytes, owner: str) -> bytes:
     """Return the name under which a session is signed; no key of memcached has a space in it."""
     return b"%b %b" % (key, owner.encode("utf-8", "surrogatepass"))
-
-
-if TYPE_CHECKING:
-    _is_cache_store: type[CacheStore] = SessionMemcached

@@ -62,26 +62,27 @@ def nodes_of(settings: Mapping[str, Any]) -> Nodes:
 
     :param settings: with ``servers``, ``timeout``, ``tls_context`` and ``client``.
     """
-    if settings["client"] is not None:
-        return _custom_client(_Identity(settings["client"]))
+    client = settings["client"]
+    if client is not None:
+        return _custom_client(client if isinstance(client, Identity) else Identity(client))
     return _servers(tuple(settings["servers"]), settings["timeout"], settings["tls_context"])
 
 
-class _Identity:
+class Identity:
     """A key of caches for an object that may compare equal to others, or have no hash."""
 
     def __init__(self, value: Any) -> None:
         self.value = value
 
     def __eq__(self, other: object) -> bool:
-        return isinstance(other, _Identity) and self.value is other.value
+        return isinstance(other, Identity) and self.value is other.value
 
     def __hash__(self) -> int:
         return id(self.value)
 
 
 @functools.lru_cache(maxsize=64)
-def _custom_client(client: _Identity) -> Nodes:
+def _custom_client(client: Identity) -> Nodes:
     return Nodes([CustomClient(client.value)])
 
 

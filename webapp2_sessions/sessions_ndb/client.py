@@ -1,10 +1,11 @@
-"""Access to Datastore by google-cloud-ndb: clients, channels, deadlines, retries and errors."""
+"""Access to Datastore by google-cloud-ndb: clients, places, deadlines, retries and errors."""
 
 from __future__ import annotations
 
+import contextvars
 import os
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 from webapp2_sessions.errors import (
     BackendError,
@@ -15,6 +16,7 @@ from webapp2_sessions.errors import (
 )
 from webapp2_sessions.sessions_ndb.fork_gate import ForkGate
 from webapp2_sessions.stored.clients import ClientRegistry
+from webapp2_sessions.stored.namespaces import chosen_namespace
 
 try:
     import grpc
@@ -27,13 +29,6 @@ try:
     else:
         from google.cloud import ndb
 
-    from webapp2_sessions.sessions_ndb.places import (
-        Place,
-        active_place,
-        namespace_of,
-        place_to_open_at,
-        run_at,
-    )
     from webapp2_sessions.sessions_ndb.stub import ANY, EntityVersion, Stub, client_with
 except ImportError as _error:
     raise MissingDependency("google-cloud-ndb", "datastore") from _error
@@ -58,6 +53,9 @@ _RETRY_AFTER = 30.0
 _clients: ClientRegistry[Any] = ClientRegistry(_RETRY_AFTER)
 
 _fork_gate = ForkGate()
+
+#: Original, kept to detect clients whose contexts have a namespace of their own.
+_open_context = ndb.Client.context
 
 #: Options beyond ndb's. By default, channels to one server share a connection, a forked child's
 #: with the one it inherited, and its requests get no answer; and gRPC waits up to two minutes
@@ -88,9 +86,28 @@ _OTHER_VERSION = (api_errors.FailedPrecondition, api_errors.AlreadyExists, api_e
 #: from before it was asked.
 REFUSALS = (*_OTHER_VERSION, *_REFUSED_FOR_NOW, api_errors.BadRequest, SessionTooLarge)
 
+#: What Google's libraries raise.
+_FAILURES = (GoogleAuthError, api_errors.GoogleAPIError)
+
 
 class VersionConflict(Exception):
     """Raised where an entity was not written, because it has another version than expected."""
+
+
+class Place(NamedTuple):
+    """Client and namespace of a session's entity, fixed while the session is open."""
+
+    #: A client of the application; ``None`` for the configured one, which each process makes for
+    #: itself, a child that is forked during a request as well.
+    client: Any
+    #: ``""`` is the default namespace, ``None`` the client's, which is not known yet.
+    namespace: str | None
+
+
+def active_place() -> Place | None:
+    """Return the place of the active ndb context, ``None`` if there is none."""
+    context = ndb.get_context(raise_context_error=False)
+    return None if context is None else Place(context.client, context.get_namespace() or "")
 
 
 def service_address() -> str:
@@ -118,11 +135,8 @@ class Datastore:
     def __init__(self, settings: Mapping[str, Any]) -> None:
         self._settings = settings
         self._timeout: float = settings["timeout"]
-
-    @property
-    def options(self) -> dict[str, Any]:
-        """Options of each ndb call; by default it waits without a limit and retries with sleeps."""
-        return {"timeout": self._timeout, "retries": 0}
+        #: Options of each ndb call; by default it waits without a limit and retries with sleeps.
+        self.options: dict[str, Any] = {"timeout": self._timeout, "retries": 0}
 
     def here(self) -> Place:
         """Return the place of a session that is opened now; no client is made for it.
@@ -130,8 +144,11 @@ class Datastore:
         The configured namespace holds everywhere; without it the namespace of the active ndb
         context, or of App Engine's SDK, or of the client.
         """
-        place = place_to_open_at(self._settings.get("namespace"))
-        client = self._settings.get("client")
+        fixed, client = self._settings.get("namespace"), self._settings.get("client")
+        namespace = chosen_namespace() if fixed is None else fixed
+        place = active_place() or Place(None, namespace)
+        if namespace is not None:
+            return place._replace(namespace=namespace)
         is_made = client is not None and (not callable(client) or client in _clients.built)
         return self.complete(place) if is_made else place
 
@@ -151,11 +168,12 @@ class Datastore:
 
         :raises BackendUnavailable: there are no credentials.
         """
-        return self._try_twice(self._partition, place or active_place() or self.here())
-
-    def _partition(self, place: Place) -> tuple[str, str | None, str]:
-        client = self._client_of(place)
-        namespace = namespace_of(client) if place.namespace is None else place.namespace
+        place = place or active_place() or self.here()
+        try:
+            client = self._client(place)
+            namespace = _namespace_of(client) if place.namespace is None else place.namespace
+        except _FAILURES as error:
+            raise self._error_of(error) from error
         # ndb takes what follows App Engine's "s~" for the project.
         return client.project.split("~", 1)[-1], client.database, namespace
 
@@ -179,14 +197,18 @@ class Datastore:
         :raises BackendUnavailable: Datastore was not reached or did not answer in time.
         :raises BackendError: Datastore refused.
         """
+        result: Result
+        request = self._run, place, entity, operation
         try:
-            request = self._run, place, entity, operation
-            result: Result = _fork_gate.run(self._try_twice, *request, *args)
-        except BackendError as error:
+            try:
+                result = _fork_gate.run(*request, *args)
+            except _TRANSIENT:
+                result = _fork_gate.run(*request, *args)
+        except _FAILURES as error:
             expects = entity is not None and entity.expected is not ANY
-            if expects and isinstance(error.__cause__, _OTHER_VERSION):
+            if expects and isinstance(error, _OTHER_VERSION):
                 raise VersionConflict() from error
-            raise
+            raise self._error_of(error) from error
         return result
 
     def _run(
@@ -196,40 +218,52 @@ class Datastore:
         operation: Callable[..., Result],
         *args: Any,
     ) -> Result:
+        """Call ``operation(*args)`` in an ndb context of a place.
+
+        The active context is used if it matches. A transaction of the application is left alone.
+        """
+        context = ndb.get_context(raise_context_error=False)
         place = place or active_place() or self.here()
-        client = self._client_of(place)
+        client, namespace = self._client(place), place.namespace
         if entity is not None:
             client = client_with(client, Stub(client.stub, entity))
-        return run_at(client, place.namespace, operation, *args)
-
-    def _try_twice(self, operation: Callable[..., Result], *args: Any) -> Result:
-        """Call ``operation(*args)`` with our errors; retry it once after a transient fault."""
-        try:
-            try:
+        if context is not None:
+            if _works_at(context, client, namespace) and not context.in_transaction():
                 return operation(*args)
-            except _TRANSIENT:
+            outside: Any = contextvars.Context()
+            result: Result = outside.run(self._run, place, entity, operation, *args)
+            return result
+        with client.context():  # a method of the application may accept no arguments
+            context = ndb.get_context()
+            if namespace is None:
+                namespace = context.get_namespace() or ""
+            if _works_at(context, client, namespace):
                 return operation(*args)
-        except GoogleAuthError as error:
-            raise self._unavailable("there are no credentials for it") from error
-        except (api_errors.DeadlineExceeded, api_errors.GatewayTimeout) as error:
-            raise self._unavailable(f"it did not answer within {self._timeout} s") from error
-        except (api_errors.ServerError, api_errors.RetryError) as error:
-            raise self._unavailable(f"it failed ({type(error).__name__})") from error
-        except api_errors.GoogleAPIError as error:
-            raise BackendError(
-                "datastore", service_address(), f"it refused ({type(error).__name__})"
-            ) from error
+            with context.new(client=client, namespace=namespace).use():
+                return operation(*args)
 
-    def _client_of(self, place: Place) -> Any:
-        return self._client() if place.client is None else place.client
+    def _error_of(self, error: Exception) -> BackendError:
+        """Return our error for one of Google's libraries."""
+        if isinstance(error, GoogleAuthError):
+            return self._unavailable("there are no credentials for it")
+        if isinstance(error, (api_errors.DeadlineExceeded, api_errors.GatewayTimeout)):
+            return self._unavailable(f"it did not answer within {self._timeout} s")
+        if isinstance(error, (api_errors.ServerError, api_errors.RetryError)):
+            return self._unavailable(f"it failed ({type(error).__name__})")
+        problem = f"it refused ({type(error).__name__})"
+        return BackendError("datastore", service_address(), problem)
 
-    def _client(self) -> Any:
+    def _client(self, place: Place) -> Any:
+        """Return the ndb client of a place, making the configured one on first use."""
+        if place.client is not None:
+            return place.client
         settings = self._settings
         client = settings.get("client")
         if client is not None:
             return _clients.get(client, client) if callable(client) else client
         names = (settings.get("project"), settings.get("namespace"), settings.get("database"))
-        return _clients.get((service_address(), names), lambda: self._connect(*names))
+        address = os.environ.get("DATASTORE_EMULATOR_HOST")
+        return _clients.get((address, names), lambda: self._connect(*names))
 
     def _connect(self, project: str | None, namespace: str | None, database: str | None) -> Any:
         try:
@@ -274,3 +308,20 @@ def _channel(client: Any) -> Any:
         credentials=credentials,
         options=(user_agent, *_CHANNEL_OPTIONS),
     )
+
+
+def _namespace_of(client: Any) -> str:
+    """Return the namespace of the contexts that a client opens."""
+    if getattr(client.context, "__func__", None) is _open_context:
+        return client.namespace or ""
+    # A method of the application may choose a namespace for each context.
+    return contextvars.Context().run(_opened_namespace, client)
+
+
+def _opened_namespace(client: Any) -> str:
+    with client.context():
+        return ndb.get_context().get_namespace() or ""
+
+
+def _works_at(context: Any, client: Any, namespace: str | None) -> bool:
+    return context.client == client and (context.get_namespace() or "") == namespace

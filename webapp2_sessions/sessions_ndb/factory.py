@@ -39,37 +39,34 @@ class DatastoreSessionFactory(StoredSessionFactory):
     _opened: SessionRepository | None = None
 
     def _get_by_sid(self, sid: str | None) -> SessionDict:
-        self._opened = None
-        self._repository()
+        self._open()
         return super()._get_by_sid(sid)
+
+    def _open(self) -> SessionRepository:
+        config = backend_config(self.session_store)
+        is_default = self._max_age is _default_value
+        max_age = config.get("session_max_age") if is_default else self._max_age
+        self._opened = SessionRepository(config, max_age, stays=True)
+        return self._opened
 
     def _repository(self) -> SessionRepository:
         """Return the repository of the place where the session was opened."""
-        if self._opened is None:
-            config = backend_config(self.session_store)
-            max_age = self._max_age
-            if max_age is _default_value:
-                max_age = config.get("session_max_age")
-            self._opened = SessionRepository.here(config, max_age)
-        return self._opened
+        return self._opened or self._open()
 
     def _read(self, sid: str) -> dict[Any, Any] | None:
-        repository, model = self._repository(), self.session_model
+        repository, model = self._opened or self._open(), self.session_model
         data: dict[Any, Any] | None
         if getattr(model.get_by_sid, "__func__", None) is _get_by_sid:
             # Optimization: on a hit of the cache no context is entered (9.6 us).
             data = repository.load(model, sid)
         else:
             data = _as_dict(repository.run(model.get_by_sid, sid))
-        self._note_stored_age(repository)
-        return data
-
-    def _note_stored_age(self, repository: SessionRepository) -> None:
         if repository.has_loaded:  # a model may read in a way of its own
             self._note_max_age(repository.own_max_age)
+        return data
 
     def _write(self, sid: str, data: dict[Any, Any], lifetime: float | None) -> bool:
-        repository, model = self._repository(), self.session_model
+        repository, model = self._opened or self._open(), self.session_model
         if self._is_stored:
             try:
                 repository.write(model, sid, data, lifetime, self.own_max_age, PRESENT)
@@ -104,7 +101,8 @@ class DatastoreSessionFactory(StoredSessionFactory):
     def _version(self, sid: str, fresh: bool = False) -> Version | None:
         repository = self._repository()
         data = repository.read(self.session_model, sid, fresh)
-        self._note_stored_age(repository)
+        if repository.has_loaded:
+            self._note_max_age(repository.own_max_age)
         return None if data is None else _version_of(repository, data)
 
     def _write_version(

@@ -45,14 +45,10 @@ class ForkGate:
         self._lock = threading.RLock()
         self._changed = threading.Condition(self._lock)
 
-    def _check_process(self) -> None:
-        """Start afresh in a child whose fork did not call Python's hooks, as uWSGI's."""
-        if os.getpid() != self._pid:
-            self._begin()
-
     def run(self, request: Callable[..., Result], *args: Any) -> Result:
         """Call ``request(*args)``, which may call this as well, when no fork is under way."""
-        self._check_process()
+        if os.getpid() != self._pid:
+            self._begin()  # in a child whose fork did not call Python's hooks, as uWSGI's
         me = threading.get_ident()
         if me in self._inside:
             return request(*args)
@@ -79,7 +75,8 @@ class ForkGate:
             self._changed.notify_all()
 
     def _before_fork(self) -> None:
-        self._check_process()
+        if os.getpid() != self._pid:
+            self._begin()
         myself = {threading.get_ident()}
         with self._lock:
             self._forks += 1

@@ -7,8 +7,7 @@ from typing import Any
 from webapp2_sessions.errors import SessionTooLarge, UnreadableSession
 from webapp2_sessions.errors.sizes import largest_keys
 from webapp2_sessions.sessions_ndb.client import ndb, service_address
-from webapp2_sessions.sessions_ndb.entities import UtcNowProperty
-from webapp2_sessions.sessions_ndb.records import active_repository
+from webapp2_sessions.sessions_ndb.records import UtcNowProperty, active_repository
 from webapp2_sessions.stored.serializers import undecodable
 
 __all__ = ["Session"]
@@ -45,9 +44,6 @@ class _OwnMaxAgeProperty(ndb.IntegerProperty):
     The entity of a session without an age of its own is what it is in the old library.
     """
 
-    def __init__(self, **options: Any) -> None:
-        super().__init__(indexed=False, **options)
-
     def _to_datastore(self, entity: Any, data: Any, *args: Any, **options: Any) -> Any:
         if self._get_value(entity) is None:
             return ()
@@ -71,7 +67,7 @@ class Session(ndb.Model):
     #: The session's data, a dictionary.
     data: Any = _SessionDataProperty()
     #: Seconds for which this session lives, where ``set_max_age()`` has said so.
-    own_max_age: Any = _OwnMaxAgeProperty()
+    own_max_age: Any = _OwnMaxAgeProperty(indexed=False)
 
     @classmethod
     def get_by_sid(cls, sid: str) -> dict[Any, Any] | None:

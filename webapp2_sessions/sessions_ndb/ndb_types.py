@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, TypeAlias
 
 __all__ = ["BlobProperty", "DateTimeProperty", "IntegerProperty", "Model"]
 
@@ -24,19 +24,12 @@ class _Property:
 
     def __getattr__(self, name: str) -> Any: ...
 
-
-class BlobProperty(_Property):
-    """Bytes."""
-
-
-class DateTimeProperty(_Property):
-    """A point in time."""
-
-
-class IntegerProperty(_Property):
-    """A whole number."""
-
     def _to_datastore(self, *args: Any, **kwargs: Any) -> Any: ...
+
+
+BlobProperty: TypeAlias = _Property
+DateTimeProperty: TypeAlias = _Property
+IntegerProperty: TypeAlias = _Property
 
 
 def __getattr__(name: str) -> Any: ...

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import datetime
 import math
-import reprlib
 import time
 from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
@@ -12,11 +11,18 @@ from typing import Any, TypeVar
 from webapp2_sessions.config import datastore_settings
 from webapp2_sessions.config.checks import CHECKS
 from webapp2_sessions.config.loading import active_config
-from webapp2_sessions.errors import BackendError, ConfigError
+from webapp2_sessions.config.value_checks import (
+    Check,
+    is_number,
+    optional,
+    valid_if,
+    wrong,
+    wrong_value,
+)
+from webapp2_sessions.errors import BackendError
 from webapp2_sessions.sessions_ndb import Session
 from webapp2_sessions.sessions_ndb.client import Datastore, is_transient, ndb
-from webapp2_sessions.sessions_ndb.entities import SessionEnded
-from webapp2_sessions.sessions_ndb.records import forget_cached
+from webapp2_sessions.sessions_ndb.records import SessionEnded, forget_cached
 
 __all__ = ["purge_sessions"]
 
@@ -34,6 +40,40 @@ _SHORTEST_TIMEOUT = 1.0
 
 #: Datastore's limit of deletions in one request.
 _LARGEST_BATCH = 500
+
+
+def _is_count(value: Any) -> bool:
+    return is_number(value) and isinstance(value, int) and value >= 1
+
+
+def _can_be_purged(model: Any) -> bool:
+    updated = getattr(model, "updated", None)
+    return (
+        isinstance(model, type)
+        and issubclass(model, ndb.Model)
+        and isinstance(updated, ndb.DateTimeProperty)
+        and getattr(updated, "_indexed", True)  # others cannot be asked for
+    )
+
+
+_ARGUMENTS: dict[str, Check] = {
+    "limit": optional(valid_if(_is_count, "a positive whole number or None")),
+    "batch": valid_if(
+        lambda value: _is_count(value) and value <= _LARGEST_BATCH, f"1 to {_LARGEST_BATCH}"
+    ),
+    "seconds": optional(
+        valid_if(
+            lambda value: is_number(value) and value > 0, "a positive number of seconds or None"
+        )
+    ),
+    "model": valid_if(_can_be_purged, "an ndb model with an indexed DateTimeProperty 'updated'"),
+    # Without the value, which may hold a secret.
+    "config": optional(
+        valid_if(lambda value: isinstance(value, Mapping), "a dictionary or None", wrong)
+    ),
+    "dry_run": valid_if(lambda value: isinstance(value, bool), "True or False"),
+    "progress": optional(valid_if(callable, "a function or None")),
+}
 
 
 def purge_sessions(
@@ -69,11 +109,9 @@ def purge_sessions(
     :raises BackendError: Datastore failed, also when asked again; the pages that ``progress`` was
         called for are deleted.
     """
-    _check_whole_number("limit", limit, math.inf)
-    _check_whole_number("batch", batch, _LARGEST_BATCH, optional=False)
-    _check_seconds(seconds)
-    _check_model(model)
-    _check_kinds(config, dry_run, progress)
+    given = limit, batch, seconds, model, config, dry_run, progress
+    for (name, check), value in zip(_ARGUMENTS.items(), given, strict=True):
+        check(name, value)
     cutoff = _cutoff(older_than)
     pages = _Pages(active_config() if config is None else config, seconds)
     count = 0
@@ -150,82 +188,33 @@ class _Pages:
         """Call ``operation(options)`` in an ndb context; retry it after transient faults."""
         pauses = iter(_PAUSES)
         while True:
+            timeout = min(self._settings["timeout"], max(self._left(), _SHORTEST_TIMEOUT))
+            datastore = Datastore({**self._settings, "timeout": timeout})
             try:
-                return self._run_once(operation)
+                return datastore.run(operation, datastore.options)
             except BackendError as error:
                 pause = next(pauses, None)
                 if pause is None or pause >= self._left() or not is_transient(error):
                     raise
             _sleep(pause)
 
-    def _run_once(self, operation: Callable[[dict[str, Any]], Result]) -> Result:
-        timeout = min(self._settings["timeout"], max(self._left(), _SHORTEST_TIMEOUT))
-        datastore = Datastore({**self._settings, "timeout": timeout})
-        return datastore.run(operation, datastore.options)
-
     def _left(self) -> float:
         return self._end - _monotonic()
 
 
-def _cutoff(older_than: object) -> datetime.datetime:
+def _cutoff(older_than: Any) -> datetime.datetime:
     """Return the time, as ndb keeps it, before which a session was last written if it is old."""
+    age = older_than
     try:
-        age = _age(older_than)
+        if is_number(age) and not math.isnan(age):
+            age = datetime.timedelta(seconds=age)
+        if not isinstance(age, datetime.timedelta):
+            raise wrong_value("older_than", older_than, "a number of seconds or a timedelta")
         if age < datetime.timedelta(0):
-            raise _wrong("older_than", older_than, "0 or more")
+            raise wrong_value("older_than", older_than, "0 or more")
         return _utc_now() - age
     except OverflowError:
-        raise _wrong("older_than", older_than, "a time since the year 1") from None
-
-
-def _age(older_than: object) -> datetime.timedelta:
-    if isinstance(older_than, datetime.timedelta):
-        return older_than
-    if isinstance(older_than, (int, float)) and not isinstance(older_than, bool):
-        if math.isnan(older_than):
-            raise _wrong("older_than", older_than, "a number of seconds or a timedelta")
-        return datetime.timedelta(seconds=older_than)
-    raise _wrong("older_than", older_than, "a number of seconds or a timedelta")
-
-
-def _check_whole_number(key: str, value: object, most: float, *, optional: bool = True) -> None:
-    if value is None and optional:
-        return
-    if not isinstance(value, int) or isinstance(value, bool) or not 1 <= value <= most:
-        allowed = "a positive whole number or None" if optional else f"1 to {most}"
-        raise _wrong(key, value, allowed)
-
-
-def _check_seconds(value: object) -> None:
-    if value is None:
-        return
-    if not isinstance(value, (int, float)) or isinstance(value, bool) or not value > 0:
-        raise _wrong("seconds", value, "a positive number of seconds or None")
-
-
-def _check_model(model: object) -> None:
-    updated = getattr(model, "updated", None)
-    if (
-        not isinstance(model, type)
-        or not issubclass(model, ndb.Model)
-        or not isinstance(updated, ndb.DateTimeProperty)
-        or not getattr(updated, "_indexed", True)  # others cannot be asked for
-    ):
-        raise _wrong("model", model, "an ndb model with an indexed DateTimeProperty 'updated'")
-
-
-def _check_kinds(config: object, dry_run: object, progress: object) -> None:
-    if config is not None and not isinstance(config, Mapping):
-        # Without the value, which may hold a secret.
-        raise ConfigError("config", f"must be a dictionary or None, not {type(config).__name__}")
-    if not isinstance(dry_run, bool):
-        raise _wrong("dry_run", dry_run, "True or False")
-    if progress is not None and not callable(progress):
-        raise _wrong("progress", progress, "a function or None")
-
-
-def _wrong(key: str, value: object, allowed: str) -> ConfigError:
-    return ConfigError(key, f"must be {allowed}, not {type(value).__name__} {reprlib.repr(value)}")
+        raise wrong_value("older_than", older_than, "a time since the year 1") from None
 
 
 def _utc_now() -> datetime.datetime:

@@ -1,4 +1,4 @@
-"""The repository of session entities, with or without a cache."""
+"""The repository of session entities: versions, ages, tombstones, and the cache."""
 
 from __future__ import annotations
 
@@ -11,32 +11,49 @@ from typing import Any, NamedTuple, TypeVar
 from webapp2_sessions.config import datastore_settings
 from webapp2_sessions.config.imports import import_object
 from webapp2_sessions.config.loading import active_config
-from webapp2_sessions.errors import StaleCache
+from webapp2_sessions.errors import ConfigError, StaleCache
 from webapp2_sessions.sessions_ndb.client import REFUSALS, Datastore, Place, VersionConflict, ndb
-from webapp2_sessions.sessions_ndb.entities import (
-    SessionEnded,
-    bounded_age,
-    entry_name,
-    entry_name_of,
-    kind_is_taken,
-    unix_seconds,
-)
 from webapp2_sessions.sessions_ndb.stub import ABSENT, ANY, EntityVersion
 from webapp2_sessions.stored.cache import CoherentCache
 from webapp2_sessions.stored.serializers import SHARED_PROTOCOL, Serializer
 
-__all__ = ["SessionRepository", "active_repository", "forget_cached"]
+__all__ = [
+    "SessionEnded",
+    "SessionRepository",
+    "UtcNowProperty",
+    "active_repository",
+    "forget_cached",
+]
 
 Result = TypeVar("Result")
 
-#: Leaves the age in an entity as it is.
-_AS_IT_IS: Any = object()
-
-#: What makes a cache's store; by its name, because not everybody has its library.
-_SESSION_MEMCACHED = "webapp2_sessions.sessions_memcache.records.session_memcached"
-
 #: Tolerance in seconds: an entity is written a moment before its cookie is signed.
 _SLACK = 60
+
+
+#: Upper limit of a session's own age in seconds, 68 years.
+_LONGEST_AGE = 2**31 - 1
+
+
+class UtcNowProperty(ndb.DateTimeProperty):
+    """A naive datetime in UTC, as ndb keeps it."""
+
+    @staticmethod
+    def _now() -> datetime.datetime:
+        # ndb calls utcnow(), which warns from Python 3.12 on.
+        return datetime.datetime.now(datetime.timezone.utc).replace(tzinfo=None)
+
+
+class SessionEnded(ndb.Model):
+    """Tombstone of a revoked session, under its id; needed for as long as a request may take."""
+
+    _use_cache = False
+    _use_global_cache = False
+
+    #: When it was revoked, in UTC.
+    updated: Any = UtcNowProperty(auto_now=True)
+    #: Whether the session has got another id.
+    is_superseded: Any = ndb.BooleanProperty(indexed=False)
 
 
 class _Operation(NamedTuple):
@@ -48,8 +65,6 @@ class _Operation(NamedTuple):
     fresh: bool = False
     #: Seconds for which an entry of the cache may stay, ``None`` for the longest.
     lifetime: float | None = None
-    #: The session's own age, to be written.
-    own_max_age: Any = _AS_IT_IS
 
 
 _IDLE = _Operation()
@@ -61,37 +76,28 @@ class SessionRepository:
     :param config: a session configuration; the cache needs its ``secret_key``.
     :param max_age: seconds after which an entity has expired, ``None`` for no limit; an age that
         the entity has of its own takes precedence. A TTL policy or a purge deletes it later.
-    :param place: where the entities are; ``None`` for where each operation is called.
+    :param stays: whether all happens where a session would be opened now, and not where each
+        operation is called. No client is made for it: the session may be new and never saved, and
+        there may be no credentials.
     """
 
     def __init__(
-        self,
-        config: Mapping[str, Any],
-        max_age: float | None = None,
-        place: Place | None = None,
+        self, config: Mapping[str, Any], max_age: float | None = None, stays: bool = False
     ) -> None:
         self._config = config
-        self._settings = datastore_settings(config)
-        self._datastore = Datastore(self._settings)
+        self._settings = settings = datastore_settings(config)
+        self._datastore = Datastore(settings)
         self._max_age = max_age
-        self._place = place
+        self._place: Place | None = self._datastore.here() if stays else None
         self._operation = _IDLE
+        #: Once it is needed; ``None`` if none is configured.
+        self._cache: CoherentCache | None = None
         #: The entity's version after :meth:`read` and :meth:`write`, ``None`` if it is not known.
         self.version: int | None = None
         #: Whether :meth:`load` was called; a model may read in a way of its own.
         self.has_loaded: bool = False
         #: The own age, in seconds, of the session that was loaded; ``None`` if it has none.
         self.own_max_age: int | None = None
-
-    @classmethod
-    def here(cls, config: Mapping[str, Any], max_age: float | None) -> SessionRepository:
-        """Return the repository of a session that is opened now, and stays in this place.
-
-        No client is made: the session may be new and never saved, and there may be no credentials.
-        """
-        opened = cls(config, max_age)
-        opened._place = opened._datastore.here()
-        return opened
 
     @property
     def serializer(self) -> Serializer:
@@ -125,10 +131,13 @@ class SessionRepository:
         """
 
         def put() -> None:
-            model(id=sid, data=data)._put()
+            made = model(id=sid, data=data)
+            if own_max_age is not None:
+                made.own_max_age = _bounded_age(own_max_age)
+            made._put()
 
         entity = None if expected is ANY else EntityVersion(model._get_kind(), sid, expected)
-        self.run(put, entity=entity, lifetime=lifetime, own_max_age=own_max_age)
+        self.run(put, entity=entity, lifetime=lifetime)
 
     def touch(self, model: type[Any], sid: str, lifetime: float | None) -> bool:
         """Refresh a session: write its entity as it is. Return whether there is one.
@@ -162,7 +171,9 @@ class SessionRepository:
             return operation(*args)
         self.version, self.has_loaded = None, False
         doing = _Operation(**options)
-        place, entity = self._where(), doing.entity
+        place, entity = self._place, doing.entity
+        if place is not None and place.namespace is None:
+            place = self._place = self._datastore.complete(place)
         result: Result = self._datastore.run(
             self._activated, doing, operation, *args, place=place, entity=entity
         )
@@ -178,11 +189,6 @@ class SessionRepository:
             self._operation = _IDLE
             _active.reset(token)
 
-    def _where(self) -> Place | None:
-        if self._place is not None:
-            self._place = self._datastore.complete(self._place)
-        return self._place
-
     # For models
 
     def load(self, model: type[Any], sid: str) -> Any:
@@ -190,16 +196,21 @@ class SessionRepository:
 
         An ndb context is entered on a cache miss only: that takes longer than a hit.
         """
-        cache = self._cache()
+        cache = self._opened_cache()
         if cache is None or self._operation.fresh:
             entry = self.run(self._entry_of, model, sid)
         else:
             name = self._entry_name(model, sid)
             entry = cache.read(name, lambda: self.run(self._entry_of, model, sid))
-        self.has_loaded = True
-        self.own_max_age = None if entry is None else bounded_age(entry.get("own_max_age"))
-        if entry is None or self._has_expired(entry["updated"]):
+        self.has_loaded, self.own_max_age = True, None
+        if entry is None:
             return None
+        self.own_max_age = entry.get("own_max_age")
+        max_age = self._max_age if self.own_max_age is None else self.own_max_age
+        if max_age is not None and entry["updated"] is not None and not self._operation.fresh:
+            now = datetime.datetime.now(datetime.timezone.utc).timestamp()
+            if now - entry["updated"] > max_age + _SLACK:
+                return None
         self.version = entry["version"]
         return entry["data"]
 
@@ -209,42 +220,33 @@ class SessionRepository:
         if entity is None:
             return None
         if not hasattr(type(entity), "get_by_sid"):
-            raise kind_is_taken(type(entity))
+            raise _kind_is_taken(type(entity))
         return self._entry(entity, entity.data)
 
     def _entry(self, entity: Any, data: Any) -> dict[str, Any]:
         known = self._operation.entity
         self.version = None if known is None else known.current
         # Optimization: a number is decoded faster than a datetime.
-        updated = unix_seconds(entity.updated)
+        updated = _unix_seconds(entity.updated)
         entry = {"data": data, "updated": updated, "version": self.version}
-        own_max_age = bounded_age(getattr(entity, "own_max_age", None))
+        own_max_age = _bounded_age(getattr(entity, "own_max_age", None))
         return entry if own_max_age is None else {**entry, "own_max_age": own_max_age}
-
-    def _has_expired(self, updated: float | None) -> bool:
-        max_age = self._max_age if self.own_max_age is None else self.own_max_age
-        if max_age is None or updated is None or self._operation.fresh:
-            return False
-        now = datetime.datetime.now(datetime.timezone.utc).timestamp()
-        return now - updated > max_age + _SLACK
 
     def save(self, entity: Any) -> None:
         """Write an entity, and the cache where one is configured.
 
         :raises BackendError: it is not certain that the entity is written.
         """
-        self.run(self._save, entity)
-
-    def _save(self, entity: Any) -> None:
-        if self._operation.own_max_age is not _AS_IT_IS:
-            entity.own_max_age = bounded_age(self._operation.own_max_age)
+        if _active.get() is not self:
+            self.run(self.save, entity)
+            return
         data = entity.data  # afterwards ndb holds the bytes, and would decode them
 
         def put() -> dict[str, Any]:
             ndb.Model.put(entity, **self._datastore.options)
             return self._entry(entity, data)
 
-        cache = self._cache()
+        cache = self._opened_cache()
         if cache is None:
             put()
         else:
@@ -302,7 +304,7 @@ class SessionRepository:
         """Return when a session got another id, in Unix seconds; ``None`` if it did not."""
         tombstone = self.run(self._get, SessionEnded, sid)
         is_superseded = tombstone is not None and tombstone.is_superseded
-        return unix_seconds(tombstone.updated) if is_superseded else None
+        return _unix_seconds(tombstone.updated) if is_superseded else None
 
     def is_revoked(self, sid: str) -> bool:
         """Return whether there is a tombstone; a session that was purged has none."""
@@ -327,7 +329,7 @@ class SessionRepository:
         self._delete(model, sid, lambda: self.run(delete))
 
     def _delete(self, model: type[Any], sid: str, delete: Callable[[], None]) -> None:
-        cache = self._cache()
+        cache = self._opened_cache()
         if cache is None:
             delete()
         else:
@@ -335,8 +337,10 @@ class SessionRepository:
 
     # The cache
 
-    def _cache(self) -> Any:
-        return _cache(self._config) if self._settings["cache"] == "memcache" else None
+    def _opened_cache(self) -> CoherentCache | None:
+        if self._cache is None and self._settings["cache"] == "memcache":
+            self._cache = _cache(self._config)
+        return self._cache
 
     def _entry_name(self, model: type[Any], sid: str) -> str:
         if self._place is None or _active.get() is self:
@@ -344,7 +348,7 @@ class SessionRepository:
             partition = self._datastore.partition()
         else:
             partition = self._datastore.partition(self._place)
-            self._place = self._place._replace(namespace=partition[2])  # as _where() does
+            self._place = self._place._replace(namespace=partition[2])
         return entry_name(*partition, model._get_kind(), sid)
 
 
@@ -377,3 +381,37 @@ def _cache(config: Mapping[str, Any]) -> CoherentCache:
         "webapp2_sessions.sessions_memcache.records.session_memcached"
     )
     return CoherentCache(session_memcached(config, "datastore"))
+
+
+def _bounded_age(age: Any) -> int | None:
+    """Return a session's own age if it is valid, else ``None``."""
+    return age if type(age) is int and 1 <= age <= _LONGEST_AGE else None
+
+
+def _unix_seconds(utc: Any) -> Any:
+    """Convert a time as ndb keeps it to Unix seconds; return anything else unchanged."""
+    if isinstance(utc, datetime.datetime):
+        return utc.replace(tzinfo=datetime.timezone.utc).timestamp()
+    return utc
+
+
+def entry_name_of(key: Any) -> str:
+    """Return the name of the cache entry of the entity with that key."""
+    return entry_name(key.project(), key.database(), key.namespace(), *key.flat()[-2:])
+
+
+def entry_name(
+    project: str, database: str | None, namespace: str | None, kind: str, key_name: object
+) -> str:
+    """Return the name of a cache entry, unique per project, database, namespace and kind."""
+    return f"{project}/{database or ''}/{namespace or ''}/{kind}/{key_name}"
+
+
+def _kind_is_taken(model: type[Any]) -> ConfigError:
+    """Return the error for an application's model that took over the kind of sessions."""
+    return ConfigError(
+        "session_model",
+        f"{model.__module__}.{model.__qualname__} has the kind {model._get_kind()!r} as well, and "
+        "ndb loads sessions as that class; rename one of them, or let it derive from "
+        "webapp2_sessions.sessions_ndb.Session",
+    )

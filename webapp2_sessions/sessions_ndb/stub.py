@@ -12,8 +12,10 @@ commit can be made to fail if the entity has another version by now (google.data
 from __future__ import annotations
 
 import copy
-import itertools
-from collections.abc import Callable
+import functools
+from collections.abc import Callable, Mapping
+from concurrent.futures import Future
+from types import SimpleNamespace
 from typing import Any
 
 import grpc
@@ -57,6 +59,23 @@ class EntityVersion:
         """Whether a key of Datastore's API is this entity's."""
         return bool(key.path) and self._name == (key.path[-1].kind, key.path[-1].name)
 
+    def restrict(self, mutation: Any) -> bool:
+        """Let a mutation as ndb sends it fail if the entity has another version than expected.
+
+        :returns: whether it is a mutation of this entity; others stay as they are.
+        """
+        is_deletion = mutation.HasField("delete")
+        if not self.is_of(mutation.delete if is_deletion else mutation.upsert.key):
+            return False
+        expected = self.expected
+        if expected is not ANY and not is_deletion:
+            entity = copy.deepcopy(mutation.upsert)  # one operation takes the place of the other
+            (mutation.insert if expected == ABSENT else mutation.update).CopyFrom(entity)
+        if expected is not ANY and (is_deletion or expected not in (ABSENT, PRESENT)):
+            mutation.base_version = expected
+            mutation.conflict_resolution_strategy = _FAIL
+        return True
+
 
 class Stub:
     """Stands before the stub of a client; lookups and commits are done when they are returned.
@@ -66,105 +85,52 @@ class Stub:
     """
 
     def __init__(self, stub: Any, entity: EntityVersion | None = None) -> None:
-        self._stub: Any = stub._stub if isinstance(stub, Stub) else stub
-        self._entity = entity
+        stub = stub._stub if isinstance(stub, Stub) else stub
+        self._stub: Any = stub
+        # Remote procedures as ndb calls them. No bound methods, which would keep this alive.
+        lookup = functools.partial(_lookup, stub.lookup, entity)
+        commit = functools.partial(_commit, stub.commit, entity)
+        #: Reads entities.
+        self.lookup = SimpleNamespace(future=functools.partial(_call, lookup))
+        #: Writes entities, ours only if it has the expected version.
+        self.commit = SimpleNamespace(future=functools.partial(_call, commit))
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._stub, name)
 
-    @property
-    def lookup(self) -> _Call:
-        """Reads entities."""
-        return _Call(self._stub.lookup if self._entity is None else self._lookup)
 
-    @property
-    def commit(self) -> _Call:
-        """Writes entities, ours only if it has the expected version."""
-        return _Call(self._stub.commit if self._entity is None else self._commit)
-
-    def _lookup(self, request: Any, **options: Any) -> Any:
-        answer = self._stub.lookup(request, **options)
-        entity: Any = self._entity
-        if any(map(entity.is_of, LookupRequest.pb(request).keys)):
-            found = LookupResponse.pb(answer).found
-            ours = (each.version for each in found if entity.is_of(each.entity.key))
-            entity.current = next(ours, None)
-        return answer
-
-    def _commit(self, request: Any, **options: Any) -> Any:
-        entity: Any = self._entity
-        mutations = CommitRequest.pb(request).mutations
-        ours = [entity.is_of(_key_of(mutation)) for mutation in mutations]
-        if entity.expected is not ANY:
-            for mutation in itertools.compress(mutations, ours):
-                _expect(mutation, entity.expected)
-        answer = self._stub.commit(request, **options)
-        if any(ours):
-            results = CommitResponse.pb(answer).mutation_results
-            entity.current = int(results[ours.index(True)].version)
-        return answer
+def _call(send: Callable[..., Any], request: Any, **options: Any) -> Future[Any]:
+    """Call a remote procedure and wait; return a future that is done."""
+    future: Future[Any] = Future()
+    try:
+        future.set_result(send(request, options))
+    except grpc.RpcError as error:
+        future.set_exception(error)
+    return future
 
 
-class _Call:
-    """A remote procedure as ndb calls it.
-
-    :param send: sends a request and waits for the answer.
-    """
-
-    def __init__(self, send: Callable[..., Any]) -> None:
-        self._send = send
-
-    def future(self, request: Any, **options: Any) -> _Answer:
-        """Call, wait, and return what a future of gRPC is when it is done."""
-        try:
-            return _Answer(self._send(request, **options), None)
-        except grpc.RpcError as error:
-            return _Answer(None, error)
+def _lookup(
+    send: Callable[..., Any], entity: EntityVersion | None, request: Any, options: Mapping[str, Any]
+) -> Any:
+    answer = send(request, **options)
+    if entity is not None and any(map(entity.is_of, LookupRequest.pb(request).keys)):
+        found = LookupResponse.pb(answer).found
+        ours = (each.version for each in found if entity.is_of(each.entity.key))
+        entity.current = next(ours, None)
+    return answer
 
 
-class _Answer:
-    """A future of gRPC that is done, as far as ndb needs it.
-
-    :param result: what was answered.
-    :param error: what the call raised, ``None`` if it was answered.
-    """
-
-    def __init__(self, result: Any, error: grpc.RpcError | None) -> None:
-        self._result = result
-        self._error = error
-
-    def result(self) -> Any:
-        """Return what was answered, or raise the error."""
-        if self._error is not None:
-            raise self._error
-        return self._result
-
-    def exception(self) -> grpc.RpcError | None:
-        """Return the error."""
-        return self._error
-
-    def add_done_callback(self, callback: Callable[[Any], object]) -> None:
-        """Call ``callback`` at once, since the call is done."""
-        callback(self)
-
-    def cancel(self) -> bool:
-        """Cancel nothing; it is too late."""
-        return False
-
-
-def _key_of(mutation: Any) -> Any:
-    return mutation.delete if mutation.HasField("delete") else mutation.upsert.key
-
-
-def _expect(mutation: Any, version: int) -> None:
-    """Let a mutation of Datastore's API, as ndb sends it, fail if there is another version."""
-    if not mutation.HasField("delete"):
-        entity = copy.deepcopy(mutation.upsert)  # one operation takes the place of the other
-        (mutation.insert if version == ABSENT else mutation.update).CopyFrom(entity)
-        if version in (ABSENT, PRESENT):
-            return
-    mutation.base_version = version
-    mutation.conflict_resolution_strategy = _FAIL
+def _commit(
+    send: Callable[..., Any], entity: EntityVersion | None, request: Any, options: Mapping[str, Any]
+) -> Any:
+    if entity is None:
+        return send(request, **options)
+    ours = [*map(entity.restrict, CommitRequest.pb(request).mutations)]
+    answer = send(request, **options)
+    if True in ours:
+        results = CommitResponse.pb(answer).mutation_results
+        entity.current = int(results[ours.index(True)].version)
+    return answer
 
 
 def client_with(client: Any, stub: Stub) -> Any:

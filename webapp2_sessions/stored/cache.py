@@ -9,7 +9,7 @@ from typing import Any, NamedTuple, Protocol
 
 from webapp2_sessions.errors import BackendError, StaleCache
 
-__all__ = ["CacheStore", "CoherentCache"]
+__all__ = ["CacheStore", "CoherentCache", "Token"]
 
 #: Replaces an entry of which nobody can tell whether it is the last write. The next reader reads
 #: the record and replaces it, if it is still there.
@@ -27,19 +27,25 @@ _TRIES = 5
 #: Seconds after which a reader does not fill a miss: meanwhile an entry may have come and gone.
 _LONGEST_FILL = 1.0
 
-#: In place of the token of an entry that must not be replaced.
-_UNKNOWN = object()
-
 #: Longest lifetime of an entry in seconds. An entry is read until then if its writer did not reach
 #: the store or died on the way; a refill costs one read of the record.
 _LONGEST_LIFETIME = 3600
 
 
+class Token(NamedTuple):
+    """Tells what was there when it was given: an entry in one state, or nothing."""
+
+    #: What the server compares, ``None`` for nothing.
+    cas: Any
+    #: The store's generation then. In another one tombstones are gone, and what the server
+    #: compares may be that of another entry.
+    generation: object
+
+
 class CacheStore(Protocol):
     """Where entries are kept (typing only): anything that can compare and set.
 
-    Keys come from :meth:`key`. A token belongs to an entry as it was read, and is ``None`` for
-    none. Each method that asks the server raises a
+    Keys come from :meth:`key`. Each method that asks the server raises a
     :class:`~webapp2_sessions.errors.BackendError` if that fails.
     """
 
@@ -48,47 +54,36 @@ class CacheStore(Protocol):
 
     def key(self, name: str) -> bytes:
         """Return the key of an entry."""
-        ...
 
     def address(self, key: bytes) -> str:
         """Return the address of the server of a key, for errors."""
-        ...
 
     def generation(self, key: bytes) -> object:
         """Return what changes whenever that server may have lost its entries."""
-        ...
 
     def encode(self, key: bytes, value: Any) -> bytes:
         """Return a value as an entry, which is neither empty nor a tombstone."""
-        ...
 
     def decode(self, key: bytes, data: bytes | None) -> Any:
         """Return the value of an entry, ``None`` if we did not write it."""
-        ...
 
     def get(self, key: bytes) -> bytes | None:
         """Return an entry."""
-        ...
 
-    def gets(self, key: bytes) -> tuple[bytes | None, Any]:
-        """Return an entry and its token."""
-        ...
+    def gets(self, key: bytes) -> tuple[bytes | None, Token]:
+        """Return what is there, and its token."""
 
     def add(self, key: bytes, data: bytes, lifetime: float) -> bool:
         """Store an entry where there is none; whether it was stored."""
-        ...
 
-    def cas(self, key: bytes, data: bytes, token: Any, lifetime: float) -> bool:
+    def cas(self, key: bytes, data: bytes, token: Token, lifetime: float) -> bool:
         """Replace the entry of the token; whether it was still there."""
-        ...
 
     def set(self, key: bytes, data: bytes, lifetime: float) -> None:
         """Store an entry, whatever is there."""
-        ...
 
     def set_noreply(self, key: bytes, data: bytes, lifetime: float) -> None:
         """Fire and forget an entry; a paused server applies it when it resumes."""
-        ...
 
 
 class CoherentCache:
@@ -127,11 +122,13 @@ class CoherentCache:
             return load()
         if value is not None:
             return value
-        token = None if cached is None else self._token_of_stale(key, cached)
-        generation = self._store.generation(key)
+        if cached is None:
+            token: Token | None = Token(None, self._store.generation(key))
+        else:
+            token = self._token_of_stale(key, cached)
         value = load()
         if value is not None:
-            self._fill(key, value, lifetime, _Snapshot(token, generation, started))
+            self._fill(key, value, lifetime, token, started)
         return value
 
     def write(
@@ -150,8 +147,7 @@ class CoherentCache:
         started = self._now()
         cached, token = self._look(key)
         if cached == _TOMBSTONE:
-            token = _UNKNOWN
-        snapshot = _Snapshot(token, self._store.generation(key), started)
+            token = None
         try:
             value = store()
         except refusals:
@@ -160,7 +156,7 @@ class CoherentCache:
         except BaseException:
             self._try_to_bury(key)
             raise
-        if not self._fill(key, value, lifetime, snapshot):
+        if not self._fill(key, value, lifetime, token, started):
             self._mark_stale(key)
 
     def delete(self, name: str, delete: Callable[[], None]) -> None:
@@ -201,35 +197,41 @@ class CoherentCache:
             return False
         return True
 
-    def _look(self, key: bytes) -> tuple[bytes | None, Any]:
+    def _look(self, key: bytes) -> tuple[bytes | None, Token | None]:
+        """Return what is there, and its token; ``None`` twice if the store fails."""
         try:
             return self._store.gets(key)
         except BackendError:
-            return None, _UNKNOWN
+            return None, None
 
-    def _token_of_stale(self, key: bytes, cached: bytes) -> Any:
+    def _token_of_stale(self, key: bytes, cached: bytes) -> Token | None:
         """Return the token of a stale entry; readers must not replace any other."""
         if cached == _STALE:
             cached_now, token = self._look(key)
             if cached_now in (_STALE, None):
                 return token
-        return _UNKNOWN
+        return None
 
-    def _fill(self, key: bytes, value: Any, lifetime: float | None, snapshot: _Snapshot) -> bool:
-        """Store an entry in place of what was there before; whether it was stored."""
-        token = snapshot.token
-        if token is _UNKNOWN:
+    def _fill(
+        self, key: bytes, value: Any, lifetime: float | None, token: Token | None, started: float
+    ) -> bool:
+        """Store an entry in place of what was there before; whether it was stored.
+
+        :param token: of what was there; ``None`` if that must not be replaced.
+        :param started: when it was looked at, at the earliest; in seconds of a monotonic clock.
+        """
+        if token is None:
             return False
-        if token is None and self._now() - snapshot.taken_at >= _LONGEST_FILL:
+        if token.cas is None and self._now() - started >= _LONGEST_FILL:
             return False
         data = self._store.encode(key, value)
         seconds = _LONGEST_LIFETIME if lifetime is None else min(lifetime, _LONGEST_LIFETIME)
         try:
-            if token is None:
+            if token.cas is None:
                 is_stored = self._store.add(key, data, seconds)
             else:
                 is_stored = self._store.cas(key, data, token, seconds)
-            if is_stored and self._store.generation(key) != snapshot.generation:
+            if is_stored and self._store.generation(key) != token.generation:
                 self._bury(key)
         except BackendError:
             return False
@@ -249,7 +251,7 @@ class CoherentCache:
         cached, token = self._store.gets(key)
         if cached == _TOMBSTONE:
             return True
-        if token is None:
+        if token.cas is None:
             return self._store.add(key, _STALE, _LONGEST_LIFETIME)
         return self._store.cas(key, _STALE, token, _LONGEST_LIFETIME)
 
@@ -273,15 +275,3 @@ class CoherentCache:
 
     def _now(self) -> float:
         return time.monotonic()
-
-
-class _Snapshot(NamedTuple):
-    """What was there before the record was read or written."""
-
-    #: Its token, ``None`` for a miss.
-    token: Any
-    #: The store's generation. In another one tombstones are gone, and the token may be that of
-    #: another entry.
-    generation: object
-    #: When it was taken, at the earliest; in seconds of a monotonic clock.
-    taken_at: float

@@ -40,7 +40,8 @@ class SignedValues:
 
     def dumps(self, name: bytes, value: Any) -> bytes:
         """Serialize and sign a value."""
-        return self._signed(name, self._serializer.dumps(value))
+        data = self._serializer.dumps(value)
+        return self._signature(self._keys[0], name, data) + data
 
     def loads(self, name: bytes, signed: bytes) -> Any:
         """Verify and deserialize a signed value.
@@ -48,10 +49,9 @@ class SignedValues:
         :raises BadSignature: it was not signed under this name; nothing was deserialized.
         :raises Exception: whatever :meth:`.serializers.Serializer.loads` raises.
         """
-        data = self.opened(name, signed)
-        if data is None:
+        if self._key_of(name, signed) is None:
             raise BadSignature("a stored value was not written by this application")
-        return self._serializer.loads(data)
+        return self._serializer.loads(signed[_START:])
 
     def opened(self, name: bytes, signed: bytes) -> bytes | None:
         """Verify a signed value and return it serialized; ``None`` if the signature is wrong."""
@@ -69,9 +69,7 @@ class SignedValues:
         """
         if self._key_of(name, signed) in (None, self._keys[0]):
             return None
-        return self._signed(name, signed[_START:])
-
-    def _signed(self, name: bytes, data: bytes) -> bytes:
+        data = signed[_START:]
         return self._signature(self._keys[0], name, data) + data
 
     def _key_of(self, name: bytes, signed: bytes) -> bytes | None:

@@ -279,7 +279,7 @@ def keep(connections: Connections, server: ScriptedServer, count: int) -> None:
     server.go_on.set()
     for thread in threads:
         thread.join(LONG)
-    assert len(connections._pool) == count
+    assert len(connections) == count
 
 
 @pytest.mark.parametrize(("call", "good", "meaning"), REPEATED, ids=lambda value: str(value)[:9])
@@ -297,11 +297,11 @@ def test_command_is_repeated(
         with pytest.raises(StaleConnection):
             getattr(connections, call[0])(*call[1:])
         assert server.connections == 3
-        assert len(connections._pool) == 0
+        assert len(connections) == 0
         return
     assert getattr(connections, call[0])(*call[1:]) == meaning
     assert server.connections == 4
-    assert len(connections._pool) == 1
+    assert len(connections) == 1
     assert connections.lost == 1
     assert server.commands[3] == server.commands[4]
     assert all(server.was_left() for _ in range(3))
@@ -317,7 +317,7 @@ def test_command_is_not_repeated(start: Start, call: Any, answer: bytes | None) 
     with pytest.raises(expected):
         getattr(connections, call[0])(*call[1:])
     assert len(server.commands) == 4
-    assert len(connections._pool) == 0
+    assert len(connections) == 0
     assert connections.lost == 1
 
 
@@ -437,7 +437,7 @@ def test_no_statistics(start: Start, answer: bytes | None, kind: type[Exception]
     assert connections.get(KEY) is None
     with pytest.raises(kind):
         connections.stats("settings")
-    assert len(connections._pool) == 1
+    assert len(connections) == 1
     assert connections.lost == 0
 
 
@@ -503,7 +503,7 @@ def test_interrupted_exchange(
         assert interrupted.fileno() == -1
         assert theirs.recv(1000).startswith(call[0].encode())
         assert theirs.recv(1000) == b""
-    assert len(connections._pool) == 0
+    assert len(connections) == 0
 
 
 # How many are kept
@@ -522,7 +522,7 @@ def test_threads_at_once_have_connections_of_their_own(start: Start) -> None:
     for thread in threads:
         thread.join(LONG)
     assert all(server.was_left() for _ in range(3))
-    assert len(connections._pool) == MOST_IDLE
+    assert len(connections) == MOST_IDLE
     assert connections.get(KEY) is None
     assert server.connections == count
 

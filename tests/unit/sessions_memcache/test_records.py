@@ -21,11 +21,11 @@ from webapp2_sessions.errors import BackendError, SessionTooLarge, UnreadableSes
 from webapp2_sessions.sessions_memcache import records as memcached
 from webapp2_sessions.sessions_memcache.records import (
     SessionMemcached,
-    Token,
     expiry,
     session_memcached,
 )
 from webapp2_sessions.sessions_memcache.servers import Node, Nodes, Server
+from webapp2_sessions.stored.cache import Token
 from webapp2_sessions.stored.serializers import OWN_PROTOCOL, Serializer
 from webapp2_sessions.stored.signed_values import SignedValues
 
@@ -352,7 +352,7 @@ def test_value_that_is_added_or_touched(answer: object) -> None:
 
 def test_nothing_has_no_token() -> None:
     """Where nothing is stored there is nothing to compare with."""
-    assert memcached_of(FakeServer((None, None))).gets(KEY) == (None, None)
+    assert memcached_of(FakeServer((None, None))).gets(KEY) == (None, (None, 0))
 
 
 @pytest.mark.parametrize("answer", [False, None])

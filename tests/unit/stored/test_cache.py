@@ -18,7 +18,7 @@ from webapp2_sessions.errors import (
     BadSignature,
     UnreadableSession,
 )
-from webapp2_sessions.stored.cache import CoherentCache
+from webapp2_sessions.stored.cache import CoherentCache, Token
 from webapp2_sessions.stored.serializers import Serializer
 from webapp2_sessions.stored.signed_values import SignedValues
 
@@ -85,10 +85,12 @@ class FakeServer:
         self._ask("get")
         return self.data.get(key)
 
-    def gets(self, key: bytes) -> tuple[bytes | None, Any]:
+    def gets(self, key: bytes) -> tuple[bytes | None, Token]:
         before = self.restarts
         self._ask("gets")
-        return self.data.get(key), (before, self.tokens[key]) if key in self.data else None
+        if key not in self.data:
+            return None, Token(None, self.restarts)
+        return self.data[key], Token(self.tokens[key], before)
 
     def set(self, key: bytes, data: bytes, lifetime: float) -> None:
         self._ask("set")
@@ -98,10 +100,10 @@ class FakeServer:
         self._ask("add")
         return key not in self.data and self.put(key, data, lifetime)
 
-    def cas(self, key: bytes, data: bytes, token: tuple[int, int], lifetime: float) -> bool:
-        if token[0] == self.restarts:
+    def cas(self, key: bytes, data: bytes, token: Token, lifetime: float) -> bool:
+        if token.generation == self.restarts:
             self._ask("cas")
-        is_present = token == (self.restarts, self.tokens.get(key))
+        is_present = token == (self.tokens.get(key), self.restarts)
         return is_present and self.put(key, data, lifetime)
 
     def set_noreply(self, key: bytes, data: bytes, lifetime: float) -> None:
