@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import dataclasses
 import json
 import threading
 import zlib
@@ -439,3 +440,59 @@ def test_stores_of_a_request_share_its_lock(kind: str) -> None:
     for thread in threads:
         thread.join(20)
         assert not thread.is_alive()
+
+
+# Clients of the application
+
+
+class Made:
+    """What an application's function returns."""
+
+    def get(self, key: str) -> None:
+        """No session is stored."""
+
+    def gets(self, key: str) -> tuple[None, None]:
+        return None, None
+
+    def set(self, *args: Any, **kwargs: Any) -> bool:
+        return True
+
+
+def test_bound_method_makes_one_client() -> None:
+    """Although each look-up of it gives another object."""
+    made = []
+
+    class Pool:
+        def client(self) -> Made:
+            made.append(Made())
+            return made[-1]
+
+    pool, app = Pool(), make_app()
+    for _ in range(3):
+        store = SessionStore(make_request(app), config={"memcache": {"client": pool.client}})
+        store.get_session(backend="memcache")["a"] = 1
+        store.save_sessions(webapp2.Response())
+    assert len(made) == 1
+
+
+@dataclasses.dataclass
+class MakeClient:
+    """Makes a client of Datastore; equal to others, and without a hash."""
+
+    project: str = dataclasses.field(compare=False)
+
+    def __call__(self) -> Any:
+        from google.cloud import ndb
+
+        return ndb.Client(project=self.project)
+
+
+def test_equal_functions_make_a_client_each(monkeypatch: pytest.MonkeyPatch) -> None:
+    """One tenant's sessions are not another's."""
+    monkeypatch.setenv("DATASTORE_EMULATOR_HOST", "127.0.0.1:1")
+    projects = []
+    for name in ("tenant-1", "tenant-2"):
+        app = make_app(datastore={"client": MakeClient(name)})
+        session = SessionStore(make_request(app)).get_session(backend="datastore")
+        projects.append(session.container._repository()._datastore.partition()[0])
+    assert projects == ["tenant-1", "tenant-2"]

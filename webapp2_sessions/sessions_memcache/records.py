@@ -21,8 +21,9 @@ from webapp2_sessions.errors import (
 )
 from webapp2_sessions.errors.sizes import largest_keys
 from webapp2_sessions.securecookie.keys import derive_key
-from webapp2_sessions.sessions_memcache.servers import Identity, Nodes, nodes_of
+from webapp2_sessions.sessions_memcache.servers import Nodes, nodes_of
 from webapp2_sessions.stored.cache import CacheStore, Token
+from webapp2_sessions.stored.clients import Identity
 from webapp2_sessions.stored.serializers import OWN_PROTOCOL, Serializer, undecodable
 from webapp2_sessions.stored.signed_values import SignedValues
 

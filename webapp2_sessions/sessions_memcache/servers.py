@@ -19,7 +19,7 @@ from webapp2_sessions.errors import (
 from webapp2_sessions.sessions_memcache.client_check import check_client
 from webapp2_sessions.sessions_memcache.connection import Connections, StaleConnection
 from webapp2_sessions.sessions_memcache.protocol import known_words, redact
-from webapp2_sessions.stored.clients import ClientRegistry
+from webapp2_sessions.stored.clients import ClientRegistry, Identity
 
 try:
     from pymemcache.exceptions import (
@@ -66,19 +66,6 @@ def nodes_of(settings: Mapping[str, Any]) -> Nodes:
     if client is not None:
         return _custom_client(client if isinstance(client, Identity) else Identity(client))
     return _servers(tuple(settings["servers"]), settings["timeout"], settings["tls_context"])
-
-
-class Identity:
-    """A key of caches for an object that may compare equal to others, or have no hash."""
-
-    def __init__(self, value: Any) -> None:
-        self.value = value
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, Identity) and self.value is other.value
-
-    def __hash__(self) -> int:
-        return id(self.value)
 
 
 @functools.lru_cache(maxsize=64)

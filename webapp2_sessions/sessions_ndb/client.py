@@ -15,7 +15,7 @@ from webapp2_sessions.errors import (
     SessionTooLarge,
 )
 from webapp2_sessions.sessions_ndb.fork_gate import ForkGate
-from webapp2_sessions.stored.clients import ClientRegistry
+from webapp2_sessions.stored.clients import ClientRegistry, Identity
 from webapp2_sessions.stored.namespaces import chosen_namespace
 
 try:
@@ -149,7 +149,9 @@ class Datastore:
         place = active_place() or Place(None, namespace)
         if namespace is not None:
             return place._replace(namespace=namespace)
-        is_made = client is not None and (not callable(client) or client in _clients.built)
+        is_made = client is not None and (
+            not callable(client) or Identity(client) in _clients.built
+        )
         return self.complete(place) if is_made else place
 
     def complete(self, place: Place) -> Place:
@@ -260,7 +262,7 @@ class Datastore:
         settings = self._settings
         client = settings.get("client")
         if client is not None:
-            return _clients.get(client, client) if callable(client) else client
+            return _clients.get(Identity(client), client) if callable(client) else client
         names = (settings.get("project"), settings.get("namespace"), settings.get("database"))
         address = os.environ.get("DATASTORE_EMULATOR_HOST")
         return _clients.get((address, names), lambda: self._connect(*names))

@@ -7,9 +7,29 @@ import os
 import threading
 import time
 from collections.abc import Callable, Hashable
-from typing import Generic, TypeVar
+from types import MethodType
+from typing import Any, Generic, TypeVar
 
 Client = TypeVar("Client")
+
+
+class Identity:
+    """Tells apart objects of an application that may be equal, or not hashable.
+
+    :param value: the object, which is kept alive.
+    """
+
+    def __init__(self, value: Any) -> None:
+        self.value = value
+        # A bound method is another object each time it is looked up.
+        parts = (value.__self__, value.__func__) if isinstance(value, MethodType) else (value,)
+        self._ids = tuple(map(id, parts))
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Identity) and self._ids == other._ids
+
+    def __hash__(self) -> int:
+        return hash(self._ids)
 
 
 class _Clients(Generic[Client]):
@@ -72,7 +92,7 @@ class ClientRegistry(Generic[Client]):
 
         :raises Exception: whatever ``build()`` raises or raised within ``retry_after`` seconds.
         """
-        clients = self._clients()
+        clients = self._by_pid.get(os.getpid()) or self._clients()
         client = clients.built.get(settings)
         if client is None:
             with clients.lock:
