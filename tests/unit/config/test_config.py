@@ -296,19 +296,20 @@ def test_each_key_has_accepted_and_refused_values() -> None:
 
 
 @pytest.mark.parametrize(
-    "values",
+    ("key", "values"),
     [
-        *(
-            {"secret_key": value}
-            for value in [["topsecret"], "topsecret\udcff", {"k": "topsecret"}]
+        ("secret_key", [["topsecret"], "topsecret\udcff", {"k": "topsecret"}]),
+        (
+            "secret_key_fallbacks",
+            ["topsecret", b"topsecret", {"topsecret"}, ["topsecret\udcff"]],
         ),
-        *({"secret_key_fallbacks": value} for value in ["topsecret", b"topsecret", {"topsecret"}]),
-        {"secret_key_fallbacks": ["topsecret\udcff"]},
     ],
+    ids=["current", "older"],
 )
-def test_wrong_secret_is_not_shown(values: dict[str, Any]) -> None:
+def test_wrong_secret_is_not_shown(key: str, values: list[Any]) -> None:
     """It may be almost the right one."""
-    assert "topsecret" not in str(refusal(**values))
+    for value in values:
+        assert "topsecret" not in str(refusal(**{key: value}))
 
 
 def test_a_large_value_is_shown_in_part() -> None:
