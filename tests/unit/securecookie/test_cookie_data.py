@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 import webapp2
 from support.implementations import stopped_clock
-from support.stores import NOW, make_request, make_store, saved_headers
+from support.stores import NOW, make_store, saved_headers
 from support.visits import SECRET, Visitor, make_app
 
 from webapp2_sessions import SecureCookieSerializer, SessionStore

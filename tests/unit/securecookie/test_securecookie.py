@@ -173,7 +173,7 @@ def test_the_cause_is_logged(
 
 
 def test_the_cause_of_a_malformed_value_is_raised() -> None:
-    with pytest.raises(MalformedCookie, match="^it is no signed value$"):
+    with pytest.raises(MalformedCookie, match="it is no signed value"):
         serializer().verify("session", "x|y")
 
 

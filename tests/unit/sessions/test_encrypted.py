@@ -20,7 +20,7 @@ import webob
 from cryptography.fernet import Fernet
 from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
 from support.hostile import VALUES, Refused, flipped, hostile_values
-from support.implementations import Clock, stopped_clock
+from support.implementations import stopped_clock
 from support.stores import NOW, make_request, make_store, saved_headers, sign
 from support.visits import SECRET, Visitor, make_app
 
@@ -250,8 +250,8 @@ def test_whoever_asks_the_factory_gets_the_configured_age() -> None:
         clock.advance(61)
         container.session = None
         assert container.get_session() == {}
+        container.session = None
         with pytest.raises(ConfigError, match="max_age: must be a number"):
-            container.session = None
             container.get_session(max_age="soon")
 
 
