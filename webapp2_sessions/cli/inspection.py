@@ -244,7 +244,7 @@ def _verify(
 ) -> Inspection:
     for place, key in _keys_of(config):
         try:
-            data, _ = _serializer(seen, key).unseal(name, value)
+            data = _serializer(seen, key).unseal(name, value).data
         except InvalidCookie:
             continue
         kind = seen.kind if seen.kind == "encrypted" else _kind_of(data)

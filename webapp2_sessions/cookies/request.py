@@ -52,7 +52,9 @@ def read_values(request: Any, name: str | bytes) -> list[str]:
     for pair in header.split(";"):
         key, equals, value = pair.partition("=")
         if equals and key.strip(_WHITESPACE) == name:
-            value = _unquoted(value.strip(_WHITESPACE))
+            value = value.strip(_WHITESPACE)
+            if value[:1] == '"':
+                value = _unquoted(value)
             if value:
                 found.append(value)
     found.reverse()
@@ -60,7 +62,7 @@ def read_values(request: Any, name: str | bytes) -> list[str]:
 
 
 def _unquoted(value: str) -> str:
-    if len(value) < 2 or not value[0] == value[-1] == '"':
+    if len(value) < 2 or value[-1] != '"':
         return value
     try:
         return unquote(value.encode("latin-1")).decode("utf-8")

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import logging
 import string
 from collections.abc import Mapping
 from typing import Any
@@ -11,57 +9,20 @@ from typing import Any
 from webob.headers import ResponseHeaders
 from webob.response import Response
 
-from webapp2_sessions.cookies.attributes import check_attributes
-
 __all__ = [
     "expire",
     "has_template",
     "is_set",
+    "make_template",
     "set_cookie",
     "set_cookie_headers",
+    "set_from_template",
     "sets_cookies_as_webob",
     "size_of",
     "varies_on_cookie",
     "vary_on_cookie",
     "webob_headers",
-    "write",
 ]
-
-logger: logging.Logger = logging.getLogger(__name__)
-
-
-def write(
-    response: Any,
-    name: str,
-    value: bytes,
-    data: Any,
-    args: Mapping[str, Any],
-    limit: int | None,
-) -> None:
-    """Set a cookie, and log a warning if it is too large for browsers.
-
-    :param response: a response with WebOb's ``set_cookie()``.
-    :param value: the serialized ``data``.
-    :param data: the content of the cookie; only its keys and their sizes are ever logged.
-    :param args: keyword arguments for ``set_cookie()``.
-    :param limit: the largest Set-Cookie header in bytes, ``None`` for no limit.
-    """
-    size = set_cookie(response, name, value, args)
-    if limit is None:
-        return
-    if size is None:
-        size = len(name) + 1 + len(value)
-    if size > limit:
-        from webapp2_sessions.errors.sizes import as_text, largest_keys  # only for this warning
-
-        logger.warning(
-            "The cookie %r has %d bytes and browsers drop it above %d: the visitor keeps the "
-            "former session. Largest keys: %s. Store less, or use a server-side backend.",
-            name,
-            size,
-            limit,
-            as_text(largest_keys(data, json.dumps)),
-        )
 
 
 def expire(response: Any, name: str, args: Mapping[str, Any]) -> None:
@@ -153,9 +114,43 @@ _WEBOB_SET_COOKIE: Any = (
 #: Characters that WebOb sends unquoted, and that signed values consist of.
 _UNQUOTED = (string.ascii_letters + string.digits + "+/=|_-").encode("ascii")
 
-#: The last template of each cookie name, with the arguments from which it was made.
-_templates: dict[str | bytes, tuple[dict[str, Any], tuple[str, str] | None]] = {}
+#: The last cookie of each name that was checked and set: its arguments, and the text before and
+#: after the value in its Set-Cookie header.
+_templates: dict[str | bytes, tuple[dict[str, Any], str, str]] = {}
 _MAX_TEMPLATES = 256
+
+
+def set_from_template(
+    response: Any, name: str, value: bytes, args: Mapping[str, Any]
+) -> int | None:
+    """Set a cookie like the last one of that name, if that had the same arguments.
+
+    :returns: size of the header in bytes; ``None`` if the cookie was not set.
+    """
+    # Optimization: WebOb takes 10 us to build a header in which only the value changes.
+    template = _templates.get(name)
+    if template is None or template[0] != args or not _can_have_template(response, value):
+        return None
+    header = f"{template[1]}{value.decode('ascii')}{template[2]}"
+    response.headerlist.append(("Set-Cookie", header))
+    return len(header)
+
+
+def make_template(response: Any, name: str, value: bytes, args: Mapping[str, Any]) -> None:
+    """Keep the header of a cookie that was just set, with arguments that were checked."""
+    if args.get("max_age") is not None or args.get("expires") or args.get("overwrite"):
+        return  # the header holds the time, or other headers change as well
+    if _can_have_template(response, value):
+        before, _, after = response.headerlist[-1][1].partition(f"={value.decode('ascii')}")
+        if len(_templates) >= _MAX_TEMPLATES:
+            _templates.clear()
+        _templates[name] = dict(args), f"{before}=", after
+
+
+def _can_have_template(response: Any, value: bytes) -> bool:
+    # A custom serializer may return text.
+    is_plain = type(value) is bytes and value and not value.translate(None, _UNQUOTED)
+    return bool(is_plain) and sets_cookies_as_webob(type(response))
 
 
 def set_cookie(response: Any, name: str, value: bytes, args: Mapping[str, Any]) -> int | None:
@@ -164,15 +159,6 @@ def set_cookie(response: Any, name: str, value: bytes, args: Mapping[str, Any]) 
     :returns: size of the header in bytes, ``None`` if unknown.
     :raises ValueError: the arguments cannot be combined.
     """
-    method = getattr(getattr(response, "set_cookie", None), "__func__", None)
-    # A custom serializer may return text, so the type is checked as well.
-    is_plain = type(value) is bytes and bool(value) and not value.translate(None, _UNQUOTED)
-    if is_plain and method is _WEBOB_SET_COOKIE:
-        template = _get_template(name, args)
-        if template is not None:
-            header = f"{template[0]}{value.decode('ascii')}{template[1]}"
-            response.headerlist.append(("Set-Cookie", header))
-            return len(header)
     _set_cookie_by_method(response, name, value, args)
     headers = getattr(response, "headerlist", None)
     if isinstance(headers, list) and headers:  # WebOb appends the header
@@ -186,38 +172,9 @@ def sets_cookies_as_webob(response_class: Any) -> bool:
 
 
 def has_template(name: str | bytes, args: Mapping[str, Any]) -> bool:
-    """Return whether a cookie of that name was set with the same valid arguments before."""
-    known = _templates.get(name)
-    return known is not None and known[1] is not None and known[0] == args
-
-
-def _get_template(name: str, args: Mapping[str, Any]) -> tuple[str, str] | None:
-    """Return the text before and after the value in a Set-Cookie header.
-
-    :returns: ``None`` if the text is not always the same, or WebOb refuses the arguments.
-    """
-    # Optimization: WebOb takes 10 us to build a header in which only the value changes.
-    known = _templates.get(name)
-    if known is not None and known[0] == args:
-        return known[1]
-    try:
-        template = _make_template(name, args)
-    except Exception:
-        return None  # set_cookie() will raise the error
-    if len(_templates) >= _MAX_TEMPLATES:
-        _templates.clear()
-    _templates[name] = (dict(args), template)
-    return template
-
-
-def _make_template(name: str, args: Mapping[str, Any]) -> tuple[str, str] | None:
-    if args.get("max_age") is not None or args.get("expires") or args.get("overwrite"):
-        return None  # the header holds the time, or other headers change as well
-    check_attributes(args)  # has_template() stands for a check
-    response = Response()
-    _set_cookie_by_method(response, name, b"X", args)
-    before, found, after = response.headerlist[-1][1].partition("=X")
-    return (f"{before}=", after) if found else None
+    """Return whether the last cookie of that name was checked with the same arguments."""
+    template = _templates.get(name)
+    return template is not None and template[0] == args
 
 
 def _set_cookie_by_method(response: Any, name: str, value: bytes, args: Mapping[str, Any]) -> None:

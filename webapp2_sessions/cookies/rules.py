@@ -61,7 +61,7 @@ def check_name(name: object, args: Mapping[str, Any] | None = None) -> None:
             f"{text!r} cannot be sent; allowed are ASCII letters, digits and !#$%&'*+-.^_`|~, "
             "not beginning with $, and not the name of a cookie attribute such as 'path'",
         )
-    if args is not None:
+    if args is not None and text.startswith("__"):
         check_prefix(text, args)
 
 

@@ -20,8 +20,8 @@ from webapp2_sessions.errors import (
 from webapp2_sessions.securecookie.cookie_data import (
     MAX_AGE,
     CookieData,
+    OpenCookie,
     attributes_name,
-    attributes_of,
     read_value,
     sign_cookie,
 )
@@ -31,6 +31,9 @@ from webapp2_sessions.securecookie.plain_json import decode_payload, encode_payl
 __all__ = ["SecureCookieSerializer"]
 
 logger: logging.Logger = logging.getLogger(__name__)
+
+#: Times are exact as floats up to here.
+_LARGEST_TIME = 2**53
 
 
 class SecureCookieSerializer:
@@ -121,39 +124,41 @@ class SecureCookieSerializer:
         :raises ExpiredCookie: it is older than ``max_age``.
         :raises UndecodableCookie: the signature fits and the contents cannot be decoded.
         """
-        data, timestamp = self.unseal(name, value)
-        max_age = attributes_of(data).get(MAX_AGE, max_age)
-        if max_age is not None:
-            self.check_age(timestamp, max_age)
-        return data
-
-    def unseal(self, name: str | bytes, value: str | bytes) -> tuple[Any, bytes]:
-        """Return the content of a signed value of any age, and its timestamp as it was signed.
-
-        :raises InvalidCookie: as :meth:`verify`.
-        """
         value = _utf8(value)
         if value[:1] == b'"':
             value = _unquote(value)
+        cookie = self.unseal(name, value)
+        max_age = cookie.attributes.get(MAX_AGE, max_age)
+        if max_age is not None:
+            self.check_age(cookie.signed_at, max_age)
+        return cookie.data
+
+    def unseal(self, name: str | bytes, value: str | bytes) -> OpenCookie:
+        """Return what a signed value of any age holds, and when it was signed.
+
+        :param value: the value without quotes.
+        :raises InvalidCookie: as :meth:`verify`.
+        """
+        signed = _utf8(value)
         is_plain = True
         try:
-            payload, timestamp = self._open(_utf8(name), value)
+            payload, timestamp = self._open(_utf8(name), signed)
         except BadSignature:
-            payload, timestamp = self._open(_utf8(attributes_name(name)), value)
+            payload, timestamp = self._open(_utf8(attributes_name(name)), signed)
             is_plain = False
         try:
-            held = self._decode(payload)
+            data = self._decode(payload)
         except Exception as error:
             # A subclass's _decode() may raise anything, with the payload in the error's text.
             raise UndecodableCookie(
                 f"its payload cannot be decoded ({type(error).__name__})"
             ) from None
-        if is_plain:
-            return held, timestamp
-        try:
-            return read_value(held), timestamp
-        except ValueError:
-            raise MalformedCookie("it holds no session with attributes") from None
+        if not is_plain:
+            try:
+                data = read_value(data)
+            except ValueError:
+                raise MalformedCookie("it holds no session with attributes") from None
+        return OpenCookie(data, _seconds(timestamp), value)
 
     def _seal(self, name: bytes, payload: bytes) -> bytes:
         """Sign a payload with the current time."""
@@ -188,17 +193,17 @@ class SecureCookieSerializer:
                     signer.secret_key, signer.digest = secret_key, digest
                     yield signer
 
-    def check_age(self, timestamp: bytes, max_age: float) -> None:
-        """Validate that a timestamp is at most ``max_age`` seconds old.
+    def check_age(self, signed_at: int | None, max_age: float) -> None:
+        """Validate that a value is at most ``max_age`` seconds old.
 
+        :param signed_at: when it was signed, in Unix seconds; ``None`` if its timestamp does not
+            tell.
         :raises ExpiredCookie: it is older.
-        :raises UndecodableCookie: it is no integer.
+        :raises UndecodableCookie: ``signed_at`` is ``None``.
         """
-        try:
-            created = int(timestamp)
-        except ValueError:
-            raise UndecodableCookie("its timestamp is no integer") from None
-        if created < self._get_timestamp() - max_age:
+        if signed_at is None:
+            raise UndecodableCookie("its timestamp is no time")
+        if signed_at < self._get_timestamp() - max_age:
             raise ExpiredCookie(f"it is older than {max_age} seconds")
 
     def _encode(self, value: Any) -> bytes:
@@ -231,6 +236,15 @@ def _utf8(value: str | bytes) -> bytes:
         # Lone surrogates fit no signature, and must not raise.
         return value.encode("utf-8", "surrogatepass")
     raise TypeError(f"expected str or bytes, not {type(value).__name__}")
+
+
+def _seconds(timestamp: bytes) -> int | None:
+    """Return a timestamp as a number, ``None`` if it is none that a clock shows."""
+    try:
+        seconds = int(timestamp)
+    except ValueError:
+        return None
+    return seconds if 0 <= seconds < _LARGEST_TIME else None
 
 
 def _unquote(value: bytes) -> bytes:

@@ -59,19 +59,20 @@ class CookieData(dict[Any, Any]):
 
 
 class OpenCookie(NamedTuple):
-    """A cookie whose signature fits and which is not too old."""
+    """A cookie whose signature fits."""
 
     #: What it holds: the data of a session, or whatever else an application has signed.
     data: Any
     #: When it was signed, in Unix seconds; ``None`` if that is not known.
     signed_at: int | None = None
     #: Its value as it came.
-    value: str | None = None
+    value: str | bytes | None = None
 
     @property
     def attributes(self) -> dict[str, Any]:
         """What is kept beside the data; empty in most cookies."""
-        return attributes_of(self.data)
+        data = self.data
+        return data.attributes if isinstance(data, CookieData) else {}
 
 
 def attributes_of(data: Any) -> dict[str, Any]:

@@ -117,7 +117,11 @@ class BaseSessionFactory:
         self._max_age = max_age
         limit = self.session_store.config.get("absolute_max_age")
         for cookie in self._read_cookies(max_age):
-            if self._take_over(cookie, limit):
+            attributes = cookie.attributes
+            self._signed_at, self._began = cookie.signed_at, None
+            if not self.sets_max_age:
+                self.own_max_age = attributes.get(MAX_AGE)
+            if limit is None or self._is_young(attributes.get(BEGAN), limit):
                 yield cookie
         self._signed_at = self._began = None
         if not self.sets_max_age:
@@ -132,18 +136,10 @@ class BaseSessionFactory:
         elif serializer is None:  # a store of the application's own
             found = [OpenCookie(as_session(store.get_secure_cookie(self.name, max_age=max_age)))]
         else:
-            found = open_cookies(store.request, serializer, self.name, max_age).accepted
+            values = cookies.read_values(store.request, self.name)
+            found, _ = open_cookies(serializer, self.name, values, max_age)
         # An application may have signed something else under the cookie's name.
         return [each for each in found[:_MOST_TRIED] if isinstance(each.data, dict)]
-
-    def _take_over(self, cookie: OpenCookie, limit: float | None) -> bool:
-        """Take over a cookie's attributes; return whether the session is younger than ``limit``."""
-        attributes = cookie.attributes
-        self._signed_at = cookie.signed_at
-        if not self.sets_max_age:
-            self.own_max_age = attributes.get(MAX_AGE)
-        self._began = None
-        return limit is None or self._is_young(attributes.get(BEGAN), limit)
 
     def _is_young(self, began: int | None, limit: float) -> bool:
         """Return whether a session that began then is younger than ``absolute_max_age``."""
@@ -158,16 +154,16 @@ class BaseSessionFactory:
         """
         store = self.session_store
         data, args = self._with_ages(data, attributes)
-        rules.check_cookie(self.name, args, type(response), "session_args")
         serializer = self._own_serializer()
         if hasattr(store, "save_session_cookie"):
             store.save_session_cookie(response, self.name, data, args, serializer)
         elif serializer is None:  # a store of the application's own
+            rules.check_cookie(self.name, args, type(response), "session_args")
             store.save_secure_cookie(response, self.name, data, **args)
         else:
             limit = store.config.get("max_cookie_size")
             value = sign_cookie(serializer, self.name, data)
-            cookies.write(response, self.name, value, data, args, limit)
+            cookies.write(response, self.name, value, data, args, limit, "session_args")
 
     def _expire_cookie(self, response: Any) -> None:
         """Expire the session's cookie."""

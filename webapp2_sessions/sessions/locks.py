@@ -29,20 +29,16 @@ def lock_of(owner: Any) -> threading.RLock:
 
     :param owner: any object with ``__dict__``, otherwise with ``registry``.
     """
-    attributes = _attributes_of(owner)
+    try:
+        attributes = owner.__dict__
+    except AttributeError:  # a request class with slots
+        attributes = owner.registry
     lock: threading.RLock | None = attributes.get(_key)
     if lock is None:
         lock = attributes.setdefault(_key, threading.RLock())  # atomic: all threads get one lock
     return lock
 
 
-def share_lock(lock: threading.RLock, other: Any) -> None:
-    """Make a lock that of ``other`` as well, unless it has one already."""
-    _attributes_of(other).setdefault(_key, lock)
-
-
-def _attributes_of(owner: Any) -> Any:
-    try:
-        return owner.__dict__
-    except AttributeError:  # a request class with slots
-        return owner.registry
+def share_lock(lock: threading.RLock, store: Any) -> None:
+    """Make a request's lock that of a session store as well, unless it has one already."""
+    store.__dict__.setdefault(_key, lock)

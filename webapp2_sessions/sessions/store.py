@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import logging
 import sys
 from collections.abc import Callable, Mapping
-from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, TypeVar, overload
 from weakref import ReferenceType, ref
 
@@ -17,32 +15,20 @@ from webapp2_sessions.config import (
     _default_value,
     default_config,
 )
-from webapp2_sessions.config.checks import check_max_age
 from webapp2_sessions.config.imports import import_object
 from webapp2_sessions.config.loading import load_config, response_class_of, warn_of_foreign_store
 from webapp2_sessions.cookies import rules
 from webapp2_sessions.errors import ConfigError, UnknownBackend
-from webapp2_sessions.securecookie import SecureCookieSerializer
-from webapp2_sessions.securecookie.cookie_data import (
-    CookieData,
-    OpenCookie,
-    as_session,
-    attributes_of,
-    sign_cookie,
-)
 from webapp2_sessions.sessions.cookie import SecureCookieSessionFactory
 from webapp2_sessions.sessions.factories import CustomBackendSessionFactory
 from webapp2_sessions.sessions.locks import lock_of, share_lock
-from webapp2_sessions.sessions.session_dict import SessionDict, is_destroyed
-from webapp2_sessions.sessions.signed_cookies import open_cookies
+from webapp2_sessions.sessions.signed_cookies import SignedCookies
 
 if TYPE_CHECKING:
-    from webapp2_sessions.sessions.interfaces import CookieSerializer, SessionFactory
-    from webapp2_sessions.sessions.unsaved import Unsaved
+    from webapp2_sessions.sessions.interfaces import SessionFactory
+    from webapp2_sessions.sessions.session_dict import SessionDict
 
 __all__ = ["SessionStore", "get_store", "set_store"]
-
-logger: logging.Logger = logging.getLogger(__name__)
 
 #: Key of the store in a request's registry; webapp2_extras.auth looks there.
 _registry_key = "webapp2_extras.sessions.SessionStore"
@@ -58,11 +44,7 @@ _SET_A_COOKIE = (SecureCookieSessionFactory, CustomBackendSessionFactory)
 default_config["backends"]["securecookie"] = SecureCookieSessionFactory
 
 
-#: Bytes of a Cookie header that most servers accept (gunicorn: 8,190; nginx: 8 kB a line).
-_LONG_HEADER = 8000
-
-
-class SessionStore:
+class SessionStore(SignedCookies):
     """Open the sessions of one request and save them to its response.
 
     :param request: the :class:`webapp2.Request`, with ``request.app``.
@@ -84,20 +66,6 @@ class SessionStore:
 
     #: The request, or a weak reference to it.
     _request: Any
-    #: Reports changes that were never saved, in debug mode.
-    _unsaved: Unsaved | None = None
-
-    # Class attributes, because a subclass may not call __init__().
-    #: The serializer, once it was used or set.
-    _serializer: CookieSerializer | None = None
-    #: Names of cookies that were refused; ``None`` if no cookie was read.
-    _damaged: set[str] | None = None
-    #: What :meth:`get_secure_cookie` found last, by the cookie's name.
-    _found: Mapping[str, list[OpenCookie]] = MappingProxyType({})
-    #: Attributes for the session cookie that is being set, by its name.
-    _attributes: Mapping[str, dict[str, Any]] = MappingProxyType({})
-    #: Bytes of the cookies that were set, as browsers send them back, by name.
-    _written: Mapping[str, int] = MappingProxyType({})
 
     def __init__(self, request: Any, config: Mapping[str, Any] | None = None) -> None:
         self._request = request
@@ -132,29 +100,6 @@ class SessionStore:
     @request.setter
     def request(self, request: Any) -> None:
         self._request = request
-
-    @property
-    def serializer(self) -> CookieSerializer:
-        """Signs and verifies the cookies: a :class:`SecureCookieSerializer`, unless one was set.
-
-        Created on first use, with the keys that the configuration has then.
-        """
-        if self._serializer is None:
-            self._serializer = SecureCookieSerializer(
-                self.config["secret_key"],
-                self.config.get("secret_key_fallbacks", ()),
-                self.config.get("digest", "sha1"),
-                self.config.get("digest_fallbacks", ()),
-            )
-        return self._serializer
-
-    @serializer.setter
-    def serializer(self, serializer: CookieSerializer) -> None:
-        self._serializer = serializer
-
-    @serializer.deleter
-    def serializer(self) -> None:
-        self._serializer = None
 
     def get_backend(self, name: str) -> SessionFactory:
         """Return the session factory of a backend keyword, importing it if needed.
@@ -218,63 +163,6 @@ class SessionStore:
         self.sessions[name] = container
         return container
 
-    def _max_age(self, max_age: Any) -> Any:
-        """Validate a ``max_age``, and replace the default by ``session_max_age``."""
-        if max_age is _default_value:
-            return self.config["session_max_age"]
-        if max_age is not None:
-            check_max_age("max_age", max_age)
-        return max_age
-
-    def get_secure_cookie(self, name: str, max_age: float | None = _default_value) -> Any:
-        """Return what a signed cookie of the request holds, ``None`` if there is no valid one.
-
-        Of several valid cookies of that name the one that was signed last counts: one that
-        another application of the same domain sets cannot displace it.
-
-        :param name: the cookie's name.
-        :param max_age: age in seconds above which it counts as expired, ``None`` for no limit;
-            by default ``session_max_age``.
-        """
-        found = self._open_cookies(name, self._max_age(max_age), self.serializer)
-        self._found = {**self._found, name: found}
-        return found[0].data if found else None
-
-    def open_session_cookies(
-        self, name: str, max_age: float | None, serializer: Any = None
-    ) -> list[OpenCookie]:
-        """Return the valid cookies of a session, the one that was signed last first.
-
-        :param serializer: verifies the cookies; without one they are read by
-            :meth:`get_secure_cookie`, which a subclass may have replaced.
-        """
-        if serializer is not None:
-            return self._open_cookies(name, self._max_age(max_age), serializer)
-        self._found = {key: found for key, found in self._found.items() if key != name}
-        data = self.get_secure_cookie(name, max_age=max_age)
-        if data is None:
-            return []
-        found = self._found.get(name, [])
-        if found and found[0].data is data:
-            return found
-        # A subclass has copied or changed the data, and lost the attributes.
-        data = as_session(data)
-        if not found:
-            return [OpenCookie(data)]
-        first, others = found[0], found[1:] if data == found[0].data else []
-        if first.attributes and isinstance(data, dict):
-            data = CookieData(data, first.attributes)
-        return [first._replace(data=data), *others]
-
-    def _open_cookies(self, name: str, max_age: float | None, serializer: Any) -> list[OpenCookie]:
-        found, refused = open_cookies(self.request, serializer, name, max_age)
-        if self._damaged is None:
-            self._damaged = set()
-        if refused is not None and not found and name not in self._damaged:
-            self._damaged.add(name)
-            logger.warning("The cookie %r was not accepted: %s", name, refused)
-        return found
-
     def set_secure_cookie(self, name: str, value: dict[Any, Any], **kwargs: Any) -> None:
         """Update the session of that name, a cookie session if it is not open yet.
 
@@ -298,58 +186,6 @@ class SessionStore:
             session = container.get_session()
         session.update(value)
         container.session_args.update(kwargs)
-
-    def save_secure_cookie(self, response: Any, name: str, value: Any, **kwargs: Any) -> None:
-        """Set a signed cookie on the response.
-
-        :param value: anything that JSON can represent.
-        :param kwargs: arguments of WebOb's ``Response.set_cookie()``.
-        :raises TypeError: JSON cannot represent the value.
-        :raises ConfigError: no cookie can be sent with these arguments.
-        """
-        rules.check_cookie(name, kwargs, type(response), "save_secure_cookie()")
-        attributes = self._attributes.get(name)
-        if attributes and isinstance(value, dict):
-            value = CookieData(value, attributes)
-        self._send(response, name, value, kwargs, self.serializer)
-
-    def save_session_cookie(
-        self,
-        response: Any,
-        name: str,
-        data: dict[Any, Any],
-        args: dict[str, Any],
-        serializer: Any = None,
-    ) -> None:
-        """Set a session's cookie on the response.
-
-        :param data: what the cookie is to hold; a :class:`CookieData` if it has attributes.
-        :param args: arguments of WebOb's ``Response.set_cookie()``.
-        :param serializer: signs the cookie; without one it is set by :meth:`save_secure_cookie`,
-            which a subclass may have replaced.
-        """
-        if serializer is not None:
-            self._send(response, name, data, args, serializer)
-            return
-        # A subclass may copy the data, and lose the attributes.
-        before = self._attributes
-        self._attributes = {**before, name: attributes_of(data)}
-        try:
-            self.save_secure_cookie(response, name, data, **args)
-        finally:
-            self._attributes = before
-
-    def _send(
-        self, response: Any, name: str, value: Any, args: dict[str, Any], serializer: Any
-    ) -> None:
-        signed = sign_cookie(serializer, name, value)
-        cookies.write(response, name, signed, value, args, self.config.get("max_cookie_size"))
-        self._written = {**self._written, name: len(name) + len(signed) + 3}
-        if self._unsaved is not None:
-            self._unsaved.settle(name)
-        opened = getattr(self, "sessions", ())  # absent where __init__() was not called
-        if name in opened and self.config.get("vary"):
-            cookies.vary_on_cookie(response)
 
     def save_sessions(self, response: Any) -> None:
         """Save all modified sessions and set their cookies on the response.
@@ -385,7 +221,11 @@ class SessionStore:
     def _save_each(self, response: Any) -> None:
         sessions = self.sessions
         containers = [*sessions.values()]
-        destroyed = [each for each in containers if is_destroyed(getattr(each, "session", None))]
+        destroyed = [
+            container
+            for container in containers
+            if getattr(getattr(container, "session", None), "_destroyed", False) is True
+        ]
         try:
             for container in containers:
                 container.save_session(response)
@@ -405,30 +245,6 @@ class SessionStore:
                 args = self.config["cookie_args"] if container is None else container.session_args
                 for each in (*self.config.get("former_cookie_args", ()), args):
                     cookies.expire(response, name, each)
-
-    def _warn_of_long_header(self) -> None:
-        """Log if the browser will send more cookies than most servers accept in one header."""
-        request = getattr(self, "request", None)  # it may have ended
-        header = getattr(request, "environ", {}).get("HTTP_COOKIE", "")
-        if not isinstance(header, str):  # a mock's
-            return
-        if len(header) + sum(self._written.values()) <= _LONG_HEADER:
-            return
-        sizes = dict(self._written)
-        for pair in header.split(";"):
-            name = pair.partition("=")[0].strip()
-            if name not in self._written:  # also if it comes several times
-                sizes[name] = sizes.get(name, 0) + len(pair) + 1
-        if sum(sizes.values()) > _LONG_HEADER:
-            largest = sorted(sizes.items(), key=lambda pair: pair[1], reverse=True)
-            logger.warning(
-                "The cookies of this visitor have %d bytes together, and many servers refuse "
-                "requests with more than %d. Largest cookies: %s. Store less, or use a server-side "
-                "backend.",
-                sum(sizes.values()),
-                _LONG_HEADER,
-                ", ".join(f"{name[:40]!r} ({size} bytes)" for name, size in largest[:3]),
-            )
 
 
 def _can_merge(container: Any) -> bool:

@@ -122,16 +122,18 @@ def read_cookie(
     if found is None:
         return None
     value, parsed = found
-    if parsed.get("max-age") == "0" or not cookies.unquote(value.encode("latin-1")):
+    signed = cookies.unquote(value.encode("latin-1"))
+    if parsed.get("max-age") == "0" or not signed:
         return SentCookie(name, expired=True, attributes=parsed)
     made = _cookie_factory(store, backend)(name, store)
     serializer: Any = made._own_serializer() or store.serializer
-    data, timestamp = serializer.unseal(name, value)
-    held = attributes_of(data)
+    cookie = serializer.unseal(name, signed)
+    data, held = cookie.data, cookie.attributes
     if held:
         data = CookieData(data, kept) if (kept := _id_attributes(data)) else dict(data)
-    signed_at = int(timestamp) if timestamp.isdigit() else None
-    return SentCookie(name, data, False, signed_at, held.get(BEGAN), held.get(MAX_AGE), parsed)
+    return SentCookie(
+        name, data, False, cookie.signed_at, held.get(BEGAN), held.get(MAX_AGE), parsed
+    )
 
 
 def _id_attributes(data: Any) -> dict[str, Any]:

@@ -64,7 +64,7 @@ def test_a_larger_cookie_is_set_and_reported(caplog: pytest.LogCaptureFixture) -
     write(response, {}, size=101, limit=100)
     assert len(response.headers["Set-Cookie"]) == 101
     [(name, level, message)] = caplog.record_tuples
-    assert (name, level) == ("webapp2_sessions.cookies.response", logging.WARNING)
+    assert (name, level) == ("webapp2_sessions.cookies.writing", logging.WARNING)
     assert "The cookie 'session' has 101 bytes and browsers drop it above 100" in message
 
 
