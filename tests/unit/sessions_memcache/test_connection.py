@@ -71,6 +71,11 @@ def receive(monkeypatch: pytest.MonkeyPatch, first: int, largest: int) -> None:
     monkeypatch.setattr(protocol, "_LARGEST_CHUNK", largest)
 
 
+def idle(connections: Connections) -> int:
+    """How many connections are kept."""
+    return len(connections._pool)
+
+
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> SimpleNamespace:
     clock = SimpleNamespace(now=1000.0, monotonic=lambda: clock.now)
@@ -288,11 +293,11 @@ def test_command_is_repeated_once_on_a_new_connection(
         with pytest.raises(StaleConnection):
             getattr(connections, call[0])(*call[1:])
         assert server.connections == 3
-        assert len(connections._pool) == 0
+        assert idle(connections) == 0
         return
     assert getattr(connections, call[0])(*call[1:]) == meaning
     assert server.connections == 4
-    assert len(connections._pool) == 1  # the others that were kept are no better
+    assert idle(connections) == 1  # the others that were kept are no better
     assert connections.lost == 1
     assert server.commands[3] == server.commands[4]
     assert all(server.was_left() for _ in range(3))
@@ -308,7 +313,7 @@ def test_command_whose_second_answer_tells_something_else_is_not_repeated(
     with pytest.raises(MemcacheUnexpectedCloseError if answer == b"" else StaleConnection):
         getattr(connections, call[0])(*call[1:])
     assert len(server.commands) == 4
-    assert len(connections._pool) == 0
+    assert idle(connections) == 0
     assert connections.lost == 1
 
 
@@ -411,7 +416,7 @@ def test_failure_to_get_statistics_says_nothing_about_other_connections(
     assert connections.get(KEY) is None
     with pytest.raises(kind):
         connections.stats("settings")
-    assert len(connections._pool) == 1
+    assert idle(connections) == 1
     assert connections.lost == 0
 
 
@@ -473,7 +478,7 @@ def test_interrupted_exchange_closes_the_connection(
         assert interrupted.fileno() == -1
         assert theirs.recv(1000).startswith(call[0].encode())
         assert theirs.recv(1000) == b""
-    assert len(connections._pool) == 0
+    assert idle(connections) == 0
 
 
 # How many are kept
@@ -484,7 +489,7 @@ def test_threads_at_once_have_connections_of_their_own(start: Start) -> None:
     server, connections = start(*[b"END\r\n"] * 2 * count)
     ask_at_once(connections, server, count)
     assert all(server.was_left() for _ in range(3))
-    assert len(connections._pool) == MOST_IDLE
+    assert idle(connections) == MOST_IDLE
     assert connections.get(KEY) is None
     assert server.connections == count
 
