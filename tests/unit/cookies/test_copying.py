@@ -113,9 +113,6 @@ def test_what_is_no_response_is_left_alone(thing: Any) -> None:
     assert copy_response(thing) is thing
 
 
-# Header lists
-
-
 def test_detached_headers_are_the_responses_own() -> None:
     shared = [("Content-Type", "text/plain")]
     response = webapp2.Response()
@@ -127,9 +124,6 @@ def test_detached_headers_are_the_responses_own() -> None:
     assert shared == [("Content-Type", "text/plain")]
     assert response.headerlist == [*shared, ("X-One", "1"), ("X-Two", "2")]
     assert dict(view) == dict(response.headers)
-
-
-# Copies
 
 
 class Own(webapp2.Response):

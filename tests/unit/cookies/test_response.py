@@ -33,9 +33,6 @@ def write(response: Any, data: Any, size: int, limit: int | None) -> None:
     cookies.write(response, "session", value, data, {}, limit)
 
 
-# Writing
-
-
 def test_a_cookie_is_set_with_its_arguments() -> None:
     response = webob.Response()
     cookies.write(response, "session", b"x|1|y", {}, {"path": "/a", "httponly": True}, 4093)
@@ -110,9 +107,6 @@ def test_a_value_that_json_refuses_has_a_size(value: Any, caplog: pytest.LogCapt
     assert f"'a' ({len(repr(value))} bytes)" == largest_keys(caplog, {"a": value})
 
 
-# Vary
-
-
 @pytest.mark.parametrize(
     ("before", "after"),
     [
@@ -151,9 +145,6 @@ def test_headers_that_are_not_webobs_are_left_alone(response: Any) -> None:
     assert before == vars(response)
 
 
-# Expiring
-
-
 def test_cookie_expires_with_the_arguments_it_was_set_with() -> None:
     response = webob.Response()
     args = {"path": "/x", "domain": "a.b", "secure": True, "httponly": True, "max_age": 99}
@@ -178,9 +169,6 @@ def test_size_of_a_cookie_is_that_of_its_header() -> None:
     assert size == len(response.headers["Set-Cookie"])
 
 
-# Partitioned
-
-
 @pytest.mark.parametrize(
     ("partitioned", "header"),
     [
@@ -195,8 +183,6 @@ def test_attribute_that_webob_does_not_know_comes_last(partitioned: Any, header:
     cookie_response.set_cookie(response, "s", b"v", args)
     assert response.headers["Set-Cookie"] == header
 
-
-# Templates
 
 ARGUMENTS = [
     {},

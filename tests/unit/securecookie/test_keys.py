@@ -54,9 +54,6 @@ def test_a_derived_key_is_known() -> None:
     assert expected == derive_key("secret", "memcached:memcache").hex()
 
 
-# Lists of older keys
-
-
 @pytest.mark.parametrize("keys", [(), [], ["a"], (b"a", "b")])
 def test_a_list_of_keys_is_accepted(keys: Any) -> None:
     check_key_list("older", keys)
@@ -78,9 +75,6 @@ def test_what_is_no_list_of_keys_is_refused(keys: Any, text: str) -> None:
     with pytest.raises(ConfigError) as refused:
         check_key_list("older", keys)
     assert text == str(refused.value)
-
-
-# Keys that are easily guessed
 
 
 #: Whoever tries keys begins with those of documentation, however they are spelt.
@@ -204,9 +198,6 @@ def test_random_keys_are_neither_weak_nor_quoted() -> None:
 )
 def test_white_space_or_quotes_around_a_key_are_found(key: str | bytes, around: str | None) -> None:
     assert surroundings(key) == around
-
-
-# Signing
 
 
 @pytest.mark.parametrize("digest", DIGESTS)

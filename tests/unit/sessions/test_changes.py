@@ -9,10 +9,8 @@ from typing import Any
 
 import pytest
 from support.kinds import KINDS, UNSTORABLE
-from support.python2_values import EXPECTED, PROTOCOLS, pickled
 
 from webapp2_sessions.sessions.changes import Snapshot
-from webapp2_sessions.stored.serializers import load_pickle
 
 
 class Thing:
@@ -85,15 +83,6 @@ def test_value_that_was_left_alone_is_no_change_though_other_keys_change(
     snapshot = Snapshot({"a": make(), "b": 1})
     assert snapshot.changed_keys({"a": make(), "b": 1}) == []
     assert snapshot.changed_keys({"a": make(), "b": 2}) == ["b"]
-
-
-@pytest.mark.parametrize("protocol", PROTOCOLS)
-@pytest.mark.parametrize("name", EXPECTED)
-def test_session_of_python2_that_was_left_alone_is_no_change(name: str, protocol: int) -> None:
-    snapshot = Snapshot(load_pickle(pickled(name, protocol)))
-    session = load_pickle(pickled(name, protocol))
-    assert snapshot.changed_keys(session) == []
-    assert snapshot.changed_keys({**session, "new": 1}) == ["new"]
 
 
 def test_change_inside_a_value_is_one_until_it_is_undone() -> None:

@@ -48,12 +48,6 @@ def test_a_cookie_session_needs_little_of_a_store() -> None:
 # Cookie sessions
 
 
-@pytest.mark.parametrize("data", [{"a": 1}, {}])
-def test_a_session_that_the_visitor_came_with_is_not_new(data: dict[str, int]) -> None:
-    session = make_store("session=" + sign("session", data)).get_session()
-    assert (session, session.new) == (data, False)
-
-
 @pytest.mark.parametrize("factory", [SecureCookieSessionFactory, DictFactory])
 def test_a_factory_that_was_not_opened_saves_nothing(factory: Any) -> None:
     response = webapp2.Response()
@@ -246,26 +240,9 @@ def test_session_returns_when_it_is_small_again(
     assert (factory.records, held(visitor), visitor.read()) == ({}, small, small)
 
 
-def test_spilled_session_keeps_its_id(factory: type[DictFactory], visitor: Visitor) -> None:
-    visitor.write(LARGE)
-    before = held(visitor)
-    visitor.write({"more": 1})
-    assert held(visitor) == before
-    assert list(factory.records.values()) == [{**LARGE, "more": 1}]
-
-
 def test_spilled_session_has_the_values_of_a_cookie(visitor: Visitor) -> None:
     visitor.write({**LARGE, "pair": (1, 2)})
     assert visitor.read()["pair"] == [1, 2]
-
-
-def test_destroyed_session_leaves_neither_record_nor_cookie(
-    factory: type[DictFactory], visitor: Visitor
-) -> None:
-    visitor.write(LARGE)
-    with visitor.visit() as session:
-        session.destroy()
-    assert (factory.records, visitor.cookies) == ({}, {})
 
 
 @pytest.mark.parametrize("is_switched_off", [False, True])

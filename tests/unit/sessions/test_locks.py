@@ -65,9 +65,6 @@ def results(backend: Backend, threads: ThreadPoolExecutor, *calls: Callable[[], 
     return [future.result(PATIENCE) for future in futures]
 
 
-# Sessions
-
-
 def test_threads_get_one_session(backend: Backend, threads: ThreadPoolExecutor) -> None:
     store = new_store(backend)
     sessions = results(backend, threads, *[store.get_session] * 6)
@@ -161,9 +158,6 @@ def test_child_does_not_wait_for_a_thread_of_its_parent(
     assert first.result(PATIENCE) == {"n": 1}
 
 
-# Stores
-
-
 def test_threads_get_one_store_though_its_factory_takes_its_time(
     threads: ThreadPoolExecutor,
 ) -> None:
@@ -219,9 +213,6 @@ def test_requests_do_not_wait_for_each_other(threads: ThreadPoolExecutor) -> Non
     assert type(second.result(PATIENCE)) is SessionStore
     made.left.set()
     assert first.result(PATIENCE) is True
-
-
-# Locks
 
 
 class Owner:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import json
 import weakref
 from collections.abc import Callable, Iterator
@@ -51,8 +50,6 @@ def test_session_has_what_the_factory_gives_and_starts_unmodified(options: dict[
 def test_no_data_is_an_empty_session(data: Any) -> None:
     assert SessionDict(None, data=data) == {}
 
-
-# What marks it
 
 #: Changes of a dictionary that holds {"a": 1}.
 MARKING: dict[str, Change] = {
@@ -160,40 +157,15 @@ def test_a_change_that_fails_halfway_marks_it(change: Change, before: dict[str, 
     assert (changed, changed.modified) == ({"a": 1}, True)
 
 
-def test_the_mark_may_be_taken_off() -> None:
-    changed = session()
-    changed["a"] = 1
-    changed.modified = False
-    assert changed.modified is False
-
-
 def test_in_place_or_keeps_the_object() -> None:
     original = changed = session(a=1)
     changed |= {"b": 2}
     assert changed is original
 
 
-# Attributes, copies, subclasses
-
-
-def test_any_attribute_may_be_set() -> None:
-    helped = session()
-    helped.user = "u"
-    assert (helped, helped.modified, vars(helped)) == ({}, False, {"user": "u"})
-
-
 def test_a_session_can_be_referred_to_weakly() -> None:
     referred = session()
     assert referred is weakref.ref(referred)()
-
-
-@pytest.mark.parametrize("copied", [copy.copy, copy.deepcopy])
-def test_a_copied_session_is_a_marked_session(copied: Callable[[Any], Any]) -> None:
-    original = SessionDict("container", data={"a": 1}, new=True)
-    other = copied(original)
-    assert type(other) is SessionDict
-    assert (other, other.container, other.new) == ({"a": 1}, "container", True)
-    assert (original.modified, other.modified) == (False, True)
 
 
 def test_a_subclass_hears_once_of_each_change() -> None:
@@ -221,9 +193,6 @@ def test_a_subclass_without_on_update_is_not_marked() -> None:
     assert (unwatched, unwatched.modified) == ({"a": 1, "b": 2}, False)
 
 
-# Flash messages
-
-
 MESSAGES = [("one", None), ("two", "info"), ("three", "error"), ("four", "info")]
 
 
@@ -248,27 +217,6 @@ def test_looking_for_flashes_where_none_are_does_not_mark_the_session() -> None:
     assert (flashing.get_flashes(), flashing.peek_flashes(), flashing.modified) == ([], [], False)
 
 
-def test_flashes_of_another_key_are_apart() -> None:
-    flashing = session()
-    flashing.add_flash("a", None, "first")
-    flashing.add_flash("b", key="second")
-    assert flashing.get_flashes("second") == [("b", None)]
-    assert flashing == {"first": [("a", None)]}
-
-
-def test_a_flash_goes_behind_those_of_the_last_request() -> None:
-    # What a cookie brought back is a list of lists.
-    flashing = session(_flash=[["old", None]])
-    flashing.add_flash("new")
-    assert flashing.get_flashes() == [["old", None], ("new", None)]
-
-
-def test_messages_of_a_level_are_taken_and_the_others_stay(flashing: SessionDict) -> None:
-    assert flashing.get_flashes(level="info") == [("two", "info"), ("four", "info")]
-    assert flashing["_flash"] == [("one", None), ("three", "error")]
-    assert flashing.modified is True
-
-
 def test_last_messages_of_a_level_leave_no_empty_list() -> None:
     flashing = session(_flash=[["two", "info"]])
     assert flashing.get_flashes(level="info") == [["two", "info"]]
@@ -289,17 +237,6 @@ def test_peeking_takes_nothing(flashing: SessionDict, options: Any, expected: li
     assert peeked == expected
     peeked.clear()
     assert (flashing.modified, flashing["_flash"]) == (False, MESSAGES)
-
-
-@pytest.mark.parametrize(("limit", "kept"), [(None, 5), (1, 1), (3, 3), (5, 5)])
-def test_oldest_messages_go_above_the_limit(limit: int | None, kept: int) -> None:
-    flashing = SessionDict(SimpleNamespace(max_flashes=limit))
-    for number in range(5):
-        flashing.add_flash(number)
-    assert flashing["_flash"] == [(number, None) for number in range(5)][-kept:]
-
-
-# Changes that are asked for
 
 
 @pytest.mark.parametrize("method", ["changed", "regenerate_id"])

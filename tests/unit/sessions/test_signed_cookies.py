@@ -91,9 +91,6 @@ def test_time_that_is_none_matters_only_where_there_is_a_limit(time: bytes) -> N
         assert received(f"s={value}", 60) == ([], True)
 
 
-# Several cookies
-
-
 @given(st.lists(st.sampled_from([-5, 0, 5, 20]), max_size=5))
 def test_cookie_that_was_signed_last_comes_first(ages: list[int]) -> None:
     values = [sign("s", {"n": number}, NOW - age) for number, age in enumerate(ages)]
@@ -115,9 +112,6 @@ def test_each_cookie_goes_by_its_own_age() -> None:
     header = f"s={old}; s={remembered}"
     assert accepted(header, 59) == [{"a": 2}]
     assert accepted(header, 60) == [{"a": 1}, {"a": 2}]
-
-
-# Attributes
 
 
 def test_attributes_are_beside_the_data() -> None:
@@ -145,9 +139,6 @@ def test_cookie_with_an_own_age_and_without_a_time_is_too_old() -> None:
     payload = base64.b64encode(b'[{},{"max_age":60}]')
     header = f"s={sign_payload('s attributes', payload, b'soon')}"
     assert received(header, None) == ([], True)
-
-
-# Serializers of an application's own
 
 
 class Own:

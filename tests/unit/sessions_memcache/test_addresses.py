@@ -75,9 +75,6 @@ def found(addresses: Addresses, seconds: float = LONG) -> list[str]:
     return [place[0] for _, place in addresses.find(seconds)]
 
 
-# Their order
-
-
 @pytest.mark.parametrize(
     ("answer", "expected"),
     [
@@ -115,9 +112,6 @@ def test_name_of_several_servers_is_warned_of_once(
         found(addresses)
     assert re.findall(r"WARNING .*('.*' has \d addresses)", caplog.text) == warnings
     assert len(caplog.records) == len(warnings)
-
-
-# Waiting for them
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "::1", "fe80::1%lo"])
@@ -223,9 +217,6 @@ def test_concurrent_callers_share_a_lookup(names: NameServer, addresses: Address
         assert wait_until(lambda: names.asked == 1, LONG)
         names.may_answer.set()
         assert [future.result(LONG) for future in futures] == [["10.0.0.1"]] * 8
-
-
-# Connecting
 
 
 @pytest.fixture

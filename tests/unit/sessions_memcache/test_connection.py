@@ -216,17 +216,6 @@ def test_refusal_has_the_known_words_of_the_server(start: Start, call: Any) -> N
 # Waiting
 
 
-def test_large_value_is_sent_as_fast_as_the_server_reads_it(start: Start) -> None:
-    server, connections = start(b"STORED\r\n")
-    data = bytes(range(256)) * 128 * 1024
-    server.go_on.clear()
-    timer = threading.Timer(TIMEOUT, server.go_on.set)
-    timer.start()
-    assert connections.set(KEY, data, 0) is True
-    timer.join()
-    assert server.commands == [b"set %b 0 0 %d\r\n%b\r\n" % (KEY, len(data), data)]
-
-
 @pytest.mark.parametrize("begun", [SILENCE, b"VALUE ", value(b"data")[:-1]], ids=ascii)
 def test_silent_server_is_left_after_the_timeout(start: Start, begun: bytes | None) -> None:
     server, connections = start(begun, value(b"data"), timeout=TIMEOUT)
@@ -551,20 +540,6 @@ def test_giving_up_old_connections_is_a_loss_before_one_is_taken(
     pool.put(make())
     clock.now += LONGEST_IDLE + 0.1
     assert [pool.lost, pool.lost, pool.take(), pool.lost] == [1, 1, None, 1]
-
-
-def test_drop_closes_idle_connections_and_lets_used_ones_return(make: Make) -> None:
-    pool = Pool()
-    connections = [make() for _ in range(3)]
-    for connection in connections:
-        pool.put(connection)
-    used = pool.take()
-    assert used is connections[2]
-    pool.drop()
-    assert [is_open(each) for each in connections] == [False, False, True]
-    assert pool.lost == 1
-    pool.put(used)
-    assert pool.take() is used
 
 
 def test_closing_is_no_loss(make: Make) -> None:

@@ -98,9 +98,6 @@ def refused(cause: BaseException) -> BackendError:
     return unavailable(cause, BackendError)
 
 
-# Arguments
-
-
 @pytest.mark.usefixtures("service")
 @pytest.mark.parametrize("older_than", [0, 0.5, 10**9, DAY, datetime.timedelta(0)], ids=repr)
 def test_ages_are_numbers_of_seconds_and_timedeltas(older_than: Any) -> None:
@@ -159,9 +156,6 @@ def test_model_needs_an_index() -> None:
             purge_sessions(DAY, model=Unindexed)
 
 
-# Time
-
-
 def test_each_page_is_reported_with_the_number_so_far(service: Service) -> None:
     service.pages = [500, 500, 7]
     counts: list[int] = []
@@ -184,9 +178,6 @@ def test_request_may_take_what_is_left_of_the_time_and_a_second_in_any_case(
     service.duration = 2.0
     purge_sessions(DAY, seconds=seconds, config={"datastore": {"timeout": 5}})
     assert service.timeouts == timeouts
-
-
-# Faults
 
 
 def test_requests_are_made_again_after_a_passing_fault(service: Service) -> None:
@@ -239,9 +230,6 @@ def test_refusal_is_not_repeated(service: Service) -> None:
 )
 def test_outages_contention_and_quotas_pass(error: BackendError, expected: bool) -> None:
     assert is_transient(error) is expected
-
-
-# The cache
 
 
 def test_every_deleted_session_is_forgotten_though_a_server_fails(

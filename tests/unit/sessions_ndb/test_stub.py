@@ -93,9 +93,6 @@ def sent_by(request: types.CommitRequest, expected: int | None) -> Any:
     return stub.commit.sent[0][0]
 
 
-# Calls
-
-
 BOTH = pytest.mark.parametrize("procedure", ["lookup", "commit"])
 
 
@@ -173,9 +170,6 @@ def test_stub_that_is_nearer_to_an_operation_knows_the_version() -> None:
     assert (first.current, second.current, len(client.lookup.sent)) == (None, 7, 1)
 
 
-# Reading
-
-
 @pytest.mark.parametrize(
     ("answer", "version"), [(found(a_name=7), 7), (found(other=8, a_name=7), 7), (found(), None)]
 )
@@ -203,9 +197,6 @@ def test_failed_call_tells_nothing() -> None:
     looked_up(entity, found(a_name=7))
     assert looked_up(entity, grpc.RpcError("gone")) == 7
     assert written(entity, grpc.RpcError("gone")) == 7
-
-
-# Writing
 
 
 @pytest.mark.parametrize(
@@ -255,9 +246,6 @@ def test_version_is_that_of_the_last_answer_about_our_entity() -> None:
     assert looked_up(entity, found(a_name=7)) == 7
     assert written(entity, committed(8)) == 8
     assert written(entity, committed(9), upsert(key("other"))) == 8
-
-
-# Clients
 
 
 class Client:
