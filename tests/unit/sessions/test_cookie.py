@@ -302,9 +302,8 @@ def test_server_that_fails_can_give_an_empty_session_that_is_not_sent(visitor: V
 
 
 def test_backend_that_cannot_take_spilled_sessions_is_refused() -> None:
-    store = oversize("mine", backends={"mine": records_factory(OURS, {})})
     with pytest.raises(ConfigError, match=r"on_oversize: the backend 'mine' is no StoredSession"):
-        saved_headers(store)
+        oversize("mine", backends={"mine": records_factory(OURS, {})})
 
 
 def test_record_of_a_spilled_session_lives_as_long_as_its_own_age(
