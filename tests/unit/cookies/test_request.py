@@ -65,20 +65,9 @@ def test_values_of_a_name(header: str | None, expected: list[str]) -> None:
 @pytest.mark.parametrize(
     "header",
     [
-        "x session=1",
-        "x=1, session=2",
-        "x=1 session=2",
-        "x=(session=1)",
-        "[session=1",
-        ",session=1",
-        "\xa0session=1",
-        "\x1fsession=1",
-        "\N{EN QUAD}session=1",
-        "session\xa0=1",
-        "\nsession=1",
-        '"session"=1',
-        'x="session=1"',
-        "SESSION=1",
+        *("x session=1", "x=1, session=2", "x=1 session=2", "x=(session=1)", "[session=1"),
+        *(",session=1", "\xa0session=1", "\x1fsession=1", "\N{EN QUAD}session=1"),
+        *("session\xa0=1", "\nsession=1", '"session"=1', 'x="session=1"', "SESSION=1"),
     ],
 )
 def test_name_inside_of_something_else_is_none(header: str) -> None:

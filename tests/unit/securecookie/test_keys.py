@@ -79,27 +79,13 @@ def test_what_is_no_list_of_keys_is_refused(keys: Any, text: str) -> None:
 
 #: Whoever tries keys begins with those of documentation, however they are spelt.
 PLACEHOLDERS = [
-    "my-super-secret-key",
-    "My Super_Secret Key!",
-    b"my-super-secret-key",
-    "secret",
-    "changeme",
-    "your-secret-key-here",
-    "SUPER_SECRET_KEY",
-    "putyoursecretkeyhere",
-    "RandomSecurityKey",
-    "MySuperSecretKey123",
-    "secret-session-key-123",
-    "_PUT_KEY_HERE_YOUR_SECRET_KEY_",
-    "CHANGE_TO_A_SECRET_KEY",
-    "my-little-secret",
-    "a different random key",
-    "__TODO:_GENERATE_YOUR_OWN_RANDOM_VALUE_HERE__",
-    "<your secret key here>",
-    "a long random string that nobody else knows",
-    "the session secret of widgets",
-    "not my-super-secret-key",
-    "changeme\n",
+    *("my-super-secret-key", "My Super_Secret Key!", b"my-super-secret-key", "secret"),
+    *("changeme", "your-secret-key-here", "SUPER_SECRET_KEY", "putyoursecretkeyhere"),
+    *("RandomSecurityKey", "MySuperSecretKey123", "secret-session-key-123"),
+    *("_PUT_KEY_HERE_YOUR_SECRET_KEY_", "CHANGE_TO_A_SECRET_KEY", "my-little-secret"),
+    *("a different random key", "__TODO:_GENERATE_YOUR_OWN_RANDOM_VALUE_HERE__"),
+    *("<your secret key here>", "a long random string that nobody else knows"),
+    *("the session secret of widgets", "not my-super-secret-key", "changeme\n"),
 ]
 
 #: They are no words, and in the documentation of frameworks or in programs that many copy.
@@ -116,24 +102,16 @@ SHORT = ["0123456789abcde", b"\x00\x01\x02", "\N{EURO SIGN}" * 5, ""]
 
 #: What is repeated is no longer for that.
 PATTERNS = [
-    "0123456789abcdef",
-    "0123456789abcdef0123456789abcdef",
-    "12345678901234567890",
-    "abcdefghijklmnopqrstuvwxyz",
-    "zyxwvutsrqponmlkjihgf",
-    bytes(range(32)),
-    "abcde" * 4,
+    *("0123456789abcdef", "0123456789abcdef0123456789abcdef", "12345678901234567890"),
+    *("abcdefghijklmnopqrstuvwxyz", "zyxwvutsrqponmlkjihgf", bytes(range(32)), "abcde" * 4),
     "h7Kx2mQp9rT" * 3,
 ]
 
 FEW_CHARACTERS = ["a" * 100, "abcd" * 10, b"\x00\x01" * 50]
 
 GOOD = [
-    "h7Kx2mQp9rTw4vBz",
-    "h7Kx2mQp9rTw4vBz" * 2,
-    "correct horse battery staple",
-    "acme-secret-key-8f3e9c1b7d204a5f",
-    "\N{EURO SIGN}\N{SNOWMAN}clé d'été et de l'hiver",
+    *("h7Kx2mQp9rTw4vBz", "h7Kx2mQp9rTw4vBz" * 2, "correct horse battery staple"),
+    *("acme-secret-key-8f3e9c1b7d204a5f", "\N{EURO SIGN}\N{SNOWMAN}clé d'été et de l'hiver"),
 ]
 
 

@@ -14,14 +14,9 @@ KEY = f"session:{SID}".encode()
 @pytest.mark.parametrize(
     "message",
     [
-        b"out of memory storing object",
-        b"object too large for cache",
-        b"out of memory writing get response",
-        b"bad data chunk",
-        b"line too long",
-        b"Connection refused",
-        b"Connection timed out",
-        b"Too many open connections",
+        *(b"out of memory storing object", b"object too large for cache"),
+        *(b"out of memory writing get response", b"bad data chunk", b"line too long"),
+        *(b"Connection refused", b"Connection timed out", b"Too many open connections"),
     ],
 )
 def test_message_of_memcached_or_a_proxy_is_shown(message: bytes) -> None:
