@@ -33,7 +33,7 @@ def response_with(*cookies: str, vary: str | None = None) -> webapp2.Response:
         (["a=1", "b=2"], ["b=2", "a=3"], ["a=3"]),
     ],
 )
-def test_each_earlier_header_is_left_out_once(
+def test_earlier_headers_are_left_out(
     before: list[str], after: list[str], added: list[str]
 ) -> None:
     response = response_with(*before)

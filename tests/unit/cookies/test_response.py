@@ -66,7 +66,7 @@ def test_a_larger_cookie_is_set_and_reported(caplog: pytest.LogCaptureFixture) -
 
 
 @pytest.mark.parametrize("headers", [None, [], SimpleNamespace()])
-def test_another_response_is_measured_by_name_and_value(
+def test_other_response_is_measured_by_value(
     headers: Any, caplog: pytest.LogCaptureFixture
 ) -> None:
     response = PlainResponse()
@@ -205,7 +205,7 @@ ARGUMENTS = [
     "value", [b"", b"e30=|1500000000|abc", b"X", b"=X", b"a b", b'"', b"\xc3\xa9", b"a;b", b"a\\"]
 )
 @pytest.mark.parametrize("name", ["s", "X", "__Host-X", b"bytes"])
-def test_headers_are_webobs_with_and_without_a_template(
+def test_header_is_webobs_with_a_template_too(
     args: dict[str, Any], value: bytes, name: Any
 ) -> None:
     known = {key: args[key] for key in args if key != "partitioned"}

@@ -289,7 +289,7 @@ def test_prefix_with_what_it_needs_is_accepted(name: str, args: dict[str, Any]) 
         ("__Host-Http-s", {**BOTH, "path": "/app"}, "path", "__Host-Http- needs path='/'"),
     ],
 )
-def test_prefix_without_what_it_needs_is_refused(
+def test_prefix_whose_rule_is_broken_is_refused(
     name: str, args: dict[str, Any], argument: str, rule: str
 ) -> None:
     with pytest.raises(ConfigError, match=rule) as caught:

@@ -58,9 +58,7 @@ def test_what_is_no_list_of_two_dictionaries_holds_no_session(held: Any) -> None
         ("other", [], [1, "x"]),
     ],
 )
-def test_attributes_without_sense_are_left_out(
-    key: str, sound: list[Any], unsound: list[Any]
-) -> None:
+def test_senseless_attributes_are_left_out(key: str, sound: list[Any], unsound: list[Any]) -> None:
     for value in sound:
         assert read_value([{}, {key: value}]).attributes == {key: value}
     for value in unsound:

@@ -147,7 +147,7 @@ def test_any_text_is_read_as_by_json(text: str) -> None:
 
 
 @pytest.mark.parametrize("broken", [None, lambda *args: lambda value, level: ("other",), 5])
-def test_without_cpythons_encoder_the_public_one_is_used(
+def test_public_encoder_is_used_without_cpythons(
     broken: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     theirs = SimpleNamespace(

@@ -113,7 +113,7 @@ REFUSED: dict[str, Refused] = {
 
 
 @pytest.mark.parametrize(("value", "error"), REFUSED.values(), ids=REFUSED)
-def test_verify_tells_why_and_deserialize_is_quiet(
+def test_verify_tells_and_deserialize_is_quiet(
     value: str | bytes, error: type[InvalidCookie]
 ) -> None:
     with pytest.raises(InvalidCookie) as refused:
@@ -123,9 +123,7 @@ def test_verify_tells_why_and_deserialize_is_quiet(
 
 
 @pytest.mark.parametrize("value", [None, "", b""])
-def test_a_missing_value_is_none_and_not_logged(
-    value: Any, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_missing_value_is_none_and_not_logged(value: Any, caplog: pytest.LogCaptureFixture) -> None:
     assert None is serializer().deserialize("session", value)
     assert caplog.messages == []
 
@@ -192,7 +190,7 @@ WORDS = ("topsecret", "dG9wc2VjcmV0", "5ec7e7")
         payload(b'"topsecret\xff"').decode(),
     ],
 )
-def test_nothing_of_a_value_is_logged_or_raised(
+def test_no_value_is_in_the_log_or_in_an_error(
     value: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     with pytest.raises(InvalidCookie) as refused:
@@ -331,9 +329,7 @@ def test_a_replaced_signature_is_used_for_older_keys_too() -> None:
         (((), "sha1", "sha256"), "digest_fallbacks: known are 'sha1', 'sha256', 'sha512'"),
     ],
 )
-def test_wrong_fallbacks_are_refused_where_the_serializer_is_made(
-    arguments: tuple[Any, ...], text: str
-) -> None:
+def test_wrong_fallbacks_are_refused_at_once(arguments: tuple[Any, ...], text: str) -> None:
     with pytest.raises(ConfigError) as refused:
         SecureCookieSerializer(SECRET, *arguments)
     assert text == str(refused.value)

@@ -62,7 +62,7 @@ DIFFERENT = [
 
 
 @pytest.mark.parametrize(("before", "after"), SAME)
-def test_what_would_be_stored_the_same_is_no_change(
+def test_data_that_is_stored_alike_is_no_change(
     before: dict[Any, Any], after: dict[Any, Any]
 ) -> None:
     assert Snapshot(before).differs(after) is False
@@ -77,9 +77,7 @@ def test_keys_that_were_set_changed_or_removed_are_named(
 
 
 @pytest.mark.parametrize("make", KINDS.values(), ids=KINDS)
-def test_value_that_was_left_alone_is_no_change_though_other_keys_change(
-    make: Callable[[], Any],
-) -> None:
+def test_value_that_was_left_alone_is_no_change_beside_others(make: Callable[[], Any]) -> None:
     snapshot = Snapshot({"a": make(), "b": 1})
     assert snapshot.changed_keys({"a": make(), "b": 1}) == []
     assert snapshot.changed_keys({"a": make(), "b": 2}) == ["b"]

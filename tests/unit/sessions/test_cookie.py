@@ -66,7 +66,7 @@ def clock() -> Iterator[Clock]:
 
 
 @pytest.mark.parametrize(("age", "renewed"), [(59, False), (60, True)])
-def test_unmodified_cookie_session_is_renewed_when_it_is_old_enough(
+def test_unmodified_session_is_renewed_when_it_is_due(
     age: int, renewed: bool, clock: Clock
 ) -> None:
     clock.advance(age)
@@ -208,9 +208,7 @@ def leading_to(sid: str) -> list[Any]:
     return [{}, {"spilled": sid}]
 
 
-def test_data_of_a_large_session_goes_to_the_backend(
-    factory: type[DictFactory], visitor: Visitor
-) -> None:
+def test_large_session_goes_to_the_server(factory: type[DictFactory], visitor: Visitor) -> None:
     visitor.write(LARGE)
     [(sid, data)] = factory.records.items()
     assert (data, held(visitor)) == (LARGE, leading_to(sid))
@@ -219,9 +217,7 @@ def test_data_of_a_large_session_goes_to_the_backend(
     assert visitor.read() == LARGE
 
 
-def test_backend_is_not_asked_for_what_is_small_in_the_end(
-    factory: type[DictFactory], visitor: Visitor
-) -> None:
+def test_small_session_stays_in_its_cookie(factory: type[DictFactory], visitor: Visitor) -> None:
     visitor.write({"a": 1})
     with visitor.visit() as session:
         session.update(LARGE)
@@ -230,9 +226,7 @@ def test_backend_is_not_asked_for_what_is_small_in_the_end(
     assert factory.log == []
 
 
-def test_session_returns_when_it_is_small_again(
-    factory: type[DictFactory], visitor: Visitor
-) -> None:
+def test_session_returns_when_small_again(factory: type[DictFactory], visitor: Visitor) -> None:
     visitor.write(LARGE)
     with visitor.visit() as session:
         del session["cart"]
@@ -306,9 +300,7 @@ def test_backend_that_cannot_take_spilled_sessions_is_refused() -> None:
         oversize("mine", backends={"mine": records_factory(OURS, {})})
 
 
-def test_record_of_a_spilled_session_lives_as_long_as_its_own_age(
-    factory: type[DictFactory],
-) -> None:
+def test_record_of_a_spilled_session_lives_for_its_own_age(factory: type[DictFactory]) -> None:
     visitor = spilling(factory, session_max_age=60)
     with visitor.visit() as session:
         session.update(LARGE)

@@ -113,7 +113,7 @@ REFUSED: dict[str, Refused] = {
 
 
 @pytest.mark.parametrize(("value", "error"), REFUSED.values(), ids=REFUSED)
-def test_verify_tells_why_and_deserialize_is_quiet(
+def test_verify_tells_and_deserialize_is_quiet(
     value: str | bytes, error: type[InvalidCookie]
 ) -> None:
     with pytest.raises(InvalidCookie) as refused:

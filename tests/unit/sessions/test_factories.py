@@ -48,7 +48,7 @@ def test_a_forgotten_hook_raises(factory: Any, hook: str, arguments: list[Any]) 
 
 
 class Upstreams(CustomBackendSessionFactory):
-    """A backend as it is written against upstream: two methods and nothing of ours."""
+    """A backend as it is written against upstream: two methods and no more."""
 
     records: dict[str, Any] = {SID: {"a": 1}}  # noqa: RUF012
 
@@ -95,9 +95,7 @@ class Asked(CustomBackendSessionFactory):
         *(({"_sid": sid}, sid) for sid in (SID, "short", "", 5, None, [SID], {"a": 1}, True)),
     ],
 )
-def test_a_backend_is_asked_for_what_the_cookie_holds_of_any_type(
-    payload: Any, expected: Any
-) -> None:
+def test_a_backend_is_asked_for_whatever_the_cookie_holds(payload: Any, expected: Any) -> None:
     cookie = None if payload is None else "session=" + sign("session", payload)
     stored(Asked, cookie).get_session()
     assert Asked.asked == [expected]

@@ -72,9 +72,7 @@ def test_threads_get_one_session(backend: Backend, threads: ThreadPoolExecutor) 
     assert backend.log == [("read", SID)]
 
 
-def test_threads_of_a_handler_get_one_session(
-    backend: Backend, threads: ThreadPoolExecutor
-) -> None:
+def test_handlers_threads_get_one_session(backend: Backend, threads: ThreadPoolExecutor) -> None:
     app = make_app(backends={"securecookie": backend.factory})
 
     def get(self: Any) -> None:
@@ -98,9 +96,7 @@ def test_set_secure_cookie_waits_as_well(backend: Backend, threads: ThreadPoolEx
     assert session == {"n": 1, "m": 2}
 
 
-def test_store_of_a_subclass_without_our_init_has_a_lock(
-    backend: Backend, threads: ThreadPoolExecutor
-) -> None:
+def test_store_without_our_init_has_a_lock(backend: Backend, threads: ThreadPoolExecutor) -> None:
     class Store(SessionStore):
         def __init__(self, made: SessionStore) -> None:
             self.request, self.config, self.sessions = made.request, made.config, {}
@@ -147,9 +143,7 @@ def test_stores_of_one_request_do_not_wait_for_each_other(threads: ThreadPoolExe
 
 
 @forks
-def test_child_does_not_wait_for_a_thread_of_its_parent(
-    backend: Backend, threads: ThreadPoolExecutor
-) -> None:
+def test_child_waits_for_no_parents_thread(backend: Backend, threads: ThreadPoolExecutor) -> None:
     store = new_store(backend)
     first = threads.submit(store.get_session)
     assert backend.stop.reached.wait(PATIENCE)
@@ -158,9 +152,7 @@ def test_child_does_not_wait_for_a_thread_of_its_parent(
     assert first.result(PATIENCE) == {"n": 1}
 
 
-def test_threads_get_one_store_though_its_factory_takes_its_time(
-    threads: ThreadPoolExecutor,
-) -> None:
+def test_threads_get_one_store_though_its_factory_is_slow(threads: ThreadPoolExecutor) -> None:
     request, made = make_request(), Stop()
     stores: list[Any] = []
 

@@ -80,9 +80,7 @@ def use_nothing(handler: Any) -> None:
 @pytest.mark.parametrize("wrap", [lambda app: app, SessionMiddleware], ids=["", "middleware"])
 @pytest.mark.parametrize("base", [DocumentedHandler, SessionHandler])
 @pytest.mark.parametrize("get", [modify, read, use_nothing])
-def test_request_ends_with_its_answer_though_somebody_has_the_store(
-    get: Any, base: Any, wrap: Any
-) -> None:
+def test_request_ends_with_its_answer_in_spite_of_the_store(get: Any, base: Any, wrap: Any) -> None:
     visit = Visit(get, base, wrap, cookie=f"session={sign('session', {'n': 1})}")
     assert visit.status == "200 OK"
     assert visit.request is None

@@ -143,7 +143,7 @@ def test_error_of_a_name_that_cannot_be_imported_has_it_as_it_is_configured(dott
     assert refused.value.import_name == dotted
 
 
-def test_a_module_that_fails_to_import_tells_why(
+def test_module_that_cannot_be_imported_says_why(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Any
 ) -> None:
     (tmp_path / "backend_that_fails.py").write_text("import no_such_library")
@@ -261,9 +261,7 @@ def test_set_secure_cookie_merges_into_what_came_and_is_seen_in_the_next_request
         ({"max_age": "soon"}, "set_secure_cookie()['max_age']"),
     ],
 )
-def test_nothing_remains_of_a_set_secure_cookie_that_is_refused(
-    args: dict[str, Any], named: str
-) -> None:
+def test_nothing_remains_of_a_refused_set_secure_cookie(args: dict[str, Any], named: str) -> None:
     store = make_store()
     with pytest.raises(ConfigError) as refused:
         store.set_secure_cookie("s", {"a": 1}, **args)
@@ -303,7 +301,7 @@ def test_save_secure_cookie_takes_any_value(value: Any) -> None:
 
 
 @pytest.mark.parametrize("environ", [None, {}, {SAVER_KEY: None}])
-def test_a_request_without_middleware_need_not_have_an_environ(
+def test_request_without_middleware_needs_no_environ(
     environ: Any, recorder: type[Recorder]
 ) -> None:
     store = make_store()
@@ -537,7 +535,7 @@ DAMAGED = {
 
 
 @pytest.mark.parametrize("value", DAMAGED.values(), ids=DAMAGED)
-def test_damaged_cookie_is_logged_once_without_its_value(
+def test_damaged_cookie_is_logged_once_by_name(
     value: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.DEBUG)

@@ -132,9 +132,7 @@ def test_keys_that_change_while_the_body_is_sent_are_named(
     assert log() == [f"The session 'session' was changed ({keys}) after it had been saved"]
 
 
-def test_change_of_a_body_that_has_the_session_alone_is_seen_when_the_store_is_freed(
-    log: Log,
-) -> None:
+def test_change_of_a_body_that_outlives_the_request_is_seen_with_the_store(log: Log) -> None:
     def get(handler: Any) -> None:
         session = handler.session
         session["early"] = 1
@@ -193,7 +191,7 @@ def test_change_that_is_saved_again_is_not_told(log: Log) -> None:
     ],
     ids=["set", "inside", "the same", "changed()", "destroy()"],
 )
-def test_change_of_a_handler_that_never_saves_is_told(
+def test_handler_that_never_saves_is_told(
     change: Callable[[Any], Any], keys: str, log: Log
 ) -> None:
     cookie = f"session={sign('session', {'n': 1, 'list': []})}"

@@ -120,9 +120,7 @@ def test_address_needs_no_lookup_in_a_thread(monkeypatch: pytest.MonkeyPatch, ho
     assert len(Addresses(host, 11211).find(0.0)) == 1
 
 
-def test_silent_name_server_is_given_up_in_time_and_asked_once(
-    names: NameServer, addresses: Addresses
-) -> None:
+def test_silent_name_server_is_given_up_in_time(names: NameServer, addresses: Addresses) -> None:
     names.may_answer.clear()
     for _ in range(5):
         with pytest.raises(socket.gaierror) as caught:
@@ -160,17 +158,13 @@ def test_former_addresses_count_while_the_name_server_is_silent(
     assert waits == [SHORT, 0.0, 0.0]
 
 
-def test_former_addresses_count_while_the_name_server_fails(
-    names: NameServer, addresses: Addresses
-) -> None:
+def test_former_addresses_count_during_a_failure(names: NameServer, addresses: Addresses) -> None:
     found(addresses)
     names.answer = socket.gaierror(socket.EAI_AGAIN, "Temporary failure in name resolution")
     assert found(addresses) == ["10.0.0.1"]
 
 
-def test_former_addresses_of_a_name_that_is_gone_do_not_count(
-    names: NameServer, addresses: Addresses
-) -> None:
+def test_addresses_of_a_name_that_is_gone_are_void(names: NameServer, addresses: Addresses) -> None:
     # They may be somebody else's by now.
     found(addresses)
     names.answer = socket.gaierror(socket.EAI_NONAME, "Name or service not known")
@@ -179,9 +173,7 @@ def test_former_addresses_of_a_name_that_is_gone_do_not_count(
 
 
 @pytest.mark.parametrize("answer", [[], UnicodeError("label too long"), OSError("broken")])
-def test_whatever_is_wrong_with_a_name_is_an_error_of_the_systems_kind(
-    names: NameServer, answer: Any
-) -> None:
+def test_whatever_is_wrong_with_a_name_is_an_os_error(names: NameServer, answer: Any) -> None:
     names.answer = answer
     with pytest.raises(socket.gaierror):
         found(Addresses("x" * 64, 11211))

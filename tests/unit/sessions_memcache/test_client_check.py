@@ -86,7 +86,7 @@ def test_client_that_decodes_is_refused_wherever_its_serializer_is(
 
 
 @pytest.mark.parametrize("make", MAKERS.values(), ids=MAKERS)
-def test_client_that_does_not_decode_is_right(
+def test_client_without_serde_is_right(
     make: Callable[..., Any], caplog: pytest.LogCaptureFixture
 ) -> None:
     check_client(make())
@@ -96,7 +96,7 @@ def test_client_that_does_not_decode_is_right(
 
 
 @pytest.mark.parametrize("make", MAKERS.values(), ids=MAKERS)
-def test_client_that_hides_failures_is_warned_of(
+def test_hidden_failures_are_warned_of(
     make: Callable[..., Any], caplog: pytest.LogCaptureFixture
 ) -> None:
     # In front of Datastore it does no harm.

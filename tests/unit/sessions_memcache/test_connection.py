@@ -225,9 +225,7 @@ def test_silent_server_is_left_after_the_timeout(start: Start, begun: bytes | No
     assert connections.get(KEY) == b"data"
 
 
-def test_pieces_that_are_each_in_time_do_not_last_for_ever(
-    start: Start, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_many_pieces_do_not_last_for_ever(start: Start, monkeypatch: pytest.MonkeyPatch) -> None:
     server, connections = start(value(b"x" * 1000), timeout=LONG)
     times = iter(range(1000))
     receive(monkeypatch, 10, 10)
@@ -532,7 +530,7 @@ def test_older_connections_are_closed_with_it(make: Make, clock: SimpleNamespace
     assert len(pool) == 0
 
 
-def test_giving_up_old_connections_is_a_loss_before_one_is_taken(
+def test_old_connections_count_as_lost_before_one_is_taken(
     make: Make, clock: SimpleNamespace
 ) -> None:
     # A token is paired with the count from before, which must be that of its connection.

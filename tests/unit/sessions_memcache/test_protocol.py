@@ -35,9 +35,7 @@ def test_message_of_memcached_or_a_proxy_is_shown(message: bytes) -> None:
         (b"\xff\xfe", b""),
     ],
 )
-def test_message_ends_before_the_first_word_that_may_be_part_of_a_key(
-    message: bytes, shown: bytes
-) -> None:
+def test_message_ends_before_what_may_be_part_of_a_key(message: bytes, shown: bytes) -> None:
     assert known_words(message) == shown
 
 

@@ -204,7 +204,7 @@ ROTATED = {"secret_key": "new", "secret_key_fallbacks": ["x", "sécret"]}
     ],
     ids=["bytes", "older secret", "older, other purpose", "another secret", "another purpose"],
 )
-def test_value_is_read_by_the_same_secret_and_purpose(
+def test_value_is_bound_to_secret_and_purpose(
     settings: dict[str, Any], purpose: str, is_read: bool
 ) -> None:
     stored = session_memcached(config(secret_key="sécret"), "memcache").encode(b"k", {"a": 1})
@@ -248,7 +248,7 @@ def test_what_we_did_not_write_counts_as_none(backend: SessionMemcached, data: A
     ("key", "owner"),
     [(KEY, "another"), (KEY, ""), (KEY[:-1] + b"x", "session"), (KEY + b" session", "")],
 )
-def test_session_of_another_name_or_key_is_none(
+def test_session_of_other_name_or_key_is_none(
     backend: SessionMemcached, key: bytes, owner: str
 ) -> None:
     stored = backend.encode_session(KEY, "session", {"a": 1}, None)
@@ -387,7 +387,7 @@ def test_time_in_the_mark_is_bounded(mark: bytes | None, expected: int | None) -
     ],
     ids=["there", "revoked", "evicted", "revoked meanwhile"],
 )
-def test_record_is_replaced_unless_it_was_revoked(
+def test_record_is_replaced_unless_revoked(
     answers: list[Any], is_stored: bool, calls: list[str]
 ) -> None:
     server = FakeServer(*answers)

@@ -216,9 +216,7 @@ def test_connection_that_was_forgotten_makes_no_silent_server() -> None:
 
 @pytest.mark.parametrize("failure", [TimeoutError(), socket.gaierror()], ids=repr)
 @pytest.mark.parametrize("operation", ["stats", "raw_command"])
-def test_no_answer_to_what_a_proxy_may_not_know_says_nothing(
-    failure: Exception, operation: str
-) -> None:
+def test_silence_to_an_optional_question_says_nothing(failure: Exception, operation: str) -> None:
     server = FakeServer(failure, b"value")
     with pytest.raises(BackendUnavailable):
         server.call(operation, "settings")
@@ -384,9 +382,7 @@ def test_custom_client_without_a_server_has_no_empty_place() -> None:
     ("answer", "expected"),
     [({b"item_size_max": 4096}, 4096), (TypeError(), 1024**2), (AttributeError(), 1024**2)],
 )
-def test_custom_client_that_cannot_tell_has_the_default_item_size(
-    answer: Any, expected: int
-) -> None:
+def test_custom_client_has_the_default_item_size(answer: Any, expected: int) -> None:
     assert custom(answer).item_size() == expected
 
 

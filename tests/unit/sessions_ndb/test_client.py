@@ -221,9 +221,7 @@ def test_missing_project_of_an_emulator_is_no_matter_of_credentials() -> None:
         store(project=None).run(Operation())
 
 
-def test_credentials_that_belong_to_no_project_lead_to_the_same_error(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+def test_credentials_without_a_project_lead_to_that_error(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(google.auth, "default", lambda *args, **options: (None, None))
     with pytest.raises(ConfigError, match=r"datastore\['project'\]: is not set"):
         store(project=None).run(Operation())
@@ -270,7 +268,7 @@ def test_missing_credentials_are_looked_for_again_after_half_a_minute(
 
 @pytest.fixture
 def channel_to_google(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
-    """What the channel to Google's service is made with; the credentials are nobody's."""
+    """What the channel to Google's service is made with; the credentials are anonymous."""
     made: dict[str, Any] = {}
     credentials = AnonymousCredentials()
     monkeypatch.setattr(google.auth, "default", lambda *args, **options: (credentials, None))
@@ -285,9 +283,7 @@ def channel_to_google(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
 
 
 @pytest.mark.usefixtures("real_service")
-def test_channel_to_google_is_secure_and_connects_again_soon(
-    channel_to_google: dict[str, Any],
-) -> None:
+def test_channel_is_secure_and_connects_again_soon(channel_to_google: dict[str, Any]) -> None:
     (client,) = clients_of(store())
     assert channel_to_google["target"] == "datastore.googleapis.com:443"
     assert channel_to_google["credentials"] is client._credentials

@@ -75,9 +75,7 @@ def test_result_and_error_pass() -> None:
         gate.run(fail)
 
 
-def test_fork_waits_for_the_last_request_of_other_threads(
-    fork: Fork, pool: ThreadPoolExecutor
-) -> None:
+def test_fork_waits_for_requests_of_other_threads(fork: Fork, pool: ThreadPoolExecutor) -> None:
     stops = Stop(), Stop()
     requests = [pool.submit(fork.gate.run, stop) for stop in stops]
     for stop in stops:
@@ -110,7 +108,7 @@ def test_request_waits_for_a_fork_that_has_begun_and_the_next_fork_for_it(
     assert_fork_waits(fork, stop, request)
 
 
-def test_request_that_has_not_yet_looked_for_forks_lets_one_go_first(
+def test_request_that_is_entering_lets_a_fork_go_first(
     fork: Fork, pool: ThreadPoolExecutor
 ) -> None:
     stop = Stop()
@@ -154,9 +152,7 @@ def test_request_within_a_request_waits_for_no_fork(fork: Fork, pool: ThreadPool
     assert forked.result(PATIENCE)
 
 
-def test_fork_does_not_wait_for_the_request_that_it_is_part_of(
-    fork: Fork, pool: ThreadPoolExecutor
-) -> None:
+def test_fork_does_not_wait_for_its_own_request(fork: Fork, pool: ThreadPoolExecutor) -> None:
     def child() -> bool:
         return fork.gate.run(lambda: True) and in_child(lambda: True)
 
@@ -179,9 +175,7 @@ def test_child_waits_for_no_thread_of_its_parent(fork: Fork, pool: ThreadPoolExe
     assert request.result(PATIENCE)
 
 
-def test_waits_are_bounded_and_what_follows_is_as_before(
-    fork: Fork, pool: ThreadPoolExecutor
-) -> None:
+def test_waits_are_bounded_and_the_next_as_before(fork: Fork, pool: ThreadPoolExecutor) -> None:
     fork.gate.longest_wait = 0.01
     stop, hold = Stop(), Stop()
     first = pool.submit(fork.gate.run, stop)
@@ -202,9 +196,7 @@ def test_fork_whose_first_hook_was_interrupted_keeps_nobody_waiting() -> None:
     assert gate._forks == 0
 
 
-def test_child_whose_fork_called_no_hooks_waits_for_no_thread_or_lock(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+def test_child_of_a_fork_without_hooks_waits_for_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     gate = ForkGate(FOR_EVER)
     with ThreadPoolExecutor() as pool:
         stop = Stop()

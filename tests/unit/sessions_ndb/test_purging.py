@@ -232,7 +232,7 @@ def test_outages_contention_and_quotas_pass(error: BackendError, expected: bool)
     assert is_transient(error) is expected
 
 
-def test_every_deleted_session_is_forgotten_though_a_server_fails(
+def test_all_deleted_sessions_are_forgotten_in_spite_of_a_failure(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     names: list[str] = []
