@@ -73,45 +73,6 @@ def test_secure_cookie_shows_the_data_alone() -> None:
     assert again.get_secure_cookie("session") == {"a": 1}
 
 
-class Reversed:
-    """A serializer of an application's own, which is asked under both names."""
-
-    def serialize(self, name: str, value: Any) -> bytes:
-        return f"{name.replace(' ', '_')}:{json.dumps(value)}".encode().hex().encode()
-
-    def deserialize(self, name: str, value: str, *, max_age: float | None) -> Any:
-        try:
-            found, _, text = bytes.fromhex(value).decode().partition(":")
-        except ValueError:
-            return None
-        return json.loads(text) if found == name.replace(" ", "_") else None
-
-
-class Nameless(Reversed):
-    """A serializer that signs no name."""
-
-    def serialize(self, name: str, value: Any) -> bytes:
-        return super().serialize("", value)
-
-    def deserialize(self, name: str, value: str, *, max_age: float | None) -> Any:
-        return super().deserialize("", value, max_age=max_age)
-
-
-@pytest.mark.parametrize("kind", [Reversed, Nameless])
-@pytest.mark.parametrize("max_age", [None, 60])
-def test_serializer_of_another_kind_keeps_attributes(kind: Any, max_age: int | None) -> None:
-    store = make_store()
-    store.serializer = kind()
-    session = store.get_session()
-    session["a"] = 1
-    session.set_max_age(max_age)
-    [header] = saved_headers(store)
-    again = make_store(header.partition(";")[0])
-    again.serializer = kind()
-    session = again.get_session()
-    assert (session, session.container.own_max_age) == ({"a": 1}, max_age)
-
-
 def test_store_without_sessions_sets_cookies() -> None:
     class Store(SessionStore):
         def __init__(self, config: Any) -> None:

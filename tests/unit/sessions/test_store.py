@@ -82,20 +82,6 @@ def saved(store: SessionStore) -> webapp2.Response:
 # The serializer
 
 
-def test_the_serializer_has_what_is_configured() -> None:
-    def made(**config: Any) -> tuple[Any, ...]:
-        serializer = make_store(**config).serializer
-        return serializer.fallbacks, serializer.digest, serializer.digest_fallbacks
-
-    configured = {
-        "secret_key_fallbacks": ["clé", b"k"],
-        "digest": "sha512",
-        "digest_fallbacks": ["sha1", "sha256"],
-    }
-    assert made() == ((), "sha1", ())
-    assert made(**configured) == (("clé".encode(), b"k"), "sha512", ("sha1", "sha256"))
-
-
 def test_the_serializer_is_made_once_and_may_be_replaced() -> None:
     store = make_store()
     assert store.serializer is store.serializer
@@ -407,13 +393,6 @@ def test_page_that_expires_a_damaged_cookie_varies() -> None:
     response = saved(store)
     assert "Max-Age=0" in response.headers["Set-Cookie"]
     assert response.headers["Vary"] == "Cookie"
-
-
-def test_vary_can_be_switched_off() -> None:
-    store = make_store("session=damaged", vary=False, on_damaged_cookie="expire")
-    store.get_secure_cookie("session")
-    store.get_session("other")["a"] = 1
-    assert "Vary" not in saved(store).headers
 
 
 class SavesByStore(CustomBackendSessionFactory):
