@@ -12,7 +12,7 @@ help: ## list the targets
 demo: .venv/installed-examples ## serve the demo on http://127.0.0.1:8080
 	$(BIN)/python examples/demo/app.py
 
-screenshots: .venv/installed-test ## make the pictures of the demo in docs/screenshots anew
+screenshots: .venv/installed-test ## make the pictures of the demo in docs/screenshots again
 	SCREENSHOTS=1 $(BIN)/pytest tests/browser/test_screenshots.py
 
 test: .venv/installed-test ## show that the product works, in four minutes; tests/conftest.py says what is left out

@@ -130,7 +130,10 @@ class _Saver:
             self._record(added)
 
     def _record(self, added: AddedCookies) -> None:
-        self._cookies.update((_identity(cookie), cookie) for cookie in added.cookies)
+        for cookie in added.cookies:
+            identity = _identity(cookie)
+            self._cookies.pop(identity, None)  # the last one of a cookie comes last
+            self._cookies[identity] = cookie
         self._seen.update(added.cookies)
         self._varies = self._varies or added.varies
         if self._outer is not None:
@@ -160,5 +163,11 @@ class _Saver:
 def _identity(cookie: str) -> tuple[str, ...]:
     """Return the name, domain and path by which browsers identify a cookie (RFC 6265 5.3)."""
     pair, *attributes = (part.strip() for part in cookie.split(";"))
-    scope = (part for part in attributes if part.lower().startswith(("domain=", "path=")))
-    return (pair.partition("=")[0], *sorted(scope))
+    scope = {}
+    for attribute in attributes:
+        key, _, value = attribute.partition("=")
+        if key.lower() == "domain":
+            scope["domain"] = value.lower().removeprefix(".")
+        elif key.lower() == "path":
+            scope["path"] = value
+    return pair.partition("=")[0], scope.get("domain", ""), scope.get("path", "")

@@ -62,10 +62,9 @@ def on_one_cpu() -> Iterator[None]:
 class Bench:
     """One run.
 
-    Args:
-        seconds: for each column of each table.
-        seed: of the order in which contenders take their turns.
-        everybody: False to measure webapp2_extras and this package alone.
+    :param seconds: for each column of each table.
+    :param seed: of the order in which contenders take their turns.
+    :param everybody: False to measure webapp2_extras and this package alone.
     """
 
     def __init__(self, seconds: float, seed: int = 1, everybody: bool = True) -> None:
@@ -132,8 +131,7 @@ class Bench:
     def start(self, server: Server) -> None:
         """Start a server, which is stopped at the end of the run.
 
-        Raises:
-            Missing: it is not installed.
+        :raises Missing: it is not installed.
         """
         if reason := server.missing():
             raise Missing(reason)

@@ -49,10 +49,9 @@ SECONDS = 5.0
 class Finding:
     """One figure of one attempt.
 
-    Args:
-        place: case and column.
-        ratio: this package's; None where it drowned in the noise.
-        control: the ratio of webapp2_extras to itself, which shows the noise.
+    :param place: case and column.
+    :param ratio: this package's; None where it drowned in the noise.
+    :param control: the ratio of webapp2_extras to itself, which shows the noise.
     """
 
     place: tuple[str, str]
@@ -78,12 +77,9 @@ class Finding:
 def guard(measure: Callable[[str], Table], say: Callable[[str], object]) -> bool:
     """Measure until each figure has held once, or the attempts are used up.
 
-    Args:
-        measure: gives a case's table; raises Missing where a server is not there.
-        say: takes the lines of the report.
-
-    Returns:
-        Whether all figures have held.
+    :param measure: gives a case's table; raises Missing where a server is not there.
+    :param say: takes the lines of the report.
+    :returns: whether all figures have held.
     """
     too_slow = set(TARGETS)
     for attempt in range(1, ATTEMPTS + 1):

@@ -32,10 +32,9 @@ Samples = list[float]
 class Contender:
     """Something that is measured.
 
-    Args:
-        name: how reports call it.
-        run: one call of it.
-        bare: the same without the part of interest, whose time is taken off.
+    :param name: how reports call it.
+    :param run: one call of it.
+    :param bare: the same without the part of interest, whose time is taken off.
     """
 
     name: str
@@ -47,10 +46,10 @@ class Contender:
 class Figure:
     """What was measured of a contender.
 
-    Args:
-        value: the median, in the unit of its table.
-        ratio: to the baseline of the same run; None where there is none.
-        low, high: the least and the greatest ratio in parts of the run.
+    :param value: the median, in the unit of its table.
+    :param ratio: to the baseline of the same run; None where there is none.
+    :param low: the least ratio in parts of the run.
+    :param high: the greatest one.
     """
 
     value: float

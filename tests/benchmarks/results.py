@@ -16,10 +16,9 @@ __all__ = ["Row", "Table", "from_json", "table_of", "to_json"]
 class Row:
     """One contender.
 
-    Args:
-        name: of the contender.
-        figures: one for each column; None where it was not measured.
-        note: what is to be known about it.
+    :param name: of the contender.
+    :param figures: one for each column; None where it was not measured.
+    :param note: what is to be known about it.
     """
 
     name: str
@@ -31,15 +30,14 @@ class Row:
 class Table:
     """One case.
 
-    Args:
-        key: the name of the case.
-        title: what was measured.
-        unit: of the figures' values.
-        columns: names of the columns.
-        rows: the contenders.
-        notes: lines below the table.
-        is_growth: whether the columns are points of a curve.
-        more_is_better: whether the figures are wanted to be large.
+    :param key: the name of the case.
+    :param title: what was measured.
+    :param unit: of the figures' values.
+    :param columns: names of the columns.
+    :param rows: the contenders.
+    :param notes: lines below the table.
+    :param is_growth: whether the columns are points of a curve.
+    :param more_is_better: whether the figures are wanted to be large.
     """
 
     key: str

@@ -34,11 +34,10 @@ class Site:
     Beyond the session both do the same: even a framework's way of telling the request's path can
     take as long as a session, so that it comes from the environ in all.
 
-    Args:
-        name: how reports call it.
-        app: the WSGI application that does at each of PATHS what it stands for.
-        bare: one with the same paths, framework and answers that has no sessions.
-        note: what is to be known about it.
+    :param name: how reports call it.
+    :param app: the WSGI application that does at each of PATHS what it stands for.
+    :param bare: one with the same paths, framework and answers that has no sessions.
+    :param note: what is to be known about it.
     """
 
     name: str

@@ -28,11 +28,8 @@ def visit(
 ) -> tuple[Sequence[Visitor], int, float]:
     """Let all visitors visit at once, each again and again and at least once.
 
-    Returns:
-        The visitors as they are now, how many requests were answered, and in how many seconds.
-
-    Raises:
-        WrongAnswer: a session did not hold what it had to.
+    :returns: the visitors as they are now, how many requests were answered, and in how many seconds.
+    :raises WrongAnswer: a session did not hold what it had to.
     """
     began = time.monotonic()
     with ThreadPoolExecutor(len(visitors)) as pool:
@@ -45,9 +42,8 @@ def visit(
 class Visitor:
     """A browser.
 
-    Args:
-        site: the first part of the paths of the site that is visited.
-        counts: False where the site has no sessions: it answers 0 always.
+    :param site: the first part of the paths of the site that is visited.
+    :param counts: False where the site has no sessions: it answers 0 always.
     """
 
     site: str

@@ -522,7 +522,7 @@ def test_store_is_registered_once(side: Side) -> None:
 
 
 def test_get_store_tests_the_truth_of_what_is_registered(side: Side) -> None:
-    """A falsy store is made anew, as upstream does (b48)."""
+    """A falsy store is made again, as upstream does (b48)."""
     incoming = request(side.app())
     side.sessions.set_store([], request=incoming)
     assert side.sessions.get_store(request=incoming) != []

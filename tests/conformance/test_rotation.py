@@ -55,8 +55,7 @@ def clock() -> Iterator[Clock]:
 class Site:
     """The site at each of its steps, with one memcached.
 
-    Args:
-        refresh_after: for how long visitors who only read keep their cookies.
+    :param refresh_after: for how long visitors who only read keep their cookies.
     """
 
     def __init__(self, server: Memcached, refresh_after: float | None = None) -> None:
@@ -83,8 +82,7 @@ def site(memcached: Memcached) -> Site:
 class Regular:
     """A visitor who is signed in, and who would notice if that was over too early.
 
-    Args:
-        reads_only: whether the session is never written after the beginning.
+    :param reads_only: whether the session is never written after the beginning.
     """
 
     def __init__(self, visitor: Visitor, clock: Clock, reads_only: bool) -> None:
@@ -208,7 +206,7 @@ def test_a_session_is_signed_anew_by_its_renewal(
 def test_a_session_that_was_only_read_ends_with_the_older_key(
     site: Site, clock: Clock, backend: str
 ) -> None:
-    """Without a write or a renewal it is not signed anew; hence the wait before the last step."""
+    """Without a write or a renewal it is not signed again; hence the wait before the last step."""
     visitor = site.visitor(backend)
     visitor.write({"a": 1})
     visitor.app = site.apps[MOVED]

@@ -24,7 +24,7 @@ from webapp2_sessions import BackendUnavailable
 
 @pytest.fixture
 def fails(caplog: pytest.LogCaptureFixture) -> Callable[..., Any]:
-    """A block that must raise BackendUnavailable, in time, and tell nobody's secrets."""
+    """A block that must raise BackendUnavailable, in time, without a secret in it."""
 
     @contextlib.contextmanager
     def block(backend: str, address: str, *secrets: str) -> Iterator[None]:

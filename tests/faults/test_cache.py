@@ -67,7 +67,7 @@ def test_frozen_cache_delays_by_its_timeouts_only(server: Memcached, cached: Vis
 
 
 def test_cache_restarted_between_requests(server: Memcached, cached: Visitor) -> None:
-    """A cache that lost everything is filled anew."""
+    """A cache that lost everything is filled again."""
     cached.write({"a": 1})
     server.restart()
     assert [cached.read(), cached.read()] == [{"a": 1}] * 2

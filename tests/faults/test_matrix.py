@@ -161,11 +161,10 @@ def watched(rescue: Callable[[], object]) -> Iterator[None]:
 class Trial:
     """The servers of a case, and visitors.
 
-    Args:
-        nodes: the memcached servers that the application is told, or relays in front of them.
-        emulator: the same for Datastore, where there is one.
-        steps: counts the operations of the requests.
-        log: holds what is logged.
+    :param nodes: the memcached servers that the application is told, or relays in front of them.
+    :param emulator: the same for Datastore, where there is one.
+    :param steps: counts the operations of the requests.
+    :param log: holds what is logged.
     """
 
     def __init__(
@@ -357,7 +356,7 @@ def trial(
 
 @pytest.mark.parametrize("trial", cases(), ids=str, indirect=True)
 def test_rule_holds_before_every_step(trial: Trial) -> None:
-    """A change is stored or the visitor hears of it, and nobody's data is mixed up."""
+    """A change is stored or the visitor hears of it, and no data is mixed up."""
     assert trial.number_of_steps >= 2  # one to load, and one to save
     found: list[str] = []
     for number in range(trial.number_of_steps):

@@ -114,7 +114,7 @@ def test_unmodified_session_is_not_written(visitor: Visitor) -> None:
 
 
 def test_entity_that_is_gone_gives_a_new_session(visitor: Visitor) -> None:
-    """Where a purge has removed the entity, the visitor starts anew with another id."""
+    """Where a purge has removed the entity, the visitor starts again with another id."""
     sid = visitor.write({"a": 1})
     entities.delete(sid)
     with visitor.visit() as session:
@@ -181,7 +181,7 @@ def test_updated_is_the_time_of_writing_in_utc(visitor: Visitor) -> None:
 
 
 def test_updated_follows_each_write(visitor: Visitor) -> None:
-    """A write sets `updated` anew."""
+    """A write sets `updated` again."""
     sid = visitor.write({"a": 1})
     with entities.context():
         first = ndb.Key(Session, sid).get().updated

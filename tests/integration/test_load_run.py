@@ -127,20 +127,20 @@ def test_what_an_error_explains_is_not_lost(
     [
         pytest.param([SAVED, (13.0, None, {})], id="read"),
         pytest.param([SAVED, (11.0, SECOND, "E"), (13.0, None, {})], id="after an error"),
-        pytest.param([SAVED, (13.0, FIRST, {}), (14.0, None, ONE)], id="saved anew"),
+        pytest.param([SAVED, (13.0, FIRST, {}), (14.0, None, ONE)], id="saved again"),
         pytest.param([(10.4, FIRST, {}), (13.0, None, {})], id="saved amid the kill"),
     ],
 )
 def test_what_a_restart_explains_is_a_new_session(
     visits: Sequence[tuple[float, Write | None, State | str]],
 ) -> None:
-    """A session that was saved before its server was emptied begins anew, which is counted."""
+    """A session that was saved before its server was emptied begins again, which is counted."""
     findings = check(record(*visits), OUTAGE)
     assert (findings.lost, findings.new_sessions) == ([], 1)
 
 
 def test_restart_explains_nothing_where_data_is_kept() -> None:
-    """Where nothing may be gone, a session that begins anew is a loss."""
+    """Where nothing may be gone, a session that begins again is a loss."""
     kept = dataclasses.replace(OUTAGE, gone=None)
     assert len(check(record(SAVED, (13.0, None, {})), kept).lost) == 1
 

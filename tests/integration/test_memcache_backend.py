@@ -74,7 +74,7 @@ def test_cookie_holds_the_id_only(visitor: Visitor) -> None:
 
 
 def test_record_that_is_gone_gives_a_new_session(visitor: Visitor, entries: Entries) -> None:
-    """Where memcached has dropped the record, the visitor starts anew with another id."""
+    """Where memcached has dropped the record, the visitor starts again with another id."""
     sid = visitor.write({"a": 1})
     entries.drop(key_of(sid))
     with visitor.visit() as session:
@@ -300,7 +300,7 @@ def test_session_without_end_is_there(visitor_of: Callable[..., Visitor]) -> Non
 
 
 def test_write_renews_the_lifetime(visitor_of: Callable[..., Visitor], entries: Entries) -> None:
-    """Each write tells memcached the lifetime anew."""
+    """Each write tells memcached the lifetime again."""
     visitor = visitor_of(session_max_age=3600)
     visitor.write({"a": 1}, max_age=7200)
     sid = visitor.write({"a": 2})

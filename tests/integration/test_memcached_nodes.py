@@ -322,7 +322,7 @@ def test_own_client_that_unpickles(
 
 @forks
 def test_own_client_of_each_process(memcached: Memcached) -> None:
-    """A function is called anew in a forked child."""
+    """A function is called again in a forked child."""
     made: list[int] = []
 
     def make() -> Any:

@@ -17,8 +17,7 @@ PATIENCE = 60.0
 def run(program: str, **environment: str | None) -> str:
     """Run a program on a new interpreter; what it prints, without the last line break.
 
-    Args:
-        environment: variables to set; None removes one.
+    :param environment: variables to set; None removes one.
     """
     variables = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path), **environment}
     done = subprocess.run(

@@ -216,7 +216,7 @@ def test_show_a_session_in_its_cookie(shop: Shop, capsys: Output) -> None:
 def test_id_that_an_application_has_put_into_a_cookie(
     shop: Shop, capsys: Output, backend: str, kind: str, arguments: list[str]
 ) -> None:
-    """As for the backends it is data, and leads to nobody's session."""
+    """As for the backends it is data, and leads to no session."""
     victim, sid = shop.visitor(backend, user="victim")
     attacker = Visitor(shop.app, backend=kind)
     attacker.write({"_sid": sid})

@@ -2,7 +2,7 @@
 
 Exit code 1: a change that was reported saved is gone, somebody saw another visitor's session, or
 a request failed although no server did. In the table, errors are counted before, during and after
-the outage; "new" are sessions that began anew because a memcached came back empty, "lost" are
+the outage; "new" are sessions that began again because a memcached came back empty, "lost" are
 changes that were saved and not found again, "alien" are sessions of another visitor.
 """
 

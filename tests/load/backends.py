@@ -71,7 +71,7 @@ class Backend:
     config: dict[str, Any]
     memcached: int = 0
     datastore: bool = False
-    #: Whether sessions may begin anew after the outage.
+    #: Whether sessions may begin again after the outage.
     forgets: bool = False
     #: Whether visitors see nothing of the outage, not even errors.
     hides: bool = False

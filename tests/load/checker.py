@@ -39,7 +39,7 @@ class Findings:
 
     #: How many errors of which kind there were, by period and kind.
     errors: Counter[tuple[str, str]] = field(default_factory=Counter)
-    #: How many sessions began anew, because a restart had emptied the server.
+    #: How many sessions began again, because a restart had emptied the server.
     new_sessions: int = 0
     #: Each session that did not hold what had been saved.
     lost: list[str] = field(default_factory=list)

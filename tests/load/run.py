@@ -64,7 +64,7 @@ class Outcome:
             if period in forbidden:
                 self.failures.append(f"{number} x {kind} {period} the outage")
         if found.new_sessions and not self.backend.forgets:
-            self.failures.append(f"{found.new_sessions} sessions began anew")
+            self.failures.append(f"{found.new_sessions} sessions began again")
         if not any(v.write and v.found and self.outage.period(v) == "after" for v in self.loaded):
             self.failures.append("no session was found and saved after the outage")
 
@@ -72,10 +72,9 @@ class Outcome:
 def run(backend: Backend, options: Options, emulator: DatastoreEmulator | None = None) -> Outcome:
     """Start what the backend needs, and drive it.
 
-    Args:
-        backend: what is driven.
-        options: how hard.
-        emulator: the running and warm Datastore emulator, if the backend needs one.
+    :param backend: what is driven.
+    :param options: how hard.
+    :param emulator: the running and warm Datastore emulator, if the backend needs one.
     """
     with ExitStack() as at_end:
         memcached = [Memcached() for _ in range(backend.memcached)]

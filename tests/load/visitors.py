@@ -189,12 +189,11 @@ def visit_all(
 ) -> list[Visit]:
     """Let each group of visitors visit in a thread of its own, then each visitor look once more.
 
-    Args:
-        address: `host:port` of the server.
-        name: the application's name there.
-        groups: the visitors; nobody is in two groups.
-        go_on: asked with the group's index and how many visits it has made.
-        pairs: whether visitors sometimes change their session twice at once.
+    :param address: `host:port` of the server.
+    :param name: the application's name there.
+    :param groups: the visitors; nobody is in two groups.
+    :param go_on: asked with the group's index and how many visits it has made.
+    :param pairs: whether visitors sometimes change their session twice at once.
     """
 
     def visit(index: int) -> list[Visit]:

@@ -104,8 +104,7 @@ class Server:
     def start(self) -> None:
         """Start the server and return when it answers.
 
-        Raises:
-            ServerError: something is missing, or it did not come up in time.
+        :raises ServerError: something is missing, or it did not come up in time.
         """
         if self._process is not None:
             raise ServerError(f"{self.name} runs already, at {self.address}.")

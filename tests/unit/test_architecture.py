@@ -92,7 +92,6 @@ def test_sessions_need_no_webapp2() -> None:
     ],
 )
 def test_other_names_are_loaded_when_they_are_used(name: str, home: str) -> None:
-    """However an application asks for them."""
     first = "import webapp2_sessions as w"
     assert f"webapp2_sessions.{home}" not in modules_after(first)
     uses = [f"from webapp2_sessions import {name}", f"from webapp2_sessions import *; {name}"]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 import os
 import random
 import subprocess
@@ -15,14 +14,14 @@ from xml.etree import ElementTree
 
 import pytest
 from benchmarks import __main__ as command
-from benchmarks import measure, peers, report, results, saving
+from benchmarks import measure, peers, report, saving
 from benchmarks.bench import KEYS, Bench
 from benchmarks.cases import CASES, SEPARATE_CASES, growth, throughput
 from benchmarks.cases.memcached import commands
 from benchmarks.measure import Contender, Figure
 from benchmarks.peers import BASELINE, CONTROL, OURS
 from benchmarks.peers.webapp2_peer import our_site
-from benchmarks.pictures import LONGEST, picture
+from benchmarks.pictures import picture
 from benchmarks.results import Row, Table
 from benchmarks.serving import BARE
 from benchmarks.sites import Site, WrongAnswer
@@ -69,9 +68,6 @@ GROWTH = Table(
 )
 
 
-# The command
-
-
 def test_the_command_prints_its_tables() -> None:
     """A short run of two cases, with all libraries that are installed."""
     done = run("benchmarks", "--seconds", "0", "--case", "cookie", "--case", "codec")
@@ -83,33 +79,48 @@ def test_the_command_prints_its_tables() -> None:
     assert "Noise: " in done.stdout
 
 
+@pytest.fixture
+def saved(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
+    """What the command saves of a run that is none, without another library."""
+    saved: list[Any] = []
+    monkeypatch.setattr(command, "save", lambda *values: saved.append(values))
+    monkeypatch.setattr(command, "stop_servers_when_ended", lambda: None)
+    monkeypatch.setattr(command, "_run", lambda *_: ([TABLE], []))
+    monkeypatch.setattr(peers, "MODULES", (peers.WEBAPP2,))
+    return saved
+
+
 @pytest.mark.parametrize("option", [["--case", "idle"], ["--alone"]])
 def test_parts_are_not_saved(
-    option: list[str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    saved: list[Any], option: list[str], capsys: pytest.CaptureFixture[str]
 ) -> None:
     """The documentation has all cases and all libraries from one run."""
-    monkeypatch.setattr(command, "save", lambda *_: pytest.fail("saved"))
-    monkeypatch.setattr(command, "_run", lambda *_: ([], []))
-    monkeypatch.setattr(command, "stop_servers_when_ended", lambda: None)
     with pytest.raises(SystemExit):
         command.main(["--save", *option])
     assert "--save needs all cases and all libraries" in capsys.readouterr().err
+    assert saved == []
 
 
-def test_nothing_is_saved_when_something_was_left_out(monkeypatch: pytest.MonkeyPatch) -> None:
-    """And the exit code tells."""
-    saved: list[object] = []
-    monkeypatch.setattr(command, "save", lambda *_: saved.append(_))
-    monkeypatch.setattr(command, "stop_servers_when_ended", lambda: None)
-    monkeypatch.setattr(peers, "MODULES", (peers.WEBAPP2,))
-    monkeypatch.setattr(command, "_run", lambda *_: ([TABLE], ["left out: one"]))
-    assert (command.main(["--save"]), saved) == (1, [])
-    monkeypatch.setattr(command, "_run", lambda *_: ([TABLE], []))
-    assert (command.main(["--save"]), len(saved)) == (0, 1)
+@pytest.mark.parametrize(("left_out", "code"), [(["left out: one"], 1), ([], 0)])
+def test_nothing_is_saved_when_something_was_left_out(
+    saved: list[Any], left_out: list[str], code: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(command, "_run", lambda *_: ([TABLE], left_out))
+    assert (command.main(["--save"]), len(saved)) == (code, 1 - code)
+
+
+def test_requests_a_second_are_saved_apart(
+    saved: list[Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The documentation has them from a run of their own, which needs no other libraries."""
+    monkeypatch.setattr(peers, "MODULES", (peers.WEBAPP2, "absent_peer"))
+    assert command.main(["--save", "--case", "throughput"]) == 0
+    [(tables, facts, section)] = saved
+    assert (tables, section) == ([TABLE], saving.THROUGHPUT)
+    assert {"gunicorn", "cryptography"} <= set(facts)
 
 
 def test_what_is_not_installed_is_left_out(monkeypatch: pytest.MonkeyPatch) -> None:
-    """With a line that says so; the others are measured."""
     monkeypatch.setattr(peers, "MODULES", (peers.WEBAPP2, "absent_peer"))
     found = peers.Peers()
     assert [site.name for site in found.cookie_sites()] == [BASELINE, CONTROL, OURS]
@@ -126,19 +137,6 @@ def test_a_case_measures_both(case: str) -> None:
     assert {BASELINE, OURS} <= {row.name for row in table.rows}
     if case != "collector":
         assert table.notes == [f"{OURS} has imported no library of a backend."]
-
-
-def test_requests_a_second_are_saved_apart(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The documentation has them from a run of their own, which needs no other libraries."""
-    saved: list[Any] = []
-    monkeypatch.setattr(command, "save", lambda *values: saved.append(values))
-    monkeypatch.setattr(command, "stop_servers_when_ended", lambda: None)
-    monkeypatch.setattr(peers, "MODULES", (peers.WEBAPP2, "absent_peer"))
-    monkeypatch.setattr(command, "_run", lambda *_: ([TABLE], []))
-    assert command.main(["--save", "--case", "throughput"]) == 0
-    [(tables, facts, section)] = saved
-    assert (tables, section) == ([TABLE], saving.THROUGHPUT)
-    assert {"gunicorn", "cryptography"} <= set(facts)
 
 
 # What is measured
@@ -163,7 +161,6 @@ def test_requests_a_second_are_counted(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_of_five_turns_the_best_counts() -> None:
-    """And of what is left at the end."""
     rates = [1.0, 5.0, 2.0, 3.0, 4.0, 6.0, 7.0]
     assert throughput.best({"site": rates}) == {"site": [5.0, 7.0]}
 
@@ -207,45 +204,31 @@ def test_a_request_asks_memcached_no_more_than_it_must(memcached: Memcached) -> 
 
 def test_the_bare_call_is_taken_off(monkeypatch: pytest.MonkeyPatch) -> None:
     """By a clock that calls move on: 5 for the whole, of which 3 are for the bare one."""
-    clock = Clock(monkeypatch)
-    contenders = [
-        Contender("plain", clock.taking(4)),
-        Contender("less", clock.taking(5), clock.taking(3)),
-    ]
+    now = 0
+    monkeypatch.setattr(measure.time, "process_time_ns", lambda: now)
+
+    def taking(microseconds: int) -> Callable[[], object]:
+        def call() -> None:
+            nonlocal now
+            now += 1000 * microseconds
+
+        return call
+
+    contenders = [Contender("plain", taking(4)), Contender("less", taking(5), taking(3))]
     samples = measure.measure(contenders, 0, random.Random(1))
     assert {name: set(own) for name, own in samples.items()} == {"plain": {4.0}, "less": {2.0}}
 
 
-class Clock:
-    """Stands in for the process's CPU time; calls take microseconds of it."""
-
-    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        self.now = 0
-        monkeypatch.setattr(measure.time, "process_time_ns", lambda: self.now)
-
-    def taking(self, microseconds: int) -> Callable[[], object]:
-        """A call that takes so long."""
-
-        def call() -> None:
-            self.now += 1000 * microseconds
-
-        return call
-
-
 def test_figures_are_medians_and_ratios_of_medians() -> None:
     """With the least and the greatest ratio of five parts of the run."""
-    samples = {
-        "base": [10.0] * 10,
-        "other": [5.0, 5.0, 4.0, 4.0, 5.0, 5.0, 5.0, 5.0, 8.0, 8.0],
-    }
+    samples = {"base": [10.0] * 10, "other": [5.0, 5.0, 4.0, 4.0, *[5.0] * 4, 8.0, 8.0]}
     assert measure.compare(samples, "base") == {
         "base": Figure(10.0, 1.0, 1.0, 1.0),
         "other": Figure(5.0, 0.5, 0.4, 0.8),
     }
 
 
-def test_nothing_is_compared_with_noise() -> None:
-    """A baseline that is not above zero gives no ratios."""
+def test_nothing_is_compared_with_a_baseline_that_is_not_above_zero() -> None:
     samples = {"base": [-1.0, 0.0, 1.0], "other": [5.0, 5.0, 5.0]}
     assert measure.compare(samples, "base")["other"] == Figure(5.0)
 
@@ -262,29 +245,13 @@ def test_a_curve_is_compared_with_a_straight_line(values: Sequence[int], expecte
 
 
 def test_the_terminal_gets_ratios_and_their_spread() -> None:
-    """One line for each contender."""
     title, header, *lines = report.text(TABLE)
     assert title == "cookie: A request (µs: ratio)"
     assert header.split() == ["read", "+", "modify", "read", "only"]
-    assert lines[2].split() == [
-        OURS,
-        "20.0:",
-        "0.40",
-        "(0.38-0.43)",
-        "12.0:",
-        "0.38",
-        "(0.37-0.38)",
-    ]
+    figures = "20.0: 0.40 (0.38-0.43) 12.0: 0.38 (0.37-0.38)"
+    assert lines[2].split() == [OURS, *figures.split()]
     assert lines[3].endswith("-  sets it on reads")
     assert lines[-1] == "A line below."
-
-
-def test_the_documentation_gets_ratios_first() -> None:
-    """A row for each contender, below the picture."""
-    lines = report.markdown(TABLE)
-    assert "![A request](benchmarks/cookie.svg)" in lines
-    assert f"| {OURS} | **0.40** (20.0 µs) | **0.38** (12.0 µs) |  |" in lines
-    assert "| A <peer> & more | **1.50** (75.0 µs) |  | sets it on reads |" in lines
 
 
 def test_the_noise_is_that_of_the_control() -> None:
@@ -292,16 +259,6 @@ def test_the_noise_is_that_of_the_control() -> None:
     assert report.noise([TABLE]) == pytest.approx(0.03)
     assert report.noise_line([TABLE]).endswith("was 3% off at most.")
     assert report.noise([GROWTH]) is None
-
-
-def test_results_come_back_from_json() -> None:
-    """Rounded to a thousandth."""
-    text = json.dumps(results.to_json([TABLE, GROWTH]))
-    assert results.to_json(results.from_json(json.loads(text))) == json.loads(text)
-    assert [report.text(table) for table in results.from_json(json.loads(text))] == [
-        report.text(TABLE),
-        report.text(GROWTH),
-    ]
 
 
 @pytest.mark.parametrize("table", [TABLE, GROWTH], ids=lambda table: table.key)
@@ -313,29 +270,15 @@ def test_a_picture_names_everybody(table: Table) -> None:
     assert any("prefers-color-scheme: dark" in text for text in texts)
 
 
-def test_the_bars_of_a_picture_have_the_lengths_of_the_figures() -> None:
-    """In each column the longest is as long as may be."""
-    tree = ElementTree.fromstring(picture(TABLE))
-    widths = [float(rect.attrib["width"]) for rect in tree.iter("{http://www.w3.org/2000/svg}rect")]
-    assert widths == pytest.approx(
-        [LONGEST * value / 75 for value in (50, 51, 20, 75)]
-        + [LONGEST * value / 32.04 for value in (32.04, 31, 12)],
-        abs=0.1,
-    )
-
-
 def test_a_picture_tells_what_is_better() -> None:
-    """Of times less, of requests a second more."""
     assert "(µs, less is better)" in picture(TABLE)
     rates = dataclasses.replace(TABLE, unit="requests/s", more_is_better=True)
     assert "(requests/s, more is better)" in picture(rates)
 
 
-# What is saved
-
-
-def test_each_run_has_a_place_in_the_page(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """And does not touch the other's."""
+def test_each_run_has_a_place_of_its_own_in_the_page(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(saving, "FOLDER", tmp_path / "benchmarks")
     monkeypatch.setattr(saving, "PAGE", tmp_path / "page.md")
     sections = {saving.MAIN: "A request", saving.THROUGHPUT: "Requests a second"}
@@ -362,7 +305,10 @@ SAVED = [
 
 @pytest.mark.parametrize(("section", "keys"), SAVED)
 def test_the_page_has_the_saved_results(section: saving.Section, keys: list[str]) -> None:
-    """docs/performance.md and the pictures are made of the JSON files in docs/benchmarks."""
+    """docs/performance.md and the pictures are made of the JSON files in docs/benchmarks.
+
+    Which proves each row and each bar, as long as the two are looked at when they change.
+    """
     page = saving.PAGE.read_text("utf-8")
     tables, _ = saving.load(section)
     assert page == saving.page_text(page, section)

@@ -57,7 +57,6 @@ def run(*parts: str) -> Any:
 
 
 def test_nothing_is_replaced_without_it() -> None:
-    """Importing the package does not change upstream's modules."""
     program = """
     import webapp2_extras.sessions
     result = webapp2_extras.sessions.__name__
@@ -67,23 +66,32 @@ def test_nothing_is_replaced_without_it() -> None:
 
 @ALL
 def test_imports_give_our_modules(upstream: str, ours: str) -> None:
-    """`import webapp2_extras....` returns the module of this package."""
+    """In each form; the alias leaves no trace in the module that it stands for."""
+    package, _, name = upstream.rpartition(".")
     program = f"""
     import {upstream}
-    result = [{upstream}.__name__, {upstream} is importlib.import_module({ours!r})]
+    from {package} import {name} as found
+    module = importlib.import_module({ours!r})
+    result = [
+        {upstream} is found is module is sys.modules[{upstream!r}], module.__name__,
+        module.__spec__.name, module.__spec__.origin == module.__file__,
+        module.__package__ == module.__spec__.parent,
+        module.__loader__ is module.__spec__.loader,
+    ]
     """
-    assert run(INSTALL, program) == [ours, True]
+    assert run(INSTALL, program) == [True, ours, ours, True, True, True]
 
 
 @ALL
-def test_imports_from_the_package_give_our_modules(upstream: str, ours: str) -> None:
-    """`from webapp2_extras... import ...` returns the module of this package."""
-    package, _, name = upstream.rpartition(".")
+def test_a_second_call_changes_nothing(upstream: str, ours: str) -> None:
+    """Modules, attributes of packages and finders stay as they are."""
     program = f"""
-    from {package} import {name} as module
-    result = module is importlib.import_module({ours!r}) is sys.modules[{upstream!r}]
+    import {upstream}
+    finders, modules = list(sys.meta_path), dict(sys.modules)
+    install_as_webapp2_extras()
+    result = [finders == sys.meta_path, modules == dict(sys.modules), {upstream}.__name__]
     """
-    assert run(INSTALL, program) is True
+    assert run(INSTALL, program) == [True, True, ours]
 
 
 @ALL
@@ -117,30 +125,16 @@ def test_an_attribute_that_outlived_its_module_is_replaced() -> None:
     assert run(PRELUDE, program) == "webapp2_sessions.sessions_ndb"
 
 
-@pytest.mark.parametrize(("upstream", "ours"), EAGER.items())
-def test_modules_without_dependencies_are_there_at_once(upstream: str, ours: str) -> None:
-    """They are attributes of the package without another import."""
-    program = f"""
-    import webapp2_extras
-    result = {upstream}.__name__
-    """
-    assert run(INSTALL, program) == ours
-
-
 @pytest.mark.parametrize("when", ["before", "after"])
 def test_auth_uses_our_module(when: str) -> None:
     """Also where it was imported earlier, with upstream's in its namespace."""
-    importing = "import webapp2_extras.auth\n"
+    steps = ["import webapp2_extras.auth\n", "install_as_webapp2_extras()\n"]
+    steps = steps if when == "before" else steps[::-1]
     result = "result = webapp2_extras.auth.sessions.__name__"
-    if when == "before":
-        program = [PRELUDE, importing, "install_as_webapp2_extras()\n", result]
-    else:
-        program = [INSTALL, importing, result]
-    assert run(*program) == "webapp2_sessions.sessions"
+    assert run(PRELUDE, *steps, result) == "webapp2_sessions.sessions"
 
 
 def test_backends_are_not_imported() -> None:
-    """Neither they nor what they need, until the application imports them."""
     program = """
     unwanted = ("pymemcache", "google.", "grpc", "webapp2_sessions.sessions_")
     result = [name for name in sys.modules if name.startswith(unwanted)]
@@ -161,43 +155,15 @@ def test_a_missing_library_is_named(upstream: str) -> None:
     assert run(INSTALL, program) == ["MissingDependency", False]
 
 
-@ALL
-def test_a_second_call_changes_nothing(upstream: str, ours: str) -> None:
-    """Modules, attributes of packages and finders stay as they are."""
-    program = f"""
-    import {upstream}
-    finders, modules = list(sys.meta_path), dict(sys.modules)
-    install_as_webapp2_extras()
-    result = [finders == sys.meta_path, modules == dict(sys.modules), {upstream}.__name__]
-    """
-    assert run(INSTALL, program) == [True, True, ours]
-
-
-def test_a_second_call_keeps_classes() -> None:
-    """No module is executed again."""
+def test_modules_without_dependencies_are_there_at_once_and_others_stay() -> None:
     program = """
-    import webapp2_extras.sessions
-    before = webapp2_extras.sessions.SessionStore
-    install_as_webapp2_extras()
-    import webapp2_extras.sessions
-    result = before is webapp2_extras.sessions.SessionStore
+    import webapp2_extras
+    result = [webapp2_extras.sessions.__name__, webapp2_extras.securecookie.__name__]
+    from webapp2_extras import json, local, security
+    result += [json.__name__, local.__name__, security.__name__]
     """
-    assert run(INSTALL, program) is True
-
-
-@ALL
-def test_specs_are_our_modules_own(upstream: str, ours: str) -> None:
-    """An alias leaves no trace in the module that it stands for."""
-    program = f"""
-    import {upstream}
-    module = sys.modules[{ours!r}]
-    result = [
-        module.__spec__.name, module.__spec__.origin == module.__file__, module.__name__,
-        module.__package__ == module.__spec__.parent,
-        module.__loader__ is module.__spec__.loader,
-    ]
-    """
-    assert run(INSTALL, program) == [ours, True, ours, True, True]
+    others = ["webapp2_extras.json", "webapp2_extras.local", "webapp2_extras.security"]
+    assert run(INSTALL, program) == [*EAGER.values(), *others]
 
 
 @pytest.mark.parametrize(("upstream", "ours"), EAGER.items())
@@ -213,26 +179,6 @@ def test_reloading_keeps_the_module(upstream: str, ours: str) -> None:
     ]
     """
     assert run(INSTALL, program) == [True, True, True, ours, True]
-
-
-def test_other_modules_of_upstream_stay() -> None:
-    """Only the session modules are replaced."""
-    program = """
-    from webapp2_extras import json, local, security
-    result = [json.__name__, local.__name__, security.__name__]
-    """
-    expected = ["webapp2_extras.json", "webapp2_extras.local", "webapp2_extras.security"]
-    assert run(INSTALL, program) == expected
-
-
-def test_the_defaults_of_upstreams_name_are_ours() -> None:
-    """Applications change them at import time."""
-    program = """
-    from webapp2_extras import sessions
-    import webapp2_sessions
-    result = sessions.default_config is webapp2_sessions.default_config
-    """
-    assert run(INSTALL, program) is True
 
 
 #: A user who logs in, comes back, and logs out, with webapp2_extras.auth.
@@ -293,13 +239,6 @@ for path in ("/", "/login", "/", "/logout", "/"):
     result.append([response.status_int, response.text, len(set_cookies)])
     assert response.headers["X-Store"] == "webapp2_sessions.sessions.store"
 """
-ROUND = [
-    [200, "nobody", 0],
-    [200, "", 1],
-    [200, "7", 1],
-    [200, "", 1],
-    [200, "nobody", 0],
-]
 
 
 @pytest.mark.parametrize(
@@ -315,9 +254,15 @@ ROUND = [
     ],
     ids=["installed", "installed and imported", "imported", "installed late"],
 )
-def test_auth_works_on_our_store(prelude: str, imports: str) -> None:
-    """A user logs in, comes back and logs out, with and without the installation."""
-    assert run(prelude, AUTH.format(imports=imports)) == ROUND
+def test_a_user_logs_in_comes_back_and_logs_out(prelude: str, imports: str) -> None:
+    """With and without the installation."""
+    assert run(prelude, AUTH.format(imports=imports)) == [
+        [200, "nobody", 0],
+        [200, "", 1],
+        [200, "7", 1],
+        [200, "", 1],
+        [200, "nobody", 0],
+    ]
 
 
 def test_the_payload_of_auth_is_upstreams() -> None:
@@ -374,7 +319,6 @@ serializer = webapp2_extras.securecookie.SecureCookieSerializer("s")
 
 @pytest.mark.parametrize("source", HOLDERS.values(), ids=HOLDERS)
 def test_a_late_call_names_who_holds_upstreams_names(source: str) -> None:
-    """One warning names the modules that continue to use upstream's."""
     program = f"""
     module("shop.handlers", {source!r})
     module("shop.models", "import webapp2_extras.sessions")
@@ -408,8 +352,8 @@ def test_a_call_in_time_logs_nothing(source: str) -> None:
     assert run(LATE, program) == []
 
 
-def test_objects_of_other_modules_are_left_alone() -> None:
-    """No attribute of a proxy is read, since that may raise or load something."""
+def test_no_attribute_of_an_object_is_read() -> None:
+    """A proxy may raise or load something."""
     program = """
     import webapp2_extras.sessions
 
@@ -483,7 +427,6 @@ def test_upstreams_store_is_returned_and_logged_once(first: str) -> None:
 
 
 def test_other_stores_are_not_logged() -> None:
-    """This package's, a subclass of it, and one of another kind."""
     program = """
     Own = type("Own", (webapp2_sessions.SessionStore,), {})
     for factory in (webapp2_sessions.SessionStore, Own, lambda request: object()):

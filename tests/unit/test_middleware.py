@@ -59,9 +59,14 @@ def stored_backend() -> tuple[dict[str, Any], dict[str, Any]]:
     return {"backends": {"securecookie": factory}}, records
 
 
+def change(handler: Any) -> None:
+    """A page that changes its session."""
+    handler.session["n"] = 1
+
+
 def abort(handler: Any) -> None:
     """A page that changes its session and aborts."""
-    handler.session["n"] = 1
+    change(handler)
     handler.abort(403)
 
 
@@ -73,7 +78,7 @@ def test_response_that_is_complete_stays_as_it_is() -> None:
 
     def get(handler: Any) -> None:
         handler.response.set_cookie("first", "1")
-        handler.session["n"] = 1
+        change(handler)
         handler.response.headers["X-Last"] = "1"
 
     wrapped = app_with(get)
@@ -83,18 +88,66 @@ def test_response_that_is_complete_stays_as_it_is() -> None:
     assert [name for name, _ in headers[0]].count("Set-Cookie") == 2
 
 
-def test_cookies_of_the_application_are_not_copied() -> None:
-    """Only the session's cookie is sent with another response."""
+def abort_with_a_cookie(handler: Any) -> None:
+    handler.response.set_cookie("own", "1")
+    abort(handler)
 
-    def get(handler: Any) -> None:
-        handler.response.set_cookie("own", "1")
+
+def save_twice(handler: Any) -> None:
+    change(handler)
+    handler.session_store.save_sessions(handler.response)
+
+
+def save_twice_and_abort(handler: Any) -> None:
+    handler.response.set_cookie("own", "1")
+    save_twice(handler)
+    handler.abort(403)
+
+
+def catch_an_exception(handler: Any) -> None:
+    try:
+        raise ValueError
+    except ValueError:
+        change(handler)
+
+
+def abort_in_another_exception(handler: Any) -> None:
+    try:
+        raise KeyError
+    except KeyError:
         abort(handler)
 
-    assert names_of(respond(app_with(get))) == ["session"]
+
+@pytest.mark.parametrize(
+    "site",
+    [
+        app_with(abort_with_a_cookie),
+        app_with(save_twice),
+        app_with(catch_an_exception),
+        app_with(abort_in_another_exception),
+        app_with(abort, SessionHandler),
+        SessionMiddleware(app_with(abort)),
+    ],
+    ids=[
+        "own cookie",
+        "twice",
+        "caught",
+        "abort in exception",
+        "SessionHandler",
+        "two middlewares",
+    ],
+)
+def test_cookie_of_the_session_is_sent_once_and_no_other(site: Any) -> None:
+    assert names_of(respond(site)) == ["session"]
+
+
+def test_overwritten_cookie_is_sent_once() -> None:
+    """With cookie_args={"overwrite": True} WebOb writes the other cookies again."""
+    wrapped = app_with(save_twice_and_abort, cookie_args={"overwrite": True, "path": "/"})
+    assert names_of(respond(wrapped)).count("session") == 1
 
 
 def test_cookie_that_the_error_page_sets_itself_comes_last() -> None:
-    """It wins in the browser."""
     wrapped = app_with(abort)
 
     def answer(request: Any, response: Any, error: Any) -> Any:
@@ -108,9 +161,7 @@ def test_cookie_that_the_error_page_sets_itself_comes_last() -> None:
     assert "Max-Age=0" not in first
 
 
-def test_last_save_counts() -> None:
-    """A session that was saved before, and changed since, is sent once and as it is now."""
-
+def test_session_that_was_changed_after_a_save_is_sent_as_it_is_now() -> None:
     def get(handler: Any) -> None:
         handler.session["n"] = 1
         handler.session_store.save_sessions(handler.response)
@@ -121,16 +172,6 @@ def test_last_save_counts() -> None:
     [cookie] = cookies_of(respond(wrapped))
     store = SessionStore(make_request(wrapped.app, cookie.partition(";")[0]))
     assert store.get_session() == {"n": 2}
-
-
-def test_saved_twice_is_sent_once() -> None:
-    """Also on the handler's own response, where the same header would stand twice."""
-
-    def get(handler: Any) -> None:
-        handler.session["n"] = 1
-        handler.session_store.save_sessions(handler.response)
-
-    assert names_of(respond(app_with(get))) == ["session"]
 
 
 def test_cookies_of_one_name_and_two_paths_are_two() -> None:
@@ -150,38 +191,16 @@ def test_cookies_of_one_name_and_two_paths_are_two() -> None:
     assert paths == ["/admin", "/"]
 
 
-def test_overwritten_cookie_is_sent_once() -> None:
-    """With cookie_args={"overwrite": True} WebOb writes the other cookies again."""
-
-    def get(handler: Any) -> None:
-        handler.response.set_cookie("own", "1")
-        handler.session["n"] = 1
-        handler.session_store.save_sessions(handler.response)
-        handler.abort(403)
-
-    wrapped = app_with(get, cookie_args={"overwrite": True, "path": "/"})
-    assert names_of(respond(wrapped)).count("session") == 1
-
-
-def test_session_handler_and_middleware_add_each_cookie_once() -> None:
-    """Both at once."""
-    assert names_of(respond(app_with(abort, SessionHandler))) == ["session"]
-
-
-def test_middleware_may_be_there_twice() -> None:
-    """The inner one does it."""
-    assert names_of(respond(SessionMiddleware(app_with(abort)))) == ["session"]
-
-
-def test_page_that_only_reads_sends_no_cookie() -> None:
-    """And tells caches that it depends on one."""
-
+@pytest.mark.parametrize(
+    ("headers", "vary"), [([], "Cookie"), ([("Vary", "Accept")], "Accept, Cookie")]
+)
+def test_page_that_only_reads_sends_vary_and_no_cookie(headers: Any, vary: str) -> None:
     def get(handler: Any) -> None:
         handler.session.get("n")
-        handler.abort(403)
+        handler.abort(403, headers=headers)
 
     response = respond(app_with(get))
-    assert (names_of(response), response.headers["Vary"]) == ([], "Cookie")
+    assert (names_of(response), response.headers.getall("Vary")) == ([], [vary])
 
 
 def test_headers_of_the_application_are_not_written_to() -> None:
@@ -202,36 +221,18 @@ def test_headers_of_the_application_are_not_written_to() -> None:
     assert headers == [("Content-Type", "text/plain")]
 
 
-def test_vary_is_merged() -> None:
-    """With what the error page depends on."""
-
-    def get(handler: Any) -> None:
-        handler.session.get("n")
-        handler.abort(403, headers=[("Vary", "Accept")])
-
-    response = respond(app_with(get))
-    assert response.headers.getall("Vary") == ["Accept, Cookie"]
-
-
-def test_handler_that_does_not_save_is_left_alone() -> None:
-    """The middleware saves nothing by itself."""
-
+def test_middleware_saves_nothing_by_itself() -> None:
     def get(handler: Any) -> None:
         get_store(request=handler.request).get_session()["n"] = 1
 
     assert names_of(respond(app_with(get, webapp2.RequestHandler))) == []
 
 
-# When nothing is saved
-
-
-def test_failure_after_an_explicit_save() -> None:
-    """What was stored before the failure is reachable, what came after it is not stored."""
+def test_failure_after_an_explicit_save_sends_what_was_stored_before() -> None:
     config, records = stored_backend()
 
     def get(handler: Any) -> None:
-        handler.session["n"] = 1
-        handler.session_store.save_sessions(handler.response)
+        save_twice(handler)
         handler.session["n"] = 2
         raise ValueError
 
@@ -240,38 +241,9 @@ def test_failure_after_an_explicit_save() -> None:
     assert list(records.values()) == [{"n": 1}]
 
 
-def test_exception_that_the_handler_caught_is_over() -> None:
-    """Only what is being handled while sessions are saved counts."""
-
-    def get(handler: Any) -> None:
-        handler.session["n"] = 1
-        try:
-            raise ValueError
-        except ValueError:
-            handler.session["n"] = 2
-
-    assert names_of(respond(app_with(get))) == ["session"]
-
-
-def test_abort_while_another_exception_is_handled() -> None:
-    """The abort is how the handler ends."""
-
-    def get(handler: Any) -> None:
-        try:
-            raise KeyError
-        except KeyError:
-            abort(handler)
-
-    assert names_of(respond(app_with(get))) == ["session"]
-
-
 def test_caller_may_be_handling_an_exception() -> None:
     """A retry runs inside an "except" block, and the handler has not failed."""
-
-    def get(handler: Any) -> None:
-        handler.session["n"] = 1
-
-    wrapped = app_with(get)
+    wrapped = app_with(change)
     try:
         raise ValueError("of the caller")
     except ValueError:
@@ -279,12 +251,11 @@ def test_caller_may_be_handling_an_exception() -> None:
 
 
 @pytest.mark.parametrize("save_on_error", [False, True])
-def test_what_ends_the_process_saves_nothing(save_on_error: bool) -> None:
-    """It is raised."""
+def test_what_ends_the_process_is_raised_and_saves_nothing(save_on_error: bool) -> None:
     config, records = stored_backend()
 
     def get(handler: Any) -> None:
-        handler.session["n"] = 1
+        change(handler)
         raise SystemExit
 
     wrapped = app_with(get, **config)
@@ -294,33 +265,10 @@ def test_what_ends_the_process_saves_nothing(save_on_error: bool) -> None:
     assert records == {}
 
 
-def test_store_without_a_webob_request_saves() -> None:
-    """A request of a test's own has no environ."""
-    request = make_request()
-    store = SessionStore(request)
-    store.get_session()["a"] = 1
-    store.request = object()
-    response = webapp2.Response()
-    store.save_sessions(response)
-    assert len(cookies_of(response)) == 1
-
-
-def test_error_while_saving_is_an_error() -> None:
-    """As without the middleware."""
-
-    def get(handler: Any) -> None:
-        handler.session["n"] = {1}  # no JSON
-        handler.abort(404)
-
-    assert respond(app_with(get)).status_int == 500
-
-
 # Among other WSGI software
 
 
-def test_wsgi_rules_are_kept() -> None:
-    """By Python's own validator, on both sides."""
-
+def test_wsgi_rules_are_kept_on_both_sides() -> None:
     def get(handler: Any) -> None:
         handler.session["n"] = 1
         handler.response.text = "body"
@@ -397,18 +345,6 @@ def test_start_response_called_by_a_body() -> None:
     assert names_of(respond(SessionMiddleware(lazy))) == ["session"]
 
 
-def test_middleware_around_may_answer_itself() -> None:
-    """It sees the cookies in the headers that it is given."""
-    wrapped = app_with(abort)
-
-    def outer(environ: Any, start_response: Any) -> Any:
-        response = webob.Request(environ).get_response(wrapped)
-        response.headers["X-Outer"] = str(len(cookies_of(response)))
-        return response(environ, start_response)
-
-    assert respond(outer).headers["X-Outer"] == "1"
-
-
 #: Ways to a request of its own that begin with another one's environ.
 COPIES: dict[str, Callable[[Any], Any]] = {
     "copy": lambda request: request.copy(),
@@ -421,10 +357,13 @@ COPIES: dict[str, Callable[[Any], Any]] = {
 }
 
 
-def site_with_subrequest(
-    make: Callable[[Any], Any], end: Callable[[Any], Any], is_wrapped: bool = False
-) -> tuple[Any, list[Any]]:
-    """Return an application that sends itself another visitor's request, and its answers."""
+@pytest.mark.parametrize("is_wrapped", [False, True], ids=["plain", "through the middleware"])
+@pytest.mark.parametrize("make", COPIES.values(), ids=COPIES)
+@pytest.mark.parametrize("end", [lambda handler: None, abort], ids=["normal", "abort"])
+def test_cookie_of_a_subrequest_stays_with_its_answer(
+    make: Callable[[Any], Any], end: Callable[[Any], Any], is_wrapped: bool
+) -> None:
+    """A copy of the environ is another request, maybe in the name of another visitor."""
     answers: list[Any] = []
     count = sign("session", {"n": 10})
 
@@ -438,17 +377,6 @@ def site_with_subrequest(
         return None
 
     wrapped = app_with(get)
-    return wrapped, answers
-
-
-@pytest.mark.parametrize("is_wrapped", [False, True], ids=["plain", "through the middleware"])
-@pytest.mark.parametrize("make", COPIES.values(), ids=COPIES)
-@pytest.mark.parametrize("end", [lambda handler: None, abort], ids=["normal", "abort"])
-def test_cookie_of_a_subrequest_stays_with_its_answer(
-    make: Callable[[Any], Any], end: Callable[[Any], Any], is_wrapped: bool
-) -> None:
-    """A copy of the environ is another request, maybe in the name of another visitor."""
-    wrapped, answers = site_with_subrequest(make, end, is_wrapped)
     assert names_of(respond(wrapped)) == []
     has_cookie = is_wrapped or end is not abort
     assert names_of(answers[0]) == ["session"] * has_cookie
@@ -471,20 +399,6 @@ def test_the_same_environ_is_the_same_request(is_wrapped: bool) -> None:
     assert sorted(names_of(respond(wrapped))) == ["other", "session"]
 
 
-def test_request_that_is_sent_again() -> None:
-    """As a test may do: what the first visit saved is not sent with the second."""
-    pages = iter([abort, lambda handler: handler.abort(404), abort])
-    wrapped = app_with(lambda handler: next(pages)(handler))
-
-    def lazy(environ: Any, start_response: Any) -> Iterator[bytes]:
-        yield from wrapped.app(environ, start_response)
-
-    request = webapp2.Request.blank("/")
-    sites = [wrapped, wrapped, SessionMiddleware(lazy)]
-    answers = [names_of(request.get_response(site)) for site in sites]
-    assert answers == [["session"], [], ["session"]]
-
-
 def test_application_that_is_mounted_with_a_copy_of_the_environ() -> None:
     """The middleware belongs around it: outside it cannot tell the copy from a sub-request."""
 
@@ -497,7 +411,6 @@ def test_application_that_is_mounted_with_a_copy_of_the_environ() -> None:
 
 
 def test_body_is_closed() -> None:
-    """By the server, through the middleware."""
     closed: list[bool] = []
 
     class Body:
@@ -516,25 +429,25 @@ def test_body_is_closed() -> None:
     assert closed == [True]
 
 
-def test_requests_do_not_know_each_other() -> None:
-    """What one request saved is not sent with another."""
-    pages = iter([abort, lambda handler: handler.abort(404)])
+def test_what_one_request_has_saved_is_not_sent_with_another() -> None:
+    """Nor with the same one where a test sends it again."""
+    pages = iter([abort, lambda handler: handler.abort(404), abort])
     wrapped = app_with(lambda handler: next(pages)(handler))
-    assert [names_of(respond(wrapped)) for _ in range(2)] == [["session"], []]
+
+    def lazy(environ: Any, start_response: Any) -> Iterator[bytes]:
+        yield from wrapped.app(environ, start_response)
+
+    request = webapp2.Request.blank("/")
+    sites = [wrapped, wrapped, SessionMiddleware(lazy)]
+    answers = [names_of(request.get_response(site)) for site in sites]
+    assert answers == [["session"], [], ["session"]]
 
 
-# As the application
-
-
-def test_get_response_goes_through_the_middleware() -> None:
-    """As a test of the application uses it, with the arguments of Request.blank()."""
-    response = app_with(abort).get_response("/", headers={"X-Test": "1"})
-    assert (response.status_int, names_of(response)) == (403, ["session"])
-
-
-def test_attributes_are_the_applications() -> None:
-    """What webapp2's tools look for; what is missing is missing."""
+def test_middleware_stands_for_the_application() -> None:
+    """For get_response(), with the arguments of Request.blank(), and for webapp2's tools."""
     wrapped = app_with(abort)
+    response = wrapped.get_response("/", headers={"X-Test": "1"})
+    assert (response.status_int, names_of(response)) == (403, ["session"])
     assert wrapped.router is wrapped.app.router
     assert wrapped.config is wrapped.app.config
     with pytest.raises(AttributeError, match="nothing"):
@@ -542,24 +455,27 @@ def test_attributes_are_the_applications() -> None:
     assert copy.copy(wrapped).app is wrapped.app
 
 
+CGI_PROGRAM = f"""
+import webapp2, webapp2_sessions
+
+class Page(webapp2.RequestHandler):
+    def get(self):
+        store = webapp2_sessions.get_store(request=self.request)
+        store.get_session()["n"] = 1
+        store.save_sessions(self.response)
+        self.abort(403)
+
+config = {{"webapp2_extras.sessions": {{"secret_key": {SECRET!r}}}}}
+app = webapp2.WSGIApplication([("/", Page)], config=config)
+webapp2_sessions.SessionMiddleware(app).run()
+"""
+
+
 def test_run_goes_through_the_middleware(tmp_path: Path) -> None:
     """As a CGI program, where webapp2.WSGIApplication.run() would serve itself alone."""
-    program = (
-        "import webapp2, webapp2_sessions\n"
-        "class Page(webapp2.RequestHandler):\n"
-        "    def get(self):\n"
-        "        store = webapp2_sessions.get_store(request=self.request)\n"
-        "        store.get_session()['n'] = 1\n"
-        "        store.save_sessions(self.response)\n"
-        "        self.abort(403)\n"
-        f"config = {{'webapp2_extras.sessions': {{'secret_key': {SECRET!r}}}}}\n"
-        "app = webapp2.WSGIApplication([('/', Page)], config=config)\n"
-        "webapp2_sessions.SessionMiddleware(app).run()\n"
-    )
     cgi = {"REQUEST_METHOD": "GET", "PATH_INFO": "/", "SERVER_NAME": "x", "SERVER_PORT": "80"}
-    line = [sys.executable, "-W", "ignore", "-c", program]
     done = subprocess.run(
-        line,
+        [sys.executable, "-W", "ignore", "-c", CGI_PROGRAM],
         cwd=tmp_path,  # not the checkout, from which Python would import
         env={**os.environ, **cgi},
         capture_output=True,

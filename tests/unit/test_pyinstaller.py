@@ -6,7 +6,6 @@ import ast
 import re
 import runpy
 from pathlib import Path
-from typing import Any
 
 import webapp2_sessions
 from webapp2_sessions._pyinstaller import get_hook_dirs
@@ -30,11 +29,6 @@ def calls(function: str) -> list[ast.Call]:
     return [node for node in nodes if getattr(node.func, "id", None) == function]
 
 
-def constant(node: ast.expr) -> Any:
-    """The value of a literal."""
-    return ast.literal_eval(node)
-
-
 def test_backends_and_lazy_names_are_hidden_imports() -> None:
     """The list is complete, and has nothing more."""
     named = (name for name in default_config["backends"].values() if isinstance(name, str))
@@ -47,8 +41,9 @@ def test_backends_and_lazy_names_are_hidden_imports() -> None:
 
 
 def test_commands_are_hidden_imports() -> None:
-    """As soon as the command line is part of an application."""
-    commands = {f"webapp2_sessions.cli.{constant(call.args[0])}" for call in calls("_lazily")}
+    commands = {
+        f"webapp2_sessions.cli.{ast.literal_eval(call.args[0])}" for call in calls("_lazily")
+    }
     assert sorted(hidden("webapp2_sessions.cli.parser")) == sorted(commands)
 
 

@@ -63,8 +63,7 @@ def run(tmp_path: Path) -> Run:
     return run_pytest
 
 
-def test_fixtures_are_listed(run: Run) -> None:
-    """With what they are, and documented by their names."""
+def test_fixtures_are_listed_and_documented(run: Run) -> None:
     listed = run("", "--fixtures", returns=0)
     names = re.findall(r"^(webapp2_sessions_\w+) -- .*\n    (\w.*)$", listed, re.MULTILINE)
     rows = re.findall(r"^\| `(webapp2_sessions_\w+)` ", PAGE.read_text("utf-8"), re.MULTILINE)
@@ -72,8 +71,7 @@ def test_fixtures_are_listed(run: Run) -> None:
     assert len(rows) == 3
 
 
-def test_memory(run: Run) -> None:
-    """An application has it for one test, with what the test gives besides."""
+def test_memory_is_an_applications_for_one_test(run: Run) -> None:
     done = run(
         APP
         + """
@@ -99,8 +97,7 @@ def test_with_it_again(webapp2_sessions_memory):
     assert "3 passed" in done
 
 
-def test_clock_and_client(run: Run) -> None:
-    """The clock stands for one test."""
+def test_clock_stands_for_one_test(run: Run) -> None:
     done = run(
         APP
         + """
@@ -141,16 +138,14 @@ def test_use(webapp2_sessions_{name}):
     assert "2 passed" in done
 
 
-def test_without_the_fixtures(run: Run) -> None:
-    """``-p no:webapp2_sessions`` leaves pytest as it was."""
+def test_without_the_plugin_pytest_is_as_it_was(run: Run) -> None:
+    off = ("-p", "no:webapp2_sessions")
     source = "def test_it():\n    pass\n"
-    assert "1 passed" in run(source, "-p", "no:webapp2_sessions")
-    listed = run(source, "-p", "no:webapp2_sessions", "--fixtures")
-    assert "webapp2_sessions" not in listed
+    assert "1 passed" in run(source, *off)
+    assert "webapp2_sessions" not in run(source, *off, "--fixtures")
     source = "def test_it(webapp2_sessions_clock):\n    pass\n"
-    assert "fixture 'webapp2_sessions_clock' not found" in run(
-        source, "-p", "no:webapp2_sessions", returns=1
-    )
+    done = run(source, *off, returns=1)
+    assert "fixture 'webapp2_sessions_clock' not found" in done
 
 
 def test_named_by_the_test_itself(run: Run) -> None:
@@ -163,7 +158,7 @@ def test_named_by_the_test_itself(run: Run) -> None:
 
 
 def test_warnings_as_errors(run: Run) -> None:
-    """Nothing of ours warns, however strict a suite is; webapp2 does, about what it imports."""
+    """However strict a suite is, the package warns of nothing; webapp2 does, of what it imports."""
     source = "def test_it(webapp2_sessions_client):\n    pass\n"
     webapp2s = ("ignore:'cgi' is deprecated", "ignore:invalid escape sequence")
     strict = [word for rule in ("error", *webapp2s) for word in ("-W", rule)]
@@ -171,8 +166,7 @@ def test_warnings_as_errors(run: Run) -> None:
     assert "1 passed" in run("def test_it():\n    pass\n", "-W", "error")
 
 
-def test_pytest_is_not_needed(tmp_path: Path) -> None:
-    """The helpers work where it is not installed."""
+def test_helpers_need_no_pytest(tmp_path: Path) -> None:
     program = "import sys; sys.modules['pytest'] = None; import webapp2_sessions.testing"
     line = [sys.executable, "-W", "ignore", "-c", program]
     done = subprocess.run(line, cwd=tmp_path, capture_output=True, text=True, check=False)
@@ -180,13 +174,9 @@ def test_pytest_is_not_needed(tmp_path: Path) -> None:
 
 
 def test_page_is_a_module_of_tests(run: Run) -> None:
-    """What docs/testing.md shows passes in pytest, with the functions and classes that it defines.
-
-    That the rest runs is seen in tests/docs.
-    """
-    examples = re.findall(
-        r"^```python\n(.*?)^```$", PAGE.read_text("utf-8"), re.MULTILINE | re.DOTALL
-    )
+    """What docs/testing.md shows passes in pytest; that the rest runs is seen in tests/docs."""
+    page = PAGE.read_text("utf-8")
+    examples = re.findall(r"^```python\n(.*?)^```$", page, re.MULTILINE | re.DOTALL)
     assert "2 passed" in run("\n".join(examples))
 
 

@@ -8,6 +8,7 @@ import contextlib
 import math
 import re
 from collections.abc import Iterator, Mapping
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 from webapp2_sessions import cookies
@@ -18,7 +19,6 @@ from webapp2_sessions.securecookie.cookie_data import (
     IS_DATA,
     MAX_AGE,
     SPILLED,
-    attributes_of,
     read_value,
 )
 from webapp2_sessions.securecookie.plain_json import decode_payload
@@ -134,7 +134,7 @@ class Inspection(NamedTuple):
     kind: str
     #: Why the kind is unknown.
     problem: str | None = None
-    #: The payload, :class:`CookieData` if it has attributes; ``None`` if it cannot be read.
+    #: The session's data; ``None`` if it cannot be read.
     data: Any = None
     #: When the cookie was signed, in Unix seconds.
     signed_at: int | None = None
@@ -149,6 +149,8 @@ class Inspection(NamedTuple):
     refused: str | None = None
     #: When it expires, as far as the configuration tells.
     limit: Limit | None = None
+    #: What the cookie keeps beside the session's data.
+    attributes: Mapping[str, Any] = MappingProxyType({})
 
     @property
     def session_id(self) -> str | None:
@@ -156,11 +158,6 @@ class Inspection(NamedTuple):
         sid: str | None
         sid = self.data[_SID] if self.kind == "stored" else self.attributes.get(SPILLED)
         return sid
-
-    @property
-    def attributes(self) -> dict[str, Any]:
-        """What the cookie keeps beside the session's data."""
-        return attributes_of(self.data)
 
     @property
     def own_max_age(self) -> int | None:
@@ -212,15 +209,16 @@ def _read_signed(payload: str, timestamp: str, signature: str) -> Inspection:
     digest = {40: "sha1", 64: "sha256", 128: "sha512"}.get(len(signature))
     if digest is None or not re.fullmatch("[0-9a-f]*", signature):
         return Inspection("unknown", "its signature has the form of none")
+    attributes: Mapping[str, Any] = {}
     with contextlib.suppress(ValueError):  # it has no attributes
-        data = read_value(data)
+        data, attributes = read_value(data)
     size = len(payload) * 3 // 4 - payload[-2:].count("=")
-    return Inspection(_kind_of(data), None, data, signed_at, size, digest)
+    kind = _kind_of(data, attributes)
+    return Inspection(kind, None, data, signed_at, size, digest, attributes=attributes)
 
 
-def _kind_of(data: Any) -> str:
+def _kind_of(data: Any, attributes: Mapping[str, Any]) -> str:
     """Tell signed data from ids by the rules of the factories' ``get_session()``."""
-    attributes = attributes_of(data)
     if SPILLED in attributes:
         return "spilled"
     is_id = isinstance(data, dict) and isinstance(data.get(_SID), str)
@@ -244,11 +242,12 @@ def _verify(
 ) -> Inspection:
     for place, key in _keys_of(config):
         try:
-            data = _serializer(seen, key).unseal(name, value).data
+            opened = _serializer(seen, key).unseal(name, value)
         except InvalidCookie:
             continue
-        kind = seen.kind if seen.kind == "encrypted" else _kind_of(data)
-        seen = seen._replace(key=place, data=data, kind=kind)
+        data, attributes = opened.data, opened.attributes
+        kind = seen.kind if seen.kind == "encrypted" else _kind_of(data, attributes)
+        seen = seen._replace(key=place, data=data, attributes=attributes, kind=kind)
         return seen._replace(**_judge(seen, config, now))
     problem = f"its signature fits none of the keys, for a cookie of the name {name!r}"
     return seen._replace(refused=problem)

@@ -144,7 +144,8 @@ def check_servers(key: str, value: Any) -> None:
     """Validate a list of memcached servers."""
     servers = value if _is_list(value) else ()
     if not servers or not all(isinstance(server, str) and server for server in servers):
-        raise wrong_value(key, value, 'a list of servers, each "host:port" or "unix:/path"')
+        # Not shown, because it may hold credentials.
+        raise wrong(key, value, 'a list of servers, each "host:port" or "unix:/path"')
     for index, server in enumerate(servers):
         found = re.fullmatch(_SERVER, server)
         if found is None or not 0 < int(found["port"] or 1) <= _LAST_PORT:

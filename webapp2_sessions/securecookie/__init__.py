@@ -24,6 +24,7 @@ from webapp2_sessions.securecookie.cookie_data import (
     attributes_name,
     read_value,
     sign_cookie,
+    with_attributes,
 )
 from webapp2_sessions.securecookie.keys import DIGESTS, check_key_list, hmac_of, secret_bytes
 from webapp2_sessions.securecookie.plain_json import decode_payload, encode_payload
@@ -89,7 +90,7 @@ class SecureCookieSerializer:
         :raises TypeError: JSON cannot represent the value.
         """
         if type(value) is CookieData:
-            return sign_cookie(self, name, value)
+            return sign_cookie(self, name, dict(value), value.attributes)
         return self._seal(_utf8(name), self._encode(value))
 
     def deserialize(
@@ -131,7 +132,8 @@ class SecureCookieSerializer:
         max_age = cookie.attributes.get(MAX_AGE, max_age)
         if max_age is not None:
             self.check_age(cookie.signed_at, max_age)
-        return cookie.data
+        data = cookie.data
+        return with_attributes(data, cookie.attributes) if isinstance(data, dict) else data
 
     def unseal(self, name: str | bytes, value: str | bytes) -> OpenCookie:
         """Return what a signed value of any age holds, and when it was signed.
@@ -153,12 +155,13 @@ class SecureCookieSerializer:
             raise UndecodableCookie(
                 f"its payload cannot be decoded ({type(error).__name__})"
             ) from None
-        if not is_plain:
-            try:
-                data = read_value(data)
-            except ValueError:
-                raise MalformedCookie("it holds no session with attributes") from None
-        return OpenCookie(data, _seconds(timestamp), value)
+        if is_plain:
+            return OpenCookie(data, _seconds(timestamp), value)
+        try:
+            data, attributes = read_value(data)
+        except ValueError:
+            raise MalformedCookie("it holds no session with attributes") from None
+        return OpenCookie(data, _seconds(timestamp), value, attributes)
 
     def _seal(self, name: bytes, payload: bytes) -> bytes:
         """Sign a payload with the current time."""

@@ -9,6 +9,8 @@ a cookie's name can make one.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import suppress
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 from webapp2_sessions.errors import UnstorableValue
@@ -22,9 +24,9 @@ __all__ = [
     "OpenCookie",
     "as_session",
     "attributes_name",
-    "attributes_of",
     "read_value",
     "sign_cookie",
+    "with_attributes",
 ]
 
 #: Seconds for which the session lives, where ``session.set_max_age()`` has said so.
@@ -43,19 +45,18 @@ _LARGEST_TIME = 2**32
 
 
 class CookieData(dict[Any, Any]):
-    """A session's data with attributes beside it.
+    """What :meth:`SecureCookieSerializer.deserialize` returns of a cookie with attributes.
 
-    Equal to a plain dictionary with the same data, also for JSON, so that a store of an
-    application's own passes it on without knowing of attributes.
+    Equal to a plain dictionary with the same data, so that a serializer of an application's own
+    passes it on without knowing of attributes.
 
     :param data: the data.
-    :param attributes: values for :data:`MAX_AGE`, :data:`BEGAN`, :data:`SPILLED` and
-        :data:`IS_DATA`.
+    :param attributes: what is kept beside it.
     """
 
-    def __init__(self, data: dict[Any, Any], attributes: dict[str, Any]) -> None:
+    def __init__(self, data: dict[Any, Any], attributes: Mapping[str, Any]) -> None:
         super().__init__(data)
-        self.attributes: dict[str, Any] = attributes
+        self.attributes: Mapping[str, Any] = attributes
 
 
 class OpenCookie(NamedTuple):
@@ -67,20 +68,8 @@ class OpenCookie(NamedTuple):
     signed_at: int | None = None
     #: Its value as it came.
     value: str | bytes | None = None
-
-    @property
-    def attributes(self) -> dict[str, Any]:
-        """What is kept beside the data; empty in most cookies."""
-        data = self.data
-        return data.attributes if isinstance(data, CookieData) else {}
-
-
-def attributes_of(data: Any) -> dict[str, Any]:
-    """Return the attributes beside data; only :class:`CookieData` has any.
-
-    A dictionary of the application's own may show its keys as attributes.
-    """
-    return data.attributes if isinstance(data, CookieData) else {}
+    #: What is kept beside the data; empty in most cookies.
+    attributes: Mapping[str, Any] = MappingProxyType({})
 
 
 def attributes_name(name: str | bytes) -> str | bytes:
@@ -91,52 +80,64 @@ def attributes_name(name: str | bytes) -> str | bytes:
     return name + b" attributes" if isinstance(name, bytes) else f"{name} attributes"
 
 
-def as_session(data: Any) -> Any:
-    """Return as a dictionary what a store or serializer of an application's own gives.
+def with_attributes(data: dict[Any, Any], attributes: Mapping[str, Any]) -> dict[Any, Any]:
+    """Return data as a store or serializer of an application's own passes it on with attributes."""
+    return CookieData(data, attributes) if attributes else data
 
-    :returns: a mapping or pairs as a dictionary; anything else as it was given.
+
+#: A cookie of which nothing is known.
+_UNKNOWN = OpenCookie(None)
+
+
+def as_session(data: Any, cookie: OpenCookie = _UNKNOWN) -> OpenCookie:
+    """Return the cookie whose data a store or serializer of an application's own gives.
+
+    :param data: a mapping or pairs become a dictionary; anything else stays.
+    :param cookie: what is known of the cookie besides.
     """
-    if isinstance(data, dict):
-        return data
+    if isinstance(data, CookieData):
+        return cookie._replace(data=dict(data), attributes=data.attributes)
     is_pairs = isinstance(data, (list, tuple)) and all(isinstance(x, (list, tuple)) for x in data)
-    if not (is_pairs or isinstance(data, Mapping)):
-        return data
-    try:
-        return dict(data)
-    except ValueError:  # of which one is no pair
-        return data
+    if not isinstance(data, dict) and (is_pairs or isinstance(data, Mapping)):
+        with suppress(TypeError, ValueError):  # one is no pair, or its key cannot be hashed
+            data = dict(data)
+    return cookie._replace(data=data)
 
 
-def sign_cookie(serializer: Any, name: str | bytes, value: Any) -> bytes:
+def sign_cookie(
+    serializer: Any, name: str | bytes, value: Any, attributes: Mapping[str, Any] | None = None
+) -> bytes:
     """Return the signed value of a cookie.
 
     :param serializer: a :class:`~webapp2_sessions.securecookie.SecureCookieSerializer`, or an
-        application's own. It signs attributes together with the data, as a list, under a name of
+        application's own. It signs attributes together with the value, as a list, under a name of
         their own, so that it has to know nothing of them.
-    :param value: what JSON can represent; perhaps :class:`CookieData`.
+    :param value: what JSON can represent.
+    :param attributes: what is kept beside it.
     :raises TypeError: JSON cannot represent the value.
     """
-    if type(value) is not CookieData:
+    if not attributes:
         return serializer.serialize(name, value)  # type: ignore[no-any-return]
-    held = [dict(value), value.attributes]
     try:
+        held = [value, dict(attributes)]
         return serializer.serialize(attributes_name(name), held)  # type: ignore[no-any-return]
     except UnstorableValue:
-        serializer.serialize(name, dict(value))  # raises with the path in the session
+        serializer.serialize(name, value)  # raises with the path in the session
         raise
 
 
-def read_value(held: Any) -> CookieData:
-    """Return the data and attributes of a value that was signed under :func:`attributes_name`.
+def read_value(held: Any) -> tuple[Any, dict[str, Any]]:
+    """Return value and attributes of what was signed under :func:`attributes_name`.
 
     :raises ValueError: it is something else.
     """
-    if not (isinstance(held, list) and len(held) == 2 and all(isinstance(x, dict) for x in held)):
-        raise ValueError("no list of two dictionaries")
-    data, attributes = held
-    return CookieData(
-        data, {key: value for key, value in attributes.items() if _is_sound(key, value)}
-    )
+    if not (isinstance(held, list) and len(held) == 2):
+        raise ValueError("no list of two values")
+    value, attributes = held
+    # Text is what a store of an application's own may make of the data.
+    if not (isinstance(value, (dict, str)) and isinstance(attributes, dict)):
+        raise ValueError("no value with attributes")
+    return value, {key: each for key, each in attributes.items() if _is_sound(key, each)}
 
 
 def _is_sound(key: str, value: Any) -> bool:

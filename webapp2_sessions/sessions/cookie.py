@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from webapp2_sessions import cookies
@@ -18,7 +19,8 @@ if TYPE_CHECKING:
 
 __all__ = ["SecureCookieSessionFactory"]
 
-#: Bytes that cookie attributes take at most; a cookie smaller by so much need not be measured.
+#: Bytes that cookie attributes take at most, besides the domain, the path and a comment; a cookie
+#: that is smaller by so much need not be measured.
 _ATTRIBUTES = 400
 
 
@@ -108,7 +110,6 @@ class SecureCookieSessionFactory(BaseSessionFactory):
             if self._spill is not None:
                 self._spill.discard()
             self._is_spilled, self._cookie, session._degraded = False, None, False
-            self._expire_former_cookies(response)
         if session._degraded:
             return
         if self._should_save(session):
@@ -117,6 +118,8 @@ class SecureCookieSessionFactory(BaseSessionFactory):
             self._expire_cookie(response)
         elif self._should_refresh():
             self._refresh(response)
+        if is_destroyed:
+            self._expire_former_cookies(response)
 
     def _refresh(self, response: Any) -> None:
         """Set the cookie again as it came, since a change inside a value is not saved."""
@@ -144,11 +147,11 @@ class SecureCookieSessionFactory(BaseSessionFactory):
             return
         if held is None:
             return
-        if is_renewed:
-            self._expire_former_cookies(response)
         data, attributes = held
         self._set_cookie(response, data, **attributes)
-        session._regenerates = self.superseded = False
+        if is_renewed:
+            self._expire_former_cookies(response)
+        session._regenerates = session._destroyed = self.superseded = False
 
     def _move(
         self, session: SessionDict, response_class: Any
@@ -176,17 +179,15 @@ class SecureCookieSessionFactory(BaseSessionFactory):
             if not spill.retire():
                 return None
             self._is_spilled = False
-        elif spill is not None and session._regenerates:
+        elif spill is not None and (session._regenerates or spill._former_sids):
             spill.discard()  # records of other cookies that came with the request
         return dict(session), {}
 
-    def _with_ages(
-        self, data: dict[Any, Any], attributes: dict[str, Any]
-    ) -> tuple[dict[Any, Any], dict[str, Any]]:
+    def _add_ages(self, data: Mapping[Any, Any], attributes: dict[str, Any]) -> dict[str, Any]:
         # In a plain cookie a stored backend would read it as an id, which no visitor may choose.
         if "_sid" in data and not self._came_as_id(data["_sid"]):
             attributes[IS_DATA] = True
-        return super()._with_ages(data, attributes)
+        return super()._add_ages(data, attributes)
 
     def _came_as_id(self, sid: Any) -> bool:
         """Return whether the cookie came with that ``_sid`` as the id of a stored session."""
@@ -206,10 +207,12 @@ class SecureCookieSessionFactory(BaseSessionFactory):
         # A spilled session is signed in any case: its record must not end if that fails.
         if not self._is_spilled and (limit is None or config.get("on_oversize") in (None, "warn")):
             return None
-        data, args = self._with_ages(dict(session), {})
+        attributes: dict[str, Any] = {}
+        args = self._add_ages(session, attributes)
         serializer = self._own_serializer() or self.session_store.serializer
-        value = sign_cookie(serializer, self.name, data)
-        if limit is None or len(self.name) + len(value) + _ATTRIBUTES < limit:
+        value = sign_cookie(serializer, self.name, dict(session), attributes)
+        rest = sum(len(each) for each in args.values() if isinstance(each, (str, bytes)))
+        if limit is None or len(self.name) + len(value) + rest + _ATTRIBUTES < limit:
             return None
         size = cookies.size_of(response_class, self.name, value, args)
         return size if size > limit else None
@@ -260,11 +263,11 @@ class SecureCookieSessionFactory(BaseSessionFactory):
                 "on_oversize",
                 f"the backend {keyword!r} is no StoredSessionFactory, which it must be",
             )
-        spill.session_args = self.session_args
         self._share_ages(spill)
         spill._get_by_sid(None)  # pins the place
         return spill  # type: ignore[no-any-return]
 
     def _share_ages(self, spill: StoredSessionFactory) -> None:
+        spill.session_args = self.session_args
         spill._max_age, spill._began = self._max_age, self._began
         spill.own_max_age, spill.sets_max_age = self.own_max_age, self.sets_max_age

@@ -7,7 +7,7 @@ import os
 import re
 import string
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 from webapp2_sessions import cookies
@@ -17,13 +17,13 @@ from webapp2_sessions.securecookie.cookie_data import (
     BEGAN,
     IS_DATA,
     MAX_AGE,
-    CookieData,
     OpenCookie,
     as_session,
     sign_cookie,
+    with_attributes,
 )
 from webapp2_sessions.sessions.session_dict import SessionDict
-from webapp2_sessions.sessions.signed_cookies import open_cookies
+from webapp2_sessions.sessions.signed_cookies import SignedCookies, open_cookies
 
 if TYPE_CHECKING:
     from webapp2_sessions.sessions.changes import Snapshot
@@ -41,10 +41,6 @@ _TO_ALPHABET = bytes(_ALPHABET[byte % len(_ALPHABET)] for byte in range(256))
 _UNEVEN = bytes(range(256 - 256 % len(_ALPHABET), 256))
 
 logger: logging.Logger = logging.getLogger(__name__)
-
-#: Cookies of one name that are tried, each of which may need a server. Browsers send several only
-#: if they were set with different paths or domains.
-_MOST_TRIED = 4
 
 #: Characters of a session id: 22 of 62 hold 131 bits (OWASP asks for 64 at least).
 _SID_LENGTH = 22
@@ -131,15 +127,15 @@ class BaseSessionFactory:
         """Return the valid cookies that hold a session, newest first."""
         store = self.session_store
         serializer = self._own_serializer()
-        if hasattr(store, "open_session_cookies"):
+        if _is_ours(store):
             found = store.open_session_cookies(self.name, max_age, serializer)
         elif serializer is None:  # a store of the application's own
-            found = [OpenCookie(as_session(store.get_secure_cookie(self.name, max_age=max_age)))]
+            found = [as_session(store.get_secure_cookie(self.name, max_age=max_age))]
         else:
             values = cookies.read_values(store.request, self.name)
             found, _ = open_cookies(serializer, self.name, values, max_age)
         # An application may have signed something else under the cookie's name.
-        return [each for each in found[:_MOST_TRIED] if isinstance(each.data, dict)]
+        return [each for each in found if isinstance(each.data, dict)]
 
     def _is_young(self, began: int | None, limit: float) -> bool:
         """Return whether a session that began then is younger than ``absolute_max_age``."""
@@ -153,17 +149,18 @@ class BaseSessionFactory:
         :param attributes: attributes beside the data, in addition to the session's ages.
         """
         store = self.session_store
-        data, args = self._with_ages(data, attributes)
+        args = self._add_ages(data, attributes)
         serializer = self._own_serializer()
-        if hasattr(store, "save_session_cookie"):
-            store.save_session_cookie(response, self.name, data, args, serializer)
+        if _is_ours(store):
+            store.save_session_cookie(response, self.name, data, attributes, args, serializer)
         elif serializer is None:  # a store of the application's own
             rules.check_cookie(self.name, args, type(response), "session_args")
-            store.save_secure_cookie(response, self.name, data, **args)
+            value = with_attributes(data, attributes)
+            store.save_secure_cookie(response, self.name, value, **args)
         else:
             limit = store.config.get("max_cookie_size")
-            value = sign_cookie(serializer, self.name, data)
-            cookies.write(response, self.name, value, data, args, limit, "session_args")
+            signed = sign_cookie(serializer, self.name, data, attributes)
+            cookies.write(response, self.name, signed, data, args, limit, "session_args")
 
     def _expire_cookie(self, response: Any) -> None:
         """Expire the session's cookie."""
@@ -179,25 +176,25 @@ class BaseSessionFactory:
         present = _identity(self.session_args)
         for args in self.session_store.config.get("former_cookie_args", ()):
             if _identity(args) != present:
-                cookies.expire(response, self.name, args)
+                cookies.expire(response, self.name, {**args, "overwrite": False})
 
     def _own_serializer(self) -> Any:
         """Return what reads and writes the cookie, ``None`` for the store's serializer."""
         return None
 
-    def _with_ages(
-        self, data: dict[Any, Any], attributes: dict[str, Any]
-    ) -> tuple[dict[Any, Any], dict[str, Any]]:
-        """Return the content of a cookie with this data and attributes, and its arguments."""
-        args = self.session_args
+    def _add_ages(self, data: Mapping[Any, Any], attributes: dict[str, Any]) -> dict[str, Any]:
+        """Add the session's ages to the attributes of a cookie that is to hold this data.
+
+        :returns: the arguments of the cookie.
+        """
         if self.session_store.config.get("absolute_max_age") is not None:
             if self._began is None:
                 self._began = int(time.time())
             attributes[BEGAN] = self._began
-        if self.own_max_age is not None:
-            attributes[MAX_AGE] = self.own_max_age
-            args = {**args, "max_age": self.own_max_age}
-        return CookieData(data, attributes) if attributes else data, args
+        if self.own_max_age is None:
+            return self.session_args
+        attributes[MAX_AGE] = self.own_max_age
+        return {**self.session_args, "max_age": self.own_max_age}
 
     def _session_to_save(self) -> SessionDict | None:
         """Return the session; ``None`` if there is none, or an unmodified one of another class."""
@@ -251,7 +248,9 @@ class BaseSessionFactory:
         if snapshot is None or session._forced:
             return session.modified
         if self.session_store.config.get("change_detection") == "content":
-            return snapshot.differs(session)
+            if snapshot.differs(session):  # as each later save does, from what is written now
+                session.modified = session._forced = True
+            return session._forced
         if not session.modified:
             self._report_lost(snapshot.changed_keys(session))
         return session.modified
@@ -313,6 +312,15 @@ class CustomBackendSessionFactory(BaseSessionFactory):
         return sid[:_SID_LENGTH].decode("ascii")
 
 
+def _is_ours(store: Any) -> bool:
+    """Return whether a store has more to offer than upstream's interface."""
+    # By its class: a store that delegates, or a mock, has any attribute.
+    return issubclass(type(store), SignedCookies)
+
+
 def _identity(args: dict[str, Any]) -> tuple[Any, Any]:
     """Return domain and path, by which browsers tell cookies of one name apart."""
-    return args.get("domain") or None, args.get("path", "/")
+    domain = args.get("domain")
+    if isinstance(domain, str):  # RFC 6265 section 5.2.3
+        domain = domain.lower().removeprefix(".")
+    return domain or None, args.get("path", "/")

@@ -39,6 +39,6 @@ def lock_of(owner: Any) -> threading.RLock:
     return lock
 
 
-def share_lock(lock: threading.RLock, store: Any) -> None:
-    """Make a request's lock that of a session store as well, unless it has one already."""
-    store.__dict__.setdefault(_key, lock)
+def share_lock(owner: Any, other: Any) -> None:
+    """Make the lock of ``owner`` that of ``other`` as well."""
+    other.__dict__[_key] = lock_of(owner)

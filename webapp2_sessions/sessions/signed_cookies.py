@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping
+from contextlib import suppress
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
@@ -18,9 +19,9 @@ from webapp2_sessions.securecookie.cookie_data import (
     OpenCookie,
     as_session,
     attributes_name,
-    attributes_of,
     read_value,
     sign_cookie,
+    with_attributes,
 )
 
 if TYPE_CHECKING:
@@ -34,6 +35,10 @@ logger: logging.Logger = logging.getLogger(__name__)
 #: The serializer's own method, which does less than those that it calls: it returns ``None``
 #: without a cause, and no time. One that an application has put in its place is called.
 _DESERIALIZE = SecureCookieSerializer.deserialize
+
+#: Cookies of one name that are tried, each of which may need a server. Browsers send several only
+#: if they were set with different paths or domains.
+_MOST_TRIED = 4
 
 #: Bytes of a Cookie header that most servers accept (gunicorn: 8,190; nginx: 8 kB a line).
 _LONG_HEADER = 8000
@@ -54,12 +59,14 @@ class SignedCookies:
     _unsaved: Unsaved | None = None
     #: The serializer, once it was used or set.
     _serializer: CookieSerializer | None = None
-    #: Names of cookies that were refused; ``None`` if no cookie was read.
-    _damaged: set[str] | None = None
-    #: The cookies that were opened last, by name.
-    _opened: Mapping[str, list[OpenCookie]] = MappingProxyType({})
-    #: Name of the session cookie that is being set, and its attributes.
-    _setting: tuple[str, dict[str, Any]] = "", {}
+    #: Whether the cookies that were read are valid, by name; of several reads one is enough.
+    _verdicts: Mapping[str, bool] = MappingProxyType({})
+    #: Whether any cookie was asked for.
+    _has_read: bool = False
+    #: The session whose cookies are being opened, which of them, and all that are valid.
+    _opening: tuple[str, int, list[OpenCookie]] = "", 0, []
+    #: The session whose cookie is being set, and the attributes that it gets.
+    _setting: tuple[str, Mapping[str, Any]] = "", MappingProxyType({})
     #: Bytes of the cookies that were set, as browsers send them back, by name.
     _written: Mapping[str, int] = MappingProxyType({})
 
@@ -97,49 +104,56 @@ class SignedCookies:
             by default ``session_max_age``.
         """
         opened = self._open_cookies(name, max_age)
-        return opened[0].data if opened else None
+        session, index, _ = self._opening
+        if session != name:
+            index = 0
+        else:
+            self._opening = name, index, opened
+        return opened[index].data if index < len(opened) else None
 
     def open_session_cookies(
         self, name: str, max_age: float | None, serializer: CookieSerializer | None = None
     ) -> list[OpenCookie]:
         """Return the valid cookies of a session, the one that was signed last first.
 
-        :param serializer: verifies the cookies; without one they are read by
+        :param serializer: verifies the cookies; without one each is read by
             :meth:`get_secure_cookie`, which a subclass may have replaced.
         """
         if serializer is not None:
             return self._open_cookies(name, max_age, serializer)
-        if name in self._opened:  # by another call, of which this one must not take anything
-            self._opened = {**self._opened, name: []}
-        data = self.get_secure_cookie(name, max_age=max_age)
-        if data is None:
-            return []
-        opened = self._opened.get(name, [])
-        if opened and opened[0].data is data:
-            return opened
-        # A subclass has copied or changed the data, and lost the attributes.
-        data = as_session(data)
-        if not opened:
-            return [OpenCookie(data)]
-        first, others = opened[0], opened[1:] if data == opened[0].data else []
-        if first.attributes and isinstance(data, dict):
-            data = CookieData(data, first.attributes)
-        return [first._replace(data=data), *others]
+        found = []
+        before = self._opening
+        try:
+            for index in range(_MOST_TRIED):
+                self._opening = name, index, []
+                data = self.get_secure_cookie(name, max_age=max_age)
+                opened = self._opening[2]
+                if data is not None:
+                    cookie = opened[index] if index < len(opened) else OpenCookie(None)
+                    if data is not cookie.data or _has_own_deserialize(self.serializer):
+                        cookie = as_session(data, cookie)  # the application's own
+                    found.append(cookie)
+                if index + 1 >= len(opened):
+                    break
+        finally:
+            self._opening = before
+        return found
 
     def _open_cookies(
         self, name: str, max_age: float | None, serializer: CookieSerializer | None = None
     ) -> list[OpenCookie]:
         max_age = self._max_age(max_age)
-        if self._damaged is None:
-            self._damaged = set()
+        self._has_read = True
         values = cookies.read_values(self.request, name)
         if not values:
             return []
         opened, refused = open_cookies(serializer or self.serializer, name, values, max_age)
-        if serializer is None:
-            self._opened = {**self._opened, name: opened}
-        if refused is not None and not opened and name not in self._damaged:
-            self._damaged.add(name)
+        del opened[_MOST_TRIED:]
+        verdict = self._verdicts.get(name)
+        if opened and not verdict:
+            self._verdicts = {**self._verdicts, name: True}
+        elif not opened and verdict is None:
+            self._verdicts = {**self._verdicts, name: False}
             logger.warning("The cookie %r was not accepted: %s", name, refused)
         return opened
 
@@ -160,34 +174,36 @@ class SignedCookies:
         :raises ConfigError: no cookie can be sent with these arguments.
         """
         session, attributes = self._setting
-        if attributes and name == session and isinstance(value, dict):
-            value = CookieData(value, attributes)
-        key = "session_args" if name == session else "save_secure_cookie()"
-        self._set_cookie(response, name, value, kwargs, self.serializer, key)
+        if name == session:
+            self._set_cookie(response, name, value, attributes, kwargs, self.serializer)
+        else:
+            key = "save_secure_cookie()"
+            self._set_cookie(response, name, value, {}, kwargs, self.serializer, key)
 
     def save_session_cookie(
         self,
         response: Any,
         name: str,
         data: dict[Any, Any],
+        attributes: Mapping[str, Any],
         args: dict[str, Any],
         serializer: CookieSerializer | None = None,
     ) -> None:
         """Set a session's cookie on the response.
 
-        :param data: what the cookie is to hold; a :class:`CookieData` if it has attributes.
+        :param data: what the cookie is to hold.
+        :param attributes: what it keeps beside the data.
         :param args: arguments of WebOb's ``Response.set_cookie()``.
         :param serializer: signs the cookie; without one it is set by :meth:`save_secure_cookie`,
             which a subclass may have replaced.
         """
         if serializer is not None:
-            self._set_cookie(response, name, data, args, serializer, "session_args")
+            self._set_cookie(response, name, data, attributes, args, serializer)
             return
-        # A subclass may copy the data, and lose the attributes.
         before = self._setting
-        self._setting = name, attributes_of(data)
+        self._setting = name, attributes
         try:
-            self.save_secure_cookie(response, name, data, **args)
+            self.save_secure_cookie(response, name, with_attributes(data, attributes), **args)
         finally:
             self._setting = before
 
@@ -196,12 +212,13 @@ class SignedCookies:
         response: Any,
         name: str,
         value: Any,
+        attributes: Mapping[str, Any],
         args: dict[str, Any],
         serializer: Any,
-        key: str,
+        key: str = "session_args",
     ) -> None:
         config = self.config
-        signed = sign_cookie(serializer, name, value)
+        signed = sign_cookie(serializer, name, value, attributes)
         cookies.write(response, name, signed, value, args, config.get("max_cookie_size"), key)
         self._written = {**self._written, name: len(name) + len(signed) + 3}
         if self._unsaved is not None:
@@ -220,8 +237,8 @@ class SignedCookies:
             return
         sizes = dict(self._written)
         for pair in header.split(";"):
-            name = pair.partition("=")[0].strip()
-            if name not in self._written:  # also if it comes several times
+            name, equals, _ = pair.strip().partition("=")
+            if equals and name not in self._written:  # also if it comes several times
                 sizes[name] = sizes.get(name, 0) + len(pair) + 1
         if sum(sizes.values()) > _LONG_HEADER:
             largest = sorted(sizes.items(), key=lambda pair: pair[1], reverse=True)
@@ -251,7 +268,7 @@ def open_cookies(
     """
     accepted = []
     refused = None  # not the error, whose traceback has this frame
-    is_own = getattr(serializer.deserialize, "__func__", None) is not _DESERIALIZE
+    is_own = _has_own_deserialize(serializer)
     for value in values:
         try:
             if is_own:
@@ -269,36 +286,50 @@ def open_cookies(
     return accepted, refused
 
 
-def _deserialize(serializer: Any, name: str, value: str, max_age: float | None) -> OpenCookie:
-    """Verify by a ``deserialize()`` of the application's own, which tells neither cause nor time.
+def _has_own_deserialize(serializer: Any) -> bool:
+    return getattr(serializer.deserialize, "__func__", None) is not _DESERIALIZE
 
-    It may know nothing of attributes, or even of names.
+
+def _deserialize(serializer: Any, name: str, value: str, max_age: float | None) -> OpenCookie:
+    """Verify by a ``deserialize()`` of the application's own, which may know nothing of attributes.
 
     :raises InvalidCookie: it does not accept the cookie.
     """
     data = serializer.deserialize(name, value, max_age=max_age)
-    if data is not None and not _has_attributes(data):
-        return OpenCookie(as_session(data), None, value)
-    held = _read_attributes(serializer, name, value, None)
-    if held is None:
+    attributes: Mapping[str, Any] = {}
+    if isinstance(data, CookieData):
+        attributes, data = data.attributes, dict(data)
+    elif data is None or _has_attributes(data):
+        held = _read_attributes(serializer, name, value, None)
+        if held is not None:
+            data, attributes = held
+            limit = attributes.get(MAX_AGE, max_age)
+            if limit is not None and not _read_attributes(serializer, name, value, limit):
+                data = None
+    if data is None:
         raise InvalidCookie("the serializer refused it")
-    limit = held.attributes.get(MAX_AGE, max_age)
-    if limit is not None and _read_attributes(serializer, name, value, limit) is None:
-        raise InvalidCookie("the serializer refused it")
-    return OpenCookie(held, None, value)
+    return OpenCookie(data, _signed_at(serializer, name, value), value, attributes)
+
+
+def _signed_at(serializer: Any, name: str, value: str) -> int | None:
+    """Return when a value was signed, ``None`` if the serializer cannot tell."""
+    if isinstance(serializer, SecureCookieSerializer):
+        with suppress(InvalidCookie):  # its deserialize() may have changed the name
+            return serializer.unseal(name, value).signed_at
+    return None
 
 
 def _has_attributes(data: Any) -> bool:
     try:
         read_value(data)
     except ValueError:
-        return isinstance(data, CookieData)
+        return False
     return True
 
 
 def _read_attributes(
     serializer: Any, name: str, value: str, max_age: float | None
-) -> CookieData | None:
+) -> tuple[Any, dict[str, Any]] | None:
     try:
         held = serializer.deserialize(attributes_name(name), value, max_age=max_age)
         return read_value(held)

@@ -72,6 +72,9 @@ class SessionStore(SignedCookies):
         app = request.app
         self.config = load_config(app, self.config_key, config)
         self.sessions = {}
+        # One lock for all stores of a request: with two, each of two threads could have one and
+        # wait for the other.
+        share_lock(request, self)
         try:
             self.debug = app.debug
         except AttributeError:  # an application of another kind
@@ -208,7 +211,7 @@ class SessionStore(SignedCookies):
         sessions, config = self.sessions, self.config
         if sessions:
             self._save_each(response)
-        if sessions or self._damaged is not None:  # also if it has only read a signed cookie
+        if sessions or self._has_read:  # also if it has only read a signed cookie
             if config.get("on_damaged_cookie") == "expire":
                 self._expire_damaged(response)
             if config.get("vary"):
@@ -239,8 +242,8 @@ class SessionStore(SignedCookies):
 
     def _expire_damaged(self, response: Any) -> None:
         """Expire the cookies that were refused and are not replaced."""
-        for name in self._damaged or ():
-            if not cookies.is_set(response, name):
+        for name, is_valid in self._verdicts.items():
+            if not is_valid and not cookies.is_set(response, name):
                 container = self.sessions.get(name)
                 args = self.config["cookie_args"] if container is None else container.session_args
                 for each in (*self.config.get("former_cookie_args", ()), args):
@@ -277,14 +280,10 @@ def get_store(
     registry = request.registry
     store = registry.get(key)
     if not store:
-        with (lock := lock_of(request)):  # threads of one request get one store
+        with lock_of(request):  # threads of one request get one store
             store = registry.get(key)
             if not store:
                 store = registry[key] = factory(request)
-                if isinstance(store, SessionStore):
-                    # One lock for all stores of a request: with two, each of two threads could
-                    # have one and wait for the other.
-                    share_lock(lock, store)
                 if type(store) is SessionStore and _is_being_answered(request):
                     # webapp2 has the request until it is answered. If the store had it as well,
                     # both would wait for the cycle collector, with the response and all that was

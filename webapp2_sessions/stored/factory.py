@@ -221,7 +221,8 @@ class StoredSessionFactory(CustomBackendSessionFactory):
         session = self._session_to_save()
         if session is None:
             return
-        if session._destroyed:
+        is_destroyed = session._destroyed
+        if is_destroyed:
             self._end(response, session)  # raises in any case: a sign-out must not seem done
         try:
             if session._degraded:
@@ -232,14 +233,16 @@ class StoredSessionFactory(CustomBackendSessionFactory):
                 self._set_cookie(response, {"_sid": self.sid})
         except BackendError as error:
             self._degrade(error, session)
+        if is_destroyed:
+            self._expire_former_cookies(response)
 
     def _save(self, response: Any, session: SessionDict) -> None:
         rules.check_cookie(self.name, self.session_args, type(response), "session_args")
         is_renewed = session._regenerates
         if self.store(session):
+            self._set_cookie(response, {"_sid": self.sid})
             if is_renewed:
                 self._expire_former_cookies(response)
-            self._set_cookie(response, {"_sid": self.sid})
 
     def store(self, session: SessionDict) -> bool:
         """Store a session; return whether there is still one to store.
@@ -397,7 +400,6 @@ class StoredSessionFactory(CustomBackendSessionFactory):
         """Delete the record; what the handler has set since belongs to a new session."""
         self.discard()
         session._destroyed = session._degraded = False
-        self._expire_former_cookies(response)
         if not session.modified:
             self._expire_cookie(response)
 

@@ -18,6 +18,7 @@ from webapp2_sessions.errors import ConfigError
 from webapp2_sessions.sessions import SessionStore
 from webapp2_sessions.sessions.changes import Snapshot
 from webapp2_sessions.sessions.session_dict import SessionDict
+from webapp2_sessions.sessions.store import _default_backend
 
 #: Attributes in which WSGI middleware and test clients have the application that they wrap.
 _WRAPPED = ("app", "application", "wsgi_app")
@@ -85,7 +86,7 @@ def session_transaction(
     client: Any,
     name: str | None = None,
     *,
-    backend: str = "securecookie",
+    backend: str = _default_backend,
     max_age: float | None = _default_value,
     factory: Callable[..., Any] | None = None,
     app: Any = None,

@@ -19,7 +19,6 @@ from webapp2_sessions.securecookie.cookie_data import (
     SPILLED,
     CookieData,
     OpenCookie,
-    attributes_of,
 )
 from webapp2_sessions.sessions import SessionStore
 from webapp2_sessions.testing.client import webapp_of
@@ -88,7 +87,7 @@ def make_cookie(
     if max_age is not None:
         session.set_max_age(max_age)
     response = webapp2.Response()
-    attributes = _id_attributes(data)
+    attributes = _id_attributes(data.attributes) if isinstance(data, CookieData) else {}
     if backend == "securecookie" and not attributes:
         session.container._cookie = OpenCookie(data)
     session.container._set_cookie(response, dict(data), **attributes)
@@ -129,16 +128,14 @@ def read_cookie(
     serializer: Any = made._own_serializer() or store.serializer
     cookie = serializer.unseal(name, signed)
     data, held = cookie.data, cookie.attributes
-    if held:
-        data = CookieData(data, kept) if (kept := _id_attributes(data)) else dict(data)
-    return SentCookie(
-        name, data, False, cookie.signed_at, held.get(BEGAN), held.get(MAX_AGE), parsed
-    )
+    if kept := _id_attributes(held):
+        data = CookieData(data, kept)
+    began, max_age = held.get(BEGAN), held.get(MAX_AGE)
+    return SentCookie(name, data, False, cookie.signed_at, began, max_age, parsed)
 
 
-def _id_attributes(data: Any) -> dict[str, Any]:
+def _id_attributes(attributes: Mapping[str, Any]) -> dict[str, Any]:
     """Return the attributes that tell data from the id of a stored session."""
-    attributes: dict[str, Any] = attributes_of(data)
     return {key: attributes[key] for key in (IS_DATA, SPILLED) if key in attributes}
 
 

@@ -40,12 +40,11 @@ WITHOUT = "without sessions"
 class Served:
     """A site on the server.
 
-    Args:
-        name: how reports call it.
-        backend: keyword of the backend of this package, or what `serving` knows besides.
-        cache, datastore: whether it needs these servers.
-        settings: session configuration beyond where memcached is.
-        warm_up: requests before any are counted.
+    :param name: how reports call it.
+    :param backend: keyword of the backend of this package, or what `serving` knows besides.
+    :param cache, datastore: whether it needs these servers.
+    :param settings: session configuration beyond where memcached is.
+    :param warm_up: requests before any are counted.
     """
 
     name: str
@@ -58,8 +57,7 @@ class Served:
     def config(self, bench: Bench) -> dict[str, Any]:
         """The session configuration; the servers that it needs run afterwards.
 
-        Raises:
-            Missing: they are not installed.
+        :raises Missing: they are not installed.
         """
         config = dict(self.settings)
         if self.datastore:

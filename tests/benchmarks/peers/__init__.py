@@ -44,8 +44,7 @@ class Codec:
 class Peers:
     """The modules that can be imported.
 
-    Args:
-        everybody: False for webapp2_extras and this package alone.
+    :param everybody: False for webapp2_extras and this package alone.
     """
 
     everybody: bool = True

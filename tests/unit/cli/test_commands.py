@@ -17,17 +17,16 @@ from support.modules import modules_in
 from support.stores import NOW, sign, sign_payload, sign_with
 from support.visits import SECRET
 
-import webapp2_sessions
-from webapp2_sessions.cli import main
 from webapp2_sessions.cli import output as cli_output
 from webapp2_sessions.securecookie.cookie_data import CookieData
 from webapp2_sessions.securecookie.keys import weakness
 from webapp2_sessions.sessions.encrypted import EncryptedCookieSerializer
 
-Output = pytest.CaptureFixture[str]
+Run = Callable[..., Any]
+Config = Callable[..., str]
+Typed = Callable[[bytes], None]
 
-#: Processes start here, and so use the installed package and not the checkout.
-HOME = Path(webapp2_sessions.__file__).parents[1]
+MODULE = ("-m", "webapp2_sessions")
 
 #: Seconds after which a command that hangs is a failure.
 PATIENCE = 60.0
@@ -49,7 +48,7 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
-def config(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., str]]:
+def config(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Config]:
     """Writes a configuration, and returns its name for commands."""
     monkeypatch.chdir(tmp_path)
     with modules_in(tmp_path) as write:
@@ -57,7 +56,7 @@ def config(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable
 
 
 @pytest.fixture
-def typed(monkeypatch: pytest.MonkeyPatch) -> Callable[[bytes], None]:
+def typed(monkeypatch: pytest.MonkeyPatch) -> Typed:
     """Sets what is on the standard input."""
 
     def type_in(data: bytes) -> None:
@@ -66,49 +65,35 @@ def typed(monkeypatch: pytest.MonkeyPatch) -> Callable[[bytes], None]:
     return type_in
 
 
-def shown(output: Output) -> dict[str, str]:
-    """The rows of a table, by their labels; JSON without its line breaks."""
-    rows: dict[str, str] = {}
-    for line in output.readouterr().out.splitlines():
-        label, _, text = line.partition("  ")
-        if label:
-            rows[label] = text.strip()
-        else:
-            rows[[*rows][-1]] += text.strip()
-    return rows
-
-
-# keygen
+def encrypted(data: Any) -> str:
+    """A cookie's value, encrypted now."""
+    return EncryptedCookieSerializer(KEY).serialize("session", data).decode("ascii")
 
 
 @pytest.mark.parametrize(("arguments", "size"), [([], 32), (["--bytes", "16"], 16)])
-def test_keygen(capsys: Output, arguments: list[str], size: int) -> None:
-    """A good key, another one each time, and nothing else."""
-    for _ in range(2):
-        assert main(["keygen", *arguments]) == 0
-    first, second = capsys.readouterr().out.splitlines()
+def test_keygen_writes_a_good_key_and_another_one_each_time(
+    run: Run, arguments: list[str], size: int
+) -> None:
+    done = [run("keygen", *arguments) for _ in range(2)]
+    first, second = (each.out.rstrip("\n") for each in done)
     assert (len(bytes.fromhex(first)), weakness(first)) == (size, None)
     assert first != second
+    assert [each.code for each in done] == [0, 0]
 
 
 @pytest.mark.parametrize("size", ["15", "1025", "-1", "x", "", "3.5", "99999"])
-def test_keygen_size(capsys: Output, size: str) -> None:
-    """Neither a weak key nor one that is absurd."""
-    with pytest.raises(SystemExit) as caught:
-        main(["keygen", "--bytes", size])
-    assert caught.value.code == 2
-    assert f"{size!r} is no number from 16 to 1024" in capsys.readouterr().err
+def test_keygen_refuses_a_weak_key_and_an_absurd_one(run: Run, size: str) -> None:
+    done = run("keygen", "--bytes", size)
+    assert done.code == 2
+    assert f"{size!r} is no number from 16 to 1024" in done.err
 
 
-# decode
-
-
-def test_decode(capsys: Output) -> None:
-    """What is in a cookie can be seen without a key."""
+def test_decode_shows_what_is_in_a_cookie_without_a_key(run: Run) -> None:
     attributes = {"max_age": 90, "began": NOW - 7200}
     value = sign_with("session", {"user": 5}, attributes, NOW, KEY)
-    assert main(["decode", f"Set-Cookie: session={value}; Path=/"]) == 0
-    assert shown(capsys) == {
+    done = run("decode", f"Set-Cookie: session={value}; Path=/")
+    assert done.code == 0
+    assert done.rows == {
         "cookie": "session",
         "kind": "signed: the session itself, which the visitor can read",
         "signed": "2017-07-14T02:40:00Z, 60 seconds ago",
@@ -129,18 +114,15 @@ KINDS = {
     "signed: the id of a stored session, which was too large for the cookie": sign_with(
         "session", {}, {"spilled": SID}
     ),
-    "encrypted: the session itself, which the visitor cannot read": EncryptedCookieSerializer(KEY)
-    .serialize("session", {"user": 5})
-    .decode("ascii"),
+    "encrypted: the session itself, which the visitor cannot read": encrypted({"user": 5}),
     "a bare session id, which is no cookie; see the command show": SID,
 }
 
 
 @pytest.mark.parametrize(("kind", "value"), KINDS.items(), ids=list(KINDS))
-def test_decode_kind(capsys: Output, kind: str, value: str) -> None:
-    """Each kind is told."""
-    assert main(["decode", value]) == 0
-    assert shown(capsys)["kind"] == kind
+def test_decode_tells_the_kind(run: Run, kind: str, value: str) -> None:
+    done = run("decode", value)
+    assert (done.code, done.rows["kind"]) == (0, kind)
 
 
 @pytest.mark.parametrize(
@@ -149,21 +131,19 @@ def test_decode_kind(capsys: Output, kind: str, value: str) -> None:
         ({"is_data": True}, "the session itself, which the visitor cannot read"),
         ({"spilled": SID}, "the id of a stored session, which was too large for the cookie"),
     ],
+    ids=["data", "spilled"],
 )
-def test_decode_encrypted_kind(
-    capsys: Output, config: Callable[..., str], attributes: dict[str, Any], kind: str
+def test_decode_tells_with_the_key_whether_an_encrypted_cookie_leads_to_a_server(
+    run: Run, config: Config, attributes: dict[str, Any], kind: str
 ) -> None:
-    """With the key it is told whether an encrypted cookie leads to a server."""
-    held = CookieData({"_sid": SID}, attributes)
-    value = EncryptedCookieSerializer(KEY).serialize("session", held).decode("ascii")
-    assert main(["decode", value, "--config", config()]) == 0
-    assert shown(capsys)["kind"] == f"encrypted: {kind}"
+    done = run("decode", encrypted(CookieData({"_sid": SID}, attributes)), "--config", config())
+    assert (done.code, done.rows["kind"]) == (0, f"encrypted: {kind}")
 
 
-def test_decode_no_session_cookie(capsys: Output) -> None:
-    """The reason is told, with an exit code."""
-    assert main(["decode", "theme=dark"]) == 1
-    assert shown(capsys) == {
+def test_decode_tells_why_something_is_no_session_cookie(run: Run) -> None:
+    done = run("decode", "theme=dark")
+    assert done.code == 1
+    assert done.rows == {
         "cookie": "theme",
         "kind": "no session cookie: it is no encrypted token, and a signed value has 3 parts, "
         "not 1",
@@ -171,93 +151,76 @@ def test_decode_no_session_cookie(capsys: Output) -> None:
     }
 
 
-def test_decode_by_a_configuration(capsys: Output, config: Callable[..., str]) -> None:
-    """Which key, and how long it is accepted."""
-    name = config(secret_key="a new key, long and random", secret_key_fallbacks=[KEY])
-    assert main(["decode", signed({"user": 5}), "--config", name]) == 0
-    rows = shown(capsys)
-    assert (rows["key"], rows["accepted"]) == (
-        "secret_key_fallbacks[0], sha1",
-        "until 2017-07-14T03:40:00Z, in 59 minutes, by session_max_age",
-    )
+NEW_KEY = {"secret_key": "a new key, long and random", "secret_key_fallbacks": [KEY]}
+END = "until 2017-07-14T03:40:00Z, in 59 minutes, by session_max_age"
 
 
-def test_decode_without_an_end(capsys: Output, config: Callable[..., str]) -> None:
-    """That there is none is told too."""
-    assert main(["decode", signed({}), "--config", config(session_max_age=None)]) == 0
-    assert shown(capsys)["accepted"] == "without an end: session_max_age is None"
-
-
-def test_decode_refused(capsys: Output, config: Callable[..., str]) -> None:
-    """What an application would not accept is exit code 1, with the reason."""
-    assert main(["decode", signed({}), "--config", config(session_max_age=59)]) == 1
-    assert shown(capsys)["refused"] == "it is too old, by session_max_age"
-
-
-def test_decode_encrypted(
-    capsys: Output, config: Callable[..., str], monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(
+    ("values", "code", "rows"),
+    [
+        (NEW_KEY, 0, {"key": "secret_key_fallbacks[0], sha1", "accepted": END}),
+        ({"session_max_age": None}, 0, {"accepted": "without an end: session_max_age is None"}),
+        ({"session_max_age": 59}, 1, {"refused": "it is too old, by session_max_age"}),
+    ],
+    ids=["accepted", "without an end", "refused"],
+)
+def test_decode_tells_whether_an_application_accepts_the_cookie(
+    run: Run, config: Config, values: Any, code: int, rows: dict[str, str]
 ) -> None:
-    """With a key the contents are shown, however the key is given."""
-    value = EncryptedCookieSerializer(KEY).serialize("session", {"user": 5}).decode("ascii")
+    done = run("decode", signed({"user": 5}), "--config", config(**values))
+    assert done.code == code
+    assert rows.items() <= done.rows.items()
+
+
+def test_decode_takes_the_key_from_a_configuration_or_the_environment(
+    run: Run, config: Config, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("THE_KEY", KEY)
     for arguments in (["--config", config()], ["--secret-key-env", "THE_KEY"]):
-        assert main(["decode", value, "--name", "session", *arguments]) == 0
-        assert shown(capsys)["data"] == '{"user": 5}'
+        done = run("decode", encrypted({"user": 5}), "--name", "session", *arguments)
+        assert (done.code, done.rows["data"]) == (0, '{"user": 5}')
 
 
-@pytest.mark.parametrize("value", [None, ""])
-def test_decode_without_the_key(
-    capsys: Output, monkeypatch: pytest.MonkeyPatch, value: str | None
+@pytest.mark.parametrize("environment", [{}, {"THE_KEY": ""}], ids=["not set", "empty"])
+def test_decode_without_the_key_is_an_error_of_use(
+    run: Run, monkeypatch: pytest.MonkeyPatch, environment: dict[str, str]
 ) -> None:
-    """A variable that is not set is an error of use."""
-    monkeypatch.delenv("THE_KEY", raising=False)
-    if value is not None:
-        monkeypatch.setenv("THE_KEY", value)
-    assert main(["decode", SID, "--secret-key-env", "THE_KEY"]) == 2
-    assert capsys.readouterr().err == "error: --secret-key-env: THE_KEY is not set or empty\n"
+    monkeypatch.setattr(os, "environ", environment)
+    error = "error: --secret-key-env: THE_KEY is not set or empty\n"
+    assert run("decode", SID, "--secret-key-env", "THE_KEY") == (2, "", error)
 
 
-def test_decode_from_the_standard_input(capsys: Output, typed: Callable[[bytes], None]) -> None:
-    """A whole response; of the cookies those of ours are shown."""
-    typed(
-        f"HTTP/1.1 200\r\nSet-Cookie: a=1\r\nSet-Cookie: b={signed({})}\r\n\r\n\xe9".encode(
-            "latin-1"
-        )
-    )
-    assert main(["decode", "-"]) == 0
-    assert shown(capsys)["cookie"] == "b"
+def test_decode_finds_session_cookies_in_a_whole_response(run: Run, typed: Typed) -> None:
+    response = f"HTTP/1.1 200\r\nSet-Cookie: a=1\r\nSet-Cookie: b={signed({})}\r\n\r\n\xe9"
+    typed(response.encode("latin-1"))
+    done = run("decode", "-")
+    assert (done.code, done.rows["cookie"]) == (0, "b")
 
 
-def test_decode_on_a_terminal(
-    capsys: Output, typed: Callable[[bytes], None], monkeypatch: pytest.MonkeyPatch
+def test_decode_asks_on_a_terminal_and_reads_one_line(
+    run: Run, typed: Typed, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """What is to be typed is asked for, and one line is read."""
     typed(f"{signed({'user': 5})}\nmore".encode())
     monkeypatch.setattr(sys.stdin, "isatty", lambda: True)
-    assert main(["decode", "-"]) == 0
-    out, err = capsys.readouterr()
-    assert (err, '"user": 5' in out) == ("COOKIE: ", True)
+    done = run("decode", "-")
+    assert (done.code, done.err, done.rows["data"]) == (0, "COOKIE: ", '{"user": 5}')
 
 
-def test_decode_by_name(capsys: Output) -> None:
-    """Of several cookies one is chosen."""
+def test_decode_chooses_one_of_several_cookies_by_its_name(run: Run) -> None:
     header = f"Cookie: a={signed({'n': 1}, 'a')}; b={signed({'n': 2}, 'b')}; c=1"
-    assert main(["decode", header]) == 0
-    assert capsys.readouterr().out.count("data") == 4  # and twice in "of them data as JSON"
-    assert main(["decode", header, "--name", "b"]) == 0
-    assert shown(capsys)["data"] == '{"n": 2}'
-    assert main(["decode", header, "--name", "x"]) == 2
-    assert capsys.readouterr().err == "error: COOKIE: has no cookie of the name 'x'\n"
+    assert run("decode", header).out.count("data") == 4  # and twice in "of them data as JSON"
+    assert run("decode", header, "--name", "b").rows["data"] == '{"n": 2}'
+    error = "error: COOKIE: has no cookie of the name 'x'\n"
+    assert run("decode", header, "--name", "x") == (2, "", error)
 
 
-def test_decode_as_json(capsys: Output, config: Callable[..., str]) -> None:
-    """For programs: everything under one name."""
+def test_decode_as_json(run: Run, config: Config) -> None:
     value = signed({"user": "J\xf6rg"})
-    arguments = ["decode", f"session={value}; Path=/", "--json"]
-    assert main([*arguments, "--config", config()]) == 0
-    text = capsys.readouterr().out
-    assert text.isascii()
-    assert json.loads(text) == {
+    cookie = f"session={value}; Path=/"
+    done = run("decode", cookie, "--json", "--config", config())
+    assert done.code == 0
+    assert done.out.isascii()
+    assert json.loads(done.out) == {
         "cookies": [
             {
                 "name": "session",
@@ -268,7 +231,7 @@ def test_decode_as_json(capsys: Output, config: Callable[..., str]) -> None:
                 "age": 60,
                 "max_age": None,
                 "began": None,
-                "size": len(arguments[1]),
+                "size": len(cookie),
                 "size_limit": 4093,
                 "payload_size": 20,
                 "attributes": ["Path=/"],
@@ -282,18 +245,10 @@ def test_decode_as_json(capsys: Output, config: Callable[..., str]) -> None:
     }
 
 
-def test_decode_too_large(capsys: Output, config: Callable[..., str]) -> None:
-    """A cookie that browsers drop is told of."""
-    value = signed({"text": "x" * 4000})
-    assert main(["decode", value, "--config", config()]) == 0
-    assert shown(capsys)["size"].endswith("; browsers drop it above 4093")
-
-
-@pytest.mark.parametrize("timestamp", [-(10**30), 10**30, NOW + 3600])
-def test_decode_a_strange_time(capsys: Output, timestamp: int) -> None:
-    """Times that no calendar has, and those to come."""
-    assert main(["decode", sign("session", {}, timestamp)]) == 0
-    assert shown(capsys)["signed"] != ""
+def test_decode_tells_of_a_cookie_that_browsers_drop(run: Run, config: Config) -> None:
+    done = run("decode", signed({"text": "x" * 4000}), "--config", config())
+    assert done.code == 0
+    assert done.rows["size"].endswith("; browsers drop it above 4093")
 
 
 NUMBERS = ["9" * 400, "-" + "9" * 400, "9" * 4300, "-" + "9" * 4300, "-5", "0", "NaN", "1e999"]
@@ -315,9 +270,9 @@ def timed(number: str) -> str:
 @pytest.mark.parametrize("is_judged", [False, True])
 @pytest.mark.parametrize("made", [held, timed])
 @pytest.mark.parametrize("number", NUMBERS, ids=lambda number: f"{number[:4]}_{len(number)}")
-def test_decode_numbers_of_any_size(
-    capsys: Output,
-    config: Callable[..., str],
+def test_decode_shows_numbers_of_any_size(
+    run: Run,
+    config: Config,
     number: str,
     made: Callable[[str], str],
     is_judged: bool,
@@ -325,8 +280,7 @@ def test_decode_numbers_of_any_size(
 ) -> None:
     """There is an answer or a line that says why not, and what is for programs is JSON."""
     judge = ["--config", config(absolute_max_age=7200.5)] if is_judged else []
-    code = main(["decode", made(number), *judge, *options])
-    out, err = capsys.readouterr()
+    code, out, err = run("decode", made(number), *judge, *options)
     if err:
         assert (code, out, err.startswith("error: "), err.count("\n")) == (1, "", True, 1)
     elif options:
@@ -335,77 +289,72 @@ def test_decode_numbers_of_any_size(
         assert max(map(len, out.splitlines())) < 120 or made is held
 
 
-def test_decode_says_how_far_a_time_is(capsys: Output) -> None:
+@pytest.mark.parametrize(
+    ("time", "text"),
+    [
+        ("9" * 400, "after the year 9999, in more than 10000 years"),
+        ("-" + "9" * 400, "before the year 1, more than 10000 years ago"),
+        (str(NOW + 3660), "2017-07-14T03:41:00Z, in 60 minutes"),
+    ],
+    ids=["future", "past", "hour"],
+)
+def test_decode_says_how_far_a_time_is(run: Run, time: str, text: str) -> None:
     """Not by 400 digits."""
-    assert main(["decode", timed("9" * 400)]) == 0
-    assert shown(capsys)["signed"] == "after the year 9999, in more than 10000 years"
-    assert main(["decode", timed("-" + "9" * 400)]) == 0
-    assert shown(capsys)["signed"] == "before the year 1, more than 10000 years ago"
+    done = run("decode", timed(time))
+    assert (done.code, done.rows["signed"]) == (0, text)
 
 
 @pytest.mark.parametrize("options", [[], ["--json"]])
 @pytest.mark.parametrize("depth", [100, 300, 500, 800, 5000, 100_000])
-def test_decode_depths(capsys: Output, depth: int, options: list[str]) -> None:
-    """What is deep is shown, called unknown, or said to be too deep."""
+def test_decode_shows_deep_values_or_says_why_not(run: Run, depth: int, options: list[str]) -> None:
     payload = base64.b64encode(b"[" * depth + b"]" * depth)
-    code = main(["decode", sign_payload("session", payload), *options])
-    out, err = capsys.readouterr()
-    assert (code, bool(out), err) in [
+    done = run("decode", sign_payload("session", payload), *options)
+    assert (done.code, bool(done.out), done.err) in [
         (0, True, ""),
         (1, True, ""),
         (1, False, "error: the value is nested too deeply to be shown\n"),
     ]
     if depth == 100:
-        assert code == 0
+        assert done.code == 0
 
 
 LARGE = {
-    "newlines": b"\n" * 1_000_000,
-    "lines": b" \t> \r\n" * 150_000,
-    "spaces": b"Cookie" + b" " * 1_000_000 + b"x",
-    "spaces of other kinds": b"\x0b\x0c\r\xc2\xa0" * 200_000,
-    "pipes": b"|" * 1_000_000,
-    "quotes": b'Cookie: a="' + b'\\"' * 500_000,
-    "padding": b"a=" + b"=" * 1_000_000,
+    "newlines": "\n" * 1_000_000,
+    "lines": " \t> \r\n" * 150_000,
+    "spaces": "Cookie" + " " * 1_000_000 + "x",
+    "spaces of other kinds": "\x0b\x0c\r\xa0" * 200_000,
+    "pipes": "|" * 1_000_000,
+    "quotes": 'Cookie: a="' + '\\"' * 500_000,
+    "padding": "a=" + "=" * 1_000_000,
 }
 
 
 @pytest.mark.parametrize("text", LARGE.values(), ids=LARGE)
-def test_decode_a_large_text(text: bytes) -> None:
-    """As much as is read of the standard input takes no hour."""
-    command = [sys.executable, "-W", "ignore", "-m", "webapp2_sessions", "decode", "-"]
-    finished = subprocess.run(
-        command, cwd=HOME, input=text, capture_output=True, timeout=PATIENCE, check=False
-    )
-    assert (finished.returncode in (1, 2), b"Traceback" in finished.stderr) == (True, False)
+def test_decode_of_a_large_text_takes_no_hour(run_python: Run, text: str) -> None:
+    done = run_python(*MODULE, "decode", "-", text=text)
+    assert (done.code in (1, 2), "Traceback" in done.err) == (True, False)
 
 
-def test_decode_without_a_standard_input(capsys: Output, monkeypatch: pytest.MonkeyPatch) -> None:
-    """As where a service runs a command and has closed it."""
+def test_standard_input_may_be_closed(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As where a service runs a command."""
     monkeypatch.setattr(sys, "stdin", None)
-    assert main(["decode", "-"]) == 2
-    assert main(["delete", "-", "--config", "a:b"]) == 2
-    assert capsys.readouterr().err.startswith("error: COOKIE: is empty\nerror: --yes: is needed")
+    assert run("decode", "-") == (2, "", "error: COOKIE: is empty\n")
+    assert run("delete", "-", "--config", "a:b").err.startswith("error: --yes: is needed")
 
 
-def test_decode_is_safe_for_a_terminal(capsys: Output) -> None:
+def test_decode_is_safe_for_a_terminal(run: Run) -> None:
     """Whoever made the cookie does not command the terminal that shows it."""
     hostile = "\x1b[31m\x9b31m\u202e\x7f\r\ud800"
-    assert main(["decode", f"a\x1b={signed({'text': hostile, hostile: 1})}"]) == 0
-    out = capsys.readouterr().out
-    assert [each for each in out if not each.isprintable() and each != "\n"] == []
-    assert "\\u001b[31m\\u009b31m\\u202e\\u007f\\r\\ud800" in out
+    done = run("decode", f"a\x1b={signed({'text': hostile, hostile: 1})}")
+    assert done.code == 0
+    assert [each for each in done.out if not each.isprintable() and each != "\n"] == []
+    assert "\\u001b[31m\\u009b31m\\u202e\\u007f\\r\\ud800" in done.out
 
 
 @pytest.mark.parametrize("cookie", ["-", "", " \n"])
-def test_decode_nothing(capsys: Output, typed: Callable[[bytes], None], cookie: str) -> None:
-    """Neither a traceback nor silence."""
+def test_decode_of_nothing_is_an_error_of_use(run: Run, typed: Typed, cookie: str) -> None:
     typed(b"")
-    assert main(["decode", cookie]) == 2
-    assert capsys.readouterr().err == "error: COOKIE: is empty\n"
-
-
-# check
+    assert run("decode", cookie) == (2, "", "error: COOKIE: is empty\n")
 
 
 GOOD: dict[str, Any] = {
@@ -416,17 +365,11 @@ GOOD: dict[str, Any] = {
 }
 
 
-def test_check_nothing_to_say(capsys: Output, config: Callable[..., str]) -> None:
-    """A configuration may be good."""
-    assert main(["check", config(**GOOD), "--strict"]) == 0
-    assert capsys.readouterr().out == "nothing to improve\n"
-
-
-def test_check(capsys: Output, config: Callable[..., str]) -> None:
-    """One line each, the gravest first, and their number."""
+def test_check_writes_one_line_each_the_gravest_first(run: Run, config: Config) -> None:
     name = config(**{**GOOD, "digest": "sha1", "on_oversize": ""}, sesion_max_age=5, secure=True)
-    assert main(["check", name]) == 1
-    assert capsys.readouterr().out.splitlines() == [
+    done = run("check", name)
+    assert done.code == 1
+    assert done.out.splitlines() == [
         "error: on_oversize: must be 'warn', 'raise' or a keyword of 'backends', not ''",
         "warning: sesion_max_age: is no key of this package and has no effect; did you mean "
         "'session_max_age'?",
@@ -446,49 +389,40 @@ def test_check(capsys: Output, config: Callable[..., str]) -> None:
     ],
     ids=["nothing", "advice", "warning", "error"],
 )
-def test_check_codes(config: Callable[..., str], values: Any, code: int, strict: int) -> None:
-    """Errors and warnings are failures; advice is one for those who say so."""
+def test_check_fails_for_errors_and_warnings_and_if_it_is_strict_for_advice(
+    run: Run, config: Config, values: Any, code: int, strict: int
+) -> None:
     name = config(**{**GOOD, **values})
-    assert (main(["check", name]), main(["check", name, "--strict"])) == (code, strict)
+    done = run("check", name)
+    assert (done.code, run("check", name, "--strict").code) == (code, strict)
+    assert (done.out == "nothing to improve\n") is (values == {})
 
 
-def test_check_as_json(capsys: Output, config: Callable[..., str]) -> None:
-    """For programs."""
+def test_check_as_json(run: Run, config: Config) -> None:
     name = config(**{**GOOD, "session_max_age": "60"})
-    assert main(["check", name, "--json"]) == 1
-    assert json.loads(capsys.readouterr().out) == {
-        "config": name,
-        "findings": [
-            {
-                "severity": "error",
-                "key": "session_max_age",
-                "text": "must be a number of seconds or None, not str",
-            }
-        ],
-    }
+    done = run("check", name, "--json")
+    text = "must be a number of seconds or None, not str"
+    finding = {"severity": "error", "key": "session_max_age", "text": text}
+    assert done.code == 1
+    assert json.loads(done.out) == {"config": name, "findings": [finding]}
 
 
 @pytest.mark.parametrize(
     "name", ["nowhere_to_be_found:CONFIG", "shop", "json:loads", "json:nothing"]
 )
-def test_check_of_nothing(capsys: Output, name: str) -> None:
-    """A configuration that is not there is an error of use, in one line."""
-    assert main(["check", name]) == 2
-    out, err = capsys.readouterr()
-    assert (out, err.startswith("error: "), err.count("\n")) == ("", True, 1)
+def test_check_of_a_configuration_that_is_not_there_is_an_error_of_use(run: Run, name: str) -> None:
+    code, out, err = run("check", name)
+    assert (code, out, err.startswith("error: "), err.count("\n")) == (2, "", True, 1)
 
 
-def test_check_of_servers(capsys: Output, config: Callable[..., str]) -> None:
-    """Those that are configured are asked, others where they are named, or none."""
+def test_check_asks_the_servers_that_are_configured_unless_offline(
+    run: Run, config: Config
+) -> None:
     server = {"servers": ["127.0.0.1:1"], "timeout": 0.5}
     line = "error: memcache: memcache backend at 127.0.0.1:1: the server refused the connection"
     name = config(**GOOD, serializer="json", memcache=server)
-    assert main(["check", name]) == 1
-    assert capsys.readouterr().out.splitlines() == [line, "1 error"]
-    assert main(["check", name, "--offline"]) == 0
-
-
-# All commands
+    assert run("check", name) == (1, f"{line}\n1 error\n", "")
+    assert run("check", name, "--offline").code == 0
 
 
 SECRETS = [
@@ -504,129 +438,87 @@ SECRETS = [
 
 
 @pytest.mark.parametrize(("arguments", "message"), SECRETS)
-def test_errors_show_no_secrets(capsys: Output, arguments: list[str], message: str) -> None:
+def test_errors_show_no_secrets(run: Run, arguments: list[str], message: str) -> None:
     """Neither cookies nor ids, also where the arguments are wrong."""
-    try:
-        code: Any = main(arguments)
-    except SystemExit as caught:
-        code = caught.code
-    out, err = capsys.readouterr()
+    code, out, err = run(*arguments)
     assert (code, out, message in err) == (2, "", True)
     assert [each for each in (SID, signed({}), signed({"again": 1})) if each in err] == []
 
 
-def test_errors_are_safe_for_a_terminal(capsys: Output) -> None:
-    """Whatever the arguments are."""
-    hostile = "\x1b[31m\udcff"
-    for arguments in (
-        [f"--{hostile}"],
-        ["decode", "x", f"--a{hostile}"],
-        ["decode", "x", "--name", hostile],
-        ["decode", "x", "--secret-key-env", hostile],
-        ["check", f"a{hostile}:b"],
-        ["show", "x", "--config", f"a{hostile}:b"],
-        ["keygen", "--bytes", hostile],
-        ["purge", "--older-than", hostile],
-        [hostile],
-    ):
-        try:
-            code: Any = main(arguments)
-        except SystemExit as caught:
-            code = caught.code
-        out, err = capsys.readouterr()
-        assert (code == 0, "\x1b" in out + err) == (False, False)
+HOSTILE = "\x1b[31m\udcff"
 
 
-class Terminal(io.StringIO):
-    """A standard output that is a terminal."""
-
-    def isatty(self) -> bool:
-        """It is."""
-        return True
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        [f"--{HOSTILE}"],
+        ["decode", "x", f"--a{HOSTILE}"],
+        ["decode", "x", "--name", HOSTILE],
+        ["decode", "x", "--secret-key-env", HOSTILE],
+        ["check", f"a{HOSTILE}:b"],
+        ["show", "x", "--config", f"a{HOSTILE}:b"],
+        ["keygen", "--bytes", HOSTILE],
+        ["purge", "--older-than", HOSTILE],
+        [HOSTILE],
+    ],
+)
+def test_errors_are_safe_for_a_terminal(run: Run, arguments: list[str]) -> None:
+    done = run(*arguments)
+    assert (done.code == 0, "\x1b" in done.out + done.err) == (False, False)
 
 
 @pytest.mark.parametrize(
     ("variable", "value", "coloured"),
     [("X", "", True), ("NO_COLOR", "1", False), ("TERM", "dumb", False), ("NO_COLOR", "", True)],
 )
-def test_colours(
-    monkeypatch: pytest.MonkeyPatch, variable: str, value: str, coloured: bool
+def test_colours_are_for_terminals_where_they_are_wanted(
+    monkeypatch: pytest.MonkeyPatch, terminal: Any, variable: str, value: str, coloured: bool
 ) -> None:
-    """On a terminal only, and there not where they are not wanted."""
     for name in ("NO_COLOR", "TERM"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv(variable, value)
-    terminal = Terminal()
-    assert (cli_output.style("x", "error", terminal) != "x") is coloured
+    assert (cli_output.style("x", "error", terminal()) != "x") is coloured
     assert cli_output.style("x", "error", io.StringIO()) == "x"
 
 
-def test_interrupt(capsys: Output, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Ctrl-C while something is typed is a line and an exit code."""
-
+def test_ctrl_c_while_something_is_typed_is_a_line_and_an_exit_code(
+    run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def interrupted(*_: Any) -> str:
         raise KeyboardInterrupt()
 
     monkeypatch.setattr("webapp2_sessions.cli.cookies.read_secret", interrupted)
-    assert main(["decode", "-"]) == 130
-    assert capsys.readouterr().err == "interrupted\n"
+    assert run("decode", "-") == (130, "", "interrupted\n")
 
 
-# Processes
-
-
-def command(*arguments: str, **options: Any) -> subprocess.Popen[bytes]:
-    """A Python process in which the command runs, with pipes."""
-    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
-    line = [sys.executable, "-W", "ignore", "-m", "webapp2_sessions", *arguments]
-    return subprocess.Popen(line, cwd=HOME, **{**pipes, **options})
-
-
-def test_script() -> None:
-    """The package installs a command of its own name."""
+def test_package_installs_a_command_of_its_name() -> None:
     script = Path(sys.executable).with_name("webapp2-sessions")
     done = subprocess.run([script, "keygen"], capture_output=True, timeout=PATIENCE, check=True)
     assert (len(done.stdout), done.stderr) == (65, b"")
 
 
-def test_module() -> None:
-    """Called by Python, the usage says so."""
-    with command("--help") as process:
-        out, err = process.communicate(timeout=PATIENCE)
-    assert (process.returncode, err) == (0, b"")
-    assert out.startswith(b"usage: python -m webapp2_sessions")
+def test_module_names_itself_in_the_usage(run_python: Run) -> None:
+    done = run_python(*MODULE, "--help")
+    assert (done.code, done.err) == (0, "")
+    assert done.out.startswith("usage: python -m webapp2_sessions")
 
 
-def test_reader_that_goes_away() -> None:
-    """As with `| head`: silence, and an exit code as that of a signal."""
-    with command("decode", "-") as process:
-        assert process.stdout is not None
+def test_reader_that_goes_away_ends_the_command_silently_as_a_signal(start_python: Run) -> None:
+    """As with `| head`."""
+    with start_python(*MODULE, "decode", "-") as process:
         process.stdout.close()
         process.stdout = None
-        _, err = process.communicate(signed({"user": 5}).encode(), timeout=PATIENCE)
-    assert (process.returncode, err) == (141, b"")
+        _, err = process.communicate(signed({"user": 5}), timeout=PATIENCE)
+    assert (process.returncode, err) == (141, "")
 
 
-def test_output_that_is_ascii() -> None:
-    """Characters that the terminal lacks are escaped."""
+def test_characters_that_the_terminal_lacks_are_escaped(run_python: Run) -> None:
     environment = {**os.environ, "PYTHONIOENCODING": "ascii"}
-    with command("decode", signed({"user": "J\xf6rg"}), env=environment) as process:
-        out, err = process.communicate(timeout=PATIENCE)
-    assert (process.returncode, err, b"J\\xf6rg" in out) == (0, b"", True)
+    done = run_python(*MODULE, "decode", signed({"user": "J\xf6rg"}), env=environment)
+    assert (done.code, done.err, r"J\xf6rg" in done.out) == (0, "", True)
 
 
-def test_commands_need_no_library() -> None:
-    """Cookies are decoded where nothing but webapp2 is installed."""
+def test_cookies_are_decoded_where_nothing_but_webapp2_is_installed(run_without: Run) -> None:
     libraries = ("google.cloud.ndb", "grpc", "pymemcache", "tqdm", "cryptography")
-    program = (
-        f"import sys; sys.modules.update(dict.fromkeys({libraries!r}));"
-        f"from webapp2_sessions.cli import main; sys.exit(main(['decode', {signed({})!r}]))"
-    )
-    done = subprocess.run(
-        [sys.executable, "-c", program],
-        cwd=HOME,
-        capture_output=True,
-        timeout=PATIENCE,
-        check=False,
-    )
-    assert (done.returncode, done.stderr) == (0, b"")
+    done = run_without(libraries, "decode", signed({}))
+    assert (done.code, done.err) == (0, "")

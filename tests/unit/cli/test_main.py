@@ -9,27 +9,20 @@ import os
 import re
 import signal
 import socket
-import subprocess
 import sys
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import pytest
 from support import entities
 from support.servers import PROJECT, PROXY_VARIABLES
 
-import webapp2_sessions
-from webapp2_sessions.cli import main
 from webapp2_sessions.cli import purge as cli_purge
 from webapp2_sessions.errors import BackendUnavailable, ConfigError
 from webapp2_sessions.sessions_ndb import purging
 
 #: Seconds after which a command that hangs is a failure.
 PATIENCE = 60.0
-
-#: Processes start here, and so use the installed package and not the checkout.
-HOME = Path(webapp2_sessions.__file__).parents[1]
 
 OLD = ("purge", "--older-than", "31d")
 
@@ -59,17 +52,7 @@ def purge(monkeypatch: pytest.MonkeyPatch) -> Purge:
     return purge
 
 
-class Terminal(io.StringIO):
-    """A standard stream that is a terminal."""
-
-    def isatty(self) -> bool:
-        """It is."""
-        return True
-
-
-Output = pytest.CaptureFixture[str]
-
-# Arguments
+Run = Callable[..., Any]
 
 
 @pytest.mark.parametrize(
@@ -85,9 +68,10 @@ Output = pytest.CaptureFixture[str]
         ("0", 0),
     ],
 )
-def test_duration(purge: Purge, text: str, seconds: float) -> None:
-    """A duration is a number and a unit; without a unit it is seconds."""
-    assert main(["purge", "--yes", "--older-than", text]) == 0
+def test_duration_is_a_number_and_a_unit_or_seconds(
+    purge: Purge, run: Run, text: str, seconds: float
+) -> None:
+    assert run("purge", "--yes", "--older-than", text).code == 0
     assert purge.calls[0]["older_than"] == datetime.timedelta(seconds=seconds)
 
 
@@ -103,112 +87,96 @@ WRONG = [
 
 
 @pytest.mark.parametrize("arguments", WRONG, ids=" ".join)
-def test_wrong_argument(purge: Purge, capsys: Output, arguments: list[str]) -> None:
-    """A wrong argument is named, with exit code 2, and nothing is done."""
-    with pytest.raises(SystemExit) as caught:
-        main([*OLD, *arguments])
-    assert (caught.value.code, purge.calls) == (2, [])
-    assert arguments[0] in capsys.readouterr().err.splitlines()[-1]
+def test_wrong_argument_is_named_and_nothing_is_done(
+    purge: Purge, run: Run, arguments: list[str]
+) -> None:
+    done = run(*OLD, *arguments)
+    assert (done.code, purge.calls) == (2, [])
+    assert arguments[0] in done.err.splitlines()[-1]
 
 
 @pytest.mark.parametrize("arguments", [[], ["purge"], ["sweep"]], ids=str)
-def test_missing_argument(purge: Purge, capsys: Output, arguments: list[str]) -> None:
-    """A command, and how old is old, have to be given."""
-    with pytest.raises(SystemExit) as caught:
-        main(arguments)
-    assert (caught.value.code, purge.calls) == (2, [])
-    assert "usage: webapp2-sessions" in capsys.readouterr().err
+def test_command_and_how_old_is_old_have_to_be_given(
+    purge: Purge, run: Run, arguments: list[str]
+) -> None:
+    done = run(*arguments)
+    assert (done.code, purge.calls) == (2, [])
+    assert "usage: webapp2-sessions" in done.err
 
 
-def test_defaults_are_the_environments(purge: Purge) -> None:
-    """A place that is not given is not in the configuration, so that the environment decides."""
-    main(OLD)
+def test_place_that_is_not_given_is_left_to_the_environment(purge: Purge, run: Run) -> None:
+    run(*OLD)
     (call,) = purge.calls
     assert call["config"] == {"datastore": {"timeout": 30}}
     assert (call["model"], call["limit"], call["dry_run"]) == (purging.Session, None, False)
 
 
-def test_all_arguments(purge: Purge) -> None:
-    """Each argument arrives."""
-    places = ["--project", "p", "--namespace", "n", "--database", "d", "--timeout", "2.5"]
-    main([*OLD, *places, "--limit", "7", "--dry-run"])
+def test_each_argument_arrives(purge: Purge, run: Run) -> None:
+    places = {"project": "p", "namespace": "n", "database": "d"}
+    options = [text for name, value in places.items() for text in (f"--{name}", value)]
+    run(*OLD, *options, "--timeout", "2.5", "--limit", "7", "--dry-run")
     (call,) = purge.calls
-    assert call["config"]["datastore"] == {
-        "project": "p",
-        "namespace": "n",
-        "database": "d",
-        "timeout": 2.5,
-    }
+    assert call["config"]["datastore"] == {**places, "timeout": 2.5}
     assert (call["limit"], call["dry_run"]) == (7, True)
 
 
-def test_kind(purge: Purge) -> None:
-    """Another kind needs no model of the application."""
+def test_another_kind_needs_no_model_of_the_application(purge: Purge, run: Run) -> None:
     with entities.kinds_restored():
-        main([*OLD, "--kind", "ShopSession"])
+        run(*OLD, "--kind", "ShopSession")
         model = purge.calls[0]["model"]
         assert (model._get_kind(), issubclass(model, purging.Session)) == ("ShopSession", True)
 
 
-@pytest.mark.parametrize("arguments", [["--help"], ["purge", "--help"]], ids=" ".join)
-def test_help(capsys: Output, arguments: list[str]) -> None:
-    """Help is printed, with an example."""
-    with pytest.raises(SystemExit) as caught:
-        main(arguments)
-    assert caught.value.code == 0
-    assert "webapp2-sessions " in capsys.readouterr().out
+@pytest.mark.parametrize(("command", "number"), [((), None), (("purge",), 3)], ids=["all", "purge"])
+def test_examples_of_the_help_work(
+    purge: Purge, run: Run, command: tuple[str, ...], number: int | None
+) -> None:
+    done = run(*command, "--help")
+    assert (done.code, "webapp2-sessions " in done.out) == (0, True)
+    if number is not None:
+        lines = re.findall(r"^  webapp2-sessions (.*)", done.out, re.MULTILINE)
+        assert [run(*line.split()).code for line in lines] == [0] * number
 
-
-def test_examples_of_the_help(purge: Purge, capsys: Output) -> None:
-    """The examples are commands that work."""
-    with pytest.raises(SystemExit):
-        main(["purge", "--help"])
-    lines = re.findall(r"^  webapp2-sessions (.*)", capsys.readouterr().out, re.MULTILINE)
-    assert [main(command.split()) for command in lines] == [0, 0, 0]
-
-
-# Short durations
 
 SHORT = ["0", "1", "3600", "31m", "23h", "0.9d"]
 
 
 @pytest.mark.parametrize("text", SHORT)
-def test_short_duration_is_asked_about(
-    purge: Purge, capsys: Output, monkeypatch: pytest.MonkeyPatch, text: str
+@pytest.mark.parametrize(("answer", "code"), [("y\n", 0), ("n\n", 1), ("", 1), ("31d\n", 1)])
+def test_short_duration_is_asked_about_on_a_terminal(
+    purge: Purge,
+    run: Run,
+    terminal: Run,
+    monkeypatch: pytest.MonkeyPatch,
+    text: str,
+    answer: str,
+    code: int,
 ) -> None:
-    """On a terminal; anything but yes means no."""
-    for answer, code in (("y\n", 0), ("n\n", 1), ("", 1), ("31d\n", 1)):
-        purge.calls.clear()
-        terminal = Terminal(answer)
-        monkeypatch.setattr(sys, "stdin", terminal)
-        assert main(["purge", "--older-than", text]) == code
-        assert len(purge.calls) == (code == 0)
-        assert "ends sessions that are in use" in capsys.readouterr().err
+    """Anything but yes means no."""
+    monkeypatch.setattr(sys, "stdin", terminal(answer))
+    done = run("purge", "--older-than", text)
+    assert (done.code, len(purge.calls)) == (code, code == 0)
+    assert "ends sessions that are in use" in done.err
 
 
 @pytest.mark.parametrize("text", SHORT)
-def test_short_duration_where_nobody_can_be_asked(
-    purge: Purge, capsys: Output, monkeypatch: pytest.MonkeyPatch, text: str
+def test_short_duration_has_to_be_confirmed_or_tried_where_nobody_can_be_asked(
+    purge: Purge, run: Run, monkeypatch: pytest.MonkeyPatch, text: str
 ) -> None:
-    """It has to be said that it is meant, or it is only a look."""
     for stdin in (io.StringIO("y\n"), None):
         monkeypatch.setattr(sys, "stdin", stdin)
-        assert main(["purge", "--older-than", text]) == 2
-        assert capsys.readouterr().err.startswith("error: --older-than: is less than a day")
-        assert purge.calls == []
-    assert main(["purge", "--older-than", text, "--dry-run"]) == 0
-    assert main(["purge", "--older-than", text, "--yes"]) == 0
+        done = run("purge", "--older-than", text)
+        assert (done.code, purge.calls) == (2, [])
+        assert done.err.startswith("error: --older-than: is less than a day")
+    assert run("purge", "--older-than", text, "--dry-run").code == 0
+    assert run("purge", "--older-than", text, "--yes").code == 0
     assert [call["dry_run"] for call in purge.calls] == [True, False]
 
 
 @pytest.mark.parametrize("text", ["1d", "24h", "86400", "31d"])
-def test_longer_duration_is_not_asked_about(purge: Purge, capsys: Output, text: str) -> None:
-    """Nor does it need --yes, as before."""
-    assert main(["purge", "--older-than", text]) == 0
-    assert (len(purge.calls), capsys.readouterr().err) == (1, "")
-
-
-# Ends
+def test_longer_duration_is_not_asked_about(purge: Purge, run: Run, text: str) -> None:
+    done = run("purge", "--older-than", text)
+    assert (done.code, len(purge.calls), done.err) == (0, 1, "")
 
 
 @pytest.mark.parametrize(
@@ -220,13 +188,12 @@ def test_longer_duration_is_not_asked_about(purge: Purge, capsys: Output, text: 
         ([500, 620], ["--dry-run"], "620 sessions would be deleted"),
     ],
 )
-def test_result(
-    purge: Purge, capsys: Output, counts: list[int], options: list[str], expected: str
+def test_standard_output_has_one_line_with_the_number(
+    purge: Purge, run: Run, counts: list[int], options: list[str], expected: str
 ) -> None:
-    """The standard output has one line, with the number."""
     purge.counts = counts
-    assert main([*OLD, *options]) == 0
-    assert capsys.readouterr().out == f"{expected}\n"
+    done = run(*OLD, *options)
+    assert (done.code, done.out) == (0, f"{expected}\n")
 
 
 ENDS = [
@@ -245,118 +212,92 @@ ENDS = [
 
 
 @pytest.mark.parametrize(("error", "code", "line"), ENDS, ids=["backend", "usage", "interrupt"])
-def test_end_in_the_middle(
-    purge: Purge, capsys: Output, error: BaseException, code: int, line: str
+def test_end_in_the_middle_tells_what_happened_and_the_number_so_far(
+    purge: Purge, run: Run, error: BaseException, code: int, line: str
 ) -> None:
-    """The last line on the standard error tells what happened and the number so far."""
     purge.counts, purge.error = [500], error
-    assert main(OLD) == code
-    output = capsys.readouterr()
-    assert (output.out, output.err.splitlines()[-1]) == ("", line)
+    done = run(*OLD)
+    assert (done.code, done.out, done.err.splitlines()[-1]) == (code, "", line)
 
 
-def test_error_of_ours_is_not_hidden(purge: Purge) -> None:
-    """What is no error of a backend has its traceback."""
+def test_error_of_the_program_is_not_hidden(purge: Purge, run: Run) -> None:
     purge.error = AssertionError()
     with pytest.raises(AssertionError):
-        main(OLD)
+        run(*OLD)
 
 
-# Progress
-
-
-def test_lines_come_every_few_seconds(
-    purge: Purge, capsys: Output, monkeypatch: pytest.MonkeyPatch
+def test_without_a_terminal_a_line_comes_at_first_and_then_every_five_seconds(
+    purge: Purge, run: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Without a terminal the first page and then one page in five seconds has a line."""
     times = iter([100.0, 100.0, 103.0, 105.0, 105.0, 109.0, 110.5, 110.5])
     monkeypatch.setattr(cli_purge, "_monotonic", lambda: next(times))
     purge.counts = [1, 2, 3, 4, 5]
-    main(OLD)
-    assert capsys.readouterr().err.splitlines() == [
+    assert run(*OLD).err.splitlines() == [
         "1 session deleted so far",
         "3 sessions deleted so far",
         "5 sessions deleted so far",
     ]
 
 
-def on_terminal(*arguments: str) -> str:
-    """What a command shows on a terminal."""
-    with contextlib.redirect_stderr(Terminal()) as terminal:
-        main(arguments)
-    return terminal.getvalue()
+@pytest.fixture
+def on_terminal(run: Run, terminal: Run) -> Run:
+    """Runs a command; returns what it shows on a terminal, and its standard output."""
+
+    def on_terminal(*arguments: str) -> tuple[str, str]:
+        with contextlib.redirect_stderr(terminal()) as shown:
+            done = run(*arguments)
+        return shown.getvalue(), done.out
+
+    return on_terminal
 
 
-def test_bar(purge: Purge, capsys: Output) -> None:
-    """On a terminal there is a bar, which ends at the number."""
+def test_bar_ends_at_the_number(purge: Purge, on_terminal: Run) -> None:
     purge.counts = [500, 620]
-    last = on_terminal(*OLD).rstrip().rpartition("\r")[2]
-    assert last.startswith("deleted: 620 sessions")
-    assert capsys.readouterr().out == "620 sessions deleted\n"
+    shown, out = on_terminal(*OLD)
+    assert shown.rstrip().rpartition("\r")[2].startswith("deleted: 620 sessions")
+    assert out == "620 sessions deleted\n"
 
 
-def test_bar_has_the_limit(purge: Purge) -> None:
-    """With a limit it is known how long the bar can get."""
+def test_bar_has_the_limit(purge: Purge, on_terminal: Run) -> None:
     purge.counts = [500]
-    assert "500/1000" in on_terminal(*OLD, "--limit", "1000")
+    shown, _ = on_terminal(*OLD, "--limit", "1000")
+    assert "500/1000" in shown
 
 
-def test_bar_is_closed_before_an_error(purge: Purge) -> None:
-    """The message has a line of its own below the bar."""
+def test_bar_is_closed_before_an_error(purge: Purge, on_terminal: Run) -> None:
     purge.counts, purge.error = [500], BackendUnavailable("datastore", "here", "it failed")
-    assert on_terminal(*OLD).splitlines()[-1].startswith("error: datastore backend")
+    shown, _ = on_terminal(*OLD)
+    assert shown.splitlines()[-1].startswith("error: datastore backend")
 
 
-def test_terminal_without_tqdm(purge: Purge, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Without the library for bars there are lines."""
+def test_lines_take_the_place_of_the_bar_where_tqdm_is_missing(
+    purge: Purge, on_terminal: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setitem(sys.modules, "tqdm", None)
     purge.counts = [500]
-    assert on_terminal(*OLD) == "500 sessions deleted so far\n"
-
-
-# Processes
-
-
-def command(*arguments: str, **options: Any) -> subprocess.Popen[str]:
-    """A Python process in which the command runs, with pipes."""
-    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True, "cwd": HOME}
-    # Without the warnings with which Google's libraries greet some versions of Python.
-    return subprocess.Popen([sys.executable, "-W", "ignore", *arguments], **{**pipes, **options})
+    assert on_terminal(*OLD)[0] == "500 sessions deleted so far\n"
 
 
 PURGE = ("-m", "webapp2_sessions", *OLD)
 
-
 #: Runs Python with the arguments that follow. Whoever started the tests may ignore Ctrl-C, which
 #: is inherited. A preexec_fn would fork, and gRPC ends some children of a process that used it.
-HEEDS_CTRL_C = """
+WITH_CTRL_C = """
 import os, signal, sys
 signal.signal(signal.SIGINT, signal.SIG_DFL)
 os.execv(sys.executable, [sys.executable, "-W", "ignore", *sys.argv[1:]])
 """
 
 
-def without(*libraries: str, arguments: tuple[str, ...]) -> tuple[int, str]:
-    """Exit code and standard error of the command where these libraries are not installed."""
-    program = (
-        f"import sys; sys.modules.update(dict.fromkeys({libraries!r}));"
-        f"from webapp2_sessions.cli import main; sys.exit(main({arguments!r}))"
-    )
-    with command("-c", program) as process:
-        _, err = process.communicate(timeout=PATIENCE)
-    return process.returncode, err
+def test_help_needs_no_library(run_without: Run) -> None:
+    done = run_without(("google.cloud.ndb", "grpc", "tqdm"), "purge", "--help")
+    assert (done.code, done.err) == (0, "")
 
 
-def test_help_needs_no_library() -> None:
-    """Help works where neither google-cloud-ndb nor tqdm is installed."""
-    libraries = ("google.cloud.ndb", "grpc", "tqdm")
-    assert without(*libraries, arguments=("purge", "--help")) == (0, "")
-
-
-def test_missing_library() -> None:
-    """Without google-cloud-ndb the command fails with what to install, in one line."""
-    assert without("google.cloud.ndb", arguments=OLD) == (
+def test_missing_library_is_one_line_with_what_to_install(run_without: Run) -> None:
+    assert run_without(("google.cloud.ndb",), *OLD) == (
         1,
+        "",
         "error: google-cloud-ndb is not installed; the datastore backend needs it: pip install "
         "'webapp2_sessions[datastore]'; 0 sessions deleted so far\n",
     )
@@ -375,12 +316,13 @@ def emulator_at(monkeypatch: pytest.MonkeyPatch) -> Callable[[str], None]:
     return point
 
 
-def test_interrupt_from_outside(emulator_at: Callable[[str], None]) -> None:
-    """Ctrl-C while the service is silent ends the command at once, without a traceback."""
+def test_ctrl_c_while_the_service_is_silent_ends_the_command_at_once(
+    start_python: Run, emulator_at: Callable[[str], None]
+) -> None:
     with socket.create_server(("127.0.0.1", 0)) as silent:
         silent.settimeout(PATIENCE)
         emulator_at(f"127.0.0.1:{silent.getsockname()[1]}")
-        with command("-c", HEEDS_CTRL_C, *PURGE, "--timeout", "600") as process:
+        with start_python("-c", WITH_CTRL_C, *PURGE, "--timeout", "600") as process:
             connection, _ = silent.accept()  # the command is in its first request
             process.send_signal(signal.SIGINT)
             out, err = process.communicate(timeout=PATIENCE)
@@ -389,29 +331,29 @@ def test_interrupt_from_outside(emulator_at: Callable[[str], None]) -> None:
     assert err == "interrupted: 0 sessions deleted so far; run the command again to go on\n"
 
 
-def test_service_that_is_silent(
-    emulator_at: Callable[[str], None], capsys: Output, monkeypatch: pytest.MonkeyPatch
+def test_service_that_is_silent_to_the_end_is_one_line(
+    emulator_at: Callable[[str], None], run: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A service that is silent to the end of all timeouts is one line and exit code 1."""
     monkeypatch.setattr(purging, "_PAUSES", (0.0, 0.0))
     with socket.create_server(("127.0.0.1", 0)) as silent:
         address = f"127.0.0.1:{silent.getsockname()[1]}"
         emulator_at(address)
-        assert main([*OLD, "--timeout", "0.1"]) == 1
-    assert capsys.readouterr().err == (
+        done = run(*OLD, "--timeout", "0.1")
+    assert done == (
+        1,
+        "",
         f"error: datastore backend at {address}: it did not answer within 0.1 s; "
-        "0 sessions deleted so far\n"
+        "0 sessions deleted so far\n",
     )
 
 
-def test_no_project() -> None:
-    """Where no project is to be found, the error tells what to set, with exit code 2."""
-    environment = {"DATASTORE_EMULATOR_HOST": "127.0.0.1:1", "NO_GCE_CHECK": "true"}
-    kept = {name: os.environ[name] for name in ("PATH", "HOME") if name in os.environ}
-    with command(*PURGE, env={**kept, **environment, "CLOUDSDK_CONFIG": os.devnull}) as process:
-        _, err = process.communicate(timeout=PATIENCE)
-    assert process.returncode == 2
-    assert err == (
+def test_where_no_project_is_found_the_error_tells_what_to_set(run_python: Run) -> None:
+    environment = {name: os.environ[name] for name in ("PATH", "HOME") if name in os.environ}
+    environment |= {"DATASTORE_EMULATOR_HOST": "127.0.0.1:1", "NO_GCE_CHECK": "true"}
+    done = run_python(*PURGE, env={**environment, "CLOUDSDK_CONFIG": os.devnull})
+    assert done == (
+        2,
+        "",
         "error: datastore['project']: is not set and not found in the environment; set it, or "
-        "GOOGLE_CLOUD_PROJECT; 0 sessions deleted so far\n"
+        "GOOGLE_CLOUD_PROJECT; 0 sessions deleted so far\n",
     )

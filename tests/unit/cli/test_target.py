@@ -50,8 +50,7 @@ FORMS = ("SECTION", "CONFIG", "app", "wrapped", "make_app", "make_section", "set
 
 
 @pytest.mark.parametrize("form", FORMS)
-def test_form(write: Write, form: str) -> None:
-    """The same configuration, whatever it is found in."""
+def test_configuration_is_the_same_whatever_it_is_found_in(write: Write, form: str) -> None:
     target = load_target(f"{write(SOURCE)}:{form}")
     assert target.given["session_max_age"] == 60
     assert target.checked()["session_max_age"] == 60
@@ -80,21 +79,28 @@ WRONG = {
 
 
 @pytest.mark.parametrize(("name", "message"), WRONG.items())
-def test_nothing_there(write: Write, name: str, message: str) -> None:
-    """What is wrong, and what was meant if that can be told."""
+def test_error_tells_what_is_wrong_and_what_was_meant(
+    write: Write, name: str, message: str
+) -> None:
     module = write(SOURCE)
     with pytest.raises(ConfigError) as caught:
         load_target(f"{module}:{name}")
     assert str(caught.value) == message.format(m=module)
 
 
-@pytest.mark.parametrize("name", ["", "shop", "shop:", ":app", "shop.py:app", "a b:c", "..a:b"])
-def test_no_name(name: str) -> None:
-    """The form is told, with an example."""
-    if name == "shop.py:app":  # a module "py" in a package "shop", which is not there
-        message = r"shop\.py:app: importing it failed: ModuleNotFoundError: No module named 'shop'"
-    else:
-        message = "MODULE:CONFIG: must be a module and a name in it, e.g. shop.config:CONFIG"
+FORM = "MODULE:CONFIG: must be a module and a name in it, e.g. shop.config:CONFIG"
+#: Here a module "py" in a package "shop" is looked for, which is not there.
+NO_SHOP = r"shop\.py:app: importing it failed: ModuleNotFoundError: No module named 'shop'"
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        *((name, FORM) for name in ["", "shop", "shop:", ":app", "a b:c", "..a:b"]),
+        ("shop.py:app", NO_SHOP),
+    ],
+)
+def test_error_tells_the_form_with_an_example(name: str, message: str) -> None:
     with pytest.raises(ConfigError, match=message):
         load_target(name)
 
@@ -119,22 +125,21 @@ def test_code_that_fails(write: Write, source: str, message: str) -> None:
     assert str(caught.value) == f"{module}:app: " + message.format(m=module)
 
 
-def test_syntax_error(write: Write) -> None:
-    """The place is the one that Python tells."""
+def test_syntax_error_has_its_place(write: Write) -> None:
     module = write("def app(:")
     with pytest.raises(ConfigError, match=rf"SyntaxError: .*{module}\.py, line 1"):
         load_target(f"{module}:app")
 
 
-def test_what_is_printed(write: Write, capsys: pytest.CaptureFixture[str]) -> None:
-    """The output of a command has nothing of it."""
+def test_what_a_module_prints_is_not_in_the_output_of_a_command(
+    write: Write, capsys: pytest.CaptureFixture[str]
+) -> None:
     source = "print('hello')\ndef app():\n  print('you')\n  return {'secret_key': 'k'}"
     load_target(f"{write(source)}:app")
     assert capsys.readouterr() == ("", "hello\nyou\n")
 
 
-def test_the_path_is_restored(write: Write) -> None:
-    """Where modules are found is changed for the import only."""
+def test_modules_are_found_elsewhere_for_the_import_only(write: Write) -> None:
     before = [*sys.path]
     load_target(f"{write(SOURCE)}:app")
     assert sys.path == before
@@ -153,6 +158,7 @@ def test_the_path_is_restored(write: Write) -> None:
         ({"on_oversize": "raise"}, ()),
     ],
 )
-def test_server_backends(values: dict[str, Any], expected: tuple[str, ...]) -> None:
-    """Those of which the configuration says something."""
+def test_server_backends_are_those_of_which_the_configuration_says_something(
+    values: dict[str, Any], expected: tuple[str, ...]
+) -> None:
     assert server_backends(values) == expected

@@ -37,58 +37,37 @@ def active(app: webapp2.WSGIApplication) -> Iterator[None]:
         app.clear_globals()
 
 
-def test_without_an_active_application_the_defaults_are_the_configuration() -> None:
-    """As in a script that uses the models."""
+def test_without_an_application_with_sessions_the_defaults_are_the_configuration() -> None:
+    """As in a script that uses the models, or an application that needs no secret key."""
     assert active_config() is default_config
-
-
-def test_without_configured_sessions_the_defaults_are_the_configuration() -> None:
-    """An application that uses only the models needs no secret key."""
     with active(webapp2.WSGIApplication()):
         assert active_config() is default_config
 
 
-def test_the_configuration_of_the_active_application() -> None:
-    """As in a cron handler."""
+def test_the_configuration_of_the_active_application_is_checked() -> None:
+    """As in a cron handler, which has no store."""
     with active(make_app(cookie_name="active")):
         found = active_config()
     assert isinstance(found, SessionConfig)
     assert found["cookie_name"] == "active"
-
-
-def test_the_configuration_of_the_active_application_is_checked() -> None:
-    """Validation does not need a store."""
     with active(make_app(vary="no")), pytest.raises(ConfigError, match="vary"):
         active_config()
 
 
-def test_backends_work_by_the_configuration_of_the_store() -> None:
-    """It takes precedence over the active application's."""
-    store = make_store(cookie_name="store")
+def test_backends_work_by_the_configuration_of_the_store_if_it_has_a_secret() -> None:
+    """A custom store may have little configuration."""
+    store, bare = make_store(cookie_name="store"), SimpleNamespace(config={"cookie_args": {}})
     with active(make_app(cookie_name="active")):
         assert backend_config(store) is store.config
+        assert backend_config(bare)["cookie_name"] == "active"
 
 
-def test_backends_of_a_store_without_a_secret_work_by_the_active_application() -> None:
-    """A custom store may have little configuration."""
-    store = SimpleNamespace(config={"cookie_args": {}})
-    with active(make_app(cookie_name="active")):
-        assert backend_config(store)["cookie_name"] == "active"
-
-
-def test_response_class_is_the_applications() -> None:
+def test_response_class_is_the_applications_or_webapp2s() -> None:
     """It may accept other cookie arguments than WebOb's."""
     app = webapp2.WSGIApplication()
     app.response_class = type("Response", (webapp2.Response,), {})
     assert response_class_of(app) is app.response_class
-
-
-def test_response_class_of_a_request_without_an_application() -> None:
-    """It is webapp2's default."""
     assert response_class_of(None) is webapp2.Response
-
-
-# Keys that are easily guessed
 
 
 def warnings_of(caplog: pytest.LogCaptureFixture) -> list[str]:
@@ -120,7 +99,6 @@ def warnings_of(caplog: pytest.LogCaptureFixture) -> list[str]:
 def test_weak_keys_are_logged_once(
     values: dict[str, object], text: str, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """One warning per application for any number of requests and keys."""
     app = make_app(**values)
     for _ in range(3):
         load_config(app, CONFIG_KEY, None)
@@ -128,14 +106,7 @@ def test_weak_keys_are_logged_once(
     assert [record.levelname for record in caplog.records] == ["WARNING"]
 
 
-def test_a_good_key_is_not_logged(caplog: pytest.LogCaptureFixture) -> None:
-    """A random key causes no warning."""
-    load_config(make_app(secret_key_fallbacks=[SECRET[::-1]]), CONFIG_KEY, None)
-    assert caplog.messages == []
-
-
 def test_a_warning_says_how_to_make_a_good_key(caplog: pytest.LogCaptureFixture) -> None:
-    """The suggested command works, and generates a strong key."""
     load_config(make_app(secret_key="s"), CONFIG_KEY, None)
     line = caplog.messages[0].partition("Make a good one with ")[2]
     [command] = re.findall(r"^'webapp2-sessions (.*)'$", line)
@@ -150,46 +121,40 @@ def test_a_warning_says_how_to_make_a_good_key(caplog: pytest.LogCaptureFixture)
 
 
 def test_a_weak_key_is_never_shown(caplog: pytest.LogCaptureFixture) -> None:
-    """It may be in use."""
     load_config(make_app(secret_key="qwzx", secret_key_fallbacks=["vkjq"]), CONFIG_KEY, None)
     assert len(caplog.messages) == 1
     assert [key for key in ("qwzx", "vkjq") if key in caplog.text] == []
 
 
-def test_a_store_with_values_of_its_own_is_not_warned_of_each_time(
-    caplog: pytest.LogCaptureFixture,
+@pytest.mark.parametrize(
+    ("key", "values", "place"),
+    [
+        ("s", {"cookie_name": "own"}, "config['webapp2_extras.sessions']: "),
+        (SECRET, {"secret_key": "s"}, "SessionStore(request, config=...): "),
+    ],
+    ids=["application", "store"],
+)
+def test_a_weak_key_is_logged_once_for_a_store_with_values_of_its_own(
+    key: str, values: dict[str, str], place: str, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """It is validated for each request; the warning is logged once."""
-    app = make_app(secret_key="s")
+    """Which are validated for each request."""
+    app = make_app(secret_key=key)
     for _ in range(3):
-        load_config(app, CONFIG_KEY, {"cookie_name": "own"})
-    assert len(caplog.messages) == 1
-
-
-def test_a_weak_key_for_one_store_is_logged(caplog: pytest.LogCaptureFixture) -> None:
-    """Even if the application's key is strong."""
-    app = make_app()
-    for _ in range(3):
-        load_config(app, CONFIG_KEY, {"secret_key": "s"})
+        load_config(app, CONFIG_KEY, values)
     assert warnings_of(caplog) == ["secret_key has fewer than 16 bytes"]
-    assert caplog.messages[0].startswith("SessionStore(request, config=...): ")
+    assert caplog.messages[0].startswith(place)
 
 
 def test_each_application_is_warned_of(caplog: pytest.LogCaptureFixture) -> None:
-    """Two applications in a process have separate configurations."""
     for _ in range(2):
         load_config(make_app(secret_key="s"), CONFIG_KEY, None)
     assert len(caplog.messages) == 2
 
 
 def test_a_wrong_configuration_is_not_warned_of(caplog: pytest.LogCaptureFixture) -> None:
-    """It raises an error instead."""
     with pytest.raises(ConfigError, match="vary"):
         load_config(make_app(secret_key="s", vary="no"), CONFIG_KEY, None)
     assert caplog.messages == []
-
-
-# Likely mistakes
 
 
 @pytest.mark.parametrize(
@@ -214,7 +179,6 @@ def test_a_wrong_configuration_is_not_warned_of(caplog: pytest.LogCaptureFixture
 def test_oversights_are_logged_once(
     values: dict[str, object], text: str, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """Once per application, when its configuration is first used."""
     for _ in range(2):
         app = make_app(**values)
         for _ in range(2):
@@ -225,24 +189,19 @@ def test_oversights_are_logged_once(
     assert {record.levelname for record in caplog.records} == {"WARNING"}
 
 
-def test_each_oversight_is_logged(caplog: pytest.LogCaptureFixture) -> None:
+def test_each_oversight_is_logged_also_for_one_store(caplog: pytest.LogCaptureFixture) -> None:
     """One line each, in the order of the keys."""
     load_config(make_app(secretkey="s", servers=[], cookie_arg={}), CONFIG_KEY, None)
+    load_config(make_app(), CONFIG_KEY, {"cookie-name": "own"})
     keys = [warning.partition(" ")[0] for warning in warnings_of(caplog)]
-    assert keys == ["secretkey", "servers", "cookie_arg"]
-
-
-def test_an_oversight_for_one_store_is_logged(caplog: pytest.LogCaptureFixture) -> None:
-    """Values for one store are checked as well."""
-    for _ in range(2):
-        load_config(make_app(), CONFIG_KEY, {"cookie-name": "own"})
-    assert [warning.partition(" ")[0] for warning in warnings_of(caplog)] == ["cookie-name"] * 2
+    assert keys == ["secretkey", "servers", "cookie_arg", "cookie-name"]
 
 
 @pytest.mark.parametrize(
     "values",
     [
         {},
+        {"secret_key_fallbacks": [SECRET[::-1]]},
         {"session_max_age": 3600, "cookie_args": {"path": "/", "max_age": 3600}},
         {"backends": {"own": "shop.sessions.Factory"}, "shop": 5, "user_model": "shop.User"},
     ],

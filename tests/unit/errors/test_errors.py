@@ -11,7 +11,9 @@ import pytest
 import webapp2_sessions
 from webapp2_sessions import errors
 
-MEMCACHED = {"backend": "memcache", "address": "127.0.0.1:11211"}
+PLACE = ("memcache", "127.0.0.1:11211")
+AT = "memcache backend at 127.0.0.1:11211: "
+MEMCACHED = dict(zip(("backend", "address"), PLACE, strict=True))
 
 #: One error of each class: with its message, its attributes and the classes that applications
 #: may catch besides SessionError.
@@ -43,23 +45,23 @@ CASES: list[tuple[errors.SessionError, str, dict[str, Any], tuple[type[Exception
     (errors.BadSignature("text"), "text", {}, (errors.InvalidCookie,)),
     (errors.ExpiredCookie("text"), "text", {}, (errors.InvalidCookie,)),
     (errors.UndecodableCookie("text"), "text", {}, (errors.InvalidCookie,)),
+    (errors.BackendError(*PLACE, "text"), f"{AT}text", MEMCACHED, ()),
+    (errors.BackendUnavailable(*PLACE, "text"), f"{AT}text", MEMCACHED, (errors.BackendError,)),
+    (errors.StaleCache(*PLACE, "text"), f"{AT}text", MEMCACHED, (errors.BackendUnavailable,)),
+    (errors.SessionConflict(*PLACE, "text"), f"{AT}text", MEMCACHED, (errors.BackendError,)),
+    (errors.UnreadableSession(*PLACE, "text"), f"{AT}text", MEMCACHED, (errors.BackendError,)),
     (
-        errors.BackendError("memcache", "127.0.0.1:11211", "the server refused"),
-        "memcache backend at 127.0.0.1:11211: the server refused",
-        MEMCACHED,
-        (),
-    ),
-    (
-        errors.BackendUnavailable("memcache", "127.0.0.1:11211", "it failed"),
-        "memcache backend at 127.0.0.1:11211: it failed",
-        MEMCACHED,
+        errors.SessionTooLarge(*PLACE, 2_000_000, 1_048_064),
+        f"{AT}the session has 2000000 bytes, and the server takes 1048064 at most",
+        {**MEMCACHED, "size": 2_000_000, "limit": 1_048_064, "largest": ()},
         (errors.BackendError,),
     ),
     (
-        errors.StaleCache("memcache", "127.0.0.1:11211", "not invalidated"),
-        "memcache backend at 127.0.0.1:11211: not invalidated",
-        MEMCACHED,
-        (errors.BackendUnavailable,),
+        errors.SessionTooLarge(*PLACE, 9, 8, [("cart", 5), ("log", 2)]),
+        f"{AT}the session has 9 bytes, and the server takes 8 at most; "
+        "largest keys: 'cart' (5 bytes), 'log' (2 bytes)",
+        {**MEMCACHED, "size": 9, "limit": 8, "largest": (("cart", 5), ("log", 2))},
+        (errors.BackendError,),
     ),
     (
         errors.MissingClass("shop.models.Cart", "AttributeError"),
@@ -72,38 +74,6 @@ CASES: list[tuple[errors.SessionError, str, dict[str, Any], tuple[type[Exception
         "it is pickle, which 'serializer' and 'serializer_fallbacks' do not name",
         {"found": "pickle"},
         (ValueError,),
-    ),
-    (
-        errors.SessionConflict("memcache", "127.0.0.1:11211", "text"),
-        "memcache backend at 127.0.0.1:11211: text",
-        MEMCACHED,
-        (errors.BackendError,),
-    ),
-    (
-        errors.SessionTooLarge("memcache", "127.0.0.1:11211", 2_000_000, 1_048_064),
-        "memcache backend at 127.0.0.1:11211: the session has 2000000 bytes, and the server "
-        "takes 1048064 at most",
-        {**MEMCACHED, "size": 2_000_000, "limit": 1_048_064, "largest": ()},
-        (errors.BackendError,),
-    ),
-    (
-        errors.SessionTooLarge("datastore", "here", 9, 8, [("cart", 5), ("log", 2)]),
-        "datastore backend at here: the session has 9 bytes, and the server takes 8 at most; "
-        "largest keys: 'cart' (5 bytes), 'log' (2 bytes)",
-        {
-            "backend": "datastore",
-            "address": "here",
-            "size": 9,
-            "limit": 8,
-            "largest": (("cart", 5), ("log", 2)),
-        },
-        (errors.BackendError,),
-    ),
-    (
-        errors.UnreadableSession("memcache", "127.0.0.1:11211", "no class"),
-        "memcache backend at 127.0.0.1:11211: no class",
-        MEMCACHED,
-        (errors.BackendError,),
     ),
     (
         errors.UnstorableValue("session['price']", "Money", "store its parts"),
@@ -127,20 +97,18 @@ CASES: list[tuple[errors.SessionError, str, dict[str, Any], tuple[type[Exception
 
 
 def test_each_error_has_a_case() -> None:
-    """CASES contains all errors of the module."""
     assert set(errors.__all__) == {type(error).__name__ for error, *_ in CASES}
 
 
 @pytest.mark.parametrize(
     ("error", "message", "attributes", "bases"), CASES, ids=[type(e).__name__ for e, *_ in CASES]
 )
-def test_error(
+def test_error_has_message_attributes_and_base_classes(
     error: errors.SessionError,
     message: str,
     attributes: dict[str, Any],
     bases: tuple[type[Exception], ...],
 ) -> None:
-    """It has its message and its attributes, and can be caught by its base classes."""
     assert (str(error), vars(error)) == (message, attributes)
     assert all(isinstance(error, base) for base in (errors.SessionError, *bases))
 

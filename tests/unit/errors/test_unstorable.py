@@ -113,7 +113,6 @@ def test_bad_value_is_named(value: Any, path: str, kind: str, protocol: int) -> 
 
 @EACH_PROTOCOL
 def test_too_deep_value_is_a_recursion_error(protocol: int) -> None:
-    """The error is what pickle raises."""
     value: list[Any] = []
     for _ in range(100_000):
         value = [value]
@@ -124,7 +123,6 @@ def test_too_deep_value_is_a_recursion_error(protocol: int) -> None:
 
 @EACH_PROTOCOL
 def test_cycles_are_stored(protocol: int) -> None:
-    """Pickles support them."""
     value: dict[str, Any] = {}
     value["a"] = [value]
     found = load_pickle(Serializer(protocol=protocol).dumps(value))
@@ -139,13 +137,9 @@ def test_error_of_an_applications_class_stays_what_it_is(protocol: int) -> None:
     assert not isinstance(caught.value, SessionError)
 
 
-def test_error_can_cross_to_another_process() -> None:
-    """It can be pickled and copied in spite of several base classes."""
+def test_error_of_several_base_classes_can_be_pickled_and_copied() -> None:
     with pytest.raises(UnstorableValue) as caught:
         Serializer().dumps({"a": BAD})
-    for again in (pickle.loads(pickle.dumps(caught.value)), copy.copy(caught.value)):
-        assert (type(again), again.args, str(again)) == (
-            type(caught.value),
-            caught.value.args,
-            str(caught.value),
-        )
+    error = caught.value
+    for again in (pickle.loads(pickle.dumps(error)), copy.copy(error)):
+        assert (type(again), again.args, str(again)) == (type(error), error.args, str(error))

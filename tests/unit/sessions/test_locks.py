@@ -228,13 +228,11 @@ def test_each_owner_keeps_a_reentrant_lock() -> None:
     assert lock_of(slotted) is lock_of(slotted)
 
 
-def test_lock_is_shared_with_an_owner_that_has_none() -> None:
-    one, other, third = Owner(), Owner(), Owner()
-    share_lock(lock_of(one), other)
-    assert lock_of(one) is lock_of(other)
-    kept = lock_of(third)
-    share_lock(lock_of(one), third)
-    assert lock_of(third) is kept
+@pytest.mark.parametrize("owner", [Owner(), Slotted()])
+def test_lock_is_shared_with_another(owner: Any) -> None:
+    other = Owner()
+    share_lock(owner, other)
+    assert lock_of(owner) is lock_of(other)
 
 
 def test_store_needs_no_live_request() -> None:

@@ -91,7 +91,7 @@ def test_time_that_is_none_matters_only_where_there_is_a_limit(time: bytes) -> N
         assert received(f"s={value}", 60) == ([], True)
 
 
-@given(st.lists(st.sampled_from([-5, 0, 5, 20]), max_size=5))
+@given(st.lists(st.sampled_from([-5, 0, 5, 20]), max_size=4))
 def test_cookie_that_was_signed_last_comes_first(ages: list[int]) -> None:
     values = [sign("s", {"n": number}, NOW - age) for number, age in enumerate(ages)]
     header = "; ".join(f"s={value}" for value in values)
@@ -118,8 +118,7 @@ def test_attributes_are_beside_the_data() -> None:
     attributes = {"max_age": 90, "began": NOW - 5, "spilled": "x" * 22}
     value = sign_with("s", {"a": 1}, {**attributes, "else": 5})
     [cookie] = received(f"s={value}")[0]
-    assert cookie == OpenCookie({"a": 1}, NOW, value)
-    assert cookie.attributes == attributes
+    assert cookie == OpenCookie({"a": 1}, NOW, value, attributes)
 
 
 @pytest.mark.parametrize("data", [{}, {"max_age": 5, "began": 1, "__max_age__": 5}, [{}, {}]])
@@ -165,8 +164,7 @@ class Renamed(SecureCookieSerializer):
 def test_attributes_are_read_by_another_serializer_too(own: int, is_accepted: bool) -> None:
     value, serializer = sign_with("s", {"a": 1}, {"max_age": own}), Renamed(SECRET)
     found, damaged = received(f"s={value}", 10, serializer)
-    assert found == [OpenCookie({"a": 1}, None, value)] * is_accepted
-    assert [cookie.attributes for cookie in found] == [{"max_age": own}] * is_accepted
+    assert found == [OpenCookie({"a": 1}, NOW, value, {"max_age": own})] * is_accepted
     assert damaged == (not is_accepted)
     forged = sign_with("s", {"a": 1}, {}, secret="another")
     assert received(f"s={forged}", None, serializer) == ([], True)

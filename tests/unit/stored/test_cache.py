@@ -6,9 +6,8 @@ import contextlib
 import itertools
 import random
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -83,60 +82,51 @@ class FakeServer:
             raise UnreadableSession("memcache", "fake:1", "its class is gone") from error
 
     def get(self, key: bytes) -> bytes | None:
-        return self._call("get", key)
+        self._ask("get")
+        return self.data.get(key)
 
     def gets(self, key: bytes) -> tuple[bytes | None, Any]:
         before = self.restarts
-        data, token = self._call("gets", key)
-        return data, None if data is None else (before, token)
+        self._ask("gets")
+        return self.data.get(key), (before, self.tokens[key]) if key in self.data else None
 
     def set(self, key: bytes, data: bytes, lifetime: float) -> None:
-        self._call("set", key, data, lifetime)
+        self._ask("set")
+        self.put(key, data, lifetime)
 
     def add(self, key: bytes, data: bytes, lifetime: float) -> bool:
-        return self._call("add", key, data, lifetime)
+        self._ask("add")
+        return key not in self.data and self.put(key, data, lifetime)
 
     def cas(self, key: bytes, data: bytes, token: tuple[int, int], lifetime: float) -> bool:
-        before, number = token
-        return self.restarts == before and self._call("cas", key, data, number, lifetime)
+        if token[0] == self.restarts:
+            self._ask("cas")
+        is_present = token == (self.restarts, self.tokens.get(key))
+        return is_present and self.put(key, data, lifetime)
 
     def set_noreply(self, key: bytes, data: bytes, lifetime: float) -> None:
-        """A server that is silent takes it all the same."""
+        # Nothing is waited for: a silent server takes it all the same.
         self.calls.append("set_noreply")
         if "set_noreply" in self.broken:
             raise self.broken["set_noreply"]
-        self.do_set(key, data, lifetime)
+        self.put(key, data, lifetime)
 
-    def _call(self, operation: str, *args: Any) -> Any:
+    def _ask(self, operation: str) -> None:
         self.calls.append(operation)
         if operation in self.broken:
             raise self.broken[operation]
         if self._is_new:
             self._is_new, self.restarts = False, self.restarts + 1
-            if operation == "cas":
-                return False
-        return getattr(self, f"do_{operation}")(*args)
 
-    def do_get(self, key: bytes) -> bytes | None:
-        return self.data.get(key)
-
-    def do_gets(self, key: bytes) -> tuple[bytes | None, int | None]:
-        return self.data.get(key), self.tokens.get(key) if key in self.data else None
-
-    def do_set(self, key: bytes, value: bytes, lifetime: float) -> bool:
+    def put(self, key: bytes, value: bytes, lifetime: float) -> bool:
+        """Store an entry without being asked."""
         self.data[key] = value
         self.tokens[key] = self.tokens.get(key, 0) + 1
         self.lifetimes[key] = lifetime
         return True
 
-    def do_add(self, key: bytes, value: bytes, lifetime: float) -> bool:
-        return key not in self.data and self.do_set(key, value, lifetime)
-
-    def do_cas(self, key: bytes, value: bytes, token: int, lifetime: float) -> bool:
-        return self.tokens.get(key) == token and self.do_set(key, value, lifetime)
-
     def held(self) -> Any:
-        """The entry decoded; STALE and TOMBSTONE as they are, None for nothing."""
+        """Return the entry decoded; STALE and TOMBSTONE as they are, None for nothing."""
         entry = self.data.get(KEY)
         return entry if entry in (STALE, TOMBSTONE) else self.decode(KEY, entry)
 
@@ -152,18 +142,6 @@ class FakeServer:
         self._is_new = True
 
 
-def write(
-    cache: CoherentCache, value: Any, store: Callable[[], None], lifetime: float | None
-) -> None:
-    """Write a value whose record `store` writes."""
-
-    def store_and_return() -> Any:
-        store()
-        return value
-
-    cache.write(NAME, store_and_return, lifetime)
-
-
 class EndedError(Exception):
     """A record was not written, because it was deleted meanwhile."""
 
@@ -176,107 +154,134 @@ class Record:
         self.loads = 0
 
     def load(self) -> Any:
-        """Read it."""
         self.loads += 1
         return self.value
 
-    def storing(self, value: Any) -> Callable[[], None]:
-        """A function that writes it."""
 
-        def store() -> None:
-            self.value = value
+def nothing() -> None:
+    """Nothing happens meanwhile."""
 
-        return store
+
+class Cached:
+    """A record behind a cache on a fake server, and the cache's clock, moved by hand.
+
+    What happens `meanwhile` comes after the record was read, or before it is written or deleted.
+    """
+
+    def __init__(self, value: Any = None, server: Any = None) -> None:
+        self.record = Record(value)
+        self.server = server or FakeServer()
+        self.cache = CoherentCache(self.server)
+        self.now = round(self.cache._now())  # so that exact times can be added
+        self.cache._now = lambda: self.now  # type: ignore[method-assign]
+
+    def read(self, meanwhile: Callable[[], object] = nothing, lifetime: float | None = None) -> Any:
+        def load() -> Any:
+            value = self.record.load()
+            meanwhile()
+            return value
+
+        return self.cache.read(NAME, load, lifetime)
+
+    def write(
+        self,
+        value: Any,
+        meanwhile: Callable[[], object] = nothing,
+        lifetime: float | None = None,
+    ) -> None:
+        def store() -> Any:
+            meanwhile()
+            self.record.value = value
+            return value
+
+        self.cache.write(NAME, store, lifetime, (EndedError,))
+
+    def delete(self, meanwhile: Callable[[], object] = nothing) -> None:
+        def delete() -> None:
+            meanwhile()
+            self.record.value = None
+
+        self.cache.delete(NAME, delete)
+
+    def begin(self, entry: str) -> None:
+        """Let there be an entry: "absent", "present" or "stale"."""
+        if entry == "present":
+            self.write({"a": 1})
+        if entry == "stale":
+            self.server.put(KEY, STALE, LONGEST)
+
+    def advance(self, seconds: float) -> None:
+        self.now += seconds
+
+    @property
+    def entry(self) -> tuple[Any, float | None]:
+        """What the cache holds, and for how many seconds."""
+        return self.server.held(), self.server.lifetimes.get(KEY)
 
 
 @pytest.fixture
-def server() -> FakeServer:
-    """An empty store."""
-    return FakeServer()
+def cached() -> Cached:
+    """The record {"a": 1}, which is not in the cache."""
+    return Cached({"a": 1})
 
 
-@pytest.fixture
-def cache(server: FakeServer) -> CoherentCache:
-    """The cache in it."""
-    return CoherentCache(server)
+def raising(error: BaseException) -> Callable[[], None]:
+    """A failure of the record's store."""
 
+    def fail() -> None:
+        raise error
 
-@pytest.fixture
-def clock(cache: CoherentCache, monkeypatch: pytest.MonkeyPatch) -> SimpleNamespace:
-    """The cache's clock, moved by hand."""
-    clock = SimpleNamespace(now=0.0)
-    monkeypatch.setattr(cache, "_now", lambda: clock.now)
-    return clock
+    return fail
 
 
 # Reading
 
 
-def test_miss_gives_the_record(cache: CoherentCache) -> None:
-    """What is not cached is loaded."""
-    assert cache.read(NAME, Record({"a": 1}).load, None) == {"a": 1}
+def test_miss_loads_the_record_and_fills_the_cache(cached: Cached) -> None:
+    assert cached.read() == {"a": 1}
+    assert cached.server.held() == {"a": 1}
 
 
-def test_miss_fills_the_cache(cache: CoherentCache, server: FakeServer) -> None:
-    """The next read finds it."""
-    cache.read(NAME, Record({"a": 1}).load, None)
-    assert server.held() == {"a": 1}
-
-
-def test_hit_does_not_load(cache: CoherentCache) -> None:
-    """A cached record is not asked for."""
-    record = Record({"a": 1})
-    assert [cache.read(NAME, record.load, None) for _ in range(3)] == [{"a": 1}] * 3
-    assert record.loads == 1
-
-
-def test_hit_is_one_call(cache: CoherentCache, server: FakeServer) -> None:
-    """A hit costs one round trip to the store."""
-    write(cache, {"a": 1}, lambda: None, None)
-    server.calls.clear()
-    cache.read(NAME, Record().load, None)
-    assert server.calls == ["get"]
+def test_hit_costs_one_call_and_loads_nothing(cached: Cached) -> None:
+    cached.write({"a": 1})
+    cached.server.calls.clear()
+    assert cached.read() == {"a": 1}
+    assert (cached.server.calls, cached.record.loads) == (["get"], 0)
 
 
 @pytest.mark.parametrize("value", [{}, [], 0, False, ""], ids=repr)
-def test_false_value_is_a_hit(cache: CoherentCache, value: object) -> None:
-    """An empty session is cached like any other."""
-    record = Record(value)
-    assert [cache.read(NAME, record.load, None) for _ in range(2)] == [value] * 2
-    assert record.loads == 1
+def test_false_value_is_a_hit(value: object) -> None:
+    cached = Cached(value)
+    assert [cached.read(), cached.read()] == [value] * 2
+    assert cached.record.loads == 1
 
 
-def test_missing_record_is_not_cached(cache: CoherentCache, server: FakeServer) -> None:
-    """That there is no record is asked anew each time."""
-    record = Record()
-    assert [cache.read(NAME, record.load, None) for _ in range(2)] == [None] * 2
-    assert (record.loads, server.data) == (2, {})
+def test_missing_record_is_not_cached() -> None:
+    cached = Cached(None)
+    assert [cached.read(), cached.read()] == [None] * 2
+    assert (cached.record.loads, cached.server.data) == (2, {})
 
 
-def test_copies_are_handed_out(cache: CoherentCache) -> None:
-    """A change of what one reader got is not seen by the next."""
-    record = Record({"list": [1]})
-    cache.read(NAME, record.load, None)["list"].append(2)
-    record.value = None
-    cache.read(NAME, record.load, None)["list"].append(3)
-    assert cache.read(NAME, record.load, None) == {"list": [1]}
+def test_copies_are_handed_out() -> None:
+    cached = Cached({"list": [1]})
+    for _ in range(2):
+        cached.read()["list"].append(2)
+    assert cached.read() == {"list": [1]}
 
 
 @pytest.mark.parametrize(
-    "entry", [b"garbage", b"\x01" * 100, signed_values(b"K" * 32).dumps(KEY, {"admin": True})]
+    "entry",
+    [b"garbage", b"\x01" * 100, signed_values(b"K" * 32).dumps(KEY, {"admin": True})],
+    ids=["text", "bytes", "of another key"],
 )
-def test_forged_entry_is_ignored(cache: CoherentCache, server: FakeServer, entry: bytes) -> None:
-    """An entry that we did not write is no hit, and is left alone."""
-    server.data[KEY] = entry
-    assert cache.read(NAME, Record({"a": 1}).load, None) == {"a": 1}
-    assert server.data[KEY] == entry
-
-
-def test_forged_entry_is_replaced_by_a_write(cache: CoherentCache, server: FakeServer) -> None:
-    """A write takes the place of an entry that we did not write."""
-    server.do_set(KEY, b"garbage", 0)
-    write(cache, {"a": 1}, lambda: None, None)
-    assert server.held() == {"a": 1}
+def test_forged_entry_is_ignored_by_readers_and_replaced_by_writers(
+    cached: Cached, entry: bytes
+) -> None:
+    cached.server.put(KEY, entry, 0)
+    assert cached.read() == {"a": 1}
+    assert cached.server.data[KEY] == entry
+    cached.write({"a": 2})
+    assert cached.server.held() == {"a": 2}
 
 
 class Vanishing:
@@ -284,473 +289,341 @@ class Vanishing:
 
 
 def test_entry_of_a_missing_class_is_ignored(
-    cache: CoherentCache, monkeypatch: pytest.MonkeyPatch
+    cached: Cached, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """An entry that cannot be unpickled sends the reader to the record."""
-    write(cache, {"a": Vanishing()}, lambda: None, None)
+    cached.write({"a": Vanishing()})
+    cached.record.value = {"a": 1}
     monkeypatch.delattr(f"{__name__}.Vanishing")
-    assert cache.read(NAME, Record({"a": 1}).load, None) == {"a": 1}
+    assert cached.read() == {"a": 1}
 
 
-def test_failing_load_is_raised(cache: CoherentCache, server: FakeServer) -> None:
-    """A record that cannot be read is an error, and nothing is cached."""
-
-    def load() -> None:
-        raise BackendUnavailable("datastore", "here", "down")
-
+def test_failing_load_is_raised_and_nothing_is_cached(cached: Cached) -> None:
     with pytest.raises(BackendUnavailable, match="datastore backend at here"):
-        cache.read(NAME, load, None)
-    assert server.data == {}
+        cached.read(raising(BackendUnavailable("datastore", "here", "down")))
+    assert cached.server.data == {}
 
 
-def test_quick_reader_fills(
-    cache: CoherentCache, server: FakeServer, clock: SimpleNamespace
-) -> None:
-    """A load of less than a second fills the cache."""
-    cache.read(NAME, moving(clock, 0.9, {"a": 1}), None)
-    assert server.held() == {"a": 1}
-
-
-def test_slow_reader_does_not_fill(
-    cache: CoherentCache, server: FakeServer, clock: SimpleNamespace
-) -> None:
+@pytest.mark.parametrize(("seconds", "held"), [(0.9, {"a": 1}), (1.0, None)])
+def test_only_a_quick_reader_fills(cached: Cached, seconds: float, held: Any) -> None:
     """What was loaded long ago may be old, and the stale entry that would tell so may be gone."""
-    assert cache.read(NAME, moving(clock, 1.0, {"a": 1}), None) == {"a": 1}
-    assert server.data == {}
+    assert cached.read(lambda: cached.advance(seconds)) == {"a": 1}
+    assert cached.server.held() == held
 
 
-def moving(clock: SimpleNamespace, seconds: float, value: object) -> Callable[[], object]:
-    """A load that takes some time."""
+def test_stale_entry_is_replaced_by_a_reader(cached: Cached) -> None:
+    """However long it takes: its token tells whether anybody came in between."""
+    cached.begin("stale")
 
-    def load() -> object:
-        clock.now += seconds
-        return value
+    def meanwhile() -> None:
+        cached.server.calls.append("load")
+        cached.advance(100)
 
-    return load
+    cached.read(meanwhile)
+    assert cached.server.held() == {"a": 1}
+    assert cached.server.calls == ["get", "gets", "load", "cas"]
+
+
+def test_stale_entry_that_is_evicted_between_two_questions_is_a_miss(cached: Cached) -> None:
+    cached.begin("stale")
+    ask = cached.server._ask
+
+    def evicting(operation: str) -> None:
+        ask(operation)
+        if operation == "gets":
+            cached.server.data.clear()
+
+    cached.server._ask = evicting  # type: ignore[method-assign]
+    cached.read()
+    assert cached.server.held() == {"a": 1}
+    assert cached.server.calls == ["get", "gets", "add"]
+
+
+def test_reader_of_a_stale_entry_leaves_what_a_writer_has_stored_since(cached: Cached) -> None:
+    cached.begin("stale")
+    ask = cached.server._ask
+
+    def overtaken(operation: str) -> None:
+        ask(operation)
+        if operation == "gets":
+            cached.server._ask = ask  # type: ignore[method-assign]
+            cached.write({"a": "new"})
+            cached.record.value = {"a": "old"}
+
+    cached.server._ask = overtaken  # type: ignore[method-assign]
+    cached.read()
+    assert cached.server.held() == {"a": "new"}
+
+
+def test_stale_entry_of_a_record_that_is_gone_stays() -> None:
+    cached = Cached(None)
+    cached.begin("stale")
+    assert cached.read() is None
+    assert cached.server.held() == STALE
 
 
 # Writing
 
 
-def test_write_stores_and_caches(cache: CoherentCache, server: FakeServer) -> None:
-    """A write goes to the record and to the cache."""
-    record = Record()
-    write(cache, {"a": 1}, record.storing({"a": 1}), None)
-    assert (record.value, server.held()) == ({"a": 1}, {"a": 1})
-
-
 @pytest.mark.parametrize(
-    ("written", "calls"), [(0, ["gets", "store", "add"]), (1, ["gets", "store", "cas"])]
+    ("entry", "operation"), [("absent", "add"), ("present", "cas"), ("stale", "cas")]
 )
-def test_order_of_a_write(
-    cache: CoherentCache, server: FakeServer, written: int, calls: list[str]
+def test_write_takes_a_token_then_stores_then_replaces_the_entry(
+    cached: Cached, entry: str, operation: str
 ) -> None:
-    """The token is taken before the record is written, and the entry replaced after it."""
-    for _ in range(written):
-        write(cache, {}, lambda: None, None)
-    server.calls.clear()
-    write(cache, {"a": 1}, lambda: server.calls.append("store"), None)
-    assert server.calls == calls
-
-
-def test_write_settles_again(cache: CoherentCache, server: FakeServer) -> None:
-    """A write that meets a stale entry, and nobody else, caches its value."""
-    server.do_set(KEY, STALE, LONGEST)
-    write(cache, {"a": 1}, lambda: None, None)
-    assert server.held() == {"a": 1}
+    cached.begin(entry)
+    cached.server.calls.clear()
+    cached.write({"a": 2}, lambda: cached.server.calls.append("store"))
+    assert cached.server.calls == ["gets", "store", operation]
+    assert cached.server.held() == cached.record.value == {"a": 2}
 
 
 @pytest.mark.parametrize("error", [BackendError("datastore", "here", "no"), KeyboardInterrupt()])
-def test_failing_store_is_raised(cache: CoherentCache, error: BaseException) -> None:
-    """The caller learns that the record may not be written."""
+def test_failing_store_is_raised_and_readers_see_the_record(
+    cached: Cached, error: BaseException
+) -> None:
+    """Nobody knows whether the record was written."""
+    cached.read()
     with pytest.raises(type(error)):
-        write(cache, {"a": 1}, raising(error), None)
+        cached.write({"a": "new"}, raising(error))
+    for actual in ({"a": 1}, {"a": "new"}):
+        cached.record.value = actual
+        assert cached.read() == actual
 
 
-@pytest.mark.parametrize("error", [BackendError("datastore", "here", "no"), KeyboardInterrupt()])
-def test_failing_store_leaves_nothing_wrong(
-    cache: CoherentCache, server: FakeServer, error: BaseException
-) -> None:
-    """After a write of which nobody knows whether it happened, readers see the record."""
-    record = Record({"a": "old"})
-    cache.read(NAME, record.load, None)
-    with pytest.raises(type(error)):
-        write(cache, {"a": "new"}, raising(error), None)
-    for actual in ({"a": "old"}, {"a": "new"}):
-        record.value = actual
-        assert cache.read(NAME, record.load, None) == actual
-
-
-def raising(error: BaseException) -> Callable[[], None]:
-    """A store that fails."""
-
-    def store() -> None:
-        raise error
-
-    return store
-
-
-def test_stale_entry_is_replaced_by_a_reader(cache: CoherentCache, server: FakeServer) -> None:
-    """The next reader takes its token before it reads the record, and caches that."""
-    server.do_set(KEY, STALE, LONGEST)
-    cache.read(NAME, lambda: server.calls.append("load") or {"a": 1}, None)  # type: ignore[func-returns-value]
-    assert (server.held(), server.calls) == ({"a": 1}, ["get", "gets", "load", "cas"])
-
-
-def test_stale_entry_is_replaced_by_a_slow_reader(
-    cache: CoherentCache, server: FakeServer, clock: SimpleNamespace
-) -> None:
-    """However long it takes: its token tells whether anybody came in between."""
-    server.do_set(KEY, STALE, LONGEST)
-    cache.read(NAME, moving(clock, 100, {"a": 1}), None)
-    assert server.held() == {"a": 1}
-
-
-def test_stale_entry_that_is_gone_is_a_miss(cache: CoherentCache, server: FakeServer) -> None:
-    """It may be evicted between two questions."""
-    server.do_set(KEY, STALE, LONGEST)
-    server.do_gets = lambda key: (server.data.clear(), (None, None))[1]  # type: ignore[method-assign]
-    cache.read(NAME, Record({"a": 1}).load, None)
-    assert (server.held(), server.calls) == ({"a": 1}, ["get", "gets", "add"])
-
-
-def test_reader_that_meets_a_writer_at_a_stale_entry(
-    cache: CoherentCache, server: FakeServer
-) -> None:
-    """It leaves what the writer has stored between its two questions."""
-    server.do_set(KEY, STALE, LONGEST)
-    do_gets = server.do_gets
-
-    def overtaken(key: bytes) -> tuple[bytes | None, int | None]:
-        server.do_gets = do_gets  # type: ignore[method-assign]
-        write(cache, {"a": "new"}, lambda: None, None)
-        return server.do_gets(key)
-
-    server.do_gets = overtaken  # type: ignore[method-assign]
-    cache.read(NAME, Record({"a": "old"}).load, None)
-    assert server.held() == {"a": "new"}
-
-
-def test_stale_entry_of_a_record_that_is_gone_stays(
-    cache: CoherentCache, server: FakeServer
-) -> None:
-    """There is nothing to put in its place."""
-    server.do_set(KEY, STALE, LONGEST)
-    assert cache.read(NAME, Record().load, None) is None
-    assert server.held() == STALE
-
-
-def test_write_that_is_refused_leaves_a_stale_entry(
-    cache: CoherentCache, server: FakeServer
-) -> None:
+def test_write_that_is_refused_leaves_a_stale_entry(cached: Cached) -> None:
     """Nothing was written: the next reader may cache what is there."""
     with pytest.raises(EndedError):
-        cache.write(NAME, raising(EndedError()), None, (EndedError,))
-    assert (server.held(), server.lifetimes[KEY]) == (STALE, LONGEST)
+        cached.write({"a": 2}, raising(EndedError()))
+    assert cached.entry == (STALE, LONGEST)
 
 
-def test_write_of_which_nobody_knows_leaves_a_tombstone(
-    cache: CoherentCache, server: FakeServer
-) -> None:
+def test_write_with_an_unknown_result_leaves_a_tombstone(cached: Cached) -> None:
     """It may be written at any time later; a reader must not cache what was there before."""
     with pytest.raises(KeyError):
-        cache.write(NAME, raising(KeyError()), None, (EndedError,))
-    assert (server.held(), server.lifetimes[KEY]) == (TOMBSTONE, LONGEST)
-    assert cache.read(NAME, Record({"a": 1}).load, None) == {"a": 1}
-    assert server.held() == TOMBSTONE
+        cached.write({"a": 2}, raising(KeyError()))
+    assert cached.entry == (TOMBSTONE, LONGEST)
+    assert cached.read() == {"a": 1}
+    assert cached.server.held() == TOMBSTONE
 
 
-def test_others_store_all_the_time(cache: CoherentCache, server: FakeServer) -> None:
-    """After some tries there is a tombstone, whatever was there."""
-    write(cache, {"a": 1}, lambda: None, None)
-    server.do_cas = lambda *_: False  # type: ignore[method-assign]
-    write(cache, {"a": 2}, lambda: None, None)
-    assert (server.held(), server.lifetimes[KEY]) == (TOMBSTONE, LONGEST)
+def test_writer_that_others_overtake_all_the_time_leaves_a_tombstone(cached: Cached) -> None:
+    cached.begin("present")
+    cached.server.cas = lambda *_: False  # type: ignore[method-assign]
+    cached.write({"a": 2})
+    assert cached.entry == (TOMBSTONE, LONGEST)
 
 
 @pytest.mark.parametrize("entry", ["absent", "present", "stale"])
-def test_writer_that_is_overtaken_leaves_a_stale_entry(
-    cache: CoherentCache, server: FakeServer, entry: str
-) -> None:
+def test_writer_that_is_overtaken_leaves_a_stale_entry(cached: Cached, entry: str) -> None:
     """It lives as long as an entry, so that none that is on its way finds the place empty."""
-    if entry == "present":
-        write(cache, {"a": 1}, lambda: None, None)
-    if entry == "stale":
-        server.do_set(KEY, STALE, LONGEST)
-    write(cache, {"a": 3}, lambda: write(cache, {"a": 2}, lambda: None, None), None)
-    assert (server.held(), server.lifetimes[KEY]) == (STALE, LONGEST)
+    cached.begin(entry)
+    cached.write({"a": 3}, lambda: cached.write({"a": 2}))
+    assert cached.entry == (STALE, LONGEST)
 
 
-# Lifetime
-
-
-LIFETIMES = [
-    (None, LONGEST),
-    (60, 60),
-    (0.5, 0.5),
-    (3599, 3599),
-    (30 * DAY, LONGEST),
-    (float("inf"), LONGEST),
-]
-
-
-@pytest.mark.parametrize(("lifetime", "expected"), LIFETIMES)
-def test_filled_entry_expires(
-    cache: CoherentCache, server: FakeServer, lifetime: float | None, expected: float
+@pytest.mark.parametrize(
+    ("lifetime", "expected"),
+    [
+        (None, LONGEST),
+        (60, 60),
+        (0.5, 0.5),
+        (3599, 3599),
+        (30 * DAY, LONGEST),
+        (float("inf"), LONGEST),
+    ],
+)
+def test_entry_lives_as_long_as_the_session_and_an_hour_at_most(
+    lifetime: float | None, expected: float
 ) -> None:
-    """An entry that a reader made lives as long as the session, an hour at most."""
-    cache.read(NAME, Record({}).load, lifetime)
-    assert server.lifetimes[KEY] == expected
-
-
-@pytest.mark.parametrize("writes", [1, 2], ids=["add", "cas"])
-@pytest.mark.parametrize(("lifetime", "expected"), LIFETIMES)
-def test_written_entry_expires(
-    cache: CoherentCache, server: FakeServer, lifetime: float | None, expected: float, writes: int
-) -> None:
-    """An entry that a writer made lives as long as the session, an hour at most."""
-    for _ in range(writes):
-        write(cache, {}, lambda: None, lifetime)
-    assert server.lifetimes[KEY] == expected
+    cached = Cached({})
+    cached.read(lifetime=lifetime)
+    seconds = [cached.server.lifetimes.pop(KEY)]
+    cached.write({}, lifetime=lifetime)
+    seconds.append(cached.server.lifetimes[KEY])
+    assert seconds == [expected, expected]
 
 
 # A store that fails
 
-
 DOWN = BackendUnavailable("memcache", "fake:1", "the server refused the connection")
 FULL = BackendError("memcache", "fake:1", "the server refused (MemcacheServerError)")
 OPERATIONS = ("get", "gets", "set", "add", "cas")
+DEAD = dict.fromkeys(OPERATIONS, DOWN)
+UNREACHABLE = {**DEAD, "set_noreply": DOWN}
 
-
-def subsets() -> Iterator[tuple[str, ...]]:
-    """All sets of operations that may fail."""
-    for number in range(1, 2 ** len(OPERATIONS)):
-        yield tuple(name for bit, name in enumerate(OPERATIONS) if number >> bit & 1)
+#: All sets of operations that may fail.
+SUBSETS = [
+    subset
+    for number in range(1, len(OPERATIONS) + 1)
+    for subset in itertools.combinations(OPERATIONS, number)
+]
 
 
 @pytest.mark.parametrize("error", [DOWN, FULL], ids=["down", "full"])
-@pytest.mark.parametrize("broken", list(subsets()), ids="+".join)
+@pytest.mark.parametrize("broken", SUBSETS, ids="+".join)
 def test_failing_store_is_no_error(
-    cache: CoherentCache, server: FakeServer, error: Exception, broken: tuple[str, ...]
+    cached: Cached, error: Exception, broken: tuple[str, ...]
 ) -> None:
     """Whatever it refuses, the record is written and read."""
-    server.broken = dict.fromkeys(broken, error)
-    record = Record()
+    cached.server.broken = dict.fromkeys(broken, error)
     for turn in range(3):
-        write(cache, {"turn": turn}, record.storing({"turn": turn}), None)
-        assert record.value == {"turn": turn}
-    server.data.clear()
-    assert cache.read(NAME, record.load, None) == {"turn": 2}
+        cached.write({"turn": turn})
+        assert cached.record.value == {"turn": turn}
+    cached.server.data.clear()
+    assert cached.read() == {"turn": 2}
 
 
-def test_read_asks_a_dead_store_once(cache: CoherentCache, server: FakeServer) -> None:
+def test_read_asks_a_dead_store_once(cached: Cached) -> None:
     """A frozen one keeps a reader waiting once, not twice."""
-    server.broken = dict.fromkeys(OPERATIONS, DOWN)
-    cache.read(NAME, Record({}).load, None)
-    assert server.calls == ["get"]
+    cached.server.broken = DEAD
+    cached.read()
+    assert cached.server.calls == ["get"]
 
 
-def test_write_with_a_dead_store(cache: CoherentCache, server: FakeServer) -> None:
-    """It is asked for the token before the write, and to mark the entry stale after it."""
-    server.broken = dict.fromkeys(OPERATIONS, DOWN)
-    write(cache, {}, lambda: None, None)
-    assert server.calls == ["gets", "gets", "set", "set_noreply"]
+def test_write_asks_a_dead_store_for_the_token_and_to_mark_the_entry(cached: Cached) -> None:
+    cached.server.broken = DEAD
+    cached.write({})
+    assert cached.server.calls == ["gets", "gets", "set", "set_noreply"]
 
 
-def test_silent_store_is_sent_a_tombstone_after_a_write(
-    cache: CoherentCache, server: FakeServer
+@pytest.mark.parametrize("broken", [DEAD, {"gets": DOWN}], ids=["dead", "gets"])
+def test_store_that_did_not_hear_of_a_write_is_sent_a_tombstone(
+    cached: Cached, broken: dict[str, Exception]
 ) -> None:
     """When it goes on it does not hand out what was there before the write."""
-    write(cache, {"a": "old"}, lambda: None, None)
-    server.broken = dict.fromkeys(OPERATIONS, DOWN)
-    write(cache, {"a": "new"}, lambda: None, None)
-    server.broken = {}
-    assert (server.held(), server.lifetimes[KEY]) == (TOMBSTONE, LONGEST)
+    cached.begin("present")
+    cached.server.broken = broken
+    cached.write({"a": "new"})
+    assert cached.entry == (TOMBSTONE, LONGEST)
 
 
-def test_store_to_which_nothing_can_be_sent(cache: CoherentCache, server: FakeServer) -> None:
-    """That is no error either."""
-    server.broken = dict.fromkeys((*OPERATIONS, "set_noreply"), DOWN)
-    record = Record()
-    write(cache, {"a": 1}, record.storing({"a": 1}), None)
-    assert record.value == {"a": 1}
+def test_store_to_which_nothing_can_be_sent_is_no_error_of_a_write(cached: Cached) -> None:
+    cached.server.broken = UNREACHABLE
+    cached.write({"a": 2})
+    assert cached.record.value == {"a": 2}
 
 
 # Deleting
 
 
-def test_deleted_record_leaves_a_tombstone(cache: CoherentCache, server: FakeServer) -> None:
-    """Neither record nor entry is left, and the tombstone lives as long as an entry may."""
-    record = Record()
-    write(cache, {"a": 1}, record.storing({"a": 1}), None)
-    cache.delete(NAME, record.storing(None))
-    assert (record.value, server.held(), server.lifetimes[KEY]) == (None, TOMBSTONE, LONGEST)
-    assert cache.read(NAME, record.load, None) is None
+@pytest.mark.parametrize("broken", [{}, DEAD], ids=["works", "silent"])
+def test_deleted_record_leaves_a_tombstone(cached: Cached, broken: dict[str, Exception]) -> None:
+    """A silent store has it as well, when it goes on."""
+    cached.begin("present")
+    cached.server.broken = broken
+    cached.delete()
+    assert (cached.record.value, cached.entry) == (None, (TOMBSTONE, LONGEST))
 
 
-def test_entry_goes_before_the_record(cache: CoherentCache, server: FakeServer) -> None:
+def test_entry_goes_before_the_record(cached: Cached) -> None:
     """So that it has gone if the process dies on the way."""
-    write(cache, {"a": 1}, lambda: None, None)
+    cached.begin("present")
     held: list[Any] = []
-    cache.delete(NAME, lambda: held.append(server.held()))
+    cached.delete(lambda: held.append(cached.server.held()))
     assert held == [TOMBSTONE]
 
 
-def test_tombstone_is_put_twice(cache: CoherentCache, server: FakeServer) -> None:
-    """The store may have been restarted and filled before the record was deleted."""
-    record = Record({"a": 1})
+def test_tombstone_is_put_again_after_the_record_is_deleted(cached: Cached) -> None:
+    """The store may have been restarted and filled before."""
 
-    def delete() -> None:
-        server.restart()
-        cache.read(NAME, record.load, None)
-        assert server.held() == {"a": 1}
-        record.value = None
+    def meanwhile() -> None:
+        cached.server.restart()
+        cached.read()
+        assert cached.server.held() == {"a": 1}
 
-    cache.delete(NAME, delete)
-    assert server.held() == TOMBSTONE
+    cached.delete(meanwhile)
+    assert cached.server.held() == TOMBSTONE
 
 
 @pytest.mark.parametrize("entry", ["absent", "present", "stale"])
-def test_writer_that_is_overtaken_by_the_end(
-    cache: CoherentCache, server: FakeServer, entry: str
+def test_writer_that_is_overtaken_by_a_deletion_leaves_the_tombstone(
+    cached: Cached, entry: str
 ) -> None:
-    """What it wrote is not cached, and the tombstone lives on."""
-    if entry == "present":
-        write(cache, {"a": 1}, lambda: None, None)
-    if entry == "stale":
-        server.do_set(KEY, STALE, LONGEST)
-    write(cache, {"a": 2}, lambda: cache.delete(NAME, lambda: None), None)
-    assert (server.held(), server.lifetimes[KEY]) == (TOMBSTONE, LONGEST)
+    cached.begin(entry)
+    cached.write({"a": 2}, cached.delete)
+    assert cached.entry == (TOMBSTONE, LONGEST)
 
 
-def test_writer_that_finds_the_record_gone(cache: CoherentCache, server: FakeServer) -> None:
-    """It leaves the tombstone, too."""
-
-    def store() -> None:
-        cache.delete(NAME, lambda: None)
+def test_writer_that_finds_the_record_gone_leaves_the_tombstone(cached: Cached) -> None:
+    def meanwhile() -> None:
+        cached.delete()
         raise EndedError()
 
     with pytest.raises(EndedError):
-        cache.write(NAME, store, None, (EndedError,))
-    assert (server.held(), server.lifetimes[KEY]) == (TOMBSTONE, LONGEST)
+        cached.write({"a": 2}, meanwhile)
+    assert cached.entry == (TOMBSTONE, LONGEST)
 
 
-def test_silent_store_is_sent_a_tombstone_after_a_deletion(
-    cache: CoherentCache, server: FakeServer
-) -> None:
-    """When it goes on the entry has gone."""
-    write(cache, {"a": 1}, lambda: None, None)
-    server.broken = dict.fromkeys(OPERATIONS, DOWN)
-    cache.delete(NAME, lambda: None)
-    assert (server.held(), server.lifetimes[KEY]) == (TOMBSTONE, LONGEST)
-
-
-def test_end_that_the_cache_does_not_hear_of(cache: CoherentCache, server: FakeServer) -> None:
-    """It is an error, after the record was deleted: the entry may be handed out."""
-    record = Record()
-    write(cache, {"a": 1}, record.storing({"a": 1}), None)
-    server.broken = dict.fromkeys((*OPERATIONS, "set_noreply"), DOWN)
+def test_deletion_that_the_cache_does_not_hear_of_is_an_error(cached: Cached) -> None:
+    """The record is deleted, and the entry may be handed out."""
+    cached.begin("present")
+    cached.server.broken = UNREACHABLE
     with pytest.raises(BackendUnavailable, match=r"memcache backend at fake:1: .*deleted.*hour"):
-        cache.delete(NAME, record.storing(None))
-    assert record.value is None
-    server.broken = {}
-    assert cache.read(NAME, record.load, None) == {"a": 1}  # as the error says
+        cached.delete()
+    assert cached.record.value is None
+    cached.server.broken = {}
+    assert cached.read() == {"a": 1}  # as the error says
 
 
-def test_end_that_fails_twice_tells_of_the_record(cache: CoherentCache, server: FakeServer) -> None:
+def test_failure_of_the_record_comes_before_one_of_the_cache(cached: Cached) -> None:
     """A record that may still be there is the more important error."""
-    server.broken = dict.fromkeys((*OPERATIONS, "set_noreply"), DOWN)
+    cached.server.broken = UNREACHABLE
     with pytest.raises(KeyboardInterrupt):
-        cache.delete(NAME, raising(KeyboardInterrupt()))
+        cached.delete(raising(KeyboardInterrupt()))
 
 
 @pytest.mark.parametrize("actor", ["reader", "writer"])
-def test_restarted_store_is_not_filled_with_what_was_deleted(
-    cache: CoherentCache, server: FakeServer, actor: str
-) -> None:
+def test_restarted_store_is_not_filled_with_what_was_deleted(cached: Cached, actor: str) -> None:
     """A tombstone that is lost by a restart is missed by none of those who saw no entry."""
-    record = Record({"a": 1})
 
-    def end_and_restart() -> dict[str, int]:
-        cache.delete(NAME, record.storing(None))
-        server.restart()
-        return {"a": 1}
+    def meanwhile() -> None:
+        cached.delete()
+        cached.server.restart()
 
     if actor == "reader":
-        cache.read(NAME, end_and_restart, None)
+        cached.read(meanwhile)
     else:
-        cache.write(NAME, end_and_restart, None)
-    assert server.held() == TOMBSTONE
-    assert cache.read(NAME, record.load, None) is None
+        cached.write({"a": 1}, meanwhile)
+    assert cached.server.held() == TOMBSTONE
 
 
-def test_tombstone_is_not_replaced(cache: CoherentCache, server: FakeServer) -> None:
+def test_tombstone_is_not_replaced(cached: Cached) -> None:
     """Whoever writes a record that was deleted is not cached until the tombstone has gone."""
-    record = Record()
-    cache.delete(NAME, record.storing(None))
-    write(cache, {"a": 1}, record.storing({"a": 1}), None)
-    assert (server.held(), server.lifetimes[KEY]) == (TOMBSTONE, LONGEST)
-    assert cache.read(NAME, record.load, None) == {"a": 1}
-    assert server.held() == TOMBSTONE
+    cached.delete()
+    cached.write({"a": 2})
+    assert cached.entry == (TOMBSTONE, LONGEST)
+    assert cached.read() == {"a": 2}
+    assert cached.server.held() == TOMBSTONE
 
 
-def test_record_that_cannot_be_deleted(cache: CoherentCache) -> None:
-    """The caller learns of it, and readers see the record as it is."""
-    record = Record({"a": 1})
-    write(cache, {"a": 1}, record.storing({"a": 1}), None)
+def test_record_that_cannot_be_deleted_is_an_error_and_readers_see_it(cached: Cached) -> None:
+    cached.begin("present")
     with pytest.raises(BackendError):
-        cache.delete(NAME, raising(BackendError("datastore", "here", "no")))
-    assert (cache.read(NAME, record.load, None), record.loads) == ({"a": 1}, 1)
+        cached.delete(raising(BackendError("datastore", "here", "no")))
+    assert (cached.read(), cached.record.loads) == ({"a": 1}, 1)
 
 
-def test_store_that_comes_back_meanwhile_has_a_tombstone(
-    cache: CoherentCache, server: FakeServer
-) -> None:
-    """An entry from before a write that the store did not hear of is not believed."""
-    write(cache, {"a": "old"}, lambda: None, None)
-    server.broken = {"gets": DOWN}
-    write(cache, {"a": "new"}, lambda: None, None)
-    assert server.held() == TOMBSTONE
-
-
-# Forgetting
-
-
-def test_deleted_record_is_not_read(cache: CoherentCache) -> None:
-    """After forget() readers are sent to the record, which is gone."""
-    write(cache, {"a": 1}, lambda: None, None)
-    assert cache.forget(NAME) is True
-    assert cache.read(NAME, Record().load, None) is None
-
-
-def test_reader_of_a_deleted_record_does_not_bring_it_back(cache: CoherentCache) -> None:
-    """Who read the record just before it was deleted does not fill the cache with it."""
-
-    def load() -> dict[str, int]:
-        cache.forget(NAME)
-        return {"a": 1}
-
-    cache.read(NAME, load, None)
-    assert cache.read(NAME, Record().load, None) is None
-
-
-def test_writer_of_a_deleted_record_does_not_bring_it_back(cache: CoherentCache) -> None:
-    """Who wrote the record just before it was deleted leaves no entry of it."""
-    write(cache, {"a": 1}, lambda: None, None)
-    write(cache, {"a": 2}, lambda: cache.forget(NAME) and None, None)
-    assert cache.read(NAME, Record().load, None) is None
-
-
-def test_forgotten_record_has_a_tombstone(cache: CoherentCache, server: FakeServer) -> None:
+def test_forgotten_record_has_a_tombstone(cached: Cached) -> None:
     """As long as an entry of it may be on its way."""
-    cache.forget(NAME)
-    assert (server.held(), server.lifetimes[KEY]) == (TOMBSTONE, LONGEST)
+    cached.begin("present")
+    assert cached.cache.forget(NAME) is True
+    assert cached.entry == (TOMBSTONE, LONGEST)
 
 
-def test_forgetting_with_a_dead_store(cache: CoherentCache, server: FakeServer) -> None:
-    """A failure is no error, and the caller can tell."""
-    server.broken["set"] = DOWN
-    assert cache.forget(NAME) is False
+@pytest.mark.parametrize("actor", ["reader", "writer"])
+def test_forgotten_record_is_not_brought_back(cached: Cached, actor: str) -> None:
+    """Neither by who has read it just before, nor by who has written it."""
+    if actor == "reader":
+        cached.read(lambda: cached.cache.forget(NAME))
+    else:
+        cached.begin("present")
+        cached.write({"a": 2}, lambda: cached.cache.forget(NAME))
+    assert cached.server.held() == TOMBSTONE
+
+
+def test_forgetting_tells_when_the_store_has_failed(cached: Cached) -> None:
+    cached.server.broken["set"] = DOWN
+    assert cached.cache.forget(NAME) is False
 
 
 # Interleavings
@@ -816,11 +689,10 @@ class SteppedServer(FakeServer):
 
     turns: Turns | None = None
 
-    def _call(self, operation: str, *args: Any) -> Any:
-        """Wait for the turn first."""
+    def _ask(self, operation: str) -> None:
         if self.turns is not None:
             self.turns.step()
-        return super()._call(operation, *args)
+        super()._ask(operation)
 
 
 class LateError(Exception):
@@ -828,52 +700,45 @@ class LateError(Exception):
 
 
 class Scene:
-    """A cache with its record, and what may happen to them at once; each of it in steps.
+    """A cached record, and what may happen to it at once; each of it in steps.
 
     :param begins: what the cache holds at first: nothing ("cold"), the record ("warm") or a
         "stale" entry.
     """
 
     def __init__(self, turns: Turns, begins: str) -> None:
-        self.server = SteppedServer()
-        self.record = Record({"writer": None})
-        self._cache = CoherentCache(self.server)
+        self.cached = Cached({"writer": None}, SteppedServer())
         self._turns = turns
         self._ended = False
         self._writers = 0
         if begins == "warm":
-            self._cache.read(NAME, self.record.load, None)
+            self.cached.read()
         if begins == "stale":
-            self.server.do_set(KEY, STALE, LONGEST)
-        self.server.turns = turns
+            self.cached.begin("stale")
+        self.cached.server.turns = turns
 
     def write(self) -> None:
         """A writer, which does not bring back what was deleted."""
-        self._writers += 1
-        value = {"writer": self._writers}
-
-        def store() -> Any:
-            self._turns.step()
-            self._store(value)
-            return value
-
         with contextlib.suppress(EndedError):
-            self._cache.write(NAME, store, None, (EndedError,))
+            self.cached.write(self._next_value(), self._step_unless_ended)
 
     def write_late(self) -> None:
         """A writer that hears of a failure, and whose record is written some time later."""
-        self._writers += 1
-        value = {"writer": self._writers}
+        value = self._next_value()
         with contextlib.suppress(LateError):
-            self._cache.write(NAME, self._fail, None, (EndedError,))
-        self._turns.step()
+            self.cached.write(value, self._fail)
         with contextlib.suppress(EndedError):
-            self._store(value)
+            self._step_unless_ended()
+            self.cached.record.value = value
 
-    def _store(self, value: Any) -> None:
+    def _next_value(self) -> Any:
+        self._writers += 1
+        return {"writer": self._writers}
+
+    def _step_unless_ended(self) -> None:
+        self._turns.step()
         if self._ended:
             raise EndedError()
-        self.record.value = value
 
     def _fail(self) -> None:
         self._turns.step()
@@ -884,42 +749,50 @@ class Scene:
 
         def load() -> Any:
             self._turns.step()
-            return self.record.load()
+            return self.cached.record.load()
 
-        self._cache.read(NAME, load, None)
+        self.cached.cache.read(NAME, load, None)
 
     def end(self) -> None:
         """Whoever deletes the record."""
-
-        def delete() -> None:
-            self._turns.step()
-            self.record.value, self._ended = None, True
-
-        self._cache.delete(NAME, delete)
+        self.cached.delete(self._end)
 
     def end_late(self) -> None:
         """Whoever hears of a failure, while the record is deleted some time later."""
         with contextlib.suppress(LateError):
-            self._cache.delete(NAME, self._fail)
+            self.cached.delete(self._fail)
+        self._end()
+        self.cached.record.value = None
+
+    def _end(self) -> None:
         self._turns.step()
-        self.record.value, self._ended = None, True
+        self._ended = True
 
     def wait(self) -> None:
         """Half an hour; what is on its way to the store stays there."""
         self._turns.step()
-        self.server.let_time_pass()
+        self.cached.server.let_time_pass()
 
     def restart(self) -> None:
         """The store forgets everything."""
         self._turns.step()
-        self.server.restart()
+        self.cached.server.restart()
 
 
-def outcome(pool: ThreadPoolExecutor, turns: Turns, actors: str, begins: str) -> tuple[Any, Any]:
-    """What the cache holds in the end, and the record."""
-    scene = Scene(turns, begins)
-    turns.run(pool, [getattr(scene, actor) for actor in actors.split()])
-    return scene.server.held(), scene.record.value
+def disagreements(
+    orders: Iterable[Callable[[int], int]], actors: str, begins: str
+) -> list[tuple[Any, Any]]:
+    """What the cache holds, and the record, where that ends as neither the record nor a mark."""
+    wrong = []
+    with ThreadPoolExecutor(len(actors.split())) as pool:
+        for choose in orders:
+            turns = Turns(choose)
+            scene = Scene(turns, begins)
+            turns.run(pool, [getattr(scene, actor) for actor in actors.split()])
+            held, record = scene.cached.server.held(), scene.cached.record.value
+            if held not in (record, STALE, TOMBSTONE, None):
+                wrong.append((held, record))
+    return wrong
 
 
 def all_orders() -> Iterator[Callable[[int], int]]:
@@ -963,14 +836,7 @@ THREE = (
     ],
 )
 def test_every_interleaving_agrees(begins: str, actors: str) -> None:
-    """In any order of the steps, the cache ends with the record, a stale entry or nothing."""
-    wrong = []
-    with ThreadPoolExecutor(len(actors.split())) as pool:
-        for choose in all_orders():
-            held, record = outcome(pool, Turns(choose), actors, begins)
-            if held not in (record, STALE, TOMBSTONE, None):
-                wrong.append((held, record))
-    assert wrong == []
+    assert disagreements(all_orders(), actors, begins) == []
 
 
 @pytest.mark.parametrize("begins", ["cold", "warm", "stale"])
@@ -984,10 +850,5 @@ def test_every_interleaving_agrees(begins: str, actors: str) -> None:
 )
 def test_sampled_interleavings_agree(actors: str, begins: str) -> None:
     """With more threads than can be tried out in full, the same holds for any sample."""
-    chance, wrong = random.Random(1), []
-    with ThreadPoolExecutor(len(actors.split())) as pool:
-        for _ in range(300):
-            held, record = outcome(pool, Turns(chance.randrange), actors, begins)
-            if held not in (record, STALE, TOMBSTONE, None):
-                wrong.append((held, record))
-    assert wrong == []
+    sample = itertools.repeat(random.Random(1).randrange, 300)
+    assert disagreements(sample, actors, begins) == []

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import os
 import threading
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 
 import pytest
 from support.forks import FORKS, in_child
@@ -41,27 +43,18 @@ class CountingBuild:
 Registry = ClientRegistry[Client]
 
 
-@pytest.fixture
-def registry() -> Registry:
-    """A registry that remembers no failure."""
-    return Registry()
-
-
-@pytest.fixture
-def failed(monkeypatch: pytest.MonkeyPatch) -> Failed:
-    """A registry in which building the client of "a" has just failed."""
-    return Failed(monkeypatch)
-
-
 class Failed(Registry):
-    """Remembers failures for 30 seconds, by a clock that the test advances."""
+    """Remembers for 30 seconds that the client of "a" could not be built, by a clock of its own."""
 
-    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+    now = 1000.0
+
+    def __init__(self) -> None:
         super().__init__(retry_after=30)
-        self.now = 1000.0
-        monkeypatch.setattr(self, "_now", lambda: self.now)
         self.build = CountingBuild(ValueError("no such server"))
         self.fail()
+
+    def _now(self) -> float:
+        return self.now
 
     def fail(self) -> pytest.ExceptionInfo[ValueError]:
         """Ask for the client and get the error."""
@@ -70,32 +63,56 @@ class Failed(Registry):
         return caught
 
 
+@pytest.fixture
+def registry() -> Registry:
+    """A registry that remembers no failure."""
+    return Registry()
+
+
+@pytest.fixture
+def failed() -> Failed:
+    """A registry in which building the client of "a" has just failed."""
+    return Failed()
+
+
+@contextmanager
+def building(registry: Registry) -> Iterator[threading.Thread]:
+    """Build the client of "a" in another thread, to the end of the block."""
+    has_begun, may_end = threading.Event(), threading.Event()
+
+    def build() -> Client:
+        has_begun.set()
+        may_end.wait(PATIENCE)
+        return Client()
+
+    thread = threading.Thread(target=registry.get, args=("a", build))
+    thread.start()
+    try:
+        assert has_begun.wait(PATIENCE)
+        yield thread
+    finally:
+        may_end.set()
+        thread.join(PATIENCE)
+
+
 def test_same_settings_share_a_client(registry: Registry) -> None:
-    """The second call for the same settings gives the first one's client."""
     build = CountingBuild()
     assert registry.get(("server", 1), build) is registry.get(("server", 1), build)
     assert build.calls == 1
 
 
-def test_other_settings_have_another_client(registry: Registry) -> None:
-    """Clients are kept by settings."""
-    assert registry.get("a", Client) is not registry.get("b", Client)
-
-
-def test_registries_are_independent() -> None:
-    """Two registries do not share clients."""
-    first, second = ClientRegistry[Client](), ClientRegistry[Client]()
-    assert first.get("a", Client) is not second.get("a", Client)
-
-
 def test_falsy_client_is_kept() -> None:
-    """A client that is false, as one with a length of 0, is not built again."""
+    """As one with a length of 0."""
     registry: ClientRegistry[list[str]] = ClientRegistry()
     assert registry.get("a", list) is registry.get("a", list)
 
 
+def test_other_settings_and_other_registries_have_another_client(registry: Registry) -> None:
+    clients = [registry.get("a", Client), registry.get("b", Client), Registry().get("a", Client)]
+    assert len(set(clients)) == 3
+
+
 def test_racing_threads_build_once(registry: Registry) -> None:
-    """Threads that come at once while the client is being built all get that one client."""
     count = 16
     at_start, building = threading.Barrier(count), threading.Event()
 
@@ -114,21 +131,14 @@ def test_racing_threads_build_once(registry: Registry) -> None:
     assert (len(builds), len(clients)) == (1, 1)
 
 
-def test_child_builds_its_own(registry: Registry) -> None:
-    """After a fork the child does not use the parent's client."""
-    registry.get("a", Client)
-    assert in_child(lambda: registry.get("a", Client).pid == os.getpid())
-
-
-def test_parent_keeps_its_client_after_a_fork(registry: Registry) -> None:
-    """A fork changes nothing in the parent."""
+def test_child_builds_its_own_client_and_the_parent_keeps_its(registry: Registry) -> None:
     client = registry.get("a", Client)
-    assert in_child(lambda: registry.get("a", Client) is not client)
+    assert in_child(lambda: registry.get("a", Client).pid == os.getpid())
     assert registry.get("a", Client) is client
 
 
 def test_child_does_not_collect_the_parents_client(registry: Registry) -> None:
-    """The parent's client stays referenced in the child, where closing it would do harm."""
+    """The parent's client stays referenced in the child, which must not close it."""
     collected: list[bool] = []
 
     class Fragile(Client):
@@ -144,51 +154,27 @@ def test_child_does_not_collect_the_parents_client(registry: Registry) -> None:
     assert in_child(child)
 
 
-def test_fork_while_the_lock_is_held(registry: Registry) -> None:
-    """A fork during a build in another thread leaves the child a lock that it can take."""
-    building, forked = threading.Event(), threading.Event()
-
-    def slow_build() -> Client:
-        building.set()
-        forked.wait(PATIENCE)
-        return Client()
-
-    thread = threading.Thread(target=registry.get, args=("a", slow_build))
-    thread.start()
-    try:
-        assert building.wait(PATIENCE)
+def test_fork_during_a_build_leaves_the_child_a_lock_that_it_can_take(registry: Registry) -> None:
+    with building(registry):
         assert in_child(lambda: registry.get("a", Client).pid == os.getpid())
-    finally:
-        forked.set()
-        thread.join(PATIENCE)
 
 
-def test_failure_is_raised(registry: Registry) -> None:
-    """What the build raises is raised by get()."""
-    error = ValueError("no such server")
+def test_failure_is_raised_and_not_remembered_by_default(registry: Registry) -> None:
+    build = CountingBuild(ValueError("no such server"))
     with pytest.raises(ValueError, match="no such server") as caught:
-        registry.get("a", CountingBuild(error))
-    assert caught.value is error
-
-
-def test_failure_is_not_remembered_by_default(registry: Registry) -> None:
-    """Without retry_after the next call builds again."""
-    build = CountingBuild(ValueError())
-    with pytest.raises(ValueError):  # noqa: PT011 # it is the test's own
         registry.get("a", build)
+    assert caught.value is build.error
     build.error = None
     assert isinstance(registry.get("a", build), Client)
 
 
 def test_failure_is_remembered_for_retry_after(failed: Failed) -> None:
-    """Within retry_after seconds the failure is raised again without another attempt."""
     failed.now += 29.9
     failed.fail()
     assert failed.build.calls == 1
 
 
 def test_failure_is_forgotten_after_retry_after(failed: Failed) -> None:
-    """After retry_after seconds the client is built, and then kept."""
     failed.build.error = None
     failed.now += 30.0
     client = failed.get("a", failed.build)
@@ -197,7 +183,6 @@ def test_failure_is_forgotten_after_retry_after(failed: Failed) -> None:
 
 
 def test_second_failure_is_remembered_from_its_own_time(failed: Failed) -> None:
-    """Each failed attempt starts retry_after again."""
     for seconds in (30.0, 29.0):
         failed.now += seconds
         failed.fail()
@@ -205,13 +190,7 @@ def test_second_failure_is_remembered_from_its_own_time(failed: Failed) -> None:
 
 
 def test_failure_of_other_settings_does_not_matter(failed: Failed) -> None:
-    """Clients of other settings are built."""
     assert isinstance(failed.get("b", Client), Client)
-
-
-def test_child_tries_where_the_parent_failed(failed: Failed) -> None:
-    """A failure is remembered for the process in which it happened."""
-    assert in_child(lambda: failed.get("a", Client).pid == os.getpid())
 
 
 def test_remembered_failure_does_not_grow(failed: Failed) -> None:
@@ -234,8 +213,9 @@ def in_another_process(monkeypatch: pytest.MonkeyPatch, pid: int) -> None:
     monkeypatch.setattr(os, "getpid", lambda: pid)
 
 
-def test_process_is_known_by_its_id(registry: Registry, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A child that nobody told of the fork builds its own client."""
+def test_child_that_was_not_told_of_the_fork_builds_its_own_client(
+    registry: Registry, monkeypatch: pytest.MonkeyPatch
+) -> None:
     parents = registry.get("a", Client)
     in_another_process(monkeypatch, 1_000_000)
     own = registry.get("a", Client)
@@ -272,29 +252,19 @@ def test_process_id_that_an_ancestor_had(
     assert len(set(clients)) == 3
 
 
-def test_lock_of_a_parent(registry: Registry, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_lock_of_a_parent_is_not_waited_for(
+    registry: Registry, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Another thread had it at the fork; nobody is there to release it."""
-    stop = threading.Event()
-    building = threading.Event()
-
-    def slow_build() -> Client:
-        building.set()
-        stop.wait(PATIENCE)
-        return Client()
-
-    thread = threading.Thread(target=registry.get, args=("a", slow_build))
-    thread.start()
-    try:
-        assert building.wait(PATIENCE)
+    with building(registry) as thread:
         in_another_process(monkeypatch, 1_000_000)
         assert isinstance(registry.get("a", Client), Client)
         assert thread.is_alive()  # it still has the lock
-    finally:
-        stop.set()
-        thread.join(PATIENCE)
 
 
-def test_failure_of_a_parent(failed: Failed, monkeypatch: pytest.MonkeyPatch) -> None:
-    """It is not remembered in a child."""
+def test_failure_of_a_parent_is_not_remembered(
+    failed: Failed, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert in_child(lambda: failed.get("a", Client).pid == os.getpid())
     in_another_process(monkeypatch, 1_000_000)
     assert isinstance(failed.get("a", Client), Client)

@@ -6,7 +6,6 @@ import copy
 import functools
 import pickle
 import random
-from collections import Counter
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -28,11 +27,10 @@ from webapp2_sessions.stored.merging import (
 )
 from webapp2_sessions.stored.serializers import load_pickle
 
-# Merging
+Session = dict[str, Any]
 
 
 def test_changes_of_both_are_kept() -> None:
-    """Values that were set, replaced and removed by one, beside those of the other."""
     base = {"a": 1, "b": 2, "c": 3, "d": 4}
     mine = {"a": 10, "c": 3, "d": 4, "mine": 5}
     theirs = {"a": 1, "b": 2, "c": 30, "theirs": 6}
@@ -51,14 +49,13 @@ def test_changes_of_both_are_kept() -> None:
         ({"a": 1}, {}, {}),
     ],
 )
-def test_same_key(mine: dict[str, Any], theirs: dict[str, Any], merged: dict[str, Any]) -> None:
+def test_same_key(mine: Session, theirs: Session, merged: Session) -> None:
     """A key that both changed is taken from mine; one that only they changed from theirs."""
     assert repr(merge({"a": 1}, mine, theirs)) == repr(merged)
 
 
 @pytest.mark.parametrize("make", KINDS.values(), ids=KINDS)
-def test_value_that_only_they_changed(make: Callable[[], Any]) -> None:
-    """What this request has not changed does not overwrite the changes of others."""
+def test_value_that_only_they_changed_is_theirs(make: Callable[[], Any]) -> None:
     encoded = pickle.dumps({"a": make(), "b": 1})
     base, mine = pickle.loads(encoded), pickle.loads(encoded)
     mine["b"] = 2
@@ -67,8 +64,7 @@ def test_value_that_only_they_changed(make: Callable[[], Any]) -> None:
 
 @pytest.mark.parametrize("protocol", PROTOCOLS)
 @pytest.mark.parametrize("name", EXPECTED)
-def test_values_of_python2_that_only_they_changed(name: str, protocol: int) -> None:
-    """They are loaded twice as well."""
+def test_value_of_python2_that_only_they_changed_is_theirs(name: str, protocol: int) -> None:
     encoded = pickled(name, protocol)
     base, mine = load_pickle(encoded), load_pickle(encoded)
     theirs: dict[Any, Any] = dict.fromkeys(base, "theirs")
@@ -91,8 +87,7 @@ def test_change_that_equality_does_not_tell(one: Any, other: Any) -> None:
     assert merge({"a": other}, {"a": one}, {"a": other, "b": 1})["a"] is one
 
 
-def test_key_that_equality_does_not_tell() -> None:
-    """A key is another one if it would be stored differently."""
+def test_key_is_another_one_if_it_would_be_stored_differently() -> None:
     merged = merge({1: "x", "a": 1}, {True: "x", "a": 1}, {1: "x", "a": 2})
     assert repr(merged) == "{'a': 2, True: 'x'}"
 
@@ -113,20 +108,15 @@ def test_value_that_cannot_be_stored() -> None:
     assert merge({}, {"a": value}, {"a": 1, "b": 2}) == {"a": value, "b": 2}
 
 
-def test_mine_where_theirs_is_base() -> None:
-    """With the order of keys and messages that mine has."""
+def test_keys_and_messages_have_the_order_of_mine_where_theirs_is_base() -> None:
     base = {"a": 1, "b": 2, "_flash": [("old", None)]}
     mine = {"b": 2, "a": 1, "_flash": [("mine", None), ("old", None)]}
     assert repr(merge(base, mine, again(base))) == repr(mine)
 
 
-def test_order_of_keys() -> None:
-    """It is theirs, and no change in itself."""
+def test_keys_have_the_order_of_theirs_which_is_no_change_in_itself() -> None:
     merged = merge({"a": 1, "b": 2}, {"b": 2, "a": 1}, {"a": 1, "b": 3})
     assert [*merged.items()] == [("a", 1), ("b", 3)]
-
-
-# Keys that were assigned
 
 
 @pytest.mark.parametrize(
@@ -137,21 +127,16 @@ def test_order_of_keys() -> None:
         ({"a": [1]}, {"a": [1]}, {"a": [2], "b": 1}, {"a": [1], "b": 1}),
         ({}, {}, {"a": 2}, {}),
         ({"b": 1}, {"b": 1}, {"a": 2, "b": 3}, {"b": 3}),
+        ({"b": 1}, {"b": 1}, {"b": 2}, {"b": 2}),
         ({"a": 1}, {"a": 3}, {"a": 2}, {"a": 3}),
         ({"a": 1}, {}, {"a": 2}, {}),
     ],
 )
-def test_assigned(
-    base: dict[str, Any], mine: dict[str, Any], theirs: dict[str, Any], merged: dict[str, Any]
+def test_what_was_assigned_or_removed_stands_also_where_it_ends_as_it_was(
+    base: Session, mine: Session, theirs: Session, merged: Session
 ) -> None:
-    """What was assigned or removed stands, also where it ends as it was."""
     assert merge(base, mine, theirs, assigned={"a"}) == merged
     assert merge(base, mine, theirs, assigned=["a", "a"]) == merged
-
-
-def test_assigned_and_not_there_at_all() -> None:
-    """It is no error."""
-    assert merge({"b": 1}, {"b": 1}, {"b": 2}, assigned={"a"}) == {"b": 2}
 
 
 def test_assigned_by_an_equal_key() -> None:
@@ -160,33 +145,28 @@ def test_assigned_by_an_equal_key() -> None:
 
 
 @pytest.mark.parametrize("key", ["_flash", "notices"])
-def test_assigned_messages_are_merged(key: str) -> None:
-    """Adding and showing messages assigns their key; each message is merged all the same."""
-    merged = merge({key: [OLD]}, {key: [OLD]}, {key: [OLD, THEIRS]}, {"notices"}, {key})
-    assert merged == {key: [OLD, THEIRS]}
-    merged = merge({key: [OLD]}, {key: [OLD, MINE]}, {key: [THEIRS]}, {"notices"}, {key})
-    assert merged == {key: [THEIRS, MINE]}
-    # A message that was added, and shown in the same request.
-    merged = merge({}, {}, {key: [THEIRS]}, {"notices"}, {key})
-    assert merged == {key: [THEIRS]}
-
-
-def test_assigned_flash_key_that_holds_something_else() -> None:
-    """An application's own value there is assigned like any other."""
-    assert merge({"_flash": 1}, {"_flash": 1}, {"_flash": 2}, assigned={"_flash"}) == {"_flash": 1}
-
-
-# Keys that changed
+@pytest.mark.parametrize(
+    ("base", "mine", "theirs", "merged"),
+    [
+        ("old", "old", "old theirs", "old theirs"),
+        ("old", "old mine", "theirs", "theirs mine"),
+        ("", "", "theirs", "theirs"),  # added, and shown in the same request
+    ],
+)
+def test_assigned_messages_are_merged_one_by_one(
+    key: str, base: str, mine: str, theirs: str, merged: str
+) -> None:
+    """Adding and showing messages assigns their key."""
+    sessions = [{key: each.split()} if each else {} for each in (base, mine, theirs)]
+    assert merge(*sessions, {"notices"}, {key}) == {key: merged.split()}
 
 
 def test_changed_keys() -> None:
-    """Those that were set, changed or removed, the removed ones too; their order is no change."""
     assert changed_keys({"a": 1, "b": 1, "c": 0.0}, {"b": 1, "c": -0.0, "d": 1}) == ["a", "c", "d"]
     assert changed_keys({"a": 1, "b": 2}, {"b": 2, "a": 1}) == []
 
 
-def test_change_inside_a_value() -> None:
-    """A value that was changed in place counts as changed, as a whole."""
+def test_change_inside_a_value_counts_as_one_of_the_whole() -> None:
     base = {"cart": ["a"], "user": {"name": "x"}}
     mine = copy.deepcopy(base)
     mine["cart"].append("b")
@@ -197,7 +177,6 @@ def test_change_inside_a_value() -> None:
 
 
 def test_arguments_stay_as_they_are() -> None:
-    """The result is a new dictionary with a new list of messages."""
     base = {"a": 1, "_flash": [("old", None)]}
     mine = {"_flash": [("old", None), ("mine", None)]}
     theirs = {"a": 1, "b": 2, "_flash": [("old", None), ("theirs", None)]}
@@ -233,29 +212,26 @@ def test_flash_messages(
     key: str, base: list[Any], mine: list[Any], theirs: list[Any], merged: list[Any]
 ) -> None:
     """What both added is there, what one has shown is gone; equal messages count one by one."""
-
-    def session(messages: list[Any]) -> dict[str, Any]:
-        return {key: messages} if messages else {}
-
-    assert merge(session(base), session(mine), session(theirs), {"notices"}) == session(merged)
-
-
-def test_list_that_is_no_flash_key() -> None:
-    """Other lists are values like any other."""
-    assert merge({}, {"notices": [MINE]}, {"notices": [THEIRS]}) == {"notices": [MINE]}
+    sessions = [{key: each} if each else {} for each in (base, mine, theirs)]
+    assert merge(*sessions, {"notices"}) == ({key: merged} if merged else {})
 
 
 @pytest.mark.parametrize(
-    ("mine", "theirs"), [("text", [THEIRS]), ([MINE], "text"), (None, 1), ((MINE,), [THEIRS])]
+    ("base", "mine", "theirs"),
+    [
+        ({}, {"notices": [MINE]}, {"notices": [THEIRS]}),
+        ({}, {"_flash": "text"}, {"_flash": [THEIRS]}),
+        ({}, {"_flash": [MINE]}, {"_flash": "text"}),
+        ({}, {"_flash": None}, {"_flash": 1}),
+        ({}, {"_flash": (MINE,)}, {"_flash": [THEIRS]}),
+        ({"_flash": "text"}, {}, {"_flash": "other"}),
+        ({"_flash": 1}, {"_flash": 1}, {"_flash": 2}),
+    ],
 )
-def test_flash_key_that_holds_something_else(mine: Any, theirs: Any) -> None:
-    """An application that keeps another value there has it merged like any other."""
-    assert merge({}, {"_flash": mine}, {"_flash": theirs}) == {"_flash": mine}
-
-
-def test_flash_key_that_was_something_else_is_removed() -> None:
-    """Where the key is gone from mine it is gone."""
-    assert merge({"_flash": "text"}, {}, {"_flash": "other"}) == {}
+def test_what_is_no_list_of_messages_is_a_value_like_any_other(
+    base: Session, mine: Session, theirs: Session
+) -> None:
+    assert merge(base, mine, theirs, assigned={"_flash"}) == mine
 
 
 class Message:
@@ -293,8 +269,7 @@ def test_messages_are_not_compared_one_by_one(monkeypatch: pytest.MonkeyPatch) -
 
 
 @pytest.mark.parametrize(("one", "other"), NEARLY.values(), ids=NEARLY)
-def test_messages_that_equality_does_not_tell(one: Any, other: Any) -> None:
-    """They are different messages."""
+def test_messages_that_would_be_stored_differently_are_different_ones(one: Any, other: Any) -> None:
     merged = merge({"_flash": [one]}, {"_flash": [one]}, {"_flash": [one, other]}, (), {"_flash"})
     assert merged["_flash"][1] is other
     merged = merge({"_flash": [one]}, {"_flash": []}, {"_flash": [other, one]})
@@ -334,19 +309,14 @@ LISTS = st.lists(
 
 
 @settings(deadline=None, max_examples=300)
-@given(LISTS, LISTS, LISTS)
-def test_messages_as_by_comparing_each_with_each(
-    base: list[Any], mine: list[Any], theirs: list[Any]
+@given(LISTS, LISTS, LISTS, st.sampled_from([(), ("_flash",)]))
+def test_messages_are_merged_as_by_comparing_each_with_each(
+    base: list[Any], mine: list[Any], theirs: list[Any], assigned: tuple[str, ...]
 ) -> None:
-    """The same messages in the same order, repeated ones included."""
-    for assigned in ((), ("_flash",)):
-        merged = merge(
-            {"_flash": base}, {"_flash": mine}, {"_flash": theirs, "other": 1}, (), assigned
-        )
-        assert same_value(merged.get("_flash", []), _pairwise_merge(base, mine, theirs))
+    others = {"_flash": theirs, "other": 1}
+    merged = merge({"_flash": base}, {"_flash": mine}, others, (), assigned)
+    assert same_value(merged.get("_flash", []), _pairwise_merge(base, mine, theirs))
 
-
-# Properties of merging
 
 #: Few, so that sessions have many in common.
 VALUES = st.sampled_from(
@@ -360,71 +330,10 @@ SESSIONS = st.builds(
 )
 
 
-def again(session: dict[str, Any]) -> dict[str, Any]:
+def again(session: Session) -> Session:
     """Return an equal session of other objects, as it is loaded."""
-    loaded: dict[str, Any] = pickle.loads(pickle.dumps(session))
+    loaded: Session = pickle.loads(pickle.dumps(session))
     return loaded
-
-
-@settings(deadline=None)
-@given(SESSIONS, SESSIONS)
-def test_nothing_of_mine(base: dict[str, Any], theirs: dict[str, Any]) -> None:
-    """A request that changed nothing leaves theirs."""
-    assert same_value(merge(base, again(base), theirs), theirs)
-
-
-@settings(deadline=None)
-@given(SESSIONS, SESSIONS)
-def test_nothing_of_theirs(base: dict[str, Any], mine: dict[str, Any]) -> None:
-    """Where nobody else changed anything the result is mine."""
-    assert same_value(merge(base, mine, again(base)), mine)
-
-
-@settings(deadline=None)
-@given(SESSIONS, SESSIONS, SESSIONS)
-def test_nothing_is_invented(
-    base: dict[str, Any], mine: dict[str, Any], theirs: dict[str, Any]
-) -> None:
-    """Each value, and each absence of one, is theirs, or mine where mine is not base's any more."""
-    merged = merge(base, mine, theirs)
-    for key in {*base, *mine, *theirs, *merged} - {"_flash"}:
-        old, new = base.get(key, NEW), mine.get(key, NEW)
-        source = theirs.get(key, NEW) if same_value(old, new) else new
-        assert same_value(merged.get(key, NEW), source)
-
-
-@settings(deadline=None)
-@given(SESSIONS, SESSIONS, SESSIONS)
-def test_messages_are_counted(
-    base: dict[str, Any], mine: dict[str, Any], theirs: dict[str, Any]
-) -> None:
-    """Each message is there as often as it was, with the differences of both."""
-    old, ours, others, merged = (
-        Counter(session.get("_flash", ()))
-        for session in (base, mine, theirs, merge(base, mine, theirs))
-    )
-    assert merged == (others - (old - ours)) + (ours - old)
-
-
-@settings(deadline=None)
-@given(SESSIONS, SESSIONS, SESSIONS)
-def test_disjoint_changes_commute(
-    base: dict[str, Any], one: dict[str, Any], other: dict[str, Any]
-) -> None:
-    """Requests that change different keys come to the same, whichever saves first."""
-    keys = {key for key in base.keys() | one.keys() if key in "abc"}
-    one = _changed(base, one, keys)
-    other = _changed(base, other, {*base, *other} - keys)
-    first, second = merge(base, one, again(other)), merge(base, other, again(one))
-    assert changed_keys(first, second) == []
-
-
-def _changed(base: dict[str, Any], source: dict[str, Any], keys: set[str]) -> dict[str, Any]:
-    """`base` with what `source` has of these keys, flash messages excepted."""
-    changed = {key: value for key, value in base.items() if key not in keys}
-    changed.update({key: source[key] for key in keys if key in source})
-    changed.pop("_flash", None)
-    return again({**changed, **{key: base[key] for key in ("_flash",) if key in base}})
 
 
 # Saving by compare-and-set
@@ -536,7 +445,7 @@ BOTH = {"a": 1, "mine": 2, "theirs": 1}
 MANY = {f"other{number}": number for number in range(19)}
 
 #: What other requests do before each write of this one, what this one saves, and what is stored.
-SAVES: dict[str, tuple[Steps, dict[str, Any], dict[str, Any]]] = {
+SAVES: dict[str, tuple[Steps, Session, Session]] = {
     "no conflict": ([], {"a": 2}, {"a": 2}),
     "conflict": ([setting(theirs=1)], {"a": 1, "mine": 2}, BOTH),
     "conflicts before all attempts but the last": (
@@ -571,8 +480,10 @@ SAVES: dict[str, tuple[Steps, dict[str, Any], dict[str, Any]]] = {
 
 
 @pytest.mark.parametrize(("others", "mine", "expected"), SAVES.values(), ids=SAVES)
-def test_save(store: Store, others: Steps, mine: Any, expected: Any) -> None:
-    """The changes of all requests are stored and returned, by one write more than conflicts."""
+def test_save_stores_the_changes_of_all_requests(
+    store: Store, others: Steps, mine: Any, expected: Any
+) -> None:
+    """It returns them, and writes once more than there are conflicts."""
     merger = store.merger()
     store.others = [functools.partial(step, store) for step in others]
     assigned = {"a"} if mine == {"a": 1} else ()
@@ -583,7 +494,7 @@ def test_save(store: Store, others: Steps, mine: Any, expected: Any) -> None:
 
 #: How the stored session changed after this request has loaded it, and what merged() returns for
 #: {"mine": 2, "a": 1}, with the order of keys.
-MERGED: dict[str, tuple[Steps, dict[str, Any] | None]] = {
+MERGED: dict[str, tuple[Steps, Session | None]] = {
     "unchanged": ([], {"mine": 2, "a": 1}),
     "changed": ([setting(theirs=1)], {"a": 1, "theirs": 1, "mine": 2}),
     "evicted": ([Store.drop], {"mine": 2, "a": 1}),
@@ -608,65 +519,50 @@ def test_merged_and_save_of_a_changed_session(store: Store, others: Steps, expec
     assert store.content == (before if expected is None else expected)
 
 
-def test_save_of_a_new_session(store: Store) -> None:
-    """A merger that has loaded nothing writes where nothing is."""
+def test_new_session_is_merged_with_nothing_and_written_where_nothing_is(store: Store) -> None:
     store.drop()
     merger, mine = Merger(store.read, store.write), {"b": 2}
+    assert merger.merged(mine) is mine
     assert merger.save(mine) is mine
     assert (store.content, store.log) == ({"b": 2}, ["write"])
 
 
-def test_too_many_conflicts(store: Store) -> None:
-    """After twenty tries it is an error, and nothing of the request is stored."""
-    merger = store.merger()
-    store.others = [store.update(**{f"other{number}": number}) for number in range(21)]
-    with pytest.raises(TooManyConflicts):
-        merger.save({"mine": 2})
-    assert store.content == {"a": 1} | {f"other{number}": number for number in range(20)}
+OTHERS = [setting(**{f"other{number}": number}) for number in range(21)]
 
 
-def test_save_after_too_many_conflicts(store: Store) -> None:
-    """The request may try once more, and begins where it began."""
-    merger = store.merger()
-    store.others = [store.update(**{f"other{number}": number}) for number in range(20)]
-    with pytest.raises(TooManyConflicts):
-        merger.save({"mine": 2})
-    merger.save({"mine": 2})
-    assert store.content == {"mine": 2} | {f"other{number}": number for number in range(20)}
-
-
-def test_pauses_grow(store: Store, pauses: list[float]) -> None:
+def test_save_gives_up_after_twenty_conflicts_and_may_be_tried_again(
+    store: Store, pauses: list[float]
+) -> None:
     """The first repetition comes at once, later ones after a random time of growing bounds."""
     merger = store.merger()
-    store.others = [store.update(other=number) for number in range(20)]
+    store.others = [functools.partial(step, store) for step in OTHERS]
     with pytest.raises(TooManyConflicts):
         merger.save({"mine": 2})
+    others = {f"other{number}": number for number in range(20)}
+    assert store.content == {"a": 1, **others}
     assert pauses == [0.004, 0.008, 0.016, 0.032] + [0.064] * 15
+    store.others.clear()
+    merger.save({"mine": 2})
+    assert store.content == {"mine": 2, **others}
 
 
-def test_second_save(store: Store) -> None:
-    """A request that saves twice begins the second time with what it has written."""
-    merger = store.merger()
-    merger.save({"a": 1, "b": 2})
-    store.log.clear()
-    store.others = [store.update(theirs=3)]
-    assert merger.save({"a": 1}) == {"a": 1, "theirs": 3}
-    assert store.log == ["write", "read", "write"]
-
-
-def test_second_save_where_the_token_is_not_told(store: Store) -> None:
-    """The current state is read first, and its token is used for the write."""
-    store.tells_tokens = False
+@pytest.mark.parametrize(
+    ("tells_tokens", "log"), [(True, ["write", "read", "write"]), (False, ["read", "write"])]
+)
+def test_second_save_begins_with_what_the_first_has_written(
+    store: Store, tells_tokens: bool, log: list[str]
+) -> None:
+    """Where the token is not told, the current state is read first, and its token used."""
+    store.tells_tokens = tells_tokens
     merger = store.merger()
     merger.save({"a": 1, "b": 2})
     store.update(theirs=3)()
     store.log.clear()
     assert merger.save({"a": 1}) == {"a": 1, "theirs": 3}
-    assert store.log == ["read", "write"]
+    assert store.log == log
 
 
-def test_second_save_of_the_same(store: Store) -> None:
-    """What is stored already is not written again."""
+def test_second_save_does_not_write_what_is_stored_already(store: Store) -> None:
     store.tells_tokens = False
     merger = store.merger()
     merger.save({"b": 2})
@@ -675,18 +571,19 @@ def test_second_save_of_the_same(store: Store) -> None:
     assert store.log == ["read"]
 
 
-def test_lost_answer(store: Store) -> None:
-    """A write that was done, and did not seem so, is found and not repeated."""
+@pytest.mark.parametrize("make", KINDS.values(), ids=KINDS)
+def test_write_whose_answer_was_lost_is_found_and_not_repeated(
+    store: Store, make: Callable[[], Any]
+) -> None:
     store.put({"_flash": ["old"]})
     merger = store.merger()
     store.loses_answers = True
-    mine = {"_flash": ["old", "mine"]}
+    mine = {"a": make(), "_flash": ["old", "mine"]}
     assert merger.save(mine) is mine
-    assert (store.content, store.log) == (mine, ["write", "read"])
+    assert (store.content["_flash"], store.log) == (["old", "mine"], ["write", "read"])
 
 
-def test_lost_answer_after_a_conflict(store: Store) -> None:
-    """Also where others' changes were merged before."""
+def test_write_whose_answer_was_lost_after_a_conflict_is_found(store: Store) -> None:
     merger = store.merger()
 
     def other() -> None:
@@ -698,8 +595,7 @@ def test_lost_answer_after_a_conflict(store: Store) -> None:
     assert store.log == ["write", "read", "write", "read"]
 
 
-def test_save_after_a_lost_answer(store: Store) -> None:
-    """The state that was found is what the next save begins with."""
+def test_save_after_a_lost_answer_begins_with_what_was_found(store: Store) -> None:
     merger = store.merger()
     store.loses_answers = True
     merger.save({"a": 1, "mine": 2})
@@ -708,8 +604,7 @@ def test_save_after_a_lost_answer(store: Store) -> None:
 
 
 @pytest.mark.parametrize(("one", "other"), NEARLY.values(), ids=NEARLY)
-def test_nearly_the_same_is_no_lost_answer(store: Store, one: Any, other: Any) -> None:
-    """What another request has stored instead is not taken for this one's."""
+def test_nearly_the_same_is_not_taken_for_a_lost_answer(store: Store, one: Any, other: Any) -> None:
     store.put({"a": "old"})
     merger = store.merger()
     store.others = [lambda: store.put({"a": one})]
@@ -717,32 +612,15 @@ def test_nearly_the_same_is_no_lost_answer(store: Store, one: Any, other: Any) -
     assert same_value(store.content, {"a": other})
 
 
-@pytest.mark.parametrize("make", KINDS.values(), ids=KINDS)
-def test_lost_answer_with_any_value(store: Store, make: Callable[[], Any]) -> None:
-    """What is stored is known again, and its messages are not added twice."""
-    store.put({"_flash": ["old"]})
+def test_merged_is_told_flash_keys_and_assigned_ones(store: Store) -> None:
     merger = store.merger()
-    store.loses_answers = True
-    mine = {"a": make(), "_flash": ["old", "mine"]}
-    assert merger.save(mine) is mine
-    assert (store.content["_flash"], store.log) == (["old", "mine"], ["write", "read"])
+    store.put({"a": 5, "notices": ["theirs"]})
+    merged = merger.merged({"a": 1, "notices": ["mine"]}, {"notices"}, {"a"})
+    assert merged == {"a": 1, "notices": ["theirs", "mine"]}
 
 
-# Merging without saving
-
-
-def test_merged(store: Store) -> None:
-    """What save() would store, after one look at what is stored."""
-    merger = store.merger()
-    store.put({"a": 5, "theirs": 1, "notices": ["theirs"]})
-    store.log.clear()
-    merged = merger.merged({"a": 1, "mine": 2, "notices": ["mine"]}, {"notices"}, {"a"})
-    assert merged == {"a": 1, "theirs": 1, "mine": 2, "notices": ["theirs", "mine"]}
-    assert (store.content["a"], store.log) == (5, ["read"])
-
-
-def test_save_after_merged(store: Store) -> None:
-    """It starts from there: messages are added once, and later changes are merged too."""
+def test_save_after_merged_starts_from_there(store: Store) -> None:
+    """Messages are added once, and later changes are merged too."""
     merger = store.merger()
     store.update(theirs=1, _flash=["theirs"])()
     merged = merger.merged({"a": 1, "_flash": ["mine"]})
@@ -751,13 +629,6 @@ def test_save_after_merged(store: Store) -> None:
     expected = {**merged, "later": 2}
     assert merger.save(merged) == expected
     assert store.content == expected
-
-
-def test_merged_of_a_new_session(store: Store) -> None:
-    """Nobody else can have changed it, and nothing is asked."""
-    merger, mine = Merger(store.read, store.write), {"b": 2}
-    assert merger.merged(mine) is mine
-    assert store.log == []
 
 
 def test_nothing_is_asked_of_a_session_that_was_dropped() -> None:
@@ -769,15 +640,13 @@ def test_nothing_is_asked_of_a_session_that_was_dropped() -> None:
     assert merger.save({"a": 2}) == {"a": 2}
 
 
-def test_merged_after_a_lost_answer(store: Store) -> None:
-    """Data that a failed save has stored is not merged with itself."""
+def test_data_that_a_failed_save_has_stored_is_not_merged_with_itself(store: Store) -> None:
     merger, mine = store.merger(), {"a": 1, "_flash": ["mine"]}
     store.put(mine)
     assert merger.merged(mine) is mine
 
 
-def test_merged_after_a_save_whose_token_is_not_told(store: Store) -> None:
-    """The base is what was written."""
+def test_merged_after_a_save_whose_token_is_not_told_has_it_as_base(store: Store) -> None:
     store.tells_tokens = False
     merger = store.merger()
     merger.save({"a": 1, "b": 2})
@@ -787,24 +656,9 @@ def test_merged_after_a_save_whose_token_is_not_told(store: Store) -> None:
     assert store.log == ["read"]
 
 
-def test_merged_when_the_store_fails(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The error is passed on."""
-    merger = store.merger()
-
-    def fail() -> Any:
-        raise OSError("the store is gone")
-
-    monkeypatch.setattr(merger, "_read", fail)
-    with pytest.raises(OSError, match="the store is gone"):
-        merger.merged({"a": 1, "mine": 2})
-
-
 @settings(deadline=None)
 @given(SESSIONS, SESSIONS, SESSIONS)
-def test_merged_is_what_save_stores(
-    base: dict[str, Any], mine: dict[str, Any], theirs: dict[str, Any]
-) -> None:
-    """For any session."""
+def test_merged_is_what_save_stores(base: Session, mine: Session, theirs: Session) -> None:
     store = Store(base)
     merger = store.merger()
     store.put(theirs)
@@ -816,8 +670,7 @@ def test_merged_is_what_save_stores(
 
 
 @pytest.mark.parametrize("after", [0, 3])
-def test_destroyed_session(store: Store, after: int) -> None:
-    """Nothing is written, even after conflicts."""
+def test_destroyed_session_is_not_written_even_after_conflicts(store: Store, after: int) -> None:
     merger = store.merger()
     store.others = [store.update(other=number) for number in range(after)] + [store.destroy]
     before = store.content if after == 0 else {"a": 1, "other": after - 1}
@@ -825,11 +678,14 @@ def test_destroyed_session(store: Store, after: int) -> None:
     assert (store.content, store.log[-1]) == (before, "read")
 
 
-@pytest.mark.parametrize("where", ["read", "write"])
-def test_error_of_the_store(store: Store, where: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """It is passed on, and the request may try again."""
+@pytest.mark.parametrize(
+    ("method", "where"), [("save", "read"), ("save", "write"), ("merged", "read")]
+)
+def test_error_of_the_store_is_passed_on_and_the_request_may_try_again(
+    store: Store, method: str, where: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     merger = store.merger()
-    store.others = [store.update(theirs=1)]
+    store.others = [store.update(theirs=1)] * 2
 
     def fail(*args: Any) -> Any:
         raise OSError("the store is gone")
@@ -837,20 +693,19 @@ def test_error_of_the_store(store: Store, where: str, monkeypatch: pytest.Monkey
     with monkeypatch.context() as context:
         context.setattr(merger, f"_{where}", fail)
         with pytest.raises(OSError, match="the store is gone"):
-            merger.save({"a": 1, "mine": 2})
-    store.others = [store.update(theirs=1)]
+            getattr(merger, method)({"a": 1, "mine": 2})
     assert merger.save({"a": 1, "mine": 2}) == {"a": 1, "mine": 2, "theirs": 1}
 
 
 @settings(deadline=None)
 @given(st.lists(st.tuples(SESSIONS, st.integers(0, 2)), min_size=1, max_size=4), st.randoms())
 def test_saves_of_several_requests(
-    requests: list[tuple[dict[str, Any], int]], order: random.Random
+    requests: list[tuple[Session, int]], order: random.Random
 ) -> None:
     """Requests that all loaded the session and save in any order: each one's changes are there."""
     store = Store({"shared": 0})
     mergers = [store.merger() for _ in requests]
-    expected: dict[str, Any] = {"shared": 0}
+    expected: Session = {"shared": 0}
     for number in order.sample(range(len(requests)), len(requests)):
         values, shared = requests[number]
         own = {f"{number} {key}": value for key, value in values.items()}
@@ -865,7 +720,7 @@ def test_pauses_are_random(monkeypatch: pytest.MonkeyPatch, store: Store) -> Non
     with monkeypatch.context() as context:
         context.setattr(merging.random, "uniform", random.Random(1).uniform)
         context.setattr(merging.time, "sleep", slept.append)
-        store.others = [store.update(other=number) for number in range(20)]
+        store.others = [functools.partial(step, store) for step in OTHERS]
         with pytest.raises(TooManyConflicts):
             store.merger().save({"mine": 2})
     assert (len(set(slept)), all(0 < seconds < 0.064 for seconds in slept)) == (19, True)

@@ -55,8 +55,10 @@ CASES: dict[str, tuple[list[Enter], str | None, str]] = {
 
 
 @pytest.mark.parametrize(("entered", "chosen", "current"), CASES.values(), ids=CASES)
-def test_namespace(entered: list[Enter], chosen: str | None, current: str) -> None:
-    """The innermost explicit namespace counts; the client's is the fallback."""
+def test_innermost_explicit_namespace_counts(
+    entered: list[Enter], chosen: str | None, current: str
+) -> None:
+    """The client's is the fallback."""
     with ExitStack() as stack:
         for enter in entered:
             stack.enter_context(enter())
@@ -74,21 +76,18 @@ def test_module_that_is_not_loaded_says_nothing(
     assert (chosen_namespace(), current_namespace()) == (None, "")
 
 
-def test_sdk_that_answers_none(monkeypatch: pytest.MonkeyPatch) -> None:
-    """None is no namespace."""
+def test_none_of_the_sdk_is_no_namespace(monkeypatch: pytest.MonkeyPatch) -> None:
     manager = SimpleNamespace(get_namespace=lambda: None)
     monkeypatch.setitem(sys.modules, "google.appengine.api.namespace_manager", manager)
     assert current_namespace() == ""
 
 
-def test_nothing_is_imported_for_it() -> None:
-    """Neither ndb nor the SDK is imported."""
+def test_neither_ndb_nor_the_sdk_is_imported() -> None:
     program = (
         "import sys; from webapp2_sessions.stored.namespaces import current_namespace as ask; "
         "assert ask() == ''; print([n for n in sys.modules if n.startswith('google')])"
     )
-    done = subprocess.run(
-        [sys.executable, "-c", program], capture_output=True, text=True, check=True
-    )
+    line = [sys.executable, "-c", program]
+    done = subprocess.run(line, capture_output=True, text=True, check=True)
     assert "google.cloud.ndb" not in done.stdout
     assert "google.appengine" not in done.stdout

@@ -7,6 +7,7 @@ import http.cookiejar
 import threading
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
@@ -43,9 +44,6 @@ def signed_at(**config: Any) -> int:
     return int(visitor.cookies["session"].split("|")[1])
 
 
-# The clock
-
-
 @pytest.mark.parametrize(
     "at",
     [
@@ -56,7 +54,6 @@ def signed_at(**config: Any) -> int:
     ],
 )
 def test_clock_begins_where_it_is_told(at: Any) -> None:
-    """Seconds, or a moment in any zone; without a zone it is UTC."""
     clock = Clock(at)
     assert (clock.time(), clock.utc()) == (SECONDS, START)
     clock = Clock()
@@ -72,7 +69,6 @@ def test_clock_begins_at_the_present() -> None:
 
 
 def test_clock_moves_only_when_it_is_told() -> None:
-    """On by seconds or a timedelta, and back as well."""
     clock = Clock(SECONDS)
     clock.advance(1.5)
     clock.advance(datetime.timedelta(minutes=1))
@@ -81,22 +77,24 @@ def test_clock_moves_only_when_it_is_told() -> None:
     assert (clock.time(), clock.time()) == (SECONDS, SECONDS)
 
 
-# Who goes by it
-
-
-@pytest.mark.parametrize("encrypted", [False, True])
-def test_cookies_are_signed_by_it(encrypted: bool) -> None:
-    """Whoever signs them."""
-    with travel(START):
-        visitor = Visitor(make_app(), backend="encryptedcookie" if encrypted else "securecookie")
+@pytest.mark.parametrize("backend", ["securecookie", "encryptedcookie"])
+def test_cookies_are_signed_renewed_and_dated_by_it(backend: str) -> None:
+    app = make_app(refresh_after=10, cookie_args={"max_age": 60})
+    visitor = Visitor(app, backend=backend)
+    with travel(START) as clock:
         visitor.write({"a": 1})
+        assert "; expires=Thu, 31-Jan-2030 12:31:00 GMT" in visitor.set_cookies[0]
+        clock.advance(9)
         with visitor.visit() as session:
             assert session.container._signed_at == SECONDS
+        assert visitor.set_cookies == []
+        clock.advance(1)
+        visitor.read()
+        assert len(visitor.set_cookies) == 1
 
 
 @pytest.mark.parametrize("backend", ["securecookie", "encryptedcookie", "memory"])
-def test_sessions_expire_by_it(backend: str) -> None:
-    """By ``session_max_age``, an age of their own and ``absolute_max_age``."""
+def test_sessions_expire_by_each_of_their_ages(backend: str) -> None:
     app = make_app(
         session_max_age=60, absolute_max_age=200, backends={"memory": MemorySessionFactory}
     )
@@ -118,27 +116,6 @@ def test_sessions_expire_by_it(backend: str) -> None:
         assert visitor.read() == {}
 
 
-def test_sessions_are_renewed_by_it() -> None:
-    """With ``refresh_after``."""
-    visitor = Visitor(make_app(refresh_after=10))
-    with travel() as clock:
-        visitor.write({"a": 1})
-        clock.advance(9)
-        visitor.read()
-        assert visitor.set_cookies == []
-        clock.advance(1)
-        visitor.read()
-        assert len(visitor.set_cookies) == 1
-
-
-def test_set_cookie_is_dated_by_it() -> None:
-    """The header has a moment in ``expires``."""
-    visitor = Visitor(make_app(cookie_args={"max_age": 60}))
-    with travel(START):
-        visitor.write({"a": 1})
-    assert "; expires=Thu, 31-Jan-2030 12:31:00 GMT" in visitor.set_cookies[0]
-
-
 def test_other_clocks_go_on() -> None:
     """Python's own time and that of others stay as they are."""
     before = time.time, time.monotonic, datetime.datetime
@@ -157,11 +134,7 @@ def test_no_module_has_a_clock_of_its_own() -> None:
     assert wings - {"cli", "testing", "sessions_memcache"} == {*testing_clock._WINGS}
 
 
-# Entering and leaving
-
-
-def test_everything_is_as_before() -> None:
-    """After the block, and after an exception in it."""
+def test_everything_is_as_before_after_the_block_and_an_exception_in_it() -> None:
     before = tellers()
     with travel():
         assert all(one is not two for one, two in zip(tellers(), before, strict=True))
@@ -176,8 +149,7 @@ def test_everything_is_as_before() -> None:
     assert tellers() == before
 
 
-def test_block_in_a_block() -> None:
-    """It begins where the outer clock stands; the outer one counts again afterwards."""
+def test_block_in_a_block_begins_where_the_outer_clock_stands() -> None:
     with travel(START) as outer:
         with travel() as inner:
             assert inner.time() == SECONDS
@@ -186,8 +158,7 @@ def test_block_in_a_block() -> None:
         assert signed_at() == SECONDS
 
 
-def test_clock_of_the_tests_own() -> None:
-    """It can be used again, and goes on from where it stood; also within itself."""
+def test_clock_can_be_used_again_also_within_itself() -> None:
     clock = Clock(START)
     for seconds in (0, 10):
         with travel(clock) as given, travel(clock):
@@ -209,34 +180,26 @@ def test_blocks_that_end_in_another_order() -> None:
     assert tellers() == before
 
 
-def test_threads_that_move_clocks_at_once() -> None:
-    """Whatever happens in between, nothing of it is left."""
+def test_threads_that_move_clocks_at_once_leave_nothing_of_it() -> None:
     before = tellers()
     at_start = threading.Barrier(8)
 
-    def work() -> None:
+    def work(_: int) -> None:
         at_start.wait(60)
         for _ in range(300):
             with travel() as clock:
                 clock.advance(1)
                 assert now() > 0
 
-    threads = [threading.Thread(target=work) for _ in range(8)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join(60)
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(work, range(8)))
     assert tellers() == before
 
 
 def test_other_threads_go_by_it() -> None:
     """A server in a thread of the test process, for instance."""
-    found = []
-    with travel(START):
-        thread = threading.Thread(target=lambda: found.append(signed_at()))
-        thread.start()
-        thread.join(60)
-    assert found == [SECONDS]
+    with travel(START), ThreadPoolExecutor(1) as pool:
+        assert pool.submit(signed_at).result(60) == SECONDS
 
 
 # Libraries that move all clocks
@@ -253,7 +216,6 @@ def freeze(request: pytest.FixtureRequest) -> Freeze:
 
 
 def test_sessions_go_by_other_libraries_as_well(freeze: Freeze) -> None:
-    """Sessions in memory included."""
     app = make_app(session_max_age=60, backends={"memory": MemorySessionFactory})
     visitor = Visitor(app, backend="memory")
     with freeze(START):
@@ -263,8 +225,7 @@ def test_sessions_go_by_other_libraries_as_well(freeze: Freeze) -> None:
         assert (visitor.read(), len(memory_of(app))) == ({}, 0)
 
 
-def test_clock_within_frozen_time(freeze: Freeze) -> None:
-    """It begins at the frozen time, and is gone afterwards."""
+def test_clock_within_frozen_time_begins_there_and_is_gone_afterwards(freeze: Freeze) -> None:
     before = tellers()
     with freeze(START):
         with travel() as clock:
@@ -276,8 +237,7 @@ def test_clock_within_frozen_time(freeze: Freeze) -> None:
     assert signed_at() != SECONDS
 
 
-def test_frozen_time_within_a_clock(freeze: Freeze) -> None:
-    """Sessions go by their own clock, before and afterwards as well."""
+def test_sessions_go_by_their_own_clock_within_and_after_frozen_time(freeze: Freeze) -> None:
     before = tellers()
     with travel(START) as clock:
         with freeze(START + datetime.timedelta(days=1)):

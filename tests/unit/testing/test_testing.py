@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import datetime
 import http.cookiejar
-import threading
 from collections.abc import Callable
 from typing import Any
 from urllib.parse import parse_qsl
@@ -32,7 +30,6 @@ from webapp2_sessions.testing import (
     MemorySessionFactory,
     make_cookie,
     memory_of,
-    memory_sessions,
     read_cookie,
     session_transaction,
     travel,
@@ -61,9 +58,17 @@ class Page(SessionHandler):
 
 def pages(**config: Any) -> webapp2.WSGIApplication:
     """An application with a page, below any path."""
-    app = make_app(**{"backends": {"memory": MemorySessionFactory}, **config})
+    backends = {"memory": MemorySessionFactory, "custom": records_factory(OURS, {})}
+    app = make_app(**{"backends": backends, **config})
     app.router.add((r"/.*", Page))
     return app
+
+
+def sent_in(config: Any, *args: Any, **options: Any) -> Any:
+    """The cookie that is found in a response or header."""
+    sent = read_cookie(config, *args, **options)
+    assert sent is not None
+    return sent
 
 
 # Cookies that are made
@@ -82,8 +87,9 @@ def pages(**config: Any) -> webapp2.WSGIApplication:
 )
 @pytest.mark.parametrize("backend", ["securecookie", "encryptedcookie"])
 @pytest.mark.parametrize("by_app", [False, True])
-def test_cookie_is_that_of_the_application(config: Any, backend: str, by_app: bool) -> None:
-    """An application of this configuration accepts it, and would have made the same."""
+def test_cookie_is_accepted_by_an_application_of_its_configuration(
+    config: Any, backend: str, by_app: bool
+) -> None:
     app = make_app(**config)
     data = {"a": [1, "ü"]}
     with travel(START):
@@ -94,21 +100,18 @@ def test_cookie_is_that_of_the_application(config: Any, backend: str, by_app: bo
         assert visitor.read() == data
         assert name == config.get("cookie_name", "session")
         visitor.write({"b": 2})
-        sent = read_cookie(app, cookie, backend=backend)
-    assert sent is not None
+        sent = sent_in(app, cookie, backend=backend)
     assert (sent.data, sent.signed_at) == (data, START)
     assert sent.began == (START if "absolute_max_age" in config else None)
 
 
 def test_cookie_is_upstreams_as_well() -> None:
-    """Byte for byte, where upstream has the same."""
     upstream = UPSTREAM.securecookie.SecureCookieSerializer(SECRET)
     cookie = make_cookie(CONFIG, {"a": 1}, "upstream")
     assert upstream.deserialize("upstream", cookie.partition("=")[2]) == {"a": 1}
 
 
-def test_cookie_with_an_age_of_its_own() -> None:
-    """As ``session.set_max_age()`` makes one."""
+def test_cookie_has_an_age_of_its_own_as_by_set_max_age() -> None:
     app = make_app(session_max_age=10)
     with travel() as clock:
         cookie = make_cookie(app, {"a": 1}, max_age=100)
@@ -118,31 +121,25 @@ def test_cookie_with_an_age_of_its_own() -> None:
         assert visitor.read() == {"a": 1}
         clock.advance(1)
         assert visitor.read() == {}
-    sent = read_cookie(app, cookie)
-    assert sent is not None
+    sent = sent_in(app, cookie)
     assert (sent.data, sent.own_max_age) == ({"a": 1}, 100)
 
 
-def test_cookie_of_a_stored_session() -> None:
-    """It holds an id; one that is made up opens nothing."""
+def test_cookie_of_a_stored_session_holds_an_id_and_a_made_up_one_opens_nothing() -> None:
     app = pages()
-    visitor = Visitor(app, backend="memory")
-    sid = visitor.write({"a": 1})
-    other = Client(app)
+    sid = Visitor(app, backend="memory").write({"a": 1})
     for each, text in ((sid, "[('a', 1)]"), ("x" * 22, "[]")):
         cookie = make_cookie(app, {"_sid": each})
-        assert other.get("/?backend=memory", headers={"Cookie": cookie}).text == text
+        assert Client(app).get("/?backend=memory", headers={"Cookie": cookie}).text == text
 
 
 @pytest.mark.parametrize("backend", ["securecookie", "encryptedcookie"])
-def test_id_that_the_application_has_put_into_a_session(backend: str) -> None:
-    """It is data, as read and as made again, and opens no stored session."""
+def test_id_that_the_application_has_put_into_a_session_is_data(backend: str) -> None:
+    """As read and as made again, and opens no stored session."""
     app = pages()
     sid = Visitor(app, backend="memory").write({"a": 1})
-    sent = read_cookie(
-        app, Client(app).post(f"/?backend={backend}", {"_sid": sid}), backend=backend
-    )
-    assert sent is not None
+    response = Client(app).post(f"/?backend={backend}", {"_sid": sid})
+    sent = sent_in(app, response, backend=backend)
     assert sent.data == {"_sid": sid}
     cookie = make_cookie(app, sent.data, backend=backend)
     for asked_for, text in (("memory", "[]"), (backend, f"[('_sid', '{sid}')]")):
@@ -150,69 +147,63 @@ def test_id_that_the_application_has_put_into_a_session(backend: str) -> None:
         assert response.text == text
 
 
-def test_id_in_an_encrypted_cookie_that_is_made() -> None:
-    """It is data, because no backend reads it as an id."""
+def test_id_in_an_encrypted_cookie_that_is_made_is_data() -> None:
+    """No backend reads it as an id."""
     cookie = make_cookie(CONFIG, {"_sid": "x" * 22}, backend="encryptedcookie")
-    sent = read_cookie(CONFIG, cookie, backend="encryptedcookie")
-    assert sent is not None
+    sent = sent_in(CONFIG, cookie, backend="encryptedcookie")
     assert sent.data.attributes == {"is_data": True}
 
 
 @pytest.mark.parametrize("backend", ["securecookie", "encryptedcookie"])
-def test_cookie_of_a_session_that_was_too_large(backend: str) -> None:
-    """It leads to the server, and so does one that is made of what was read."""
+def test_cookie_of_a_session_that_was_too_large_leads_to_the_server(backend: str) -> None:
+    """And so does one that is made of what was read."""
     app = pages(on_oversize="memory")
     text = "x" * 5000
     response = Client(app).post(f"/?backend={backend}", {"a": text})
-    sent = read_cookie(app, response, backend=backend)
-    assert sent is not None
-    cookie = make_cookie(app, sent.data, backend=backend)
+    cookie = make_cookie(app, sent_in(app, response, backend=backend).data, backend=backend)
     response = Client(app).get(f"/?backend={backend}", headers={"Cookie": cookie})
     assert response.text == f"[('a', '{text}')]"
 
 
-def test_data_stays_as_it_is() -> None:
-    """What was given, and what was read."""
+def test_data_that_was_given_and_read_stays_as_it_is() -> None:
     data = {"a": [1]}
     cookie = make_cookie({**CONFIG, "absolute_max_age": 60}, data, max_age=5)
     assert data == {"a": [1]}
     assert read_cookie(CONFIG, cookie) == read_cookie(CONFIG, cookie)
 
 
-def test_wrong_arguments_are_refused() -> None:
-    """As the application itself refuses them."""
-    with pytest.raises(ConfigError, match="secret_key"):
-        make_cookie({}, {"a": 1})
-    with pytest.raises(ConfigError, match="must be 'securecookie' or 'encryptedcookie'"):
-        make_cookie(CONFIG, {"a": 1}, backend="memcache")
-    with pytest.raises(ConfigError, match="cannot be sent"):
-        make_cookie(CONFIG, {"a": 1}, "a name")
-    with pytest.raises(TypeError, match="JSON"):
-        make_cookie(CONFIG, {"a": {1}})
-    with pytest.raises(TypeError, match=r"webapp2\.WSGIApplication"):
-        make_cookie(5, {"a": 1})
+@pytest.mark.parametrize(
+    ("arguments", "backend", "error", "text"),
+    [
+        (({}, {"a": 1}), "securecookie", ConfigError, "secret_key"),
+        ((CONFIG, {"a": 1}), "memcache", ConfigError, "'securecookie' or 'encryptedcookie'"),
+        ((CONFIG, {"a": 1}, "a name"), "securecookie", ConfigError, "cannot be sent"),
+        ((CONFIG, {"a": {1}}), "securecookie", TypeError, "JSON"),
+        ((5, {"a": 1}), "securecookie", TypeError, r"webapp2\.WSGIApplication"),
+    ],
+    ids=["secret", "backend", "name", "data", "application"],
+)
+def test_wrong_arguments_are_refused_as_by_the_application(
+    arguments: Any, backend: str, error: type[Exception], text: str
+) -> None:
+    with pytest.raises(error, match=text):
+        make_cookie(*arguments, backend=backend)
 
 
 # Cookies that are read
 
 
-def test_what_a_response_sets() -> None:
-    """Data, time and attributes; of another name or none there is nothing."""
+def test_response_sets_data_time_and_attributes() -> None:
+    """Of another name or none there is nothing."""
     arguments = {"max_age": 60, "path": "/", "httponly": True, "samesite": "Lax"}
     client = Client(app := pages(cookie_args=arguments))
     with travel(START):
         response = client.post("/", {"a": "1"})
-    sent = read_cookie(app, response)
-    assert sent is not None
-    assert (sent.name, sent.data, sent.expired, sent.signed_at) == (
-        "session",
-        {"a": "1"},
-        False,
-        START,
-    )
-    expires = sent.attributes.pop("expires")
-    assert expires == "Sun, 17-Mar-2030 17:47:40 GMT"
+    sent = sent_in(app, response)
+    assert (sent.name, sent.data) == ("session", {"a": "1"})
+    assert (sent.expired, sent.signed_at) == (False, START)
     assert sent.attributes == {
+        "expires": "Sun, 17-Mar-2030 17:47:40 GMT",
         "max-age": "60",
         "path": "/",
         "httponly": True,
@@ -223,51 +214,41 @@ def test_what_a_response_sets() -> None:
 
 
 @pytest.mark.parametrize("backend", ["securecookie", "encryptedcookie", "memory"])
-def test_what_a_response_takes_back(backend: str) -> None:
-    """After ``destroy()`` the browser is told to forget the cookie."""
+def test_response_takes_the_cookie_of_a_destroyed_session_back(backend: str) -> None:
     app = pages()
     visitor = Visitor(app, backend=backend)
     visitor.write({"a": 1})
     with visitor.visit() as session:
         session.destroy()
     kind = "encryptedcookie" if backend == "encryptedcookie" else "securecookie"
-    sent = read_cookie(app, visitor.response, backend=kind)
-    assert sent is not None
+    sent = sent_in(app, visitor.response, backend=kind)
     assert (sent.expired, sent.data, sent.signed_at) == (True, None, None)
     assert sent.attributes["path"] == "/"
 
 
-def test_whatever_has_the_header() -> None:
+def test_cookie_is_read_from_whatever_has_the_header() -> None:
     """Responses of WebTest, one header, several of them: the last of a name counts."""
     app = pages()
-    sent = read_cookie(app, webtest.TestApp(app).post("/", {"a": "1"}))
-    assert sent is not None
-    assert sent.data == {"a": "1"}
+    assert sent_in(app, webtest.TestApp(app).post("/", {"a": "1"})).data == {"a": "1"}
     headers = [make_cookie(app, {"n": number}, name) for number, name in enumerate("aba")]
-    found = [read_cookie(app, headers, name) for name in "ab"]
-    assert [each and each.data for each in found] == [{"n": 2}, {"n": 1}]
+    assert [sent_in(app, headers, name).data for name in "ab"] == [{"n": 2}, {"n": 1}]
 
 
-def test_older_keys_are_accepted_on_reading() -> None:
-    """And so are older digests, as the configuration says."""
+def test_older_keys_and_digests_are_accepted_as_configured() -> None:
     older = {"secret_key": "an older key of the tests"}
     cookie = make_cookie({**older, "digest": "sha512"}, {"a": 1})
-    newer = {"secret_key_fallbacks": [older["secret_key"]], "digest_fallbacks": ["sha512"]}
-    sent = read_cookie({**CONFIG, **newer}, cookie)
-    assert sent is not None
-    assert sent.data == {"a": 1}
-    for config in (CONFIG, older, {**CONFIG, "secret_key_fallbacks": [older["secret_key"]]}):
+    fallback = {**CONFIG, "secret_key_fallbacks": [older["secret_key"]]}
+    assert sent_in({**fallback, "digest_fallbacks": ["sha512"]}, cookie).data == {"a": 1}
+    for config in (CONFIG, older, fallback):
         with pytest.raises(BadSignature):
             read_cookie(config, cookie)
 
 
-def test_what_the_application_has_not_made_is_an_error() -> None:
-    """A test should hear of it."""
-    with pytest.raises(MalformedCookie):
-        read_cookie(CONFIG, "session=x")
+def test_cookie_that_the_application_has_not_made_is_an_error() -> None:
     encrypted = make_cookie(CONFIG, {"a": 1}, backend="encryptedcookie")
-    with pytest.raises(MalformedCookie):
-        read_cookie(CONFIG, encrypted)
+    for cookie in ("session=x", encrypted):
+        with pytest.raises(MalformedCookie):
+            read_cookie(CONFIG, cookie)
     renamed = make_cookie(CONFIG, {"a": 1}).replace("session=", "other=")
     with pytest.raises(BadSignature):
         read_cookie(CONFIG, renamed, "other")
@@ -276,8 +257,7 @@ def test_what_the_application_has_not_made_is_an_error() -> None:
 # The client
 
 
-def test_client_keeps_cookies() -> None:
-    """From one request to the next, and no other client's."""
+def test_client_keeps_cookies_and_no_other_clients() -> None:
     client = Client(app := pages())
     client.post("/", {"a": "1"})
     assert client.get("/").text == "[('a', '1')]"
@@ -303,17 +283,7 @@ def test_client_goes_by_path_domain_and_age() -> None:
     assert client.get("https://example.org/").text == "[]"
 
 
-def test_client_forgets_what_is_taken_back() -> None:
-    """A cookie that expires at once."""
-    client = Client(pages())
-    client.post("/", {"a": "1"})
-    with session_transaction(client) as session:
-        session.destroy()
-    assert client.cookies == {}
-
-
 def test_client_takes_arguments_of_requests() -> None:
-    """Headers, a Cookie among them, and other methods."""
     client = Client(app := pages())
     client.post("/", {"a": "1"})
     other = {"Cookie": make_cookie(app, {"b": 2})}
@@ -350,24 +320,28 @@ def set_key(client: Any, **options: Any) -> None:
         session["a"] = 1
 
 
+def session_of(client: Any, **options: Any) -> dict[Any, Any]:
+    """A transaction that only reads."""
+    with session_transaction(client, **options) as session:
+        return dict(session)
+
+
 BACKENDS = ("securecookie", "encryptedcookie", "memory", "custom", "memcache", "datastore")
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
 @pytest.mark.parametrize("name", [None, "other"])
-def test_session_before_and_after_requests(
+def test_handler_and_test_find_what_the_other_has_put_into_the_session(
     backend: str, name: str | None, make_client: MakeClient, request: pytest.FixtureRequest
 ) -> None:
-    """What a test puts into it the handler finds; what the handler writes the test reads."""
     config: dict[str, Any] = {}
     if backend == "memcache":
         config["memcache"] = {"servers": [request.getfixturevalue("memcached").address]}
     if backend == "datastore":
         request.getfixturevalue("datastore")
         config["datastore"] = {"project": PROJECT, "timeout": 60.0}
-    custom = records_factory(OURS, {})
-    app = pages(backends={"memory": MemorySessionFactory, "custom": custom}, **config)
-    client, path = make_client(app), f"/?backend={backend}" + (f"&name={name}" if name else "")
+    client = make_client(pages(**config))
+    path = f"/?backend={backend}" + (f"&name={name}" if name else "")
     with session_transaction(client, name, backend=backend) as session:
         assert (session, session.new) == ({}, True)
         session["a"] = 1
@@ -399,8 +373,9 @@ def test_looking_at_a_session_changes_nothing(make_client: MakeClient) -> None:
 
 
 @pytest.mark.parametrize("backend", ["securecookie", "memory"])
-def test_change_inside_a_value_is_saved(make_client: MakeClient, backend: str) -> None:
-    """Which a test need not mark."""
+def test_change_inside_a_value_is_saved_without_a_mark(
+    make_client: MakeClient, backend: str
+) -> None:
     client = make_client(pages())
     for number in range(2):
         with session_transaction(client, backend=backend) as session:
@@ -409,12 +384,10 @@ def test_change_inside_a_value_is_saved(make_client: MakeClient, backend: str) -
 
 
 @pytest.mark.parametrize("backend", ["securecookie", "memory", "custom"])
-def test_session_that_is_destroyed(make_client: MakeClient, backend: str) -> None:
-    """It is gone where it is kept, and so is its cookie, where the backend can do that."""
-    custom = records_factory(OURS, {})
-    client = make_client(app := pages(backends={"memory": MemorySessionFactory, "custom": custom}))
-    with session_transaction(client, backend=backend) as session:
-        session["a"] = 1
+def test_destroyed_session_is_gone(make_client: MakeClient, backend: str) -> None:
+    """And so is its cookie, where the backend can do that."""
+    client = make_client(app := pages())
+    set_key(client, backend=backend)
     with session_transaction(client, backend=backend) as session:
         session.destroy()
     assert client.get(f"/?backend={backend}").text == "[]"
@@ -422,8 +395,7 @@ def test_session_that_is_destroyed(make_client: MakeClient, backend: str) -> Non
     assert len(memory_of(app)) == 0
 
 
-def test_session_with_another_id_or_age(make_client: MakeClient) -> None:
-    """What a handler can do with a session a test can do."""
+def test_what_a_handler_can_do_with_a_session_a_test_can_do(make_client: MakeClient) -> None:
     client = make_client(app := pages(session_max_age=10))
     client.post("/?backend=memory", {"a": "1"})
     before = client.cookies
@@ -440,8 +412,9 @@ def test_session_with_another_id_or_age(make_client: MakeClient) -> None:
 
 
 @pytest.mark.parametrize("backend", ["securecookie", "memory"])
-def test_exception_leaves_everything_as_it_was(make_client: MakeClient, backend: str) -> None:
-    """The session, the cookies, and whatever application was active."""
+def test_exception_leaves_session_and_cookies_as_they_were(
+    make_client: MakeClient, backend: str
+) -> None:
     client = make_client(app := pages())
     client.post(f"/?backend={backend}", {"a": "1"})
     before = client.cookies
@@ -459,8 +432,9 @@ def test_exception_leaves_everything_as_it_was(make_client: MakeClient, backend:
     assert len(memory_of(app)) == (backend == "memory")
 
 
-def test_session_that_cannot_be_saved(make_client: MakeClient) -> None:
-    """The test hears of it, and the client's cookies stay."""
+def test_session_that_cannot_be_saved_is_an_error_and_the_cookies_stay(
+    make_client: MakeClient,
+) -> None:
     client = make_client(app := pages())
     client.post("/", {"a": "1"})
     before = client.cookies
@@ -471,8 +445,7 @@ def test_session_that_cannot_be_saved(make_client: MakeClient) -> None:
     assert client.cookies == before
 
 
-def test_several_sessions_at_once(make_client: MakeClient) -> None:
-    """Others can be opened by the store, and are saved with the first."""
+def test_sessions_that_the_store_opens_are_saved_with_the_first(make_client: MakeClient) -> None:
     client = make_client(pages())
     with session_transaction(client) as session:
         store = session.container.session_store
@@ -481,19 +454,9 @@ def test_several_sessions_at_once(make_client: MakeClient) -> None:
     assert client.get("/?backend=memory&name=shop").text == "[('b', 2)]"
 
 
-def test_requests_during_a_transaction(make_client: MakeClient) -> None:
-    """They see what was there before; an active request of the test's own stays active."""
-    client = make_client(app := pages())
-    request = webapp2.Request.blank("/mine")
-    app.set_globals(app=app, request=request)
-    try:
-        with session_transaction(client) as session:
-            assert webapp2.get_request().path == "/mine"
-            session["a"] = 1
-        assert webapp2.get_request().path == "/mine"
-        assert webapp2.get_app().config is app.config
-    finally:
-        app.clear_globals()
+def test_requests_during_a_transaction_see_what_was_there_before(make_client: MakeClient) -> None:
+    client = make_client(pages())
+    set_key(client)
     with session_transaction(client) as session:
         assert client.get("/").text == "[('a', 1)]"
         session["a"] = 2
@@ -502,52 +465,54 @@ def test_requests_during_a_transaction(make_client: MakeClient) -> None:
         webapp2.get_request()
 
 
-def test_cookie_below_a_path(make_client: MakeClient) -> None:
-    """The session is that of the pages below the path of its cookie."""
+def test_active_request_of_the_test_stays_active(make_client: MakeClient) -> None:
+    client = make_client(app := pages())
+    app.set_globals(app=app, request=webapp2.Request.blank("/mine"))
+    try:
+        with session_transaction(client):
+            assert webapp2.get_request().path == "/mine"
+        assert webapp2.get_request().path == "/mine"
+        assert webapp2.get_app().config is app.config
+    finally:
+        app.clear_globals()
+
+
+def test_session_is_that_of_the_pages_below_the_path_of_its_cookie(
+    make_client: MakeClient,
+) -> None:
     client = make_client(pages(cookie_args={"path": "/shop"}))
-    with session_transaction(client) as session:
-        session["a"] = 1
+    set_key(client)
     assert [client.get(path).text for path in ("/shop/x", "/")] == ["[('a', 1)]", "[]"]
-    with session_transaction(client, url="/") as session:
-        assert session == {}
+    assert session_of(client, url="/") == {}
 
 
-def test_cookie_that_the_client_refuses(make_client: MakeClient) -> None:
-    """Of another domain: a test would look for the session in vain."""
+def test_cookie_of_another_domain_is_an_error(make_client: MakeClient) -> None:
+    """The client refuses it, and the test would look for the session in vain."""
     client = make_client(pages(cookie_args={"domain": "example.org", "path": "/"}))
     with pytest.raises(ConfigError, match="domain or path"):
         set_key(client)
     url = "https://www.example.org/"
     set_key(client, url=url)
-    with session_transaction(client, url=url) as session:
-        assert session == {"a": 1}
+    assert session_of(client, url=url) == {"a": 1}
 
 
-def test_secure_cookies() -> None:
-    """A transaction has them; whether a request has them is up to the client."""
-    app = pages(cookie_args={"secure": True, "path": "/"})
-    client = webtest.TestApp(app)
-    with session_transaction(client) as session:
-        session["a"] = 1
-    with session_transaction(client) as session:
-        assert session == {"a": 1}
+def test_transaction_has_secure_cookies_whether_a_request_has_them_or_not() -> None:
+    client = webtest.TestApp(pages(cookie_args={"secure": True, "path": "/"}))
+    set_key(client)
+    assert session_of(client) == {"a": 1}
     assert client.get("/").text == "[]"
     assert client.get("https://localhost/").text == "[('a', 1)]"
 
 
-def test_cookie_of_the_test_itself() -> None:
-    """One that was put into WebTest's jar is that session's."""
+def test_cookie_that_the_test_has_put_into_the_jar_is_the_sessions() -> None:
     client = webtest.TestApp(app := pages())
-    client.set_cookie("session", make_cookie(app, {"a": 1}).partition("=")[2])
-    with session_transaction(client) as session:
-        assert session == {"a": 1}
-        session["b"] = 2
+    client.set_cookie("session", make_cookie(app, {"b": 2}).partition("=")[2])
+    assert session_of(client) == {"b": 2}
+    set_key(client)
     assert client.get("/").text == "[('a', 1), ('b', 2)]"
 
 
-def test_store_of_the_applications_own() -> None:
-    """By ``store``, ``factory`` and ``max_age``, as in its handlers."""
-
+def test_transaction_takes_store_factory_and_age_as_handlers_do() -> None:
     class Store(SessionStore):
         made: list[Any] = []  # noqa: RUF012
 
@@ -556,36 +521,28 @@ def test_store_of_the_applications_own() -> None:
             self.made.append(request.app)
 
     client = Client(app := pages(session_max_age=10))
-    options = {"store": Store, "factory": MemorySessionFactory, "max_age": None}
+    options = {"store": Store, "factory": MemorySessionFactory}
     with travel() as clock:
-        with session_transaction(client, **options) as session:
-            session["a"] = 1
+        set_key(client, **options, max_age=None)
         clock.advance(11)
-        with session_transaction(client, **options) as session:
-            assert session == {"a": 1}
-        with session_transaction(client, store=Store, factory=MemorySessionFactory) as session:
-            assert session == {}
+        assert session_of(client, **options, max_age=None) == {"a": 1}
+        assert session_of(client, **options) == {}
     assert list(client.cookies) == ["mine"]
     assert Store.made == [app] * 3
 
 
-def test_jar_of_another_client() -> None:
-    """A real browser's part, played by requests on a real connection."""
+def test_transaction_takes_the_jar_of_a_client_on_a_real_connection() -> None:
     app = pages()
     with served(app) as site, requests.Session() as browser:
         browser.trust_env = False
-        where = {"app": app, "url": site}
-        with session_transaction(browser.cookies, **where, backend="memory") as session:
-            session["a"] = 1
+        options = {"app": app, "url": site, "backend": "memory"}
+        set_key(browser.cookies, **options)
         assert browser.get(f"{site}/?backend=memory", timeout=60).text == "[('a', 1)]"
         browser.post(f"{site}/?backend=memory", {"b": "2"}, timeout=60)
-        with session_transaction(browser.cookies, **where, backend="memory") as session:
-            assert session == {"a": 1, "b": "2"}
+        assert session_of(browser.cookies, **options) == {"a": 1, "b": "2"}
 
 
-def test_application_behind_other_middleware() -> None:
-    """It is found in usual places; otherwise the test names it."""
-
+def test_application_is_found_behind_middleware_or_named() -> None:
     class Middleware:
         def __init__(self, inside: Any) -> None:
             self.application = inside
@@ -595,8 +552,7 @@ def test_application_behind_other_middleware() -> None:
 
     app = pages()
     client = webtest.TestApp(Middleware(SessionMiddleware(Middleware(app))))
-    with session_transaction(client) as session:
-        session["a"] = 1
+    set_key(client)
     assert client.get("/").text == "[('a', 1)]"
     client = webtest.TestApp(lambda *args: app(*args))
     with pytest.raises(TypeError, match="in a TestApp"):
@@ -614,39 +570,7 @@ def test_application_has_no_cookies(wrap: Any) -> None:
         set_key(wrap(pages()))
 
 
-def test_threads_have_their_clients() -> None:
-    """Several at once on one application."""
-    app, found = pages(), []
-
-    def work(number: int) -> None:
-        client = Client(app)
-        with session_transaction(client, backend="memory") as session:
-            session["n"] = number
-        found.append((number, client.get("/?backend=memory").text))
-
-    threads = [threading.Thread(target=work, args=(number,)) for number in range(8)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join(60)
-    assert sorted(found) == [(number, f"[('n', {number})]") for number in range(8)]
-
-
-def test_sessions_in_place_of_servers() -> None:
-    """All helpers together."""
-    client = Client(app := pages(session_max_age=3600))
-    with travel() as clock, memory_sessions(app):
-        with session_transaction(client, backend="memcache") as session:
-            session["when"] = datetime.date(2030, 1, 31)
-        clock.advance(3600)
-        page = "/?backend=memcache"
-        assert client.get(page).text == "[('when', datetime.date(2030, 1, 31))]"
-        clock.advance(1)
-        assert client.get(page).text == "[]"
-
-
-def test_names_are_those_of_the_package() -> None:
-    """A program that imports all of them has no others."""
+def test_star_import_has_the_names_of_the_package_and_no_others() -> None:
     names: dict[str, Any] = {}
     exec("from webapp2_sessions.testing import *", names)
     assert set(names) - {"__builtins__"} == set(webapp2_sessions.testing.__all__)

@@ -1,0 +1,441 @@
+"""What holds where two features meet: own parts and several cookies, spills, renewals, ages."""
+
+from __future__ import annotations
+
+import base64
+import json
+import threading
+import zlib
+from collections.abc import Callable
+from typing import Any
+from unittest import mock
+
+import pytest
+import webapp2
+from support.implementations import Clock
+from support.stores import make_request
+from support.visits import SECRET, make_app
+
+from webapp2_sessions import (
+    SecureCookieSerializer,
+    SecureCookieSessionFactory,
+    SessionMiddleware,
+    SessionStore,
+    get_store,
+    set_store,
+)
+from webapp2_sessions.errors import UnreadableSession
+from webapp2_sessions.testing import MemorySessionFactory, memory_of
+
+BACKENDS = {"memory": MemorySessionFactory}
+#: A session of more than 600 bytes goes to the server.
+SPILL: dict[str, Any] = {"backends": BACKENDS, "on_oversize": "memory", "max_cookie_size": 600}
+LARGE = "x" * 900
+
+Action = Callable[[Any], object]
+
+
+class Visitor:
+    """Somebody whose requests are answered by stores of one class."""
+
+    def __init__(
+        self, app: webapp2.WSGIApplication, store: type[SessionStore] = SessionStore, **opened: Any
+    ) -> None:
+        self.app = app
+        self.store = store
+        self.opened = opened
+        self.cookie = ""
+        self.headers: list[str] = []
+
+    def visit(self, action: Action = lambda session: None) -> dict[Any, Any]:
+        """Make a request; returns what its session held at first."""
+        store = self.store(make_request(self.app, self.cookie))
+        session = store.get_session(**self.opened)
+        before = dict(session)
+        action(session)
+        response = webapp2.Response()
+        store.save_sessions(response)
+        self.headers = response.headers.getall("Set-Cookie")
+        if self.headers:
+            self.cookie = self.headers[0].partition(";")[0]
+        return before
+
+
+# A store of the application's own
+
+
+class Revoking(SessionStore):
+    """Refuses cookies that the application has revoked."""
+
+    revoked: frozenset[str] = frozenset()
+
+    def get_secure_cookie(self, name: str, max_age: Any = None) -> Any:
+        data = super().get_secure_cookie(name, max_age=max_age)
+        return None if data and data.get("_sid") in self.revoked else data
+
+
+def test_each_of_several_cookies_passes_the_stores_own_check() -> None:
+    """A revoked one does not get in behind another that leads nowhere."""
+
+    class Store(Revoking):
+        pass
+
+    app = make_app(backends=BACKENDS)
+    victim, thief = (Visitor(app, Store, backend="memory") for _ in range(2))
+    victim.visit(lambda session: session.update(user="victim"))
+    thief.visit(lambda session: session.update(user="thief"))
+    mine = thief.cookie
+    thief.visit(lambda session: session.destroy())
+    sids: list[Any] = []
+    victim.visit(lambda session: sids.append(session.container.sid))
+    Store.revoked = frozenset(sids)
+    for header in (victim.cookie, f"{mine}; {victim.cookie}", f"{victim.cookie}; {mine}"):
+        thief.cookie = header
+        assert thief.visit() == {}
+    Store.revoked = frozenset()
+    thief.cookie = f"{mine}; {victim.cookie}"
+    assert thief.visit() == {"user": "victim"}
+
+
+class Compressing(SessionStore):
+    """Keeps text in its cookies."""
+
+    def get_secure_cookie(self, name: str, max_age: Any = None) -> Any:
+        text = super().get_secure_cookie(name, max_age=max_age)
+        return text and json.loads(zlib.decompress(base64.b64decode(text)))
+
+    def save_secure_cookie(self, response: Any, name: str, value: Any, **kwargs: Any) -> None:
+        text = base64.b64encode(zlib.compress(json.dumps(value).encode())).decode()
+        super().save_secure_cookie(response, name, text, **kwargs)
+
+
+def test_text_in_place_of_the_data_keeps_its_attributes(clock: Clock) -> None:
+    """Own ages, the beginning, the id of a spilled session, and that a `_sid` is data."""
+    spilled = Visitor(make_app(**SPILL), Compressing)
+    spilled.visit(lambda session: session.update(text=LARGE))
+    assert spilled.visit() == {"text": LARGE}
+
+    limited = Visitor(make_app(absolute_max_age=100), Compressing)
+    for second in (60, 60, 60):
+        limited.visit(lambda session: session.update(user=1))
+        clock.advance(second)
+    assert limited.visit() == {"user": 1}
+    clock.advance(100)
+    assert limited.visit() == {}
+
+    short = Visitor(make_app(), Compressing)
+    short.visit(lambda session: (session.update(user=1), session.set_max_age(100)))
+    clock.advance(101)
+    assert short.visit() == {}
+
+    app = make_app(backends=BACKENDS)
+    victim, thief = Visitor(app, Compressing, backend="memory"), Visitor(app, Compressing)
+    victim.visit(lambda session: session.update(user="victim"))
+    [sid] = _sids(victim)
+    thief.visit(lambda session: session.update(_sid=sid))
+    thief.opened = {"backend": "memory"}
+    assert thief.visit() == {}
+
+
+def _sids(visitor: Visitor) -> list[str]:
+    found: list[str] = []
+    visitor.visit(lambda session: found.append(session.container.sid))
+    return found
+
+
+class Delegating:
+    """A store that has upstream's methods, and passes on everything else."""
+
+    def __init__(self, store: SessionStore) -> None:
+        self._store = store
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._store, name)
+
+    def get_secure_cookie(self, name: str, max_age: Any = None) -> Any:
+        return self._store.get_secure_cookie(f"v2-{name}", max_age=max_age)
+
+    def save_secure_cookie(self, response: Any, name: str, value: Any, **kwargs: Any) -> None:
+        self._store.save_secure_cookie(response, f"v2-{name}", value, **kwargs)
+
+
+def test_methods_of_a_delegating_store_are_called() -> None:
+    """Both, for reading and for saving."""
+    app = make_app()
+    factory = SecureCookieSessionFactory("s", Delegating(SessionStore(make_request(app))))
+    factory.get_session(max_age=None)["a"] = 1
+    response = webapp2.Response()
+    factory.save_session(response)
+    cookie = response.headers["Set-Cookie"].partition(";")[0]
+    assert cookie.startswith("v2-s=")
+    store = SessionStore(make_request(app, cookie))
+    assert SecureCookieSessionFactory("s", Delegating(store)).get_session(max_age=None) == {"a": 1}
+
+
+@pytest.mark.parametrize("kind", [mock.Mock, mock.MagicMock])
+def test_mock_is_a_store_with_upstreams_methods(kind: type[mock.Mock]) -> None:
+    """As in an application's own tests."""
+    store = kind()
+    store.config = {"cookie_args": {}}
+    store.get_secure_cookie.return_value = {"a": 1}
+    factory = SecureCookieSessionFactory("s", store)
+    session = factory.get_session()
+    assert session == {"a": 1}
+    session["b"] = 2
+    response = mock.Mock()
+    factory.save_session(response)
+    store.save_secure_cookie.assert_called_once_with(response, "s", {"a": 1, "b": 2})
+
+
+# A serializer of the application's own
+
+
+class Logged(SecureCookieSerializer):
+    """Does nothing of its own."""
+
+    def deserialize(self, name: Any, value: Any, max_age: Any = None) -> Any:
+        return super().deserialize(name, value, max_age)
+
+
+class WithLogged(SessionStore):
+    """Uses that serializer."""
+
+    def __init__(self, request: Any) -> None:
+        super().__init__(request)
+        self.serializer = Logged(self.config["secret_key"])
+
+
+@pytest.mark.parametrize("value", [[["a", 1]], [], [{"a": 1}, {"b": 2}], [[["a"], 1]], "text", 5])
+def test_any_value_comes_back_from_an_own_serializer(value: Any) -> None:
+    """Unchanged: only a session has to be a dictionary."""
+    app = make_app()
+    response = webapp2.Response()
+    WithLogged(make_request(app)).save_secure_cookie(response, "prefs", value)
+    cookie = response.headers["Set-Cookie"].partition(";")[0]
+    assert WithLogged(make_request(app, cookie)).get_secure_cookie("prefs") == value
+
+
+def test_times_are_known_with_an_own_serializer(clock: Clock) -> None:
+    """So `refresh_after` works, and of several cookies the newest counts."""
+    visitor = Visitor(make_app(session_max_age=100, refresh_after=10), WithLogged)
+    visitor.visit(lambda session: session.update(user="old"))
+    for _ in range(3):
+        clock.advance(60)
+        assert visitor.visit() == {"user": "old"}
+    former = visitor.cookie
+    clock.advance(1)
+    visitor.visit(lambda session: session.update(user="new"))
+    visitor.cookie = f"{visitor.cookie}; {former}"
+    assert visitor.visit() == {"user": "new"}
+
+
+def test_cookies_with_attributes_are_read_as_plain_dictionaries() -> None:
+    """A pickle of what was read does not name a class of the package."""
+    visitor = Visitor(make_app(), name="prefs")
+    visitor.visit(lambda session: (session.update(lang="de"), session.set_max_age(100)))
+    found = SessionStore(make_request(visitor.app, visitor.cookie)).get_secure_cookie("prefs")
+    assert (type(found), found) == (dict, {"lang": "de"})
+
+
+# Cookies that are refused
+
+
+@pytest.mark.parametrize("backend", ["securecookie", "encryptedcookie"])
+@pytest.mark.parametrize("comes_first", [True, False])
+def test_cookie_that_one_read_refuses_is_not_expired(
+    clock: Clock, backend: str, comes_first: bool
+) -> None:
+    """If another read accepts it: "signed in recently?" must not sign the visitor out."""
+    visitor = Visitor(make_app(on_damaged_cookie="expire"), backend=backend)
+    visitor.visit(lambda session: session.update(user="ada"))
+    clock.advance(400)
+    store = SessionStore(make_request(visitor.app, visitor.cookie))
+    if comes_first:
+        assert store.get_session(backend=backend) == {"user": "ada"}
+    assert store.get_secure_cookie("session", max_age=300) is None
+    assert store.get_session(backend=backend) == {"user": "ada"}
+    response = webapp2.Response()
+    store.save_sessions(response)
+    assert response.headers.getall("Set-Cookie") == []
+
+
+# Saved twice in a request
+
+
+@pytest.mark.parametrize("backend", ["securecookie", "memory"])
+@pytest.mark.parametrize("mode", ["flag", "content"])
+def test_second_save_of_a_value_that_is_as_it_was(backend: str, mode: str) -> None:
+    """What was written in between is undone."""
+    visitor = Visitor(make_app(backends=BACKENDS, change_detection=mode), backend=backend)
+    visitor.visit(lambda session: session.update(step=1))
+    store = SessionStore(make_request(visitor.app, visitor.cookie))
+    session, response = store.get_session(backend=backend), webapp2.Response()
+    session["step"] = 2
+    store.save_sessions(response)
+    session["step"] = 1
+    store.save_sessions(response)
+    visitor.cookie = response.headers.getall("Set-Cookie")[-1].partition(";")[0]
+    assert visitor.visit() == {"step": 1}
+
+
+@pytest.mark.parametrize("opened", [{}, {"backend": "memory"}], ids=["spilled", "stored"])
+def test_second_save_after_a_session_was_begun_again(opened: dict[str, Any]) -> None:
+    """The first answer's cookie still opens it."""
+    app = make_app(**SPILL)
+    store = SessionStore(make_request(app))
+    session = store.get_session(**opened)
+    session.destroy()
+    session["text"] = LARGE
+    first = webapp2.Response()
+    store.save_sessions(first)
+    store.save_sessions(webapp2.Response())
+    visitor = Visitor(app, **opened)
+    visitor.cookie = first.headers["Set-Cookie"].partition(";")[0]
+    assert visitor.visit() == {"text": LARGE}
+
+
+# Former cookies
+
+
+@pytest.mark.parametrize("end", ["destroy", "regenerate_id"])
+@pytest.mark.parametrize("backend", ["securecookie", "memory"])
+def test_former_cookies_expire_with_overwrite(end: str, backend: str) -> None:
+    """WebOb's `overwrite` removes the headers of all cookies of that name."""
+    args = {"path": "/app", "overwrite": True}
+    app = make_app(backends=BACKENDS, cookie_args=args, former_cookie_args=[{"path": "/"}])
+    visitor = Visitor(app, backend=backend)
+    visitor.visit(lambda session: session.update(a=1))
+    visitor.visit(lambda session: getattr(session, end)())
+    paths = [header.partition("; Path=")[2].partition(";")[0] for header in visitor.headers]
+    assert paths == ["/app", "/"]
+
+
+@pytest.mark.parametrize("former", [".example.com", "Example.com"])
+@pytest.mark.parametrize("wrap", [lambda app: app, SessionMiddleware])
+def test_same_domain_in_another_spelling_is_no_former_one(
+    former: str, wrap: Callable[[Any], Any]
+) -> None:
+    """Browsers drop the leading dot and ignore case (RFC 6265 section 5.2.3)."""
+
+    class Handler(webapp2.RequestHandler):  # type: ignore[misc]
+        def get(self) -> None:
+            store = get_store(request=self.request)
+            session = store.get_session(backend="memory")
+            session["a"] = 1
+            store.save_sessions(self.response)
+            session.regenerate_id()
+            store.save_sessions(self.response)
+
+    config = {
+        "secret_key": SECRET,
+        "backends": BACKENDS,
+        "cookie_args": {"domain": "example.com", "path": "/"},
+        "former_cookie_args": [{"domain": former, "path": "/"}],
+    }
+    app = webapp2.WSGIApplication([("/", Handler)], config={"webapp2_extras.sessions": config})
+    headers = wrap(app).get_response("/").headers.getall("Set-Cookie")
+    assert not any("Max-Age=0" in header for header in headers)
+
+
+# Sessions that are too large for their cookie
+
+
+def test_cookie_arguments_that_are_assigned_count_on_the_server(clock: Clock) -> None:
+    """The record lives as long as the cookie says."""
+
+    def remember(session: Any) -> None:
+        session["text"] = LARGE
+        session.container.session_args = {"max_age": 30 * 86400}
+
+    visitor = Visitor(make_app(**SPILL, cookie_args={"max_age": 3600}))
+    visitor.visit(remember)
+    clock.advance(86400)
+    assert visitor.visit() == {"text": LARGE}
+
+
+class Unreadable(MemorySessionFactory):
+    """Holds records that cannot be read."""
+
+    is_broken = False
+
+    def _read(self, sid: str) -> Any:
+        if self.is_broken:
+            raise UnreadableSession("memory", "nowhere", "a class is missing")
+        return super()._read(sid)
+
+
+@pytest.mark.parametrize("opened", [{}, {"backend": "memory"}], ids=["spilled", "stored"])
+def test_unreadable_session_that_is_begun_again_ends(opened: dict[str, Any]) -> None:
+    """A copy of its cookie opens nothing later."""
+
+    class Broken(Unreadable):
+        pass
+
+    config = {**SPILL, "backends": {"memory": Broken}, "on_unreadable": "new"}
+    visitor = Visitor(make_app(**config), **opened)
+    visitor.visit(lambda session: session.update(text=LARGE))
+    former = visitor.cookie
+    Broken.is_broken = True
+    assert visitor.visit(lambda session: session.update(fresh=1)) == {}
+    Broken.is_broken = False
+    assert visitor.visit() == {"fresh": 1}
+    visitor.cookie = former
+    assert visitor.visit() == {}
+
+
+def test_cookie_is_measured_with_a_long_path() -> None:
+    """No cookie is set that browsers drop."""
+    path = "/" + "p" * 900
+    visitor = Visitor(make_app(**SPILL | {"max_cookie_size": 4093}, cookie_args={"path": path}))
+    visitor.visit(lambda session: session.update(text="x" * 2500))
+    [header] = visitor.headers
+    assert len(header) < 4093
+    assert len(memory_of(visitor.app).sessions()) == 1
+
+
+# Threads of one request
+
+
+class Opening(SessionStore):
+    """Opens a session while it is made."""
+
+    def __init__(self, request: Any) -> None:
+        super().__init__(request)
+        self.get_session("prefs")
+
+
+@pytest.mark.parametrize("kind", ["set_store", "opening"])
+def test_stores_of_a_request_share_its_lock(kind: str) -> None:
+    """With two locks, each of two threads could have one and wait for the other."""
+    request = make_request()
+    if kind == "set_store":
+        set_store(SessionStore(request), request=request)
+    else:
+        get_store(Opening, request=request)
+    inside = [threading.Event() for _ in range(2)]
+
+    class Loading(SecureCookieSessionFactory):
+        def get_session(self, max_age: Any = None) -> Any:
+            inside[0].set()
+            inside[1].wait(0.2)
+            get_store(key="audit", request=request)
+            return super().get_session(max_age)
+
+    def make(request: Any) -> SessionStore:
+        inside[1].set()
+        inside[0].wait(0.2)
+        get_store(request=request).get_session("other")
+        return SessionStore(request)
+
+    def load() -> None:
+        get_store(request=request).get_session("x", factory=Loading)
+
+    threads = [
+        threading.Thread(target=load, daemon=True),
+        threading.Thread(target=get_store, args=(make, "reports", request), daemon=True),
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(20)
+        assert not thread.is_alive()
