@@ -21,6 +21,8 @@ from webapp2_sessions.securecookie.plain_json import (
     encode_payload,
 )
 
+BOTH = pytest.mark.parametrize("encode", [encode_json, encode_payload])
+
 values = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
     lambda inner: (
@@ -40,26 +42,24 @@ def outcome(call: Any, *args: Any) -> tuple[str, str]:
 
 
 def cycle() -> list[Any]:
-    """A list that contains itself."""
     found: list[Any] = []
     found.append(found)
     return found
 
 
 @given(value=values)
-def test_encoding_is_that_of_json(value: object) -> None:
-    """Byte for byte."""
-    assert encode_json(value) == json.dumps(value, separators=(",", ":"))
+def test_encoding_is_that_of_json_byte_for_byte(value: object) -> None:
+    text = encode_json(value)
+    assert text == json.dumps(value, separators=(",", ":"))
+    assert outcome(decode_json, text) == outcome(json.loads, text)
 
 
 def text_of(payload: bytes) -> str:
-    """The JSON of a payload."""
     return base64.b64decode(payload, validate=True).decode("ascii")
 
 
 @given(value=values)
-def test_payloads_hold_the_same_json(value: object) -> None:
-    """But that it can stand in a script."""
+def test_payloads_hold_the_same_json_that_can_stand_in_a_script(value: object) -> None:
     expected = json.dumps(value, separators=(",", ":")).replace("</", "<\\/")
     payload = encode_payload(value)
     assert text_of(payload) == expected
@@ -67,7 +67,6 @@ def test_payloads_hold_the_same_json(value: object) -> None:
 
 
 def nested(depth: int) -> list[Any]:
-    """Lists inside each other."""
     found: list[Any] = []
     for _ in range(depth):
         found = [found]
@@ -89,10 +88,11 @@ REFUSED: list[tuple[Any, str, str]] = [
 ]
 
 
-@pytest.mark.parametrize("encode", [encode_json, encode_payload])
+@BOTH
 @pytest.mark.parametrize(("value", "path", "kind"), REFUSED)
-def test_what_is_refused_is_refused_alike(value: Any, path: str, kind: str, encode: Any) -> None:
-    """By an error of the type that json raises, which says where and what it is."""
+def test_what_json_refuses_is_refused_by_the_same_type_with_its_place(
+    value: Any, path: str, kind: str, encode: Any
+) -> None:
     with pytest.raises((TypeError, ValueError)) as expected:
         json.dumps(value, separators=(",", ":"))
     with pytest.raises(UnstorableValue) as caught:
@@ -102,42 +102,35 @@ def test_what_is_refused_is_refused_alike(value: Any, path: str, kind: str, enco
     assert "secret" not in str(caught.value)
 
 
-@pytest.mark.parametrize("encode", [encode_json, encode_payload])
+@BOTH
 def test_cycle_is_told_from_a_bad_value_beside_it(encode: Any) -> None:
-    """As json does, whose error is of another type."""
     with pytest.raises(ValueError, match=r"session\['a'\] \(list\): it contains itself"):
         encode({"a": cycle(), "b": {1}})
     with pytest.raises(TypeError, match=r"session\['b'\] \(set\)"):
         encode({"b": {1}, "a": cycle()})
 
 
-@pytest.mark.parametrize("encode", [encode_json, encode_payload])
-def test_too_deep_value_is_a_recursion_error(encode: Any) -> None:
-    """As with json; the path is shortened."""
+@BOTH
+def test_too_deep_value_is_a_recursion_error_with_a_shortened_path(encode: Any) -> None:
     with pytest.raises(RecursionError) as caught:
         encode({"a": nested(100_000)})
     assert isinstance(caught.value, UnstorableValue)
     assert str(caught.value).startswith("session['a'][0][0][0]...[0][0][0][0] (list): too many ")
 
 
-@pytest.mark.parametrize("encode", [encode_json, encode_payload])
-def test_a_bad_value_at_great_depth_is_found_in_time(encode: Any) -> None:
-    """Nothing is looked for behind a hundred containers."""
+@BOTH
+def test_nothing_is_looked_for_behind_a_hundred_containers(encode: Any) -> None:
     value: Any = {1}
     for _ in range(500):
         value = [value, "x" * 100]
     with pytest.raises(UnstorableValue) as caught:
         encode({"a": value})
-    assert (caught.value.path, caught.value.kind) == (
-        "session['a'][0][0][0]...[0][0][0][0]",
-        "list",
-    )
+    path = "session['a'][0][0][0]...[0][0][0][0]"
+    assert (caught.value.path, caught.value.kind) == (path, "list")
 
 
-@pytest.mark.parametrize("encode", [encode_json, encode_payload])
+@BOTH
 def test_error_of_an_applications_class_stays_what_it_is(encode: Any) -> None:
-    """Only what json itself refuses is explained."""
-
     class Lazy(dict[str, Any]):
         def items(self) -> Any:
             raise LookupError("theirs")
@@ -146,27 +139,17 @@ def test_error_of_an_applications_class_stays_what_it_is(encode: Any) -> None:
         encode({"a": Lazy(b=1)})
 
 
-@given(value=values)
-def test_decoding_undoes_encoding(value: object) -> None:
-    """As ``json.loads()`` would."""
-    text = encode_json(value)
-    assert outcome(decode_json, text) == outcome(json.loads, text)
-
-
 @given(text=st.text() | st.text('{}[]",:0123456789.eE+-nulltrefas \t\n'))
-def test_any_text_is_read_alike(text: str) -> None:
-    """Spaces around it, two values, or no JSON at all."""
-    kind, found = outcome(decode_json, text)
-    expected_kind, expected = outcome(json.loads, text)
-    assert (kind, found if kind == "returned" else "") == (
-        expected_kind,
-        expected if kind == "returned" else "",
-    )
+def test_any_text_is_read_as_by_json(text: str) -> None:
+    (kind, found), (expected_kind, expected) = outcome(decode_json, text), outcome(json.loads, text)
+    assert kind == expected_kind
+    assert found == expected or kind != "returned"
 
 
 @pytest.mark.parametrize("broken", [None, lambda *args: lambda value, level: ("other",), 5])
-def test_without_cpythons_encoder(broken: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Where it is missing or different, the public one is used."""
+def test_public_encoder_is_used_without_cpythons(
+    broken: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
     theirs = SimpleNamespace(
         c_make_encoder=broken, encode_basestring_ascii=json.encoder.encode_basestring_ascii
     )

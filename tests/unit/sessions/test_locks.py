@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
-import webapp2
 from support.forks import PATIENCE, Stop, forks, goes_on, in_child
 from support.stores import DictFactory, make_request, make_store, sid_cookie
 from support.visits import make_app
@@ -42,93 +41,72 @@ class Backend:
 
 @pytest.fixture
 def backend() -> Backend:
-    """Return a backend for one test."""
     return Backend()
 
 
 @pytest.fixture
 def threads() -> Iterator[ThreadPoolExecutor]:
-    """Return a pool of six threads."""
     with ThreadPoolExecutor(6) as executor:
         yield executor
 
 
 def new_store(backend: Backend) -> SessionStore:
-    """Return a store with this default backend."""
     app = make_app(backends={"securecookie": backend.factory})
     return SessionStore(make_request(app, f"{sid_cookie()}; {sid_cookie(name='other')}"))
 
 
-def results(backend: Backend, futures: list[Future[Any]]) -> list[Any]:
-    """Return the results of threads; the first one waited while the others came."""
+def results(backend: Backend, threads: ThreadPoolExecutor, *calls: Callable[[], Any]) -> list[Any]:
+    """Return what threads return; the first one is in the backend when the others come."""
+    futures = [threads.submit(calls[0])]
+    assert backend.stop.reached.wait(PATIENCE)
+    futures += map(threads.submit, calls[1:])
     assert [goes_on(future) for future in futures[:2]] == [False, False]
     backend.stop.left.set()
     return [future.result(PATIENCE) for future in futures]
 
 
-# Sessions
-
-
 def test_threads_get_one_session(backend: Backend, threads: ThreadPoolExecutor) -> None:
-    """It is loaded once, and what each of them puts in is there."""
     store = new_store(backend)
-    first = threads.submit(store.get_session)
-    assert backend.stop.reached.wait(PATIENCE)
-    sessions = results(backend, [first, *(threads.submit(store.get_session) for _ in range(5))])
+    sessions = results(backend, threads, *[store.get_session] * 6)
     assert {id(session) for session in sessions} == {id(store.get_session())}
     assert backend.log == [("read", SID)]
 
 
-def test_threads_of_a_handler_get_one_session(
-    backend: Backend, threads: ThreadPoolExecutor
-) -> None:
-    """By its attribute, which is the first to ask for the store as well."""
+def test_handlers_threads_get_one_session(backend: Backend, threads: ThreadPoolExecutor) -> None:
     app = make_app(backends={"securecookie": backend.factory})
 
     def get(self: Any) -> None:
-        first = threads.submit(lambda: self.session)
-        assert backend.stop.reached.wait(PATIENCE)
-        futures = [first, *(threads.submit(lambda: self.session) for _ in range(5))]
-        for number, session in enumerate(results(backend, futures)):
+        # Its attribute is the first to ask for the store as well.
+        sessions = results(backend, threads, *[lambda: self.session] * 6)
+        for number, session in enumerate(sessions):
             session[str(number)] = number
 
     app.router.add(("/", type("Page", (SessionHandler,), {"get": get})))
-    response = app.get_response("/", headers={"Cookie": sid_cookie()})
-    assert response.status_int == 200
+    assert app.get_response("/", headers={"Cookie": sid_cookie()}).status_int == 200
     assert backend.log[0] == ("read", SID)
     [(_, _, data, _)] = backend.log[1:]
     assert data == {"n": 1, **{str(number): number for number in range(6)}}
 
 
 def test_set_secure_cookie_waits_as_well(backend: Backend, threads: ThreadPoolExecutor) -> None:
-    """What it merges is in the session that the other thread gets."""
     store = new_store(backend)
-    first = threads.submit(store.get_session)
-    assert backend.stop.reached.wait(PATIENCE)
-    second = threads.submit(store.set_secure_cookie, "session", {"m": 2})
-    session, _ = results(backend, [first, second])
+    session, _ = results(
+        backend, threads, store.get_session, lambda: store.set_secure_cookie("session", {"m": 2})
+    )
     assert session == {"n": 1, "m": 2}
 
 
-def test_store_of_a_subclass_without_our_init(
-    backend: Backend, threads: ThreadPoolExecutor
-) -> None:
-    """It has a lock when it is asked for a session."""
-
+def test_store_without_our_init_has_a_lock(backend: Backend, threads: ThreadPoolExecutor) -> None:
     class Store(SessionStore):
         def __init__(self, made: SessionStore) -> None:
             self.request, self.config, self.sessions = made.request, made.config, {}
 
     store = Store(new_store(backend))
-    first = threads.submit(store.get_session)
-    assert backend.stop.reached.wait(PATIENCE)
-    one, two = results(backend, [first, threads.submit(store.get_session)])
+    one, two = results(backend, threads, store.get_session, store.get_session)
     assert one is two
 
 
-def test_factory_may_open_another_session(backend: Backend) -> None:
-    """While its own is loaded, in the same thread."""
-
+def test_factory_may_open_another_session_while_it_loads_its_own(backend: Backend) -> None:
     class Factory(DictFactory):
         log = []  # noqa: RUF012
         records = {SID: {"outer": 1}}  # noqa: RUF012
@@ -165,34 +143,22 @@ def test_stores_of_one_request_do_not_wait_for_each_other(threads: ThreadPoolExe
 
 
 @forks
-def test_child_does_not_wait_for_a_thread_of_its_parent(
-    backend: Backend, threads: ThreadPoolExecutor
-) -> None:
-    """The thread that was loading is not there to leave the lock."""
+def test_child_waits_for_no_parents_thread(backend: Backend, threads: ThreadPoolExecutor) -> None:
     store = new_store(backend)
     first = threads.submit(store.get_session)
     assert backend.stop.reached.wait(PATIENCE)
-
-    def action() -> bool:
-        return store.get_session() == {"n": 1}
-
-    assert in_child(action)
+    assert in_child(lambda: store.get_session() == {"n": 1})
     backend.stop.left.set()
     assert first.result(PATIENCE) == {"n": 1}
 
 
-# Stores
-
-
-def test_threads_get_one_store(threads: ThreadPoolExecutor) -> None:
-    """Its factory, which may take its time, is called once."""
+def test_threads_get_one_store_though_its_factory_is_slow(threads: ThreadPoolExecutor) -> None:
     request, made = make_request(), Stop()
     stores: list[Any] = []
 
     def factory(request: Any) -> SessionStore:
         stores.append(SessionStore(request))
-        if len(stores) == 1:
-            made()
+        made()
         return stores[-1]
 
     first = threads.submit(get_store, factory, request=request)
@@ -203,9 +169,7 @@ def test_threads_get_one_store(threads: ThreadPoolExecutor) -> None:
     assert [future.result(PATIENCE) for future in futures] == [stores[0]] * 6
 
 
-def test_request_of_another_kind() -> None:
-    """It has only the attributes that a store needs."""
-
+def test_request_needs_only_what_a_store_needs() -> None:
     class Request:
         __slots__ = ("app", "registry")
 
@@ -216,21 +180,14 @@ def test_request_of_another_kind() -> None:
     assert get_store(request=request) is store
 
 
-def test_factory_may_ask_for_the_store() -> None:
-    """What it returns is registered in the place of what it was given, as with upstream."""
+def test_factory_may_wrap_the_store_that_it_asks_for() -> None:
     request = make_request()
-
-    class Wrapper:
-        def __init__(self, store: SessionStore) -> None:
-            self.store = store
-
-    made = get_store(lambda request: Wrapper(get_store(request=request)), request=request)
-    assert type(made) is Wrapper
+    made = get_store(lambda request: [get_store(request=request)], request=request)
+    assert type(made) is list
     assert get_store(request=request) is made
 
 
 def test_store_that_is_false_is_made_each_time() -> None:
-    """The registry is tested for truth (b48)."""
     request = make_request()
 
     class Store(SessionStore):
@@ -241,22 +198,13 @@ def test_store_that_is_false_is_made_each_time() -> None:
 
 
 def test_requests_do_not_wait_for_each_other(threads: ThreadPoolExecutor) -> None:
-    """Each request has a lock of its own."""
     made = Stop()
-
-    def factory(request: webapp2.Request) -> SessionStore:
-        made()
-        return SessionStore(request)
-
-    first = threads.submit(get_store, factory, request=make_request())
+    first = threads.submit(get_store, made, request=make_request())
     assert made.reached.wait(PATIENCE)
     second = threads.submit(get_store, request=make_request())
     assert type(second.result(PATIENCE)) is SessionStore
     made.left.set()
-    assert type(first.result(PATIENCE)) is SessionStore
-
-
-# Locks
+    assert first.result(PATIENCE) is True
 
 
 class Owner:
@@ -272,21 +220,19 @@ class Slotted:
         self.registry: dict[str, Any] = {}
 
 
-def test_lock_is_kept_and_reentrant() -> None:
-    """Each owner has one."""
-    one, other = Owner(), Owner()
+def test_each_owner_keeps_a_reentrant_lock() -> None:
+    one, other, slotted = Owner(), Owner(), Slotted()
     assert lock_of(one) is lock_of(one)
     with lock_of(one), lock_of(one):
         assert lock_of(other) is not lock_of(one)
+    assert lock_of(slotted) is lock_of(slotted)
 
 
-def test_lock_that_is_shared() -> None:
-    """An owner without attributes has it in its registry."""
-    one, other, slotted = Owner(), Owner(), Slotted()
-    share_lock(one, other)
-    assert lock_of(one) is lock_of(other)
-    share_lock(slotted, other)
-    assert lock_of(slotted) is lock_of(other)
+@pytest.mark.parametrize("owner", [Owner(), Slotted()])
+def test_lock_is_shared_with_another(owner: Any) -> None:
+    other = Owner()
+    share_lock(owner, other)
+    assert lock_of(owner) is lock_of(other)
 
 
 def test_store_needs_no_live_request() -> None:
@@ -311,8 +257,7 @@ def test_store_needs_no_live_request() -> None:
 
 
 @forks
-def test_child_has_locks_of_its_own() -> None:
-    """And so has its own child."""
+def test_child_and_its_own_child_have_locks_of_their_own() -> None:
     owner = Owner()
     parents = lock_of(owner)
 

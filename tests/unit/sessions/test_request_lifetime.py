@@ -80,8 +80,7 @@ def use_nothing(handler: Any) -> None:
 @pytest.mark.parametrize("wrap", [lambda app: app, SessionMiddleware], ids=["", "middleware"])
 @pytest.mark.parametrize("base", [DocumentedHandler, SessionHandler])
 @pytest.mark.parametrize("get", [modify, read, use_nothing])
-def test_request_ends_with_its_answer(get: Any, base: Any, wrap: Any) -> None:
-    """Nothing of it waits for the cycle collector, though somebody has the store."""
+def test_request_ends_with_its_answer_in_spite_of_the_store(get: Any, base: Any, wrap: Any) -> None:
     visit = Visit(get, base, wrap, cookie=f"session={sign('session', {'n': 1})}")
     assert visit.status == "200 OK"
     assert visit.request is None
@@ -95,7 +94,6 @@ def test_request_ends_with_its_answer(get: Any, base: Any, wrap: Any) -> None:
 )
 @pytest.mark.parametrize("is_stored", [False, True])
 def test_options_do_not_keep_it(is_stored: bool, config: dict[str, Any]) -> None:
-    """Sessions in cookies and stored ones, read and written in the longer way."""
     records = {SID: {"n": 1}}
     if is_stored:
         factory = type("Factory", (DictFactory,), {"records": records, "log": []})
@@ -106,22 +104,21 @@ def test_options_do_not_keep_it(is_stored: bool, config: dict[str, Any]) -> None
     assert records == {SID: {"n": 2 if is_stored else 1}}
 
 
-def test_merging_does_not_keep_it() -> None:
-    """With a backend that compares and sets."""
-    visit = Visit(modify, backends={"securecookie": MemorySessionFactory}, on_conflict="merge")
+@pytest.mark.parametrize(
+    "config",
+    [
+        {"backends": {"securecookie": MemorySessionFactory}, "on_conflict": "merge"},
+        {"on_damaged_cookie": "ignore"},
+        {"on_damaged_cookie": "expire"},
+    ],
+    ids=["merge", "ignore", "expire"],
+)
+def test_neither_merging_nor_damaged_cookies_keep_it(config: dict[str, Any]) -> None:
+    visit = Visit(modify, cookie="session=a|1|b; session=c", **config)
     assert (visit.status, visit.request) == ("200 OK", None)
 
 
-@pytest.mark.parametrize("option", ["ignore", "expire"])
-def test_cookies_that_are_looked_at_closely_do_not_keep_it(option: str) -> None:
-    """Of which something is remembered for the rest of the request."""
-    visit = Visit(read, cookie="session=a|1|b; session=c", on_damaged_cookie=option)
-    assert (visit.status, visit.request) == ("200 OK", None)
-
-
-def test_store_has_the_request_as_long_as_there_is_one() -> None:
-    """A handler that saves its sessions itself goes on as before, and may save them again."""
-
+def test_handler_that_saves_its_sessions_itself_may_go_on_and_save_them_again() -> None:
     def get(handler: Any) -> None:
         store = handler.session_store
         for number in range(3):
@@ -136,17 +133,15 @@ def test_store_has_the_request_as_long_as_there_is_one() -> None:
     assert [name for name, _ in visit.headers].count("Set-Cookie") == 4
 
 
-def test_request_that_somebody_keeps() -> None:
-    """A thread, or what makes the body while it is being sent."""
+def test_request_that_somebody_keeps_is_the_stores() -> None:
+    # A thread, or what makes the body while it is being sent.
     kept: list[Any] = []
     visit = Visit(lambda handler: kept.append(handler.request))
     assert visit.store.request is visit.request is kept[0]
 
 
-def test_store_without_its_request() -> None:
-    """It says what is the matter; sessions that it has can be used and saved."""
-    visit = Visit(modify)
-    store = visit.store
+def test_store_without_its_request_says_so_and_saves_the_sessions_that_it_has() -> None:
+    store = Visit(modify).store
     with pytest.raises(AttributeError, match=r"the request has ended.*keep the request yourself"):
         getattr(store, "request")  # noqa: B009, it raises
     with pytest.raises(AttributeError, match="the request has ended"):
@@ -159,8 +154,8 @@ def test_store_without_its_request() -> None:
     assert response.headers["Set-Cookie"].startswith("session=")
 
 
-def test_request_that_nobody_answers_yet() -> None:
-    """As in a test, or a script: nobody else may have it."""
+def test_request_that_nobody_answers_is_kept_by_its_store() -> None:
+    # As in a test, or a script: nobody else may have it.
     store = get_store(request=make_request(cookie=f"session={sign('session', {'a': 1})}"))
     store.save_sessions(webapp2.Response())
     assert store.get_session() == {"a": 1}
@@ -172,7 +167,6 @@ class OwnStore(SessionStore):
 
 
 def own_store_that_was_set(request: Any) -> OwnStore:
-    """Made by the application, which registers it."""
     store = OwnStore(request)
     set_store(store, key="own", request=request)
     return store
@@ -187,8 +181,7 @@ def own_store_that_was_set(request: Any) -> OwnStore:
     ],
     ids=["by hand", "set", "of an own class"],
 )
-def test_stores_of_which_nothing_is_known(make: Any) -> None:
-    """They have the request for as long as they live, whatever they are for."""
+def test_store_of_which_nothing_is_known_keeps_its_request(make: Any) -> None:
     stores: list[Any] = []
 
     def get(handler: Any) -> None:
@@ -201,8 +194,7 @@ def test_stores_of_which_nothing_is_known(make: Any) -> None:
     assert "GET / HTTP" in str(visit.request)
 
 
-def test_active_request_of_webapp2() -> None:
-    """``get_store()`` without a request has a proxy of it, which stays where it is."""
+def test_proxy_of_the_active_request_stays_where_it_is() -> None:
     found: list[Any] = []
 
     def get(handler: Any) -> None:
@@ -216,21 +208,14 @@ def test_active_request_of_webapp2() -> None:
     assert (path, visit.request) == ("/", None)
 
 
-def test_request_that_was_replaced() -> None:
-    """What an application has put there is not taken away."""
+def test_request_that_an_application_has_put_there_is_kept() -> None:
     another = SimpleNamespace(environ={}, cookies={}, app=None)
-
-    def get(handler: Any) -> None:
-        handler.session_store.request = another
-
-    visit = Visit(get)
+    visit = Visit(lambda handler: setattr(handler.session_store, "request", another))
     assert visit.status == "200 OK"
     assert visit.store.request is another
 
 
-def test_request_whose_sessions_are_not_saved() -> None:
-    """Because nobody does, or it fails."""
-
+def test_sessions_that_are_not_saved_do_not_keep_it() -> None:
     def get(handler: Any) -> None:
         other = get_store(key="other", request=handler.request)
         other.get_session()["n"] = object()
@@ -242,9 +227,7 @@ def test_request_whose_sessions_are_not_saved() -> None:
     assert (visit.status, visit.request) == ("200 OK", None)
 
 
-def test_subclass_that_has_no_request() -> None:
-    """It lacks the attribute, as any object would."""
-
+def test_subclass_without_a_request_lacks_the_attribute() -> None:
     class Store(SessionStore):
         def __init__(self) -> None:
             pass

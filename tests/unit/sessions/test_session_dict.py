@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import json
 import weakref
 from collections.abc import Callable, Iterator
@@ -13,7 +12,7 @@ import pytest
 
 from webapp2_sessions import ConfigError, SessionDict
 
-Change = Callable[[SessionDict], Any]
+Change = Callable[[Any], Any]
 
 
 def session(**items: Any) -> SessionDict:
@@ -39,45 +38,20 @@ def pairs_that_fail() -> Iterator[tuple[str, int]]:
     raise LookupError("no more")
 
 
-# Making one
-
-
-def test_a_session_starts_unmodified() -> None:
-    """Initial data are what was loaded, not a change."""
-    assert session(a=1).modified is False
-
-
-@pytest.mark.parametrize("new", [True, False])
-def test_new_is_what_the_factory_says(new: bool) -> None:
-    """The session itself cannot tell whether a valid one came with the request."""
-    assert new is SessionDict(None, new=new).new
-
-
-def test_a_session_is_not_new_by_default() -> None:
-    """The default is that of upstream."""
-    assert session().new is False
-
-
-@pytest.mark.parametrize("container", [None, "text", object(), 5])
-def test_a_container_may_be_anything(container: Any) -> None:
-    """The session keeps what it is given as its container."""
-    assert container is SessionDict(container).container
+@pytest.mark.parametrize("options", [{"new": True}, {"new": False}, {}])
+def test_session_has_what_the_factory_gives_and_starts_unmodified(options: dict[str, bool]) -> None:
+    container = object()
+    made = SessionDict(container, data={"a": 1}, **options)
+    assert (made, made.container, made.modified) == ({"a": 1}, container, False)
+    assert made.new is options.get("new", False)
 
 
 @pytest.mark.parametrize("data", [None, {}, [], ()])
 def test_no_data_is_an_empty_session(data: Any) -> None:
-    """A factory may give None for nothing."""
     assert SessionDict(None, data=data) == {}
 
 
-@pytest.mark.parametrize("data", [{"a": 1}, [("a", 1)], iter([("a", 1)])])
-def test_data_may_be_whatever_dict_takes(data: Any) -> None:
-    """A mapping or pairs."""
-    assert SessionDict(None, data=data) == {"a": 1}
-
-
-# What marks it
-
+#: Changes of a dictionary that holds {"a": 1}.
 MARKING: dict[str, Change] = {
     "set": lambda s: s.__setitem__("b", 2),
     "set the same": lambda s: s.__setitem__("a", 1),
@@ -97,8 +71,6 @@ MARKING: dict[str, Change] = {
     "update with an empty dictionary": lambda s: s.update({}),
     "in-place or with a dictionary": lambda s: s.__ior__({"b": 2}),
     "in-place or with pairs": lambda s: s.__ior__([("b", 2)]),
-    "add_flash": lambda s: s.add_flash("saved"),
-    "get_flashes with flashes": lambda s: s.get_flashes(key="a"),
 }
 NOT_MARKING: dict[str, Change] = {
     "get": lambda s: s.get("a"),
@@ -110,16 +82,23 @@ NOT_MARKING: dict[str, Change] = {
     "copy": lambda s: s.copy(),
     "or": lambda s: s | {"b": 2},
     "or from the right": lambda s: {"b": 2} | s,
-    "pop of a missing key": lambda s: s.pop("b", None),
-    "get_flashes without flashes": lambda s: s.get_flashes(),
+    "pop of a missing key": lambda s: s.pop("b", 2),
     "json": lambda s: json.dumps(s),
     "repr": lambda s: repr(s),
+    "truth": lambda s: bool(s),
 }
+
+
+@pytest.mark.parametrize("act", [*MARKING.values(), *NOT_MARKING.values()])
+def test_every_method_is_that_of_a_dictionary(act: Change) -> None:
+    ours, plain = session(a=1), {"a": 1}
+    result, expected = act(ours), act(plain)
+    assert ours == plain
+    assert (result, type(result)) == (expected, type(expected)) or result is ours
 
 
 @pytest.mark.parametrize("change", MARKING.values(), ids=MARKING)
 def test_a_change_marks_the_session(change: Change) -> None:
-    """Each method that may change the dictionary sets `modified`."""
     changed = session(a=1)
     change(changed)
     assert changed.modified is True
@@ -127,7 +106,6 @@ def test_a_change_marks_the_session(change: Change) -> None:
 
 @pytest.mark.parametrize("look", NOT_MARKING.values(), ids=NOT_MARKING)
 def test_a_look_does_not_mark_the_session(look: Change) -> None:
-    """A session that was only read is not written."""
     looked_at = session(a=1)
     look(looked_at)
     assert looked_at.modified is False
@@ -138,6 +116,7 @@ def test_a_look_does_not_mark_the_session(look: Change) -> None:
     [
         (lambda s: s.__delitem__("b"), KeyError),
         (lambda s: s.pop("b"), KeyError),
+        (lambda s: s.pop("a", default=None), TypeError),
         (lambda s: s.pop("a", 1, 2), TypeError),
         (lambda s: s.__setitem__([], 1), TypeError),
         (lambda s: s.setdefault([], 1), TypeError),
@@ -148,11 +127,17 @@ def test_a_look_does_not_mark_the_session(look: Change) -> None:
     ],
 )
 def test_a_change_that_fails_whole_does_not_mark_it(change: Change, error: type[Exception]) -> None:
-    """Where nothing was changed there is nothing to save."""
     kept = session(a=1)
     with pytest.raises(error):
         change(kept)
     assert (kept, kept.modified) == ({"a": 1}, False)
+
+
+def test_popitem_of_an_empty_session_does_not_mark_it() -> None:
+    empty = session()
+    with pytest.raises(KeyError):
+        empty.popitem()
+    assert empty.modified is False
 
 
 @pytest.mark.parametrize(
@@ -164,213 +149,26 @@ def test_a_change_that_fails_whole_does_not_mark_it(change: Change, error: type[
         lambda s: s.__ior__(Keyed()),
     ],
 )
-def test_a_change_that_fails_halfway_marks_it(change: Change) -> None:
-    """What was set before the error is saved; upstream keeps it and does not save it."""
-    changed = session()
+@pytest.mark.parametrize("before", [{}, {"a": 1.0}], ids=["set", "replaced by an equal one"])
+def test_a_change_that_fails_halfway_marks_it(change: Change, before: dict[str, Any]) -> None:
+    changed = session(**before)
     with pytest.raises(LookupError):
         change(changed)
     assert (changed, changed.modified) == ({"a": 1}, True)
 
 
-def test_a_value_replaced_by_an_equal_one_halfway_marks_it() -> None:
-    """Values are not compared, since their `==` may be anything."""
-    changed = session(a=1.0)
-    with pytest.raises(LookupError):
-        changed.update(pairs_that_fail())
-    assert changed.modified is True
-
-
-def test_popitem_of_an_empty_session_does_not_mark_it() -> None:
-    """It raises as a dictionary does."""
-    empty = session()
-    with pytest.raises(KeyError):
-        empty.popitem()
-    assert empty.modified is False
-
-
-def test_clearing_an_empty_session_marks_it() -> None:
-    """As upstream."""
-    empty = session()
-    empty.clear()
-    assert empty.modified is True
-
-
-def test_a_change_inside_a_value_is_not_seen() -> None:
-    """The documented limit, and the documented way round it."""
-    cart = session(cart=[])
-    cart["cart"].append(1)
-    assert cart.modified is False
-    cart.modified = True
-    assert cart.modified is True
-
-
-def test_the_mark_may_be_taken_off() -> None:
-    """Applications assign `modified = False` to drop a change."""
-    changed = session()
-    changed["a"] = 1
-    changed.modified = False
-    assert changed.modified is False
-
-
-# Methods
-
-
-@pytest.mark.parametrize(
-    ("args", "expected", "left"),
-    [(("a",), 1, {}), (("a", 2), 1, {}), (("b", 2), 2, {"a": 1}), (("b", None), None, {"a": 1})],
-)
-def test_pop(args: tuple[Any, ...], expected: Any, left: dict[str, int]) -> None:
-    """The value or the default is returned, and only the former removed."""
-    popped = session(a=1)
-    assert expected == popped.pop(*args)
-    assert left == popped
-
-
-def test_pop_of_a_missing_key_raises() -> None:
-    """The error holds the key."""
-    with pytest.raises(KeyError, match="'b'"):
-        session(a=1).pop("b")
-
-
-def test_pop_takes_no_keyword() -> None:
-    """The default is positional only, as upstream."""
-    with pytest.raises(TypeError):
-        session(a=1).pop("a", default=None)
-
-
-def test_popitem_returns_the_last_item() -> None:
-    """As a dictionary does."""
-    assert session(a=1, b=2).popitem() == ("b", 2)
-
-
-@pytest.mark.parametrize(("key", "expected"), [("a", 1), ("b", 2)])
-def test_setdefault_returns_the_value(key: str, expected: int) -> None:
-    """The present value wins."""
-    assert expected == session(a=1).setdefault(key, 2)
-
-
-def test_setdefault_without_a_value_sets_none() -> None:
-    """As a dictionary does."""
-    changed = session()
-    changed.setdefault("a")
-    assert changed == {"a": None}
-
-
-def test_clear_removes_all_items() -> None:
-    """As a dictionary does."""
-    cleared = session(a=1, b=2)
-    cleared.clear()
-    assert cleared == {}
-
-
 def test_in_place_or_keeps_the_object() -> None:
-    """`session |= {...}` is a change of the session, not another one."""
     original = changed = session(a=1)
     changed |= {"b": 2}
     assert changed is original
-    assert changed == {"a": 1, "b": 2}
-
-
-@pytest.mark.parametrize(
-    "combine", [lambda s: s | {"b": 2}, lambda s: {"b": 2} | s, dict, dict.copy]
-)
-def test_a_combination_is_a_plain_dictionary(combine: Callable[[Any], Any]) -> None:
-    """Copies are no sessions."""
-    assert type(combine(session(a=1))) is dict
-
-
-def test_update_mixes_all_forms() -> None:
-    """Positional and keyword items are set."""
-    changed = session(a=1)
-    changed.update([("b", 2)], c=3)
-    assert changed == {"a": 1, "b": 2, "c": 3}
-
-
-@pytest.mark.parametrize(("items", "expected"), [({}, False), ({"a": 1}, True)])
-def test_truth_is_that_of_a_dictionary(items: dict[str, Any], expected: bool) -> None:
-    """An empty session is false."""
-    assert expected is bool(session(**items))
-
-
-def test_json_takes_it() -> None:
-    """A session can be dumped as it is."""
-    assert json.dumps(session(a=[1])) == '{"a": [1]}'
-
-
-# Flashes
-
-
-def test_flashes_come_once() -> None:
-    """The first reader gets all of them in order, the next none."""
-    flashing = session()
-    flashing.add_flash("saved")
-    flashing.add_flash("failed", level="error")
-    assert flashing.get_flashes() == [("saved", None), ("failed", "error")]
-    assert flashing.get_flashes() == []
-
-
-def test_flashes_have_a_key() -> None:
-    """The default key is upstream's."""
-    flashing = session()
-    flashing.add_flash("saved", "info")
-    assert flashing == {"_flash": [("saved", "info")]}
-
-
-def test_flashes_of_another_key_are_apart() -> None:
-    """Each key holds messages of its own."""
-    flashing = session()
-    flashing.add_flash("a", None, "first")
-    flashing.add_flash("b", key="second")
-    assert flashing.get_flashes("second") == [("b", None)]
-    assert flashing == {"first": [("a", None)]}
-
-
-def test_a_flash_goes_behind_those_of_the_last_request() -> None:
-    """What a cookie brought back is a list of lists."""
-    flashing = session(_flash=[["old", None]])
-    flashing.add_flash("new")
-    assert flashing.get_flashes() == [["old", None], ("new", None)]
-
-
-def test_get_flashes_of_a_key_that_holds_something_else() -> None:
-    """It is returned and removed, whatever it is, as upstream."""
-    assert session(a=5).get_flashes("a") == 5
-
-
-# Attributes, copies, subclasses
-
-
-def test_any_attribute_may_be_set() -> None:
-    """Applications keep helpers on the session."""
-    helped = session()
-    helped.user = "u"
-    assert helped.user == "u"
-    assert (helped, helped.modified, vars(helped)) == ({}, False, {"user": "u"})
 
 
 def test_a_session_can_be_referred_to_weakly() -> None:
-    """Caches may hold it without keeping it."""
     referred = session()
     assert referred is weakref.ref(referred)()
 
 
-@pytest.mark.parametrize("copied", [copy.copy, copy.deepcopy])
-def test_a_copied_session_is_a_session(copied: Callable[[Any], Any]) -> None:
-    """The copy has the items and the attributes, and is marked, as upstream's."""
-    original = SessionDict("container", data={"a": 1}, new=True)
-    other = copied(original)
-    assert type(other) is SessionDict
-    assert (other, other.container, other.new, other.modified) == (
-        {"a": 1},
-        "container",
-        True,
-        True,
-    )
-    assert original.modified is False
-
-
-def test_a_subclass_may_watch_changes() -> None:
-    """`on_update` is called once for each change."""
+def test_a_subclass_hears_once_of_each_change() -> None:
     seen = []
 
     class Watched(SessionDict):
@@ -385,9 +183,7 @@ def test_a_subclass_may_watch_changes() -> None:
     assert watched.modified is True
 
 
-def test_a_subclass_may_switch_watching_off() -> None:
-    """`on_update = None` leaves the mark alone, as upstream."""
-
+def test_a_subclass_without_on_update_is_not_marked() -> None:
     class Unwatched(SessionDict):
         on_update = None
 
@@ -397,105 +193,68 @@ def test_a_subclass_may_switch_watching_off() -> None:
     assert (unwatched, unwatched.modified) == ({"a": 1, "b": 2}, False)
 
 
-# Flash messages of a level, and looking without taking
-
-
 MESSAGES = [("one", None), ("two", "info"), ("three", "error"), ("four", "info")]
 
 
-def with_messages(**options: Any) -> SessionDict:
-    """Return a session with messages of several levels."""
-    return SessionDict(None, data={"_flash": [*MESSAGES]}, **options)
+@pytest.fixture
+def flashing() -> SessionDict:
+    """A session with messages of several levels."""
+    return session(_flash=[*MESSAGES])
 
 
-def test_messages_of_a_level_are_taken() -> None:
-    """The others stay, in their order."""
-    session = with_messages()
-    assert session.get_flashes(level="info") == [("two", "info"), ("four", "info")]
-    assert session["_flash"] == [("one", None), ("three", "error")]
-    assert session.modified is True
+def test_flashes_come_once() -> None:
+    flashing = session()
+    flashing.add_flash("saved")
+    flashing.add_flash("failed", level="error")
+    assert flashing == {"_flash": [("saved", None), ("failed", "error")]}
+    flashing.modified = False
+    assert flashing.get_flashes() == [("saved", None), ("failed", "error")]
+    assert (flashing, flashing.modified) == ({}, True)
 
 
-def test_last_messages_leave_nothing() -> None:
-    """No empty list is kept."""
-    session = SessionDict(None, data={"_flash": [("two", "info")]})
-    assert session.get_flashes(level="info") == [("two", "info")]
-    assert session == {}
+def test_looking_for_flashes_where_none_are_does_not_mark_the_session() -> None:
+    flashing = session()
+    assert (flashing.get_flashes(), flashing.peek_flashes(), flashing.modified) == ([], [], False)
 
 
-def test_level_without_messages_modifies_nothing() -> None:
-    """As with no messages at all."""
-    session = with_messages()
-    assert session.get_flashes(level="debug") == []
-    assert (session.modified, session["_flash"]) == (False, MESSAGES)
+def test_last_messages_of_a_level_leave_no_empty_list() -> None:
+    flashing = session(_flash=[["two", "info"]])
+    assert flashing.get_flashes(level="info") == [["two", "info"]]
+    assert flashing == {}
+
+
+def test_level_without_messages_modifies_nothing(flashing: SessionDict) -> None:
+    assert flashing.get_flashes(level="debug") == []
+    assert (flashing.modified, flashing["_flash"]) == (False, MESSAGES)
 
 
 @pytest.mark.parametrize(
     ("options", "expected"),
     [({}, MESSAGES), ({"level": "error"}, [("three", "error")]), ({"level": "x"}, [])],
 )
-def test_peeking_takes_nothing(options: dict[str, Any], expected: list[Any]) -> None:
-    """The messages stay, and the session is not modified."""
-    session = with_messages()
-    assert session.peek_flashes(**options) == expected
-    assert (session.modified, session["_flash"]) == (False, MESSAGES)
+def test_peeking_takes_nothing(flashing: SessionDict, options: Any, expected: list[Any]) -> None:
+    peeked = flashing.peek_flashes(**options)
+    assert peeked == expected
+    peeked.clear()
+    assert (flashing.modified, flashing["_flash"]) == (False, MESSAGES)
 
 
-def test_peeking_where_there_is_nothing() -> None:
-    """Without messages the list is empty."""
-    assert SessionDict(None).peek_flashes() == []
-
-
-def test_peeked_list_is_a_copy() -> None:
-    """What the caller does with it changes nothing in the session."""
-    session = with_messages()
-    session.peek_flashes().clear()
-    assert session["_flash"] == MESSAGES
-
-
-def test_messages_from_a_cookie_have_levels_too() -> None:
-    """There they are lists."""
-    session = SessionDict(None, data={"_flash": [["two", "info"], ["one", None]]})
-    assert session.get_flashes(level="info") == [["two", "info"]]
-
-
-@pytest.mark.parametrize(("limit", "kept"), [(None, 5), (1, 1), (3, 3), (5, 5)])
-def test_backlog_of_messages(limit: int | None, kept: int) -> None:
-    """With a limit the oldest go that nobody has read."""
-    session = SessionDict(SimpleNamespace(max_flashes=limit))
-    for number in range(5):
-        session.add_flash(number)
-    assert session["_flash"] == [(number, None) for number in range(5)][-kept:]
-
-
-# Changes that are asked for
-
-
-def test_changed_marks_the_session() -> None:
-    """It is written whatever it holds."""
-    session = SessionDict(None)
-    session.changed()
-    assert (session.modified, session._forced) == (True, True)
-
-
-def test_regenerating_marks_the_session() -> None:
-    """It is written under a new id."""
-    session = SessionDict(None)
-    session.regenerate_id()
-    assert (session.modified, session._regenerates) == (True, True)
+@pytest.mark.parametrize("method", ["changed", "regenerate_id"])
+def test_session_is_written_if_that_is_asked_for(method: str) -> None:
+    asked = session()
+    getattr(asked, method)()
+    assert asked.modified is True
 
 
 @pytest.mark.parametrize(("seconds", "kept"), [(60, 60), (60.9, 60), (0.5, 1), (None, None)])
-def test_age_of_its_own(seconds: float | None, kept: int | None) -> None:
-    """It is kept with the session, which is written for it."""
+def test_own_age_is_kept_with_the_session(seconds: float | None, kept: int | None) -> None:
     container = SimpleNamespace(own_max_age=5)
-    session = SessionDict(container)
-    session.set_max_age(seconds)
-    assert (container.own_max_age, session.modified) == (kept, True)
+    aged = SessionDict(container)
+    aged.set_max_age(seconds)
+    assert (container.own_max_age, aged.modified) == (kept, True)
 
 
 @pytest.mark.parametrize("seconds", [0, -1, "60", True, float("nan"), float("inf"), 2**31])
-def test_age_that_is_none(seconds: Any) -> None:
-    """The error says what is allowed."""
+def test_own_age_is_a_positive_number_of_seconds(seconds: Any) -> None:
     with pytest.raises(ConfigError, match=r"set_max_age\(\): must be a positive number of sec"):
         SessionDict(SimpleNamespace()).set_max_age(seconds)

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import re
 import socket
 import ssl
 import subprocess
 import sys
 import tempfile
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from types import SimpleNamespace
 from typing import Any
+from unittest import mock
 
 import pytest
 from support.processes import HOST, free_port, wait_until
@@ -54,19 +57,22 @@ class NameServer:
 
 @pytest.fixture
 def names(monkeypatch: pytest.MonkeyPatch) -> Iterator[NameServer]:
-    """The name server of the system."""
     names = NameServer()
     monkeypatch.setattr(socket, "getaddrinfo", names)
     yield names
     names.may_answer.set()
 
 
+@pytest.fixture
+def addresses(names: NameServer) -> Addresses:
+    """The addresses of a name that the name server knows."""
+    names.answer = ["10.0.0.1"]
+    return Addresses("memcached", 11211)
+
+
 def found(addresses: Addresses, seconds: float = LONG) -> list[str]:
     """The addresses in their order."""
     return [place[0] for _, place in addresses.find(seconds)]
-
-
-# Their order
 
 
 @pytest.mark.parametrize(
@@ -76,69 +82,55 @@ def found(addresses: Addresses, seconds: float = LONG) -> list[str]:
         (["10.0.0.9", "10.0.0.10"], ["10.0.0.9", "10.0.0.10"]),
         (["::1", "127.0.0.1"], ["::1", "127.0.0.1"]),
         (["127.0.0.1", "::1"], ["127.0.0.1", "::1"]),
-        (["fe80::b", "10.0.0.2", "fe80::a", "10.0.0.1"], ["fe80::a", "fe80::b", "10.0.0.1"]),
+        (
+            ["fe80::b", "10.0.0.2", "fe80::a", "10.0.0.1"],
+            ["fe80::a", "fe80::b", "10.0.0.1", "10.0.0.2"],
+        ),
         (["10.0.0.1", "10.0.0.1"], ["10.0.0.1"]),
     ],
 )
-def test_order(names: NameServer, answer: list[str], expected: list[str]) -> None:
-    """The system prefers a family, and within it the number decides, however they are rotated."""
+def test_system_prefers_a_family_and_within_it_the_number_decides(
+    names: NameServer, answer: list[str], expected: list[str]
+) -> None:
     names.answer = answer
-    assert found(Addresses("memcached", 11211))[: len(expected)] == expected
+    assert found(Addresses("memcached", 11211)) == expected
 
 
-def test_several_servers_behind_a_name(names: NameServer, caplog: pytest.LogCaptureFixture) -> None:
-    """A warning names it, once."""
-    names.answer = ["10.0.0.2", "10.0.0.1", "10.0.0.3"]
-    addresses = Addresses("memcached.default.svc", 11211)
+@pytest.mark.parametrize(
+    ("answer", "warnings"),
+    [
+        (["10.0.0.2", "10.0.0.1", "10.0.0.3"], ["'memcached:11211' has 3 addresses"]),
+        (["::1", "127.0.0.1"], []),  # one of each family, as localhost has
+    ],
+)
+def test_name_of_several_servers_is_warned_of_once(
+    names: NameServer, answer: Any, warnings: list[str], caplog: pytest.LogCaptureFixture
+) -> None:
+    names.answer = answer
+    addresses = Addresses("memcached", 11211)
     for _ in range(3):
         found(addresses)
-    [record] = caplog.records
-    assert record.levelname == "WARNING"
-    assert "'memcached.default.svc:11211' has 3 addresses" in record.getMessage()
-
-
-def test_name_of_one_server_is_no_reason_for_a_warning(
-    names: NameServer, caplog: pytest.LogCaptureFixture
-) -> None:
-    """Also if it has an address of each family, as localhost has."""
-    names.answer = ["::1", "127.0.0.1"]
-    found(Addresses("localhost", 11211))
-    assert caplog.records == []
-
-
-# Waiting for them
+    assert re.findall(r"WARNING .*('.*' has \d addresses)", caplog.text) == warnings
+    assert len(caplog.records) == len(warnings)
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "::1", "fe80::1%lo"])
-def test_address_needs_no_lookup(monkeypatch: pytest.MonkeyPatch, host: str) -> None:
-    """Nothing is waited for, and no thread is started."""
+def test_address_needs_no_lookup_in_a_thread(monkeypatch: pytest.MonkeyPatch, host: str) -> None:
     monkeypatch.setattr(threading.Thread, "start", lambda _: pytest.fail("a thread"))
     assert len(Addresses(host, 11211).find(0.0)) == 1
 
 
-def test_silent_name_server(names: NameServer) -> None:
-    """It is given up in time."""
+def test_silent_name_server_is_given_up_in_time(names: NameServer, addresses: Addresses) -> None:
     names.may_answer.clear()
-    with pytest.raises(socket.gaierror) as caught:
-        Addresses("memcached", 11211).find(SHORT)
-    assert caught.value.errno == socket.EAI_AGAIN
-
-
-def test_one_lookup_at_a_time(names: NameServer) -> None:
-    """However many callers wait for a silent name server."""
-    names.may_answer.clear()
-    addresses = Addresses("memcached", 11211)
     for _ in range(5):
-        with pytest.raises(socket.gaierror):
+        with pytest.raises(socket.gaierror) as caught:
             addresses.find(SHORT)
+        assert caught.value.errno == socket.EAI_AGAIN
     assert names.asked == 1
 
 
-def test_late_answer_is_used(names: NameServer) -> None:
-    """The next caller has it, and the one after asks again."""
+def test_late_answer_is_the_next_callers(names: NameServer, addresses: Addresses) -> None:
     names.may_answer.clear()
-    names.answer = ["10.0.0.1"]
-    addresses = Addresses("memcached", 11211)
     with pytest.raises(socket.gaierror):
         addresses.find(SHORT)
     threading.Timer(SHORT, names.may_answer.set).start()
@@ -147,11 +139,11 @@ def test_late_answer_is_used(names: NameServer) -> None:
     assert found(addresses) == ["10.0.0.2"]
 
 
-def test_former_addresses_count_while_the_name_server_is_silent(names: NameServer) -> None:
-    """One caller waits for new ones, and leaves time for connecting; the others do not wait."""
-    names.answer = ["10.0.0.1"]
-    addresses = Addresses("memcached", 11211)
-    assert found(addresses) == ["10.0.0.1"]
+def test_former_addresses_count_while_the_name_server_is_silent(
+    names: NameServer, addresses: Addresses, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # One caller waits for new ones, and leaves time for connecting; the others do not wait.
+    found(addresses)
     names.may_answer.clear()
     waits: list[float] = []
     event_wait = threading.Event.wait
@@ -161,25 +153,19 @@ def test_former_addresses_count_while_the_name_server_is_silent(names: NameServe
             waits.append(timeout)
         return event_wait(event, timeout)
 
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(threading.Event, "wait", wait)
-        assert [found(addresses, 2 * SHORT) for _ in range(3)] == [["10.0.0.1"]] * 3
+    monkeypatch.setattr(threading.Event, "wait", wait)
+    assert [found(addresses, 2 * SHORT) for _ in range(3)] == [["10.0.0.1"]] * 3
     assert waits == [SHORT, 0.0, 0.0]
 
 
-def test_former_addresses_count_while_the_name_server_fails(names: NameServer) -> None:
-    """It may be well again soon."""
-    names.answer = ["10.0.0.1"]
-    addresses = Addresses("memcached", 11211)
+def test_former_addresses_count_during_a_failure(names: NameServer, addresses: Addresses) -> None:
     found(addresses)
     names.answer = socket.gaierror(socket.EAI_AGAIN, "Temporary failure in name resolution")
     assert found(addresses) == ["10.0.0.1"]
 
 
-def test_name_that_is_gone(names: NameServer) -> None:
-    """Its addresses may be somebody else's by now."""
-    names.answer = ["10.0.0.1"]
-    addresses = Addresses("memcached", 11211)
+def test_addresses_of_a_name_that_is_gone_are_void(names: NameServer, addresses: Addresses) -> None:
+    # They may be somebody else's by now.
     found(addresses)
     names.answer = socket.gaierror(socket.EAI_NONAME, "Name or service not known")
     with pytest.raises(socket.gaierror, match="not known"):
@@ -187,26 +173,21 @@ def test_name_that_is_gone(names: NameServer) -> None:
 
 
 @pytest.mark.parametrize("answer", [[], UnicodeError("label too long"), OSError("broken")])
-def test_name_without_an_address(names: NameServer, answer: Any) -> None:
-    """Whatever is wrong is an error of the system's kind."""
+def test_whatever_is_wrong_with_a_name_is_an_os_error(names: NameServer, answer: Any) -> None:
     names.answer = answer
     with pytest.raises(socket.gaierror):
         found(Addresses("x" * 64, 11211))
 
 
-def test_no_thread_can_be_started(names: NameServer, monkeypatch: pytest.MonkeyPatch) -> None:
-    """As at the end of the interpreter: the lookup is made by the caller."""
-
-    def refuse(_: threading.Thread) -> None:
-        raise RuntimeError("can't create new thread at interpreter shutdown")
-
-    monkeypatch.setattr(threading.Thread, "start", refuse)
-    names.answer = ["10.0.0.1"]
-    assert found(Addresses("memcached", 11211)) == ["10.0.0.1"]
+def test_caller_looks_up_where_no_thread_can_be_started(
+    addresses: Addresses, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    error = RuntimeError("can't create new thread at interpreter shutdown")
+    monkeypatch.setattr(threading.Thread, "start", mock.Mock(side_effect=error))
+    assert found(addresses) == ["10.0.0.1"]
 
 
 def test_lookup_does_not_keep_the_interpreter() -> None:
-    """A process ends although its name server is silent."""
     program = f"""
 import socket, threading
 socket.getaddrinfo = lambda *args, **options: threading.Event().wait()
@@ -216,61 +197,36 @@ try:
 except socket.gaierror:
     print("given up")
 """
-    ended = subprocess.run(
-        [sys.executable, "-c", program], capture_output=True, text=True, timeout=LONG, check=True
-    )
+    command = [sys.executable, "-c", program]
+    ended = subprocess.run(command, capture_output=True, text=True, timeout=LONG, check=True)
     assert (ended.stdout, ended.stderr) == ("given up\n", "")
 
 
-def test_concurrent_callers_share_a_lookup(names: NameServer) -> None:
-    """Threads that connect at once ask once, and all have the answer."""
+def test_concurrent_callers_share_a_lookup(names: NameServer, addresses: Addresses) -> None:
     names.may_answer.clear()
-    names.answer = ["10.0.0.1"]
-    addresses = Addresses("memcached", 11211)
-    results: list[list[str]] = []
-    act: Callable[[], None] = lambda: results.append(found(addresses))  # noqa: E731
-    threads = [threading.Thread(target=act) for _ in range(8)]
-    for thread in threads:
-        thread.start()
-    assert wait_until(lambda: names.asked == 1, LONG)
-    names.may_answer.set()
-    for thread in threads:
-        thread.join(LONG)
-    assert results == [["10.0.0.1"]] * 8
-
-
-# Connecting
+    with ThreadPoolExecutor(8) as threads:
+        futures = [threads.submit(found, addresses) for _ in range(8)]
+        assert wait_until(lambda: names.asked == 1, LONG)
+        names.may_answer.set()
+        assert [future.result(LONG) for future in futures] == [["10.0.0.1"]] * 8
 
 
 @pytest.fixture
 def listener() -> Iterator[socket.socket]:
-    """Something to connect to."""
     with socket.create_server((HOST, 0)) as server:
         yield server
 
 
-def test_timeout_of_a_connection(listener: socket.socket) -> None:
-    """It is the given one, whatever connecting has left of it."""
+def test_connection_has_the_timeout_sends_at_once_and_is_probed(listener: socket.socket) -> None:
     with connect(Addresses(*listener.getsockname()), LONG) as connection:
-        assert connection.gettimeout() == LONG
-
-
-def test_small_packets_are_not_held_back(listener: socket.socket) -> None:
-    """A command goes out when it is sent."""
-    with connect(Addresses(*listener.getsockname()), LONG) as connection:
+        assert connection.gettimeout() == LONG  # whatever connecting has left of it
         assert connection.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
-
-
-def test_idle_connection_is_probed(listener: socket.socket) -> None:
-    """The system finds out by itself whether the server is still there."""
-    with connect(Addresses(*listener.getsockname()), LONG) as connection:
         assert connection.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE)
         if hasattr(socket, "TCP_KEEPIDLE"):
             assert connection.getsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE) <= 60
 
 
-def test_path() -> None:
-    """A server of the same machine may listen at a path; TLS has no meaning there."""
+def test_server_at_a_path_needs_no_tls() -> None:
     with (
         tempfile.TemporaryDirectory() as folder,  # short: a socket's path has a limit
         socket.socket(socket.AF_UNIX) as server,
@@ -293,15 +249,13 @@ class Host:
         return [(socket.AF_INET, address) for address in self.addresses]
 
 
-def test_first_address_that_can_be_reached(listener: socket.socket) -> None:
-    """As "localhost", whose first address is often one at which nobody listens."""
+def test_connection_is_to_the_first_address_that_can_be_reached(listener: socket.socket) -> None:
     host = Host([(HOST, free_port()), listener.getsockname()])
     with connect(host, LONG) as connection:
         assert connection.getpeername() == listener.getsockname()
 
 
-def test_no_address_can_be_reached() -> None:
-    """The error is that of the last."""
+def test_error_is_that_of_the_last_address() -> None:
     with pytest.raises(ConnectionRefusedError):
         connect(Host([(HOST, free_port()), (HOST, free_port())]), LONG)
 
@@ -311,14 +265,13 @@ def test_no_address_can_be_reached() -> None:
     [([0.0, 0.0, LONG], 1, ConnectionRefusedError), ([0.0, LONG], 0, TimeoutError)],
     ids=["while connecting", "while finding them"],
 )
-def test_addresses_share_the_time(
+def test_addresses_and_finding_them_share_the_time(
     listener: socket.socket,
     monkeypatch: pytest.MonkeyPatch,
     times: list[float],
     tried: int,
     kind: type[OSError],
 ) -> None:
-    """Many silent ones, and finding them, do not take longer than one."""
     clock = SimpleNamespace(monotonic=iter(times).__next__)
     monkeypatch.setattr(memcached_addresses, "time", clock)
     with pytest.raises(kind):

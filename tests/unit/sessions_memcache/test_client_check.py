@@ -78,17 +78,17 @@ SERDES = {
 
 @pytest.mark.parametrize("make", MAKERS.values(), ids=MAKERS)
 @pytest.mark.parametrize("options", SERDES.values(), ids=SERDES)
-def test_client_that_decodes(make: Callable[..., Any], options: dict[str, Any]) -> None:
-    """It is refused, wherever the serializer is."""
+def test_client_that_decodes_is_refused_wherever_its_serializer_is(
+    make: Callable[..., Any], options: dict[str, Any]
+) -> None:
     with pytest.raises(ConfigError, match=r"^memcache\['client'\]: must be a client without serde"):
         check_client(make(**options))
 
 
 @pytest.mark.parametrize("make", MAKERS.values(), ids=MAKERS)
-def test_client_that_does_not_decode(
+def test_client_without_serde_is_right(
     make: Callable[..., Any], caplog: pytest.LogCaptureFixture
 ) -> None:
-    """It is right, with a prefix of its own and timeouts too."""
     check_client(make())
     check_client(make(key_prefix=b"mine:", timeout=1.0))
     check_client(make(serde=serde.LegacyWrappingSerde(None, None)))
@@ -96,18 +96,16 @@ def test_client_that_does_not_decode(
 
 
 @pytest.mark.parametrize("make", MAKERS.values(), ids=MAKERS)
-def test_client_that_hides_failures(
+def test_hidden_failures_are_warned_of(
     make: Callable[..., Any], caplog: pytest.LogCaptureFixture
 ) -> None:
-    """A warning says what will happen; in front of Datastore it does no harm."""
+    # In front of Datastore it does no harm.
     check_client(make(ignore_exc=True))
-    [record] = caplog.records
-    assert "ignore_exc=True" in record.getMessage()
+    [message] = caplog.messages
+    assert "ignore_exc=True" in message
 
 
-def test_attribute_that_is_made_up() -> None:
-    """A mock has one of each name."""
-
+def test_attributes_of_a_mock_are_passed_over() -> None:
     class Mock:
         def __getattr__(self, name: str) -> Any:
             return lambda *_: None
@@ -115,8 +113,7 @@ def test_attribute_that_is_made_up() -> None:
     check_client(Mock())
 
 
-def test_clients_that_have_each_other() -> None:
-    """A circle is no trap."""
+def test_clients_that_have_each_other_are_no_trap() -> None:
     first, second = Wrapped(None), Wrapped(None)
     first._kept, second._kept = second, first
     check_client(first)

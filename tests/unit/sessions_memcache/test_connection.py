@@ -46,7 +46,6 @@ Start = Callable[..., tuple[ScriptedServer, Connections]]
 
 @pytest.fixture
 def start() -> Iterator[Start]:
-    """Start a server with these answers, and connections to it."""
     with contextlib.ExitStack() as at_end:
 
         def start(
@@ -62,13 +61,11 @@ def start() -> Iterator[Start]:
 
 
 def value(data: bytes, key: bytes = KEY, flags: int = 0, token: bytes = b"") -> bytes:
-    """The answer to get, or with a token to gets."""
     words = b"VALUE %b %d %d%b" % (key, flags, len(data), token and b" " + token)
     return words + b"\r\n" + data + b"\r\nEND\r\n"
 
 
 def receive(monkeypatch: pytest.MonkeyPatch, first: int, largest: int) -> None:
-    """Let so many bytes be received at first, and then at most."""
     for module in (protocol, memcached_connection):
         monkeypatch.setattr(module, "FIRST_CHUNK", first)
     monkeypatch.setattr(protocol, "_LARGEST_CHUNK", largest)
@@ -76,7 +73,6 @@ def receive(monkeypatch: pytest.MonkeyPatch, first: int, largest: int) -> None:
 
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> SimpleNamespace:
-    """The clock of idle connections, moved by hand."""
     clock = SimpleNamespace(now=1000.0, monotonic=lambda: clock.now)
     monkeypatch.setattr(memcached_connection, "time", clock)
     return clock
@@ -111,16 +107,15 @@ EXCHANGES = [
 
 @pytest.mark.parametrize(("call", "command", "answer", "meaning"), EXCHANGES)
 @pytest.mark.parametrize("piece", [None, 1, 7, 40])
-def test_exchange(
+def test_answer_is_understood_in_one_piece_or_in_many(
     start: Start,
-    monkeypatch: pytest.MonkeyPatch,
+    monkeypatch: Any,
     call: Any,
     command: bytes,
     answer: bytes,
-    meaning: object,
-    piece: int | None,
+    meaning: Any,
+    piece: Any,
 ) -> None:
-    """Every answer is understood, in one piece or in many, and the connection used again."""
     if piece is not None:
         receive(monkeypatch, piece, 1000 * piece)
     server, connections = start(answer, answer)
@@ -135,8 +130,7 @@ def test_exchange(
     [b"", b"two words", b"line\r\nflush_all", b"\0", b"x" * 251, "Zürich".encode(), KEY + b"\n"],
 )
 @pytest.mark.parametrize("call", [("get",), ("gets",), ("set", b"", 0), ("delete",), ("touch", 0)])
-def test_key_that_would_be_misread(key: bytes, call: Any) -> None:
-    """Nothing is sent."""
+def test_key_that_would_be_misread_is_not_sent(key: bytes, call: Any) -> None:
     with pytest.raises(MemcacheIllegalInputError) as caught:
         getattr(Connections("127.0.0.1:1", LONG), call[0])(key, *call[1:])
     assert str(caught.value) == "memcached would misread the key"
@@ -185,10 +179,16 @@ BROKEN_LINES = [
 CASES = [(("get", KEY), *case) for case in BROKEN_VALUES]
 CASES += [(("set", KEY, b"data", 0), *case) for case in BROKEN_LINES]
 
+READ_AND_WRITE = pytest.mark.parametrize(
+    "call", [("get", KEY), ("set", KEY, b"data", 0)], ids=["get", "set"]
+)
+CASES += [(("set", KEY, b"data", 0), *case) for case in BROKEN_LINES]
+
 
 @pytest.mark.parametrize(("call", "answer", "kind"), CASES, ids=ascii)
-def test_broken_answer(start: Start, call: Any, answer: bytes, kind: type[MemcacheError]) -> None:
-    """It is an error that shows the server's own words alone, and the connection is closed."""
+def test_broken_answer_is_an_error_without_the_key_and_closes_the_connection(
+    start: Start, call: Any, answer: bytes, kind: type[MemcacheError]
+) -> None:
     good = value(b"data") if call[0] == "get" else b"STORED\r\n"
     server, connections = start(answer, good)
     with pytest.raises(MemcacheError) as caught:
@@ -200,9 +200,8 @@ def test_broken_answer(start: Start, call: Any, answer: bytes, kind: type[Memcac
     assert server.connections == 2
 
 
-@pytest.mark.parametrize("call", [("get", KEY), ("set", KEY, b"data", 0)], ids=lambda call: call[0])
-def test_refusal_has_the_servers_words(start: Start, call: Any) -> None:
-    """As pymemcache's does, as far as they are known ones."""
+@READ_AND_WRITE
+def test_refusal_has_the_known_words_of_the_server(start: Start, call: Any) -> None:
     _, connections = start(b"SERVER_ERROR out of memory storing object %b\r\n" % KEY)
     with pytest.raises(MemcacheServerError) as caught:
         getattr(connections, call[0])(*call[1:])
@@ -212,21 +211,8 @@ def test_refusal_has_the_servers_words(start: Start, call: Any) -> None:
 # Waiting
 
 
-def test_server_that_takes_its_time(start: Start) -> None:
-    """A value larger than what the kernel buffers is sent as fast as the server reads it."""
-    server, connections = start(b"STORED\r\n")
-    data = bytes(range(256)) * 128 * 1024
-    server.go_on.clear()
-    timer = threading.Timer(TIMEOUT, server.go_on.set)
-    timer.start()
-    assert connections.set(KEY, data, 0) is True
-    timer.join()
-    assert server.commands == [b"set %b 0 0 %d\r\n%b\r\n" % (KEY, len(data), data)]
-
-
 @pytest.mark.parametrize("begun", [SILENCE, b"VALUE ", value(b"data")[:-1]], ids=ascii)
-def test_silent_server(start: Start, begun: bytes | None) -> None:
-    """It is left after the timeout, wherever it stopped."""
+def test_silent_server_is_left_after_the_timeout(start: Start, begun: bytes | None) -> None:
     server, connections = start(begun, value(b"data"), timeout=TIMEOUT)
     with pytest.raises(TimeoutError):
         connections.get(KEY)
@@ -234,13 +220,11 @@ def test_silent_server(start: Start, begun: bytes | None) -> None:
     assert connections.get(KEY) == b"data"
 
 
-def test_answer_that_comes_too_slowly(start: Start, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Pieces, each of them in time, do not make a call last for ever."""
-    server, connections = start(value(b"x" * 1000), value(b"data"), timeout=LONG)
+def test_many_pieces_do_not_last_for_ever(start: Start, monkeypatch: pytest.MonkeyPatch) -> None:
+    server, connections = start(value(b"x" * 1000), timeout=LONG)
     times = iter(range(1000))
     receive(monkeypatch, 10, 10)
-    clock = type("Clock", (), {"monotonic": lambda: next(times)})
-    monkeypatch.setattr(protocol, "time", clock)
+    monkeypatch.setattr(protocol, "time", SimpleNamespace(monotonic=lambda: next(times)))
     with pytest.raises(TimeoutError, match="too slowly"):
         connections.get(KEY)
     assert server.was_left()
@@ -268,31 +252,25 @@ WRITES = ("set", "replace")
 FAILING = pytest.mark.parametrize("answer", [b"", SILENCE], ids=["closed", "silent"])
 
 
-def keep(connections: Connections, server: ScriptedServer, count: int) -> None:
-    """Let so many connections be kept, one of which has answered last."""
+def ask_at_once(connections: Connections, server: ScriptedServer, count: int) -> None:
+    """Have so many exchanges at the same time, each on a connection of its own."""
     server.go_on.clear()
-    before = server.connections
     threads = [threading.Thread(target=connections.get, args=(KEY,)) for _ in range(count)]
     for thread in threads:
         thread.start()
-    assert wait_until(lambda: server.connections == before + count, LONG)
+    assert wait_until(lambda: server.connections == count, LONG)
     server.go_on.set()
     for thread in threads:
         thread.join(LONG)
-    assert len(connections) == count
 
 
 @pytest.mark.parametrize(("call", "good", "meaning"), REPEATED, ids=lambda value: str(value)[:9])
 @FAILING
-def test_command_is_repeated(
+def test_command_is_repeated_once_on_a_new_connection(
     start: Start, call: Any, good: bytes, meaning: object, answer: bytes | None
 ) -> None:
-    """On a new connection, once; the others that were kept are no better.
-
-    A write is not repeated after silence: the first may reach the server late.
-    """
     server, connections = start(*[b"END\r\n"] * 3, answer, good, timeout=TIMEOUT)
-    keep(connections, server, 3)
+    ask_at_once(connections, server, 3)
     if call[0] in WRITES and answer is SILENCE:
         with pytest.raises(StaleConnection):
             getattr(connections, call[0])(*call[1:])
@@ -301,20 +279,20 @@ def test_command_is_repeated(
         return
     assert getattr(connections, call[0])(*call[1:]) == meaning
     assert server.connections == 4
-    assert len(connections) == 1
+    assert len(connections) == 1  # the others that were kept are no better
     assert connections.lost == 1
     assert server.commands[3] == server.commands[4]
     assert all(server.was_left() for _ in range(3))
 
 
-@pytest.mark.parametrize("call", ONCE, ids=lambda call: call[0])
+@pytest.mark.parametrize("call", ONCE, ids=["add", "cas"])
 @FAILING
-def test_command_is_not_repeated(start: Start, call: Any, answer: bytes | None) -> None:
-    """Its second answer would tell something else; but the connections are given up."""
+def test_command_whose_second_answer_tells_something_else_is_not_repeated(
+    start: Start, call: Any, answer: bytes | None
+) -> None:
     server, connections = start(*[b"END\r\n"] * 3, answer, timeout=TIMEOUT)
-    keep(connections, server, 3)
-    expected = MemcacheUnexpectedCloseError if answer == b"" else StaleConnection
-    with pytest.raises(expected):
+    ask_at_once(connections, server, 3)
+    with pytest.raises(MemcacheUnexpectedCloseError if answer == b"" else StaleConnection):
         getattr(connections, call[0])(*call[1:])
     assert len(server.commands) == 4
     assert len(connections) == 0
@@ -323,8 +301,7 @@ def test_command_is_not_repeated(start: Start, call: Any, answer: bytes | None) 
 
 @pytest.mark.parametrize("call", [*[each[0] for each in REPEATED], *ONCE], ids=lambda call: call[0])
 @FAILING
-def test_new_connection_that_fails(start: Start, call: Any, answer: bytes | None) -> None:
-    """It is the server's fault, and asked no more."""
+def test_failure_of_a_new_connection_is_final(start: Start, call: Any, answer: Any) -> None:
     server, connections = start(answer, timeout=TIMEOUT)
     expected = MemcacheUnexpectedCloseError if answer == b"" else TimeoutError
     with pytest.raises(expected) as caught:
@@ -335,8 +312,7 @@ def test_new_connection_that_fails(start: Start, call: Any, answer: bytes | None
     assert connections.lost == 1
 
 
-def test_server_that_closes_every_connection(start: Start) -> None:
-    """It is tried twice and no more."""
+def test_server_that_closes_every_connection_is_tried_twice(start: Start) -> None:
     server, connections = start(b"END\r\n", b"", b"")
     assert connections.get(KEY) is None
     with pytest.raises(MemcacheUnexpectedCloseError):
@@ -344,8 +320,7 @@ def test_server_that_closes_every_connection(start: Start) -> None:
     assert server.connections == 2
 
 
-def test_add_after_the_server_has_closed_the_connection(start: Start) -> None:
-    """That is seen before anything is sent, so that a restart is no error."""
+def test_add_is_sent_once_on_a_new_connection_if_the_old_one_is_closed(start: Start) -> None:
     server, connections = start(b"END\r\n", b"STORED\r\n")
     assert connections.get(KEY) is None
     close_all(server)
@@ -354,8 +329,8 @@ def test_add_after_the_server_has_closed_the_connection(start: Start) -> None:
     assert len(server.commands) == 2
 
 
-def test_cas_after_the_server_has_closed_the_connection(start: Start) -> None:
-    """The server that comes back may have given the token to another value: nothing is sent."""
+def test_cas_is_not_sent_if_the_connection_is_closed(start: Start) -> None:
+    # The server that comes back may have given the token to another value.
     server, connections = start(b"END\r\n", b"STORED\r\n")
     assert connections.get(KEY) is None
     close_all(server)
@@ -371,19 +346,8 @@ def close_all(server: ScriptedServer) -> None:
     assert server.was_left()
 
 
-def test_old_connection_is_not_used(start: Start, clock: SimpleNamespace) -> None:
-    """What was idle for so long may have been forgotten."""
-    server, connections = start(b"END\r\n", b"END\r\n")
-    assert connections.get(KEY) is None
-    clock.now += LONGEST_IDLE + 0.1
-    assert connections.get(KEY) is None
-    assert server.connections == 2
-    assert connections.lost == 1
-
-
-@pytest.mark.parametrize("sent", [None, b"", b"answer to nothing"])
-def test_closed_connection(sent: bytes | None) -> None:
-    """It is seen before anything is sent; a good one keeps its timeout."""
+@pytest.mark.parametrize("sent", [None, b"", b"answer to nothing"], ids=["good", "end", "bytes"])
+def test_closed_connection_is_seen_before_anything_is_sent(sent: bytes | None) -> None:
     with (
         socket.create_server((HOST, 0)) as listener,
         connect(Addresses(*listener.getsockname()), LONG) as connection,
@@ -403,15 +367,11 @@ def test_closed_connection(sent: bytes | None) -> None:
 # Questions that a proxy may not know
 
 
-def test_statistics(start: Start) -> None:
-    """Numbers are numbers, and the connection is no other's."""
+def test_statistics_are_asked_on_a_connection_of_their_own(start: Start) -> None:
     answer = b"STAT item_size_max 1048576\r\nSTAT evictions on\r\nSTAT inter \r\nEND\r\n"
     server, connections = start(answer, b"END\r\n")
-    assert connections.stats("settings") == {
-        b"item_size_max": 1048576,
-        b"evictions": b"on",
-        b"inter": b"",
-    }
+    found = connections.stats("settings")
+    assert found == {b"item_size_max": 1048576, b"evictions": b"on", b"inter": b""}
     assert server.commands == [b"stats settings\r\n"]
     assert connections.get(KEY) is None
     assert server.connections == 2
@@ -431,8 +391,9 @@ def test_statistics(start: Start) -> None:
     ],
     ids=lambda value: repr(value)[:30],
 )
-def test_no_statistics(start: Start, answer: bytes | None, kind: type[Exception]) -> None:
-    """It is an error, and nothing is known about the other connections by it."""
+def test_failure_to_get_statistics_says_nothing_about_other_connections(
+    start: Start, answer: bytes | None, kind: type[Exception]
+) -> None:
     _, connections = start(b"END\r\n", answer, timeout=TIMEOUT)
     assert connections.get(KEY) is None
     with pytest.raises(kind):
@@ -441,15 +402,13 @@ def test_no_statistics(start: Start, answer: bytes | None, kind: type[Exception]
     assert connections.lost == 0
 
 
-def test_other_command(start: Start) -> None:
-    """The line that answers it."""
+def test_other_command_gives_the_line_that_answers_it(start: Start) -> None:
     server, connections = start(b"HD t-1 l3\r\n")
     assert connections.raw_command(b"mg key t l") == b"HD t-1 l3"
     assert server.commands == [b"mg key t l\r\n"]
 
 
-def test_noreply(start: Start) -> None:
-    """Nobody waits for an answer."""
+def test_noreply_waits_for_no_answer(start: Start) -> None:
     server, connections = start(SILENCE)
     connections.set_noreply(KEY, b"data", 60, LONG)
     assert wait_until(lambda: server.commands, LONG)
@@ -459,10 +418,8 @@ def test_noreply(start: Start) -> None:
 @pytest.mark.parametrize(
     "call", [("stats", "settings"), ("raw_command", b"mg k t"), ("set_noreply", KEY, b"", 3, LONG)]
 )
-def test_first_address_at_which_nobody_listens(
-    start: Start, monkeypatch: pytest.MonkeyPatch, call: Any
-) -> None:
-    """As "localhost", which is ::1 first: all commands try the next."""
+def test_every_command_tries_the_next_address(start: Start, monkeypatch: Any, call: Any) -> None:
+    # As "localhost", which is ::1 first.
     server, _ = start(b"END\r\n")
     port = int(server.address.rpartition(":")[2])
     closed = (socket.AF_INET6, socket.SOCK_STREAM, 6, "", ("::1", port, 0, 0))
@@ -487,11 +444,11 @@ class Interrupted(socket.socket):
 
 
 @pytest.mark.parametrize("happens", [KeyboardInterrupt(), SystemExit(), GeneratorExit()], ids=repr)
-@pytest.mark.parametrize("call", [("get", KEY), ("set", KEY, b"data", 0)], ids=lambda call: call[0])
-def test_interrupted_exchange(
+@READ_AND_WRITE
+def test_interrupted_exchange_closes_the_connection(
     monkeypatch: pytest.MonkeyPatch, happens: BaseException, call: Any
 ) -> None:
-    """Its answer is yet to come, so that the connection is closed and not kept."""
+    # Its answer is yet to come.
     ours, theirs = socket.socketpair()
     interrupted = Interrupted(fileno=ours.detach())
     interrupted.happens = happens
@@ -510,17 +467,9 @@ def test_interrupted_exchange(
 
 
 def test_threads_at_once_have_connections_of_their_own(start: Start) -> None:
-    """As many as there are exchanges at once; more than so many are not kept."""
     count = MOST_IDLE + 3
     server, connections = start(*[b"END\r\n"] * 2 * count)
-    server.go_on.clear()
-    threads = [threading.Thread(target=connections.get, args=(KEY,)) for _ in range(count)]
-    for thread in threads:
-        thread.start()
-    assert wait_until(lambda: server.connections == count, LONG)
-    server.go_on.set()
-    for thread in threads:
-        thread.join(LONG)
+    ask_at_once(connections, server, count)
     assert all(server.was_left() for _ in range(3))
     assert len(connections) == MOST_IDLE
     assert connections.get(KEY) is None
@@ -535,23 +484,15 @@ Make = Callable[[], socket.socket]
 
 @pytest.fixture
 def make() -> Iterator[Make]:
-    """Make sockets, closed after the test."""
     with contextlib.ExitStack() as at_end:
         yield lambda: at_end.enter_context(socket.socket())
 
 
 def is_open(connection: socket.socket) -> bool:
-    """Whether a connection was not closed."""
     return connection.fileno() != -1
 
 
-def test_empty_pool_has_none() -> None:
-    """A new connection is to be made."""
-    assert Pool().take() is None
-
-
-def test_last_one_is_taken_first(make: Make) -> None:
-    """It is the least likely to be forgotten."""
+def test_connection_that_came_last_is_taken_first(make: Make) -> None:
     pool = Pool()
     first, second = make(), make()
     pool.put(first)
@@ -561,8 +502,9 @@ def test_last_one_is_taken_first(make: Make) -> None:
 
 
 @pytest.mark.parametrize("excess", [0.0, 0.1])
-def test_age_limit(make: Make, clock: SimpleNamespace, excess: float) -> None:
-    """What is idle for longer is closed and not used."""
+def test_connection_that_was_idle_for_too_long_is_closed_and_not_used(
+    make: Make, clock: SimpleNamespace, excess: float
+) -> None:
     pool = Pool()
     connection = make()
     pool.put(connection)
@@ -571,8 +513,7 @@ def test_age_limit(make: Make, clock: SimpleNamespace, excess: float) -> None:
     assert is_open(connection) == (not excess)
 
 
-def test_those_below_are_older(make: Make, clock: SimpleNamespace) -> None:
-    """They are closed with it."""
+def test_older_connections_are_closed_with_it(make: Make, clock: SimpleNamespace) -> None:
     pool = Pool()
     connections = [make() for _ in range(3)]
     for connection in connections:
@@ -584,44 +525,17 @@ def test_those_below_are_older(make: Make, clock: SimpleNamespace) -> None:
     assert len(pool) == 0
 
 
-def test_giving_up_counts_as_a_loss(make: Make, clock: SimpleNamespace) -> None:
-    """No connection is left that would have broken at a restart of the server."""
+def test_old_connections_count_as_lost_before_one_is_taken(
+    make: Make, clock: SimpleNamespace
+) -> None:
+    # A token is paired with the count from before, which must be that of its connection.
     pool = Pool()
     pool.put(make())
     clock.now += LONGEST_IDLE + 0.1
-    assert pool.lost == 1
-    assert pool.lost == 1
-    assert pool.take() is None
-    assert pool.lost == 1
-
-
-def test_loss_is_known_before_the_next_exchange(make: Make, clock: SimpleNamespace) -> None:
-    """A token is paired with the count from before, which must be that of its connection."""
-    pool = Pool()
-    pool.put(make())
-    clock.now += LONGEST_IDLE + 0.1
-    before = pool.lost
-    assert pool.take() is None
-    assert pool.lost == before
-
-
-def test_drop(make: Make) -> None:
-    """All that are idle are closed, and those that are in use may come back."""
-    pool = Pool()
-    connections = [make() for _ in range(3)]
-    for connection in connections:
-        pool.put(connection)
-    used = pool.take()
-    assert used is connections[2]
-    pool.drop()
-    assert [is_open(each) for each in connections] == [False, False, True]
-    assert pool.lost == 1
-    pool.put(used)
-    assert pool.take() is used
+    assert [pool.lost, pool.lost, pool.take(), pool.lost] == [1, 1, None, 1]
 
 
 def test_closing_is_no_loss(make: Make) -> None:
-    """The application does it."""
     pool = Pool()
     connection = make()
     pool.put(connection)
@@ -630,17 +544,5 @@ def test_closing_is_no_loss(make: Make) -> None:
     assert pool.lost == 0
 
 
-def test_no_more_are_kept(make: Make) -> None:
-    """What comes back to a full pool is closed."""
-    pool = Pool()
-    for _ in range(MOST_IDLE):
-        pool.put(make())
-    last = make()
-    pool.put(last)
-    assert not is_open(last)
-    assert len(pool) == MOST_IDLE
-
-
 def test_age_limit_is_what_is_documented() -> None:
-    """The documentation says 10 seconds."""
     assert LONGEST_IDLE == 10.0

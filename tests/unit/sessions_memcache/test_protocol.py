@@ -14,18 +14,12 @@ KEY = f"session:{SID}".encode()
 @pytest.mark.parametrize(
     "message",
     [
-        b"out of memory storing object",
-        b"object too large for cache",
-        b"out of memory writing get response",
-        b"bad data chunk",
-        b"line too long",
-        b"Connection refused",
-        b"Connection timed out",
-        b"Too many open connections",
+        *(b"out of memory storing object", b"object too large for cache"),
+        *(b"out of memory writing get response", b"bad data chunk", b"line too long"),
+        *(b"Connection refused", b"Connection timed out", b"Too many open connections"),
     ],
 )
-def test_known_message(message: bytes) -> None:
-    """Those of memcached and of proxies are shown."""
+def test_message_of_memcached_or_a_proxy_is_shown(message: bytes) -> None:
     assert known_words(message) == message
 
 
@@ -41,8 +35,7 @@ def test_known_message(message: bytes) -> None:
         (b"\xff\xfe", b""),
     ],
 )
-def test_command_in_a_message(message: bytes, shown: bytes) -> None:
-    """It ends before the first word that may be part of a key."""
+def test_message_ends_before_what_may_be_part_of_a_key(message: bytes, shown: bytes) -> None:
     assert known_words(message) == shown
 
 
@@ -56,8 +49,7 @@ def test_command_in_a_message(message: bytes, shown: bytes) -> None:
     ],
     ids=repr,
 )
-def test_error_of_a_client(error: Exception) -> None:
-    """Nothing of the key is in it, nor in what led to it."""
+def test_nothing_of_a_key_is_in_an_error_nor_in_what_led_to_it(error: Exception) -> None:
     try:
         try:
             raise ValueError(f"invalid literal: {SID}")
@@ -71,16 +63,14 @@ def test_error_of_a_client(error: Exception) -> None:
         error = error.__cause__  # type: ignore[assignment]
 
 
-def test_errors_that_led_to_each_other() -> None:
-    """A circle is no trap."""
+def test_errors_that_led_to_each_other_are_no_trap() -> None:
     first, second = RuntimeError(SID), KeyError(SID)
     first.__cause__, second.__cause__ = second, first
     redact(first)
     assert SID not in repr([first, second])
 
 
-def test_words_of_the_system() -> None:
-    """They say why, and hold no key."""
+def test_words_of_the_system_stay() -> None:
     error = OSError(111, "Connection refused")
     redact(error)
     assert error.args == (111, "Connection refused")

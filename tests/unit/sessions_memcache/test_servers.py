@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import socket
 import ssl
 from collections import Counter
 from typing import Any
+from unittest import mock
 
 import pytest
 from pymemcache.client.base import PooledClient
@@ -28,7 +30,7 @@ from webapp2_sessions.errors import (
 )
 from webapp2_sessions.sessions_memcache import servers as memcached_servers
 from webapp2_sessions.sessions_memcache.connection import StaleConnection
-from webapp2_sessions.sessions_memcache.servers import CustomClient, Node, Nodes, Server, nodes_of
+from webapp2_sessions.sessions_memcache.servers import CustomClient, Nodes, Server, nodes_of
 
 KEY = b"session:0123456789abcdefghijkl"
 
@@ -71,11 +73,23 @@ class FakeServer(Server):
         return self.now
 
 
+def custom(*answers: Any) -> CustomClient:
+    """The node of a client of the application's own."""
+    return CustomClient(FakeClient(*answers))
+
+
+NODES = [FakeServer, custom]
+
+
+CLOSED = [MemcacheUnexpectedCloseError(), BrokenPipeError(), ConnectionResetError()]
+
 FAILURES = [
     (ConnectionRefusedError(111, "refused"), BackendUnavailable, "refused the connection"),
     (TimeoutError("timed out"), BackendUnavailable, r"did not answer within 0\.5 s"),
     (OSError(113, "no route"), BackendUnavailable, r"cannot be reached \(OSError\)"),
     (socket.gaierror(-2, "unknown"), BackendUnavailable, r"the server's name was not found"),
+    (socket.gaierror(socket.EAI_AGAIN, ""), BackendUnavailable, "not be looked up in time"),
+    *((failure, BackendUnavailable, "the server closed the connection") for failure in CLOSED),
     (MemcacheServerError(b"out of memory"), BackendError, r"the server refused \(out of memory\)"),
     (MemcacheClientError(b"bad"), BackendError, r"refused \(MemcacheClientError\)"),
     (MemcacheUnknownError(b"HTTP/1.1"), BackendError, r"refused \(MemcacheUnknownError\)"),
@@ -83,73 +97,45 @@ FAILURES = [
 
 
 @pytest.mark.parametrize(("failure", "kind", "text"), FAILURES, ids=lambda value: repr(value)[:30])
-def test_failure_is_a_backend_error(
+def test_failure_is_a_backend_error_and_not_repeated(
     failure: Exception, kind: type[BackendError], text: str
 ) -> None:
-    """Whatever goes wrong is a BackendError that tells what, with the cause attached."""
-    with pytest.raises(BackendError, match=text) as caught:
-        FakeServer(failure).call("get", KEY)
-    assert (type(caught.value), caught.value.__cause__) == (kind, failure)
-
-
-@pytest.mark.parametrize(("failure", "kind", "text"), FAILURES, ids=lambda value: repr(value)[:30])
-def test_failure_is_not_repeated(failure: Exception, kind: type[BackendError], text: str) -> None:
-    """A server that refuses or is silent is asked once, so that a request waits once."""
     failing = FakeServer(failure)
-    with pytest.raises(kind, match=text):
+    with pytest.raises(BackendError, match=text) as caught:
         failing.call("get", KEY)
+    error = caught.value
+    assert (type(error), error.__cause__) == (kind, failure)
+    assert (error.backend, error.address) == ("memcache", "fake:1")
+    assert str(error).startswith("memcache backend at fake:1: ")
     assert len(failing.client.calls) == 1
 
 
-def test_error_names_backend_and_address() -> None:
-    """The error tells which server of which backend it is, as text and as attributes."""
-    with pytest.raises(BackendUnavailable) as caught:
-        FakeServer(TimeoutError()).call("get", KEY)
-    error = caught.value
-    assert (error.backend, error.address) == ("memcache", "fake:1")
-    assert str(error).startswith("memcache backend at fake:1: ")
-
-
-CLOSED = [MemcacheUnexpectedCloseError(), BrokenPipeError(), ConnectionResetError()]
-
-
 @pytest.mark.parametrize("failure", CLOSED, ids=repr)
-def test_server_that_hangs_up(failure: Exception) -> None:
-    """The connections have tried what can be tried."""
-    with pytest.raises(BackendUnavailable, match="the server closed the connection"):
-        FakeServer(failure).call("get", KEY)
-
-
-@pytest.mark.parametrize("failure", CLOSED, ids=repr)
-def test_compare_and_set_counts_as_refused(failure: Exception) -> None:
-    """After a restart the token may fit another value."""
+def test_compare_and_set_counts_as_refused_if_the_connection_breaks(failure: Exception) -> None:
+    # After a restart the token may fit another value.
     restarted = FakeServer(failure, True)
     assert restarted.call("cas", KEY, b"value", b"1", 60) is False
     assert len(restarted.client.calls) == 1
 
 
 def test_lost_connections_are_those_of_the_client() -> None:
-    """Tokens from before a loss are not used any more."""
     server = FakeServer(b"value")
     server.client.lost = 7
     assert server.lost == 7
 
 
-def test_noreply() -> None:
-    """A value is sent in far less time than a server may take to answer."""
+def test_noreply_takes_far_less_time_than_an_answer_may() -> None:
     server = FakeServer(None)
     server.set_noreply(KEY, b"value", 60)
     assert server.client.calls == [("set_noreply", KEY, b"value", 60, 0.05)]
 
 
-def test_noreply_to_a_server_that_cannot_be_reached() -> None:
-    """It is an error: the value was not even sent."""
+def test_noreply_to_a_server_that_cannot_be_reached_is_an_error() -> None:
     with pytest.raises(BackendUnavailable, match="cannot be reached"):
         FakeServer(TimeoutError()).set_noreply(KEY, b"value", 60)
 
 
 def test_program_error_is_no_backend_error() -> None:
-    """An error that is no failure of the server passes as it is."""
     with pytest.raises(ZeroDivisionError):
         FakeServer(ZeroDivisionError()).call("get", KEY)
 
@@ -157,28 +143,28 @@ def test_program_error_is_no_backend_error() -> None:
 # A server that is silent
 
 
-def calls_until(server: FakeServer, seconds: float, step: float = 0.125) -> int:
-    """How many calls reach the server when it is called again and again."""
-    before = len(server.client.calls)
-    end = server.now + seconds
-    while server.now < end:
-        with pytest.raises(BackendUnavailable):
-            server.call("get", KEY)
-        server.now += step
-    return len(server.client.calls) - before
+def silent(*answers: Any) -> FakeServer:
+    """A server that did not answer a moment ago; these are the next answers."""
+    server = FakeServer(TimeoutError(), *answers)
+    with pytest.raises(BackendUnavailable):
+        server.call("get", KEY)
+    return server
 
 
 @pytest.mark.parametrize("failure", [TimeoutError(), socket.gaierror()], ids=repr)
 def test_silent_server_is_asked_once_a_second(failure: Exception) -> None:
-    """The other calls fail at once."""
-    assert calls_until(FakeServer(failure), 5.0) == 5
+    server = FakeServer(failure)
+    for _ in range(40):
+        with pytest.raises(BackendUnavailable):
+            server.call("get", KEY)
+        server.now += 0.125
+    assert len(server.client.calls) == 5
 
 
 @pytest.mark.parametrize(
     "failure", [ConnectionRefusedError(), OSError(), MemcacheServerError(b"no")], ids=repr
 )
-def test_server_that_answers_is_asked_each_time(failure: Exception) -> None:
-    """What fails at once costs no time, and may work at the next call."""
+def test_server_that_fails_at_once_is_asked_each_time(failure: Exception) -> None:
     server = FakeServer(failure)
     for _ in range(5):
         with pytest.raises(BackendError):
@@ -186,43 +172,25 @@ def test_server_that_answers_is_asked_each_time(failure: Exception) -> None:
     assert len(server.client.calls) == 5
 
 
-def test_error_of_a_call_that_was_not_made() -> None:
-    """It tells that the server was silent, and when it is tried again."""
-    server = FakeServer(TimeoutError())
-    with pytest.raises(BackendUnavailable):
-        server.call("get", KEY)
+def test_error_of_a_call_that_was_not_made_says_so() -> None:
     with pytest.raises(BackendUnavailable, match=r"did not answer, and is not asked again for 1 s"):
-        server.call("get", KEY)
-
-
-def test_server_that_comes_back_is_used() -> None:
-    """After a second it is tried, and all calls go through again."""
-    server = FakeServer(TimeoutError(), b"value")
-    with pytest.raises(BackendUnavailable):
-        server.call("get", KEY)
-    server.now += 1.0
-    assert [server.call("get", KEY) for _ in range(3)] == [b"value"] * 3
+        silent().call("get", KEY)
 
 
 @pytest.mark.parametrize(
-    "answer", [ConnectionRefusedError(), MemcacheServerError(b"no"), ConnectionResetError()]
+    "answer",
+    [b"value", ConnectionRefusedError(), MemcacheServerError(b"no"), ConnectionResetError()],
 )
-def test_server_that_fails_in_another_way_is_not_silent(answer: Exception) -> None:
-    """Whatever it answers, it is asked again at once."""
-    server = FakeServer(TimeoutError(), answer, b"value")
-    with pytest.raises(BackendUnavailable):
-        server.call("get", KEY)
+def test_server_that_answers_in_whatever_way_is_silent_no_more(answer: Any) -> None:
+    server = silent(answer, b"value")
     server.now += 1.0
-    with pytest.raises(BackendError):
-        server.call("get", KEY)
-    assert server.call("get", KEY) == b"value"
+    with contextlib.suppress(BackendError):
+        assert server.call("get", KEY) == b"value"
+    assert [server.call("get", KEY) for _ in range(3)] == [b"value"] * 3
 
 
 def test_one_caller_at_a_time_tries_a_silent_server() -> None:
-    """While it waits the others go on without."""
-    server = FakeServer(TimeoutError())
-    with pytest.raises(BackendUnavailable):
-        server.call("get", KEY)
+    server = silent()
     server.now += 1.0
     others: list[str] = []
 
@@ -239,8 +207,7 @@ def test_one_caller_at_a_time_tries_a_silent_server() -> None:
     assert ["not asked again" in text for text in others] == [True]
 
 
-def test_connection_that_was_forgotten_is_no_silent_server() -> None:
-    """A command that is not repeated fails, and the next one is sent at once."""
+def test_connection_that_was_forgotten_makes_no_silent_server() -> None:
     server = FakeServer(StaleConnection(), b"value")
     with pytest.raises(BackendUnavailable, match="did not answer within"):
         server.call("add", KEY, b"value", 60)
@@ -249,8 +216,7 @@ def test_connection_that_was_forgotten_is_no_silent_server() -> None:
 
 @pytest.mark.parametrize("failure", [TimeoutError(), socket.gaierror()], ids=repr)
 @pytest.mark.parametrize("operation", ["stats", "raw_command"])
-def test_question_that_may_get_no_answer(failure: Exception, operation: str) -> None:
-    """A proxy may not know it; that says nothing about the server."""
+def test_silence_to_an_optional_question_says_nothing(failure: Exception, operation: str) -> None:
     server = FakeServer(failure, b"value")
     with pytest.raises(BackendUnavailable):
         server.call(operation, "settings")
@@ -259,23 +225,12 @@ def test_question_that_may_get_no_answer(failure: Exception, operation: str) -> 
 
 @pytest.mark.parametrize("operation", ["stats", "raw_command"])
 def test_silent_server_is_not_asked_what_is_optional(operation: str) -> None:
-    """The one turn a second is for what matters."""
-    server = FakeServer(TimeoutError(), b"value")
-    with pytest.raises(BackendUnavailable):
-        server.call("get", KEY)
+    # The one turn a second is for what matters.
+    server = silent(b"value")
     server.now += 1.0
     with pytest.raises(BackendUnavailable, match="not asked again"):
         server.call(operation, "settings")
     assert server.call("get", KEY) == b"value"
-
-
-def test_name_that_cannot_be_looked_up_in_time() -> None:
-    """The name server is to blame, and asked once a second."""
-    server = FakeServer(socket.gaierror(socket.EAI_AGAIN, "no answer"))
-    with pytest.raises(BackendUnavailable, match=r"name could not be looked up in time"):
-        server.call("get", KEY)
-    with pytest.raises(BackendUnavailable, match="not asked again"):
-        server.call("get", KEY)
 
 
 # Sizes
@@ -292,8 +247,7 @@ NO_ANSWER = [
 
 
 @pytest.mark.parametrize("answer", NO_ANSWER, ids=repr)
-def test_item_size_that_is_not_told(answer: Any) -> None:
-    """memcached's default counts; the question is put once a minute, and no error."""
+def test_default_item_size_counts_and_the_question_is_put_once_a_minute(answer: Any) -> None:
     server = FakeServer(answer)
     for _ in range(5):
         assert server.item_size() == 1024 * 1024
@@ -305,8 +259,7 @@ def test_item_size_that_is_not_told(answer: Any) -> None:
 
 
 @pytest.mark.parametrize("answer", NO_ANSWER, ids=repr)
-def test_item_size_that_was_told_before(answer: Any) -> None:
-    """It counts, until another is told."""
+def test_item_size_that_was_told_counts_until_another_is(answer: Any) -> None:
     server = FakeServer({b"item_size_max": 4096}, answer, {b"item_size_max": 8192})
     assert server.item_size() == 4096
     server.client.lost += 1
@@ -318,19 +271,16 @@ def test_item_size_that_was_told_before(answer: Any) -> None:
 
 
 @pytest.mark.parametrize("operation", ["set", "add", "replace", "cas"])
-@pytest.mark.parametrize("custom", [False, True])
-def test_value_that_the_server_refuses_for_its_size(operation: str, custom: bool) -> None:
-    """It is the error of a session that is known to be too large, with what is known."""
+@pytest.mark.parametrize("make", NODES)
+def test_value_that_the_server_refuses_for_its_size_is_too_large(make: Any, operation: str) -> None:
     failure = MemcacheServerError(b"object too large for cache")
-    node = CustomClient(FakeClient(failure)) if custom else FakeServer(failure)
     with pytest.raises(SessionTooLarge) as caught:
-        node.call(operation, KEY, bytes(2000), 60)
+        make(failure).call(operation, KEY, bytes(2000), 60)
     assert (caught.value.size, caught.value.limit) == (2000, 1999)
     assert caught.value.__cause__ is failure
 
 
-def test_other_refusals_are_no_matter_of_size() -> None:
-    """The same words in answer to a command that stores nothing are only words."""
+def test_same_words_to_a_command_that_stores_nothing_are_no_matter_of_size() -> None:
     failing = FakeServer(MemcacheServerError(b"object too large for cache"))
     with pytest.raises(BackendError, match=r"refused \(object too large for cache\)") as caught:
         failing.call("get", KEY)
@@ -340,7 +290,7 @@ def test_other_refusals_are_no_matter_of_size() -> None:
 # Messages
 
 
-@pytest.mark.parametrize("custom", [False, True])
+@pytest.mark.parametrize("make", NODES)
 @pytest.mark.parametrize(
     "failure",
     [
@@ -350,57 +300,33 @@ def test_other_refusals_are_no_matter_of_size() -> None:
     ],
     ids=lambda failure: repr(failure)[:30],
 )
-def test_error_of_a_server_that_repeats_the_command(failure: Exception, custom: bool) -> None:
-    """No key is in the error; in its cause neither, which our own connections see to."""
-    node = CustomClient(FakeClient(failure)) if custom else FakeServer(failure)
+def test_key_that_a_server_repeats_is_not_in_the_error(failure: Exception, make: Any) -> None:
     with pytest.raises(BackendError) as caught:
-        node.call("get", KEY)
-    shown = texts(caught.value) if custom else [str(caught.value), repr(caught.value)]
+        make(failure).call("get", KEY)
+    shown = [str(caught.value), repr(caught.value)]
+    if make is custom:  # our own connections keep it out of the cause
+        shown = texts(caught.value)
     assert not [text for text in shown if KEY.decode()[-22:] in text]
 
 
 # A client of the application's own
 
 
-class Unavailable(FakeClient):
-    """A client that has lost its servers, as HashClient has after failures."""
-
-    def gets(self, key: bytes) -> None:
-        """Nothing instead of two things."""
-
-
-def node_of(client: Any) -> Node:
-    """The node of a client."""
-    return CustomClient(client)
-
-
-def test_custom_client_is_called() -> None:
-    """Arguments and results pass through."""
+@pytest.mark.parametrize("operation", ["get", "add", "delete", "replace", "set", "touch"])
+def test_custom_client_is_called_and_waits_for_the_answer(operation: str) -> None:
+    # pymemcache would say that all is well before the server has answered.
     client = FakeClient(b"value")
-    assert node_of(client).call("get", KEY) == b"value"
-    assert client.calls == [("get", KEY)]
+    assert CustomClient(client).call(operation, KEY) == b"value"
+    options = [] if operation == "get" else [{"noreply": False}]
+    assert client.calls == [(operation, KEY, *options)]
 
 
-@pytest.mark.parametrize("operation", ["add", "delete", "replace", "set", "touch"])
-def test_custom_client_waits_for_the_answer(operation: str) -> None:
-    """pymemcache would say that all is well before the server has answered."""
-    client = FakeClient(True)
-    node_of(client).call(operation, KEY)
-    assert client.calls == [(operation, KEY, {"noreply": False})]
-
-
-def test_custom_client_is_made_once() -> None:
-    """A function that makes one is called on first use only."""
-    made: list[FakeClient] = []
-
-    def make() -> FakeClient:
-        made.append(FakeClient(b"value"))
-        return made[-1]
-
-    node = node_of(make)
-    assert made == []
+def test_custom_client_is_made_once_on_first_use() -> None:
+    make = mock.Mock(spec=[], side_effect=lambda: FakeClient(b"value"))
+    node = CustomClient(make)
+    make.assert_not_called()
     assert [node.call("get", KEY) for _ in range(3)] == [b"value"] * 3
-    assert len(made) == 1
+    make.assert_called_once_with()
 
 
 @pytest.mark.parametrize(
@@ -415,27 +341,24 @@ def test_custom_client_is_made_once() -> None:
     ],
     ids=repr,
 )
-def test_failure_of_an_custom_client(failure: Exception, text: str) -> None:
-    """It is ours, with the cause, and names the setting."""
+def test_failure_of_a_custom_client_names_the_setting(failure: Exception, text: str) -> None:
     with pytest.raises(BackendError, match=text) as caught:
-        node_of(FakeClient(failure)).call("get", KEY)
+        custom(failure).call("get", KEY)
     assert caught.value.address == "config['memcache']['client']"
     assert caught.value.__cause__ is failure
 
 
 @pytest.mark.parametrize("error", [KeyError(KEY), RuntimeError(f"no place for {KEY!r}")], ids=type)
-def test_key_in_an_error_of_an_custom_client(error: Exception) -> None:
-    """It is not in ours, nor in the cause, which the log shows."""
+def test_key_in_an_error_of_a_custom_client_is_not_shown(error: Exception) -> None:
     with pytest.raises(BackendUnavailable) as caught:
-        node_of(FakeClient(error)).call("get", KEY)
+        custom(error).call("get", KEY)
     assert not [text for text in texts(caught.value) if KEY.decode()[-22:] in text]
 
 
 @pytest.mark.parametrize("made", [False, True])
-def test_custom_client_that_decodes(made: bool) -> None:
-    """It is refused before it is asked anything, also one that a function makes."""
+def test_custom_client_that_decodes_is_refused_before_it_is_asked(made: bool) -> None:
     client = PooledClient("127.0.0.1:1", serde=pickle_serde)
-    node = node_of((lambda: client) if made else client)
+    node = CustomClient((lambda: client) if made else client)
     for _ in range(2):
         with pytest.raises(ConfigError, match="without serde"):
             node.call("get", KEY)
@@ -443,38 +366,33 @@ def test_custom_client_that_decodes(made: bool) -> None:
 
 @pytest.mark.parametrize("value", ["text", bytearray(b"data"), memoryview(b"data"), {"a": 1}, 7])
 @pytest.mark.parametrize("operation", ["get", "gets"])
-def test_value_that_an_custom_client_has_decoded(value: Any, operation: str) -> None:
-    """Only bytes have a signature that can be checked."""
-    node = node_of(FakeClient(value if operation == "get" else (value, b"1")))
+def test_value_that_a_custom_client_has_decoded_is_refused(value: Any, operation: str) -> None:
+    node = custom(value if operation == "get" else (value, b"1"))
     with pytest.raises(BackendError, match=f"returned {type(value).__name__} and not the bytes"):
         node.call(operation, KEY)
 
 
-def test_custom_client_without_a_server() -> None:
-    """HashClient returns nothing at all then, which must not pass for an empty place."""
+def test_custom_client_without_a_server_has_no_empty_place() -> None:
+    # HashClient returns nothing at all then.
     with pytest.raises(BackendUnavailable, match="no server for the key"):
-        node_of(Unavailable(None)).call("gets", KEY)
+        custom(None).call("gets", KEY)
 
 
 @pytest.mark.parametrize(
-    "client",
-    [FakeClient({b"item_size_max": 4096}), FakeClient(TypeError()), FakeClient(AttributeError())],
+    ("answer", "expected"),
+    [({b"item_size_max": 4096}, 4096), (TypeError(), 1024**2), (AttributeError(), 1024**2)],
 )
-def test_item_size_of_an_custom_client(client: FakeClient) -> None:
-    """It is asked; a client that cannot tell has memcached's default."""
-    expected = 4096 if isinstance(client.answers[0], dict) else 1024 * 1024
-    assert node_of(client).item_size() == expected
+def test_custom_client_has_the_default_item_size(answer: Any, expected: int) -> None:
+    assert custom(answer).item_size() == expected
 
 
-def test_noreply_of_a_custom_client() -> None:
-    """There is no other way to its servers."""
+def test_noreply_of_a_custom_client_is_as_it_decides() -> None:
     client = FakeClient(True)
-    node_of(client).set_noreply(KEY, b"", 3)
+    CustomClient(client).set_noreply(KEY, b"", 3)
     assert client.calls == [("set", KEY, b"", 3, {"noreply": False})]
 
 
 def test_pause_is_what_is_documented() -> None:
-    """The documentation says once a second."""
     assert memcached_servers._PAUSE == 1.0
 
 
@@ -484,51 +402,45 @@ KEYS = [b"session:%022d" % number for number in range(3000)]
 
 
 def servers(*addresses: str) -> Nodes:
-    """The nodes of some servers."""
     return Nodes([Server(address, 1.0) for address in addresses])
 
 
 def places(nodes: Nodes) -> dict[bytes, str]:
-    """Where each key goes."""
     return {key: nodes.node_of(key).address for key in KEYS}
 
 
 def settings(**memcache: Any) -> dict[str, Any]:
-    """The settings of a configuration."""
     return memcache_settings({"memcache": memcache})
 
 
-def test_one_server_has_all_keys() -> None:
-    """There is nothing to choose."""
-    assert set(places(servers("a:1")).values()) == {"a:1"}
+def is_even(nodes: Nodes) -> bool:
+    """Whether each of three servers has its share, give or take five standard deviations."""
+    counts = Counter(places(nodes).values())
+    return len(counts) == 3 and all(1000 - 130 < count < 1000 + 130 for count in counts.values())
 
 
 def test_keys_are_spread_evenly() -> None:
-    """Each server has its share, give or take five standard deviations."""
-    counts = Counter(places(servers("a:1", "b:1", "c:1")).values())
-    assert len(counts) == 3
-    assert all(1000 - 130 < count < 1000 + 130 for count in counts.values())
+    assert is_even(servers("a:1", "b:1", "c:1"))
 
 
 def test_order_of_the_servers_does_not_matter() -> None:
-    """Two applications that list them differently agree."""
     assert places(servers("a:1", "b:1", "c:1")) == places(servers("c:1", "a:1", "b:1"))
 
 
 def test_added_server_takes_its_share_only() -> None:
-    """No key moves between the servers that were there before."""
     before, after = places(servers("a:1", "b:1")), places(servers("a:1", "b:1", "c:1"))
     assert {after[key] for key in KEYS if after[key] != before[key]} == {"c:1"}
 
 
-def test_place_of_a_key_is_fixed() -> None:
-    """Another version of this package finds the sessions of this one."""
+def first_places() -> str:
+    """The numbers of the servers that have the first keys."""
     nodes = servers("10.0.0.1:11211", "10.0.0.2:11211", "10.0.0.3:11211")
-    assert [nodes.node_of(key).address[7] for key in KEYS[:12]] == list(PLACES)
+    return "".join(nodes.node_of(key).address[7] for key in KEYS[:12])
 
 
-#: Which of the three servers has each of the first keys.
-PLACES = "132131222223"
+def test_place_of_a_key_is_fixed() -> None:
+    # Another version of this package finds the sessions of this one.
+    assert first_places() == "132131222223"
 
 
 # Pythons that are restricted to FIPS 140
@@ -543,44 +455,32 @@ def unknown(data: bytes = b"", *, usedforsecurity: bool = True) -> Any:
     """OpenSSL's BLAKE2b, which has no length of its own."""
 
 
-FIPS = pytest.mark.parametrize("blake2b", [None, refuse, unknown], ids=["missing", "off", "other"])
-
-
-def restrict(monkeypatch: pytest.MonkeyPatch, blake2b: Any) -> None:
+@pytest.fixture(params=[None, refuse, unknown], ids=["missing", "off", "other"])
+def without_blake2b(monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> None:
     """Take BLAKE2b away."""
-    if blake2b is None:
+    if request.param is None:
         monkeypatch.delattr(hashlib, "blake2b")
     else:
-        monkeypatch.setattr(hashlib, "blake2b", blake2b)
+        monkeypatch.setattr(hashlib, "blake2b", request.param)
 
 
-@FIPS
-def test_one_server_without_blake2b(monkeypatch: pytest.MonkeyPatch, blake2b: Any) -> None:
-    """It has all keys, and no hash is asked for."""
-    restrict(monkeypatch, blake2b)
+@pytest.mark.usefixtures("without_blake2b")
+def test_one_server_has_all_keys_and_needs_no_hash(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(hashlib, "sha256", refuse)
     assert set(places(servers("a:1")).values()) == {"a:1"}
 
 
-@FIPS
-def test_several_servers_without_blake2b(monkeypatch: pytest.MonkeyPatch, blake2b: Any) -> None:
-    """SHA-256 spreads the keys as well, to fixed places."""
-    restrict(monkeypatch, blake2b)
-    nodes = servers("10.0.0.1:11211", "10.0.0.2:11211", "10.0.0.3:11211")
-    assert [nodes.node_of(key).address[7] for key in KEYS[:12]] == list(PLACES_BY_SHA256)
-    counts = Counter(places(nodes).values())
-    assert all(1000 - 130 < count < 1000 + 130 for count in counts.values())
-
-
-#: As PLACES, where BLAKE2b is not to be had.
-PLACES_BY_SHA256 = "232111321223"
+@pytest.mark.usefixtures("without_blake2b")
+def test_sha256_spreads_the_keys_as_well_to_fixed_places() -> None:
+    assert first_places() == "232111321223"
+    assert is_even(servers("10.0.0.1:11211", "10.0.0.2:11211", "10.0.0.3:11211"))
 
 
 # Settings
 
 
 def test_same_settings_give_the_same_servers() -> None:
-    """Sessions and the cache of Datastore share what is known of a silent server."""
+    # Sessions and the cache of Datastore share what is known of a silent server.
     some = {"servers": ["a:1", "b:1"], "timeout": 0.5}
     assert nodes_of(settings(**some)) is nodes_of(settings(**some, key_prefix="other:"))
 
@@ -596,14 +496,13 @@ def test_same_settings_give_the_same_servers() -> None:
     ids=lambda other: next(iter(other)),
 )
 def test_other_settings_give_other_servers(other: dict[str, Any]) -> None:
-    """Each of the settings is taken into account."""
     assert nodes_of(settings(**other)) is not nodes_of(settings())
 
 
 def test_clients_are_told_apart_by_identity() -> None:
-    """Those of two applications may compare equal, or have no hash."""
-
     class Equal:
+        __hash__ = None
+
         def __eq__(self, other: object) -> bool:
             return isinstance(other, Equal)
 

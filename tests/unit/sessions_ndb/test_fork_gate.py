@@ -42,7 +42,6 @@ class Fork:
 
 @pytest.fixture
 def pool() -> Iterator[ThreadPoolExecutor]:
-    """Threads for whoever has to wait."""
     with ThreadPoolExecutor() as pool:
         yield pool
 
@@ -65,20 +64,18 @@ def assert_fork_waits(fork: Fork, stop: Stop, request: Future[bool]) -> None:
     assert request.result(PATIENCE)
 
 
+def fail() -> None:
+    raise KeyboardInterrupt
+
+
 def test_result_and_error_pass() -> None:
-    """A request's result is returned, and its error raised."""
-
-    def fail() -> None:
-        raise KeyError("a")
-
     gate = ForkGate()
     assert gate.run(lambda: 7) == 7
-    with pytest.raises(KeyError):
+    with pytest.raises(KeyboardInterrupt):
         gate.run(fail)
 
 
-def test_fork_waits_for_a_request(fork: Fork, pool: ThreadPoolExecutor) -> None:
-    """A fork begins when the last request of other threads is done."""
+def test_fork_waits_for_requests_of_other_threads(fork: Fork, pool: ThreadPoolExecutor) -> None:
     stops = Stop(), Stop()
     requests = [pool.submit(fork.gate.run, stop) for stop in stops]
     for stop in stops:
@@ -91,20 +88,16 @@ def test_fork_waits_for_a_request(fork: Fork, pool: ThreadPoolExecutor) -> None:
     assert [request.result(PATIENCE) for request in requests] == [True, True]
 
 
-def test_fork_waits_for_no_request_that_is_done(fork: Fork) -> None:
-    """Also if it ended with an error."""
-
-    def fail() -> None:
-        raise KeyboardInterrupt
-
+def test_fork_waits_for_no_request_that_is_done_or_failed(fork: Fork) -> None:
     fork.gate.run(lambda: None)
     with pytest.raises(KeyboardInterrupt):
         fork.gate.run(fail)
     assert fork.start().result(PATIENCE)
 
 
-def test_request_waits_for_a_fork(fork: Fork, pool: ThreadPoolExecutor) -> None:
-    """A request that comes when a fork has begun is made after it, and before the next."""
+def test_request_waits_for_a_fork_that_has_begun_and_the_next_fork_for_it(
+    fork: Fork, pool: ThreadPoolExecutor
+) -> None:
     hold, stop = Stop(), Stop()
     forked = fork.start(hold)
     assert hold.reached.wait(PATIENCE)
@@ -115,8 +108,9 @@ def test_request_waits_for_a_fork(fork: Fork, pool: ThreadPoolExecutor) -> None:
     assert_fork_waits(fork, stop, request)
 
 
-def test_both_begin_at_once(fork: Fork, pool: ThreadPoolExecutor) -> None:
-    """A request that has entered, but not yet looked for forks, lets the fork go first."""
+def test_request_that_is_entering_lets_a_fork_go_first(
+    fork: Fork, pool: ThreadPoolExecutor
+) -> None:
     stop = Stop()
 
     class Threads(set[int]):
@@ -129,7 +123,6 @@ def test_both_begin_at_once(fork: Fork, pool: ThreadPoolExecutor) -> None:
 
 
 def test_waiting_requests_hold_no_other_fork_up(fork: Fork, pool: ThreadPoolExecutor) -> None:
-    """Two forks at once, and a request that waits for both."""
     hold = Stop()
     forks = [fork.start(hold)]
     assert hold.reached.wait(PATIENCE)
@@ -159,9 +152,7 @@ def test_request_within_a_request_waits_for_no_fork(fork: Fork, pool: ThreadPool
     assert forked.result(PATIENCE)
 
 
-def test_fork_in_a_request(fork: Fork, pool: ThreadPoolExecutor) -> None:
-    """It does not wait for the request that it is part of, and the child begins with none."""
-
+def test_fork_does_not_wait_for_its_own_request(fork: Fork, pool: ThreadPoolExecutor) -> None:
     def child() -> bool:
         return fork.gate.run(lambda: True) and in_child(lambda: True)
 
@@ -170,7 +161,6 @@ def test_fork_in_a_request(fork: Fork, pool: ThreadPoolExecutor) -> None:
 
 
 def test_child_waits_for_no_thread_of_its_parent(fork: Fork, pool: ThreadPoolExecutor) -> None:
-    """Requests that the parent was making are none of the child's."""
     stop = Stop()
     fork.gate.longest_wait = 0.0
     request = pool.submit(fork.gate.run, stop)
@@ -185,8 +175,7 @@ def test_child_waits_for_no_thread_of_its_parent(fork: Fork, pool: ThreadPoolExe
     assert request.result(PATIENCE)
 
 
-def test_waits_are_bounded(fork: Fork, pool: ThreadPoolExecutor) -> None:
-    """Neither side waits longer than it is told to, and what follows is as before."""
+def test_waits_are_bounded_and_the_next_as_before(fork: Fork, pool: ThreadPoolExecutor) -> None:
     fork.gate.longest_wait = 0.01
     stop, hold = Stop(), Stop()
     first = pool.submit(fork.gate.run, stop)
@@ -200,16 +189,14 @@ def test_waits_are_bounded(fork: Fork, pool: ThreadPoolExecutor) -> None:
     assert_fork_waits(fork, stop, first)
 
 
-def test_interrupted_hook_keeps_nobody_waiting() -> None:
-    """A fork whose first hook was interrupted ends without having begun."""
+def test_fork_whose_first_hook_was_interrupted_keeps_nobody_waiting() -> None:
     gate = ForkGate(longest_wait=0.0)
     gate._after_in_parent()
     assert gate.run(lambda: True)
     assert gate._forks == 0
 
 
-def test_child_whose_fork_called_no_hooks(monkeypatch: pytest.MonkeyPatch) -> None:
-    """It waits for no thread of the parent, and for no lock that one had."""
+def test_child_of_a_fork_without_hooks_waits_for_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     gate = ForkGate(FOR_EVER)
     with ThreadPoolExecutor() as pool:
         stop = Stop()

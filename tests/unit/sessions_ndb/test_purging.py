@@ -86,27 +86,21 @@ def service(monkeypatch: pytest.MonkeyPatch) -> Service:
     return service
 
 
-def unavailable(cause: BaseException | None = None) -> BackendUnavailable:
+def unavailable(cause: BaseException | None = None, kind: Any = BackendUnavailable) -> BackendError:
     """An error as Datastore raises it."""
-    error = BackendUnavailable("datastore", "here", "it failed")
+    error: BackendError = kind("datastore", "here", "it failed")
     error.__cause__ = cause
     return error
 
 
 def refused(cause: BaseException) -> BackendError:
     """A refusal as Datastore raises it."""
-    error = BackendError("datastore", "here", "it refused")
-    error.__cause__ = cause
-    return error
-
-
-# Arguments
+    return unavailable(cause, BackendError)
 
 
 @pytest.mark.usefixtures("service")
 @pytest.mark.parametrize("older_than", [0, 0.5, 10**9, DAY, datetime.timedelta(0)], ids=repr)
-def test_ages(older_than: Any) -> None:
-    """Numbers of seconds and timedeltas that are not negative are ages."""
+def test_ages_are_numbers_of_seconds_and_timedeltas(older_than: Any) -> None:
     assert purge_sessions(older_than) == 0
 
 
@@ -116,8 +110,7 @@ def test_ages(older_than: Any) -> None:
     [-1, -DAY, float("nan"), float("inf"), 10**12, 10**400, datetime.timedelta.max, True, "30d"],
     ids=str,
 )
-def test_wrong_age(older_than: Any) -> None:
-    """What is no age, or reaches back before the calendar, is refused."""
+def test_what_is_no_age_or_reaches_back_before_the_calendar_is_refused(older_than: Any) -> None:
     with pytest.raises(ConfigError, match="older_than: must be "):
         purge_sessions(older_than)
 
@@ -135,29 +128,25 @@ def test_wrong_age(older_than: Any) -> None:
         ("progress", 1),
     ],
 )
-def test_wrong_argument(name: str, value: Any) -> None:
-    """An argument that is wrong is named, with what is allowed."""
+def test_wrong_argument_is_named_with_what_is_allowed(name: str, value: Any) -> None:
     with pytest.raises(ConfigError, match=f"^{name}: must be .*, not {type(value).__name__}"):
         purge_sessions(DAY, **{name: value})
 
 
 @pytest.mark.usefixtures("service")
-def test_wrong_configuration() -> None:
-    """The configuration that a caller gives is checked like an application's."""
+def test_configuration_is_checked_like_an_applications() -> None:
     with pytest.raises(ConfigError, match=r"datastore\['timeout'\]"):
         purge_sessions(DAY, config={"datastore": {"timeout": 0}})
 
 
 @pytest.mark.usefixtures("service")
-def test_configuration_is_not_shown() -> None:
-    """What was given in place of a configuration may be a secret key."""
+def test_what_was_given_in_place_of_a_configuration_is_not_shown() -> None:
     with pytest.raises(ConfigError) as caught:
         purge_sessions(DAY, config="hush-hush")  # type: ignore[arg-type]
-    assert "hush" not in str(caught.value)
+    assert "hush" not in str(caught.value)  # it may be a secret key
 
 
 def test_model_needs_an_index() -> None:
-    """A model whose `updated` cannot be asked for is refused."""
     with kinds_restored():
 
         class Unindexed(ndb.Model):
@@ -167,11 +156,7 @@ def test_model_needs_an_index() -> None:
             purge_sessions(DAY, model=Unindexed)
 
 
-# Time
-
-
-def test_pages_are_counted(service: Service) -> None:
-    """Without bounds all pages go, and each is reported with the number so far."""
+def test_each_page_is_reported_with_the_number_so_far(service: Service) -> None:
     service.pages = [500, 500, 7]
     counts: list[int] = []
     assert purge_sessions(DAY, progress=counts.append) == 1007
@@ -180,49 +165,39 @@ def test_pages_are_counted(service: Service) -> None:
 
 @pytest.mark.parametrize(("seconds", "expected"), [(7, 1000), (8, 1000), (9, 1500), (99, 2000)])
 def test_no_page_begins_after_the_time(service: Service, seconds: float, expected: int) -> None:
-    """A page of two requests takes 4 seconds here; the one that was begun is finished."""
     service.pages = [500] * 4
     service.duration = 2.0
     assert purge_sessions(DAY, seconds=seconds) == expected
 
 
-def test_timeouts_shrink_with_the_time(service: Service) -> None:
-    """A request may take what is left of the time, and one second in any case."""
+@pytest.mark.parametrize(("seconds", "timeouts"), [(8.5, [5, 5, 4.5, 2.5, 1, 1]), (None, [5] * 8)])
+def test_request_may_take_what_is_left_of_the_time_and_a_second_in_any_case(
+    service: Service, seconds: float | None, timeouts: list[float]
+) -> None:
     service.pages = [500] * 4
     service.duration = 2.0
-    purge_sessions(DAY, seconds=8.5, config={"datastore": {"timeout": 5}})
-    assert service.timeouts == [5, 5, 4.5, 2.5, 1, 1]
+    purge_sessions(DAY, seconds=seconds, config={"datastore": {"timeout": 5}})
+    assert service.timeouts == timeouts
 
 
-def test_timeout_without_a_time(service: Service) -> None:
-    """Without `seconds` each request has the configured timeout."""
-    service.pages = [500]
-    service.duration = 100.0
-    purge_sessions(DAY, config={"datastore": {"timeout": 7}})
-    assert service.timeouts == [7, 7]
-
-
-# Faults
-
-
-def test_passing_fault_is_not_noticed(service: Service) -> None:
-    """Query and deletion are tried again, and nothing is counted twice."""
+def test_requests_are_made_again_after_a_passing_fault(service: Service) -> None:
     service.pages = [500, 3]
     service.faults = [unavailable(), None, unavailable(), unavailable(), None]
     assert purge_sessions(DAY) == 503
     assert service.pauses == [1, 1, 2]
 
 
-def test_lasting_fault_is_raised(service: Service) -> None:
-    """After three pauses it is an error."""
+@pytest.mark.parametrize(("seconds", "pauses"), [(None, [1, 2, 4]), (3, [1])])
+def test_fault_is_raised_after_three_pauses_or_when_the_time_does_not_suffice(
+    service: Service, seconds: int | None, pauses: list[int]
+) -> None:
     service.faults = [unavailable()] * 10
     with pytest.raises(BackendUnavailable):
-        purge_sessions(DAY)
-    assert (service.pauses, len(service.timeouts)) == ([1, 2, 4], 4)
+        purge_sessions(DAY, seconds=seconds)
+    assert (service.pauses, len(service.timeouts)) == (pauses, len(pauses) + 1)
 
 
 def test_fault_in_the_middle_has_told_the_count(service: Service) -> None:
-    """The caller knows of the pages before."""
     service.pages = [500, 500]
     service.faults = [None, None, *[unavailable()] * 4]
     counts: list[int] = []
@@ -231,16 +206,7 @@ def test_fault_in_the_middle_has_told_the_count(service: Service) -> None:
     assert counts == [500]
 
 
-def test_pause_does_not_outlast_the_time(service: Service) -> None:
-    """Where the time does not suffice for a pause, the fault is an error."""
-    service.faults = [unavailable()] * 10
-    with pytest.raises(BackendUnavailable):
-        purge_sessions(DAY, seconds=3)
-    assert service.pauses == [1]
-
-
 def test_refusal_is_not_repeated(service: Service) -> None:
-    """A request that the service refuses would be refused again."""
     service.faults = [refused(api_errors.InvalidArgument("no"))]
     with pytest.raises(BackendError):
         purge_sessions(DAY)
@@ -262,16 +228,13 @@ def test_refusal_is_not_repeated(service: Service) -> None:
     ],
     ids=lambda value: type(getattr(value, "__cause__", None)).__name__,
 )
-def test_passing_faults(error: BackendError, expected: bool) -> None:
-    """Outages, contention and quotas pass; refusals and missing credentials do not."""
+def test_outages_contention_and_quotas_pass(error: BackendError, expected: bool) -> None:
     assert is_transient(error) is expected
 
 
-# The cache
-
-
-def test_every_deleted_session_is_forgotten(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Also where one of several memcached servers fails: the others work."""
+def test_all_deleted_sessions_are_forgotten_in_spite_of_a_failure(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     names: list[str] = []
 
     def forget(name: str) -> bool:

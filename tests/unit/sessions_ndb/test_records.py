@@ -42,12 +42,10 @@ def names(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
 
 def repository_of(**settings: Any) -> SessionRepository:
-    """A repository with a cache; the project has a default."""
     return SessionRepository({"datastore": {"project": "shop", "cache": "memcache", **settings}})
 
 
 def name_by_key(repository: SessionRepository, model: Any) -> str:
-    """The name that a write gives to the entry."""
     return repository.run(lambda: datastore_records.entry_name_of(ndb.Key(model, SID)))
 
 
@@ -60,15 +58,12 @@ class OtherKind(Session):
 
 
 class Tenant(ndb.Client):  # type: ignore[misc] # ndb has no types
-    """A client whose contexts have a namespace that the client does not tell."""
-
     def context(self, *args: Any, **options: Any) -> Any:
         """As the parent's."""
         return super().context(*args, **{"namespace": "of a tenant", **options})
 
 
 def patched_client() -> ndb.Client:
-    """As Tenant, by an attribute of the object."""
     client = ndb.Client(project="own")
     context = client.context
     client.context = lambda **options: context(**{"namespace": "patched", **options})
@@ -90,7 +85,6 @@ SETTINGS: dict[str, Callable[[], dict[str, Any]]] = {
 
 @contextlib.contextmanager
 def in_transaction() -> Any:
-    """A context that is in a transaction."""
     client = ndb.Client(project="theirs", database="db")
     with (
         client.context(namespace="ns") as context,
@@ -114,20 +108,18 @@ CONTEXTS: dict[str, Context] = {
 @pytest.mark.parametrize("model", [Session, OtherKind])
 @pytest.mark.parametrize("context", CONTEXTS.values(), ids=CONTEXTS)
 @pytest.mark.parametrize("settings", SETTINGS.values(), ids=SETTINGS)
-def test_name_without_a_key(
+def test_reader_asks_without_a_key_for_the_name_that_a_writer_gives(
     names: list[str], settings: Callable[[], dict[str, Any]], context: Context, model: Any
 ) -> None:
-    """A reader, who makes no key, asks the cache for the name that a writer gives the entry."""
     repository = repository_of(**settings())
     with context():
         repository.load(model, SID)
         assert names == [name_by_key(repository, model)]
 
 
-def test_name_with_a_method_that_was_replaced(
+def test_name_is_by_a_method_that_was_replaced_in_the_class_of_all_clients(
     names: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """An application may have put a method of its own into the class of all clients."""
     context = ndb.Client.context
 
     def of_a_tenant(client: Any, **options: Any) -> Any:
@@ -140,8 +132,7 @@ def test_name_with_a_method_that_was_replaced(
     assert "of a tenant" in names[0]
 
 
-def test_names_tell_places_apart(names: list[str]) -> None:
-    """Project, database, namespace, kind and id are all in the name."""
+def test_project_database_namespace_kind_and_id_are_in_the_name(names: list[str]) -> None:
     for settings in ({}, {"project": "p"}, {"database": "x"}, {"namespace": "x"}):
         for model in (Session, OtherKind):
             for sid in (SID, SID[::-1]):
@@ -149,8 +140,7 @@ def test_names_tell_places_apart(names: list[str]) -> None:
     assert len(set(names)) == len(names) == 16
 
 
-def test_reader_in_its_records_context(names: list[str]) -> None:
-    """A model that calls Session's method from its own has the name of the context it is in."""
+def test_reader_in_the_context_of_its_repository_asks_for_that_name(names: list[str]) -> None:
     repository = repository_of(namespace="ns")
     repository.run(lambda: repository.load(Session, SID))
     assert names == [name_by_key(repository, Session)]

@@ -14,11 +14,14 @@ from support.servers import free_port
 
 from webapp2_sessions.sessions_ndb.stub import ABSENT, ANY, EntityVersion, Stub, client_with
 
-FAIL = types.Mutation.ConflictResolutionStrategy.FAIL
+#: A condition for the version 7.
+OF_7 = {
+    "base_version": 7,
+    "conflict_resolution_strategy": types.Mutation.ConflictResolutionStrategy.FAIL,
+}
 
 
 def ours(expected: int | None = ANY) -> EntityVersion:
-    """The entity whose version is asked for."""
     return EntityVersion("Session", "a name", expected)
 
 
@@ -32,7 +35,7 @@ class Procedure:
     def __call__(self, request: Any, **options: Any) -> Any:
         """Send a request and wait."""
         self.sent.append((request, options))
-        if isinstance(self.answer, Exception):
+        if isinstance(self.answer, BaseException):
             raise self.answer
         return self.answer
 
@@ -58,7 +61,6 @@ def key(name: str | None = "a name", kind: str = "Session", parent: str = "") ->
 
 
 def found(**versions: int) -> types.LookupResponse:
-    """An answer with the entities of these names and versions."""
     results = [
         types.EntityResult(entity=types.Entity(key=key(name.replace("_", " "))), version=version)
         for name, version in versions.items()
@@ -67,36 +69,28 @@ def found(**versions: int) -> types.LookupResponse:
 
 
 def committed(*versions: int) -> types.CommitResponse:
-    """An answer with the new versions of what was written."""
     results = [types.MutationResult(version=version) for version in versions]
     return types.CommitResponse(mutation_results=results)
 
 
 def lookup_of(*keys: types.Key) -> types.LookupRequest:
-    """A request for entities."""
     return types.LookupRequest(project_id="test", keys=keys)
 
 
 def upsert(target: types.Key) -> types.Mutation:
-    """A write as ndb sends it."""
     return types.Mutation(upsert=types.Entity(key=target, properties={"a": {"integer_value": 1}}))
 
 
 def commit_of(*mutations: types.Mutation) -> types.CommitRequest:
-    """A request to write."""
     return types.CommitRequest(
         project_id="test", mode=types.CommitRequest.Mode.NON_TRANSACTIONAL, mutations=mutations
     )
 
 
 def sent_by(request: types.CommitRequest, expected: int | None) -> Any:
-    """What becomes of a commit on its way."""
     stub = ClientStub(committed(*[1] * len(request.mutations)))
     Stub(stub, ours(expected)).commit.future(request)
     return stub.commit.sent[0][0]
-
-
-# Calls
 
 
 BOTH = pytest.mark.parametrize("procedure", ["lookup", "commit"])
@@ -107,9 +101,20 @@ def called(stub: Any, procedure: str) -> Any:
     return getattr(Stub(stub), procedure).future("request", timeout=5.0, metadata=())
 
 
+def looked_up(entity: EntityVersion, answer: Any, *keys: types.Key) -> int | None:
+    """The version of an entity after a lookup with this answer."""
+    Stub(ClientStub(answer), entity).lookup.future(lookup_of(*keys or [key()]))
+    return entity.current
+
+
+def written(entity: EntityVersion, answer: Any, *mutations: types.Mutation) -> int | None:
+    """The version of an entity after a commit with this answer."""
+    Stub(ClientStub(answer), entity).commit.future(commit_of(*mutations or [upsert(key())]))
+    return entity.current
+
+
 @BOTH
-def test_call_is_done(procedure: str) -> None:
-    """The answer is there when the call returns; whoever asks to be told is told at once."""
+def test_answer_is_there_when_the_call_returns(procedure: str) -> None:
     told: list[Any] = []
     future = called(ClientStub("answer"), procedure)
     future.add_done_callback(told.append)
@@ -119,16 +124,14 @@ def test_call_is_done(procedure: str) -> None:
 
 
 @BOTH
-def test_request_is_passed_on(procedure: str) -> None:
-    """With its deadline and metadata."""
+def test_request_is_passed_on_with_its_deadline_and_metadata(procedure: str) -> None:
     stub = ClientStub()
     called(stub, procedure)
     assert getattr(stub, procedure).sent == [("request", {"timeout": 5.0, "metadata": ()})]
 
 
 @BOTH
-def test_failed_call(procedure: str) -> None:
-    """The error of gRPC is the future's, as ndb expects it, and is not raised before."""
+def test_error_of_grpc_is_the_futures(procedure: str) -> None:
     error = grpc.RpcError("unavailable")
     future = called(ClientStub(error), procedure)
     assert future.exception() is error
@@ -139,21 +142,13 @@ def test_failed_call(procedure: str) -> None:
 
 @BOTH
 @pytest.mark.parametrize("error", [ValueError("closed"), KeyboardInterrupt()], ids=repr)
-def test_other_error_passes(procedure: str, error: Any) -> None:
-    """What gRPC does not answer with is raised by the call, as without waiting."""
-
-    def fail(request: Any, **options: Any) -> Any:
-        raise error
-
-    stub = ClientStub()
-    setattr(stub, procedure, fail)
+def test_error_of_another_kind_is_raised_by_the_call(procedure: str, error: Any) -> None:
     with pytest.raises(type(error)):
-        called(stub, procedure)
+        called(ClientStub(error), procedure)
 
 
 @BOTH
-def test_error_of_grpc_tells_its_code(procedure: str) -> None:
-    """The one that is raised by waiting has what ndb makes its own errors of."""
+def test_error_that_is_raised_by_waiting_tells_its_code(procedure: str) -> None:
     with grpc.insecure_channel(f"127.0.0.1:{free_port()}") as channel:
         stub = ClientStub()
         setattr(stub, procedure, channel.unary_unary("/google.datastore.v1.Datastore/Lookup"))
@@ -164,94 +159,60 @@ def test_error_of_grpc_tells_its_code(procedure: str) -> None:
 
 
 def test_other_procedures_are_the_stubs() -> None:
-    """Queries, transactions and ids are none of our business."""
     client = ClientStub()
     assert Stub(client, ours()).run_query is client.run_query
 
 
-def test_stub_is_replaced_by_another() -> None:
-    """The one that is nearer to an operation knows the version, and sends by the client's."""
+def test_stub_that_is_nearer_to_an_operation_knows_the_version() -> None:
     client = ClientStub(found(a_name=7))
     first, second = ours(), ours()
     Stub(Stub(client, first), second).lookup.future(lookup_of(key()))
     assert (first.current, second.current, len(client.lookup.sent)) == (None, 7, 1)
 
 
-# Reading
-
-
 @pytest.mark.parametrize(
     ("answer", "version"), [(found(a_name=7), 7), (found(other=8, a_name=7), 7), (found(), None)]
 )
-def test_version_of_an_answer(answer: Any, version: int | None) -> None:
-    """It is our entity's, wherever that is in the answer; None where it does not exist."""
+def test_version_is_that_of_our_entity_in_the_answer(answer: Any, version: int | None) -> None:
+    entity = ours(5)
+    assert entity.current is None
+    assert looked_up(entity, answer, key("other"), key()) == version
+
+
+@pytest.mark.parametrize("other", [key("other"), key(kind="Other"), key(None)], ids=str)
+def test_lookup_of_another_entity_tells_nothing(other: types.Key) -> None:
     entity = ours()
-    Stub(ClientStub(answer), entity).lookup.future(lookup_of(key("other"), key()))
-    assert entity.current == version
+    looked_up(entity, found(a_name=7))
+    assert looked_up(entity, found(other=8), other) == 7
 
 
-def test_version_before_any_answer() -> None:
-    """It is not known."""
-    assert ours(5).current is None
-
-
-def test_lookup_of_another_entity_tells_nothing() -> None:
-    """What a model reads besides does not replace the version that is known."""
-    entity = ours()
-    Stub(ClientStub(found(a_name=7)), entity).lookup.future(lookup_of(key()))
-    for other in (key("other"), key(kind="Other"), key(None)):
-        Stub(ClientStub(found(other=8)), entity).lookup.future(lookup_of(other))
-    assert entity.current == 7
-
-
-def test_entity_with_a_parent() -> None:
-    """A model may keep its entities below another."""
-    answer = types.LookupResponse(
-        found=[{"entity": types.Entity(key=key(parent="x")), "version": 7}]
-    )
-    entity = ours()
-    Stub(ClientStub(answer), entity).lookup.future(lookup_of(key(parent="x")))
-    assert entity.current == 7
+def test_entity_may_have_a_parent() -> None:
+    entity = types.Entity(key=key(parent="x"))
+    answer = types.LookupResponse(found=[{"entity": entity, "version": 7}])
+    assert looked_up(ours(), answer, key(parent="x")) == 7
 
 
 def test_failed_call_tells_nothing() -> None:
-    """The version that is known stays."""
     entity = ours()
-    Stub(ClientStub(found(a_name=7)), entity).lookup.future(lookup_of(key()))
-    failing = Stub(ClientStub(grpc.RpcError("gone")), entity)
-    failing.lookup.future(lookup_of(key()))
-    failing.commit.future(commit_of(upsert(key())))
-    assert entity.current == 7
+    looked_up(entity, found(a_name=7))
+    assert looked_up(entity, grpc.RpcError("gone")) == 7
+    assert written(entity, grpc.RpcError("gone")) == 7
 
 
-# Writing
-
-
-def test_write_of_a_version() -> None:
-    """It becomes an update of that version, which fails where there is another."""
-    assert sent_by(commit_of(upsert(key())), 7) == commit_of(
-        types.Mutation(
-            update=upsert(key()).upsert, base_version=7, conflict_resolution_strategy=FAIL
-        )
-    )
-
-
-def test_deletion_of_a_version() -> None:
-    """It fails where there is another version."""
-    assert sent_by(commit_of(types.Mutation(delete=key())), 7) == commit_of(
-        types.Mutation(delete=key(), base_version=7, conflict_resolution_strategy=FAIL)
-    )
-
-
-def test_write_where_nothing_is() -> None:
-    """It becomes an insert, which fails where there is something."""
-    expected = commit_of(types.Mutation(insert=upsert(key()).upsert))
-    assert sent_by(commit_of(upsert(key())), ABSENT) == expected
-
-
-def test_write_of_any_version() -> None:
-    """It stays as it is."""
-    assert sent_by(commit_of(upsert(key())), ANY) == commit_of(upsert(key()))
+@pytest.mark.parametrize(
+    ("mutation", "expected", "sent"),
+    [
+        (upsert(key()), ANY, upsert(key())),
+        (upsert(key()), ABSENT, types.Mutation(insert=upsert(key()).upsert)),
+        (upsert(key()), 7, types.Mutation(update=upsert(key()).upsert, **OF_7)),
+        (types.Mutation(delete=key()), 7, types.Mutation(delete=key(), **OF_7)),
+    ],
+    ids=["any version", "absent", "a version", "deletion"],
+)
+def test_write_fails_where_another_version_is(
+    mutation: types.Mutation, expected: int | None, sent: types.Mutation
+) -> None:
+    assert sent_by(commit_of(mutation), expected) == commit_of(sent)
 
 
 @pytest.mark.parametrize("expected", [7, ABSENT])
@@ -268,12 +229,10 @@ def test_write_of_any_version() -> None:
     ids=["another", "another kind", "no name", "neither", "a delete of another", "an insert"],
 )
 def test_other_mutations_stay_as_they_are(mutation: types.Mutation, expected: int) -> None:
-    """What a model writes besides has no version."""
     assert sent_by(commit_of(mutation), expected) == commit_of(mutation)
 
 
-def test_write_among_others() -> None:
-    """Of several mutations ours is changed, and its version is noted."""
+def test_of_several_mutations_ours_is_changed_and_its_version_noted() -> None:
     client, entity = ClientStub(committed(1, 2, 3)), ours(ABSENT)
     mutations = (upsert(key("other")), upsert(key()), upsert(key(None)))
     Stub(client, entity).commit.future(commit_of(*mutations))
@@ -282,23 +241,11 @@ def test_write_among_others() -> None:
     assert (operations, entity.current) == (["upsert", "insert", "upsert"], 2)
 
 
-def test_write_of_another_entity_tells_nothing() -> None:
-    """The version that is known stays."""
-    entity = ours()
-    Stub(ClientStub(committed(7)), entity).commit.future(commit_of(upsert(key())))
-    Stub(ClientStub(committed(8)), entity).commit.future(commit_of(upsert(key("other"))))
-    assert entity.current == 7
-
-
-def test_version_is_that_of_the_last_answer() -> None:
-    """A write replaces what was read."""
+def test_version_is_that_of_the_last_answer_about_our_entity() -> None:
     entity = ours(7)
-    Stub(ClientStub(found(a_name=7)), entity).lookup.future(lookup_of(key()))
-    Stub(ClientStub(committed(8)), entity).commit.future(commit_of(upsert(key())))
-    assert entity.current == 8
-
-
-# Clients
+    assert looked_up(entity, found(a_name=7)) == 7
+    assert written(entity, committed(8)) == 8
+    assert written(entity, committed(9), upsert(key("other"))) == 8
 
 
 class Client:
@@ -312,8 +259,7 @@ class Client:
         raise TypeError("Clients have non-trivial state that is local and unpickleable.")
 
 
-def test_client_with_another_stub() -> None:
-    """It is as the client, which stays as it is."""
+def test_client_with_another_stub_is_as_the_client_which_stays_as_it_is() -> None:
     client = Client()
     before = dict(vars(client))
     stub = Stub(client.stub, ours(7))
