@@ -8,7 +8,7 @@ import json
 import threading
 import zlib
 from collections.abc import Callable
-from typing import Any
+from typing import Any, ClassVar
 from unittest import mock
 
 import pytest
@@ -22,6 +22,7 @@ from webapp2_sessions import (
     SecureCookieSessionFactory,
     SessionMiddleware,
     SessionStore,
+    StoredSessionFactory,
     get_store,
     set_store,
 )
@@ -392,6 +393,40 @@ def test_cookie_is_measured_with_a_long_path() -> None:
     [header] = visitor.headers
     assert len(header) < 4093
     assert len(memory_of(visitor.app).sessions()) == 1
+
+
+# Merging and a refresh
+
+
+class Refreshing(MemorySessionFactory):
+    """Has no `_touch()` of its own, and lets another request save in between."""
+
+    _touch = StoredSessionFactory._touch
+    #: Called once, after a record was read for a refresh.
+    between: ClassVar[list[Callable[[], object]]]
+
+    def _read_version(self, sid: str) -> Any:
+        version = super()._read_version(sid)
+        if self.between and self.session is not None:
+            self.between.pop()()
+        return version
+
+
+def test_refresh_of_a_session_that_is_merged_loses_no_change(clock: Clock) -> None:
+    """What another request saves after the record was read."""
+
+    class Backend(Refreshing):
+        between: ClassVar[list[Callable[[], object]]] = []
+
+    app = make_app(backends={"own": Backend}, on_conflict="merge", refresh_after=10)
+    reader, writer = (Visitor(app, backend="own") for _ in range(2))
+    reader.visit(lambda session: session.update(a=1))
+    writer.cookie = reader.cookie
+    clock.advance(60)
+    Backend.between.append(lambda: writer.visit(lambda session: session.update(b=2)))
+    assert reader.visit() == {"a": 1}
+    assert Backend.between == []
+    assert reader.visit() == {"a": 1, "b": 2}
 
 
 # Threads of one request

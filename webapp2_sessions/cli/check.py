@@ -55,10 +55,12 @@ def _ping_all(target: Target, backends: Iterable[str] | None) -> Iterator[Advice
         config = target.checked()
     except ConfigError:
         return  # which is part of the advice
-    if backends is None:
-        backends = server_backends(target.given)
-    for backend in dict.fromkeys(backends):
-        yield from (Advice("error", backend, problem) for problem in ping(config, backend))
+    for backend in dict.fromkeys(server_backends(target.given) if backends is None else backends):
+        try:
+            yield from (Advice("error", backend, problem) for problem in ping(config, backend))
+        except Exception:  # an application's own that cannot be asked is part of the advice
+            if backends is not None:
+                raise
 
 
 def _echo(found: list[Advice]) -> None:
@@ -215,17 +217,24 @@ def _backends(config: SessionConfig, given: Mapping[str, Any]) -> Iterator[Advic
 
 
 def ping(config: Mapping[str, Any], backend: str) -> list[str]:
-    """Ask each server of a backend for a record that does not exist.
+    """Ask each server of a backend whether it works, without touching a session.
 
-    memcached also gets a value as large as a session may be, for a moment.
+    memcached gets a value as large as a session may be, for a moment.
 
     :param config: a checked configuration.
     :param backend: the backend's keyword.
-    :returns: the problems, one line for each server that did not answer.
+    :returns: the problems, one line for each server that has one.
+    :raises ConfigError: there is no such backend, or it has no servers that could be asked.
     """
-    factory = config["backends"][backend]
+    backends = config["backends"]
+    if backend not in backends:
+        known = ", ".join(map(repr, backends))
+        raise ConfigError("--backend", f"{backend!r} is unknown; known are {known}")
+    factory = backends[backend]
     try:
         factory = import_object(factory) if isinstance(factory, str) else factory
     except MissingDependency as error:
         return [str(error)]
+    if not hasattr(factory, "_ping"):
+        raise ConfigError("--backend", f"{backend!r} keeps no sessions on a server of its own")
     return list(factory._ping(config))

@@ -183,10 +183,8 @@ def _add_check(commands: Any) -> None:
     text = f"{_CHECK}\n{_TARGET}"
     parser = _add(commands, "check", "give advice on a configuration", text, codes)
     parser.add_argument("config", metavar=_CONFIG, help="the configuration")
-    text = "memcache or datastore: ask this backend's servers (default: those it is configured for)"
-    parser.add_argument(
-        "--backend", action="append", choices=("memcache", "datastore"), metavar="B", help=text
-    )
+    text = "ask the servers of this backend (default: of those that the configuration mentions)"
+    parser.add_argument("--backend", action="append", metavar="B", help=text)
     parser.add_argument("--offline", action="store_true", help="ask no server")
     parser.add_argument("--strict", action="store_true", help="fail on advice too")
     _add_json(parser)

@@ -156,7 +156,7 @@ def _default_backend(given: Mapping[str, Any], config: SessionConfig, is_spilled
     mentioned = server_backends(given)
     # Datastore with a cache mentions memcached too.
     is_cached = (given.get("datastore") or {}).get("cache") is not None
-    if len(mentioned) == 1 or ("datastore" in mentioned and is_cached):
+    if len(mentioned) == 1 or (mentioned == ("memcache", "datastore") and is_cached):
         return mentioned[-1]
     raise ConfigError("--backend", "is needed: the configuration does not tell where sessions are")
 

@@ -161,5 +161,6 @@ def server_backends(given: Mapping[str, Any]) -> tuple[str, ...]:
     sections = {key: given.get(key) for key in ("memcache", "datastore")}
     used = {key: each for key, each in sections.items() if each and isinstance(each, Mapping)}
     named = [*used, used.get("datastore", {}).get("cache")]
-    named += [given.get("on_oversize"), given.get("default_backend")]
-    return tuple(key for key in sections if key in named)
+    used_by_name = [given.get("on_oversize"), given.get("default_backend")]
+    own = [key for key in given.get("backends") or {} if key in used_by_name]
+    return (*(key for key in sections if key in (*named, *used_by_name)), *own)

@@ -92,11 +92,24 @@ class StoredSessionFactory(CustomBackendSessionFactory):
     def _touch(self, sid: str, lifetime: float | None) -> bool:
         """Keep a session, as it is stored, for another ``lifetime`` seconds.
 
+        A backend should do it in one step. Here the session is read and written again, by
+        compare-and-set if sessions are merged; otherwise what another request writes in between is
+        lost.
+
         :returns: whether there is a session of that id.
         :raises BackendError: it is not certain that it stays.
         """
-        data = self._read(sid)
-        return data is not None and self._write(sid, data, lifetime) is not False
+        if self._merger is None:
+            data = self._read(sid)
+            return data is not None and self._write(sid, data, lifetime) is not False
+        version = self._read_version(sid)
+        if version is None or version.token is NEW:
+            return False
+        data = version.data()
+        if self._write_version(sid, data, lifetime, version.token) is None:
+            version = self._read_version(sid)  # which another request has just written, or ended
+            return version is not None and version.token is not NEW
+        return True
 
     def _read_version(self, sid: str) -> Version | None:
         """Return the present state of a session, as ``Merger`` in :mod:`.merging` asks.

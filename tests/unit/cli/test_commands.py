@@ -425,6 +425,32 @@ def test_check_asks_the_servers_that_are_configured_unless_offline(
     assert run("check", name, "--offline").code == 0
 
 
+BACKENDS = """
+from webapp2_sessions import StoredSessionFactory
+from webapp2_sessions.sessions import CustomBackendSessionFactory
+
+class Own(StoredSessionFactory):
+    @classmethod
+    def _ping(cls, config):
+        return ["the shelf is full"]
+
+class Old(CustomBackendSessionFactory):
+    pass
+"""
+
+
+def test_check_asks_a_backend_of_the_application(run: Run, config: Config, tmp_path: Path) -> None:
+    with modules_in(tmp_path) as write:
+        module = write(BACKENDS)
+        backends = {"own": f"{module}.Own", "old": f"{module}.Old"}
+        name = config(**GOOD, serializer="json", backends=backends, default_backend="own")
+        found = (1, "error: own: the shelf is full\n1 error\n", "")
+        assert run("check", name) == run("check", name, "--backend", "own") == found
+        for backend, problem in [("old", "keeps no sessions on a server"), ("x", "is unknown")]:
+            code, _, err = run("check", name, "--backend", backend)
+            assert (code, f"--backend: {backend!r} {problem}" in err) == (2, True)
+
+
 SECRETS = [
     (["decode", signed({}), signed({"again": 1})], "unrecognized arguments: too many"),
     (["decode", "x", f"--cookie={SID}"], "unrecognized arguments: --cookie"),

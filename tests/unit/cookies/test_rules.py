@@ -129,7 +129,7 @@ KNOWN = (
         *({"domain": domain} for domain in ("xn--bcher-kva.example", "my_host.example")),
         *({"path": path} for path in (b"/app", "/caf%C3%A9/~x:@!$&'()*+=-._")),
     ],
-    ids=repr,
+    ids=lambda args: ", ".join(args) or "none",
 )
 def test_arguments_that_browsers_take_are_accepted(args: dict[str, Any]) -> None:
     cookie_rules.check_arguments(args)
