@@ -36,14 +36,15 @@ HERE = Path(__file__).parent
 
 #: What `--quick` leaves out, because it takes long and asks what happens in rare cases, or is not
 #: about the product. Left are the unit tests, all of upstream's behaviour beside ours, the contract
-#: on each backend and its real server, gunicorn, and the examples of the documentation.
+#: on each backend and its real server, a real WSGI server, and the examples of the documentation.
 SLOW = {
     HERE / name
     for name in (
         *("browser", "faults", "packaging", "races", "typing"),
-        *("docs/test_custom_backend.py", "unit/test_benchmarks.py"),
-        *("integration/test_datastore_places.py", "integration/test_demo.py"),
-        *("integration/test_load_run.py", "integration/test_purging.py"),
+        *("docs/test_custom_backend.py", "property/test_fuzz.py"),
+        *("unit/test_benchmarks.py", "unit/test_pytest_plugin.py"),
+        *(f"integration/test_{name}.py" for name in ("cli", "datastore_places", "demo")),
+        *(f"integration/test_{name}.py" for name in ("gunicorn", "load_run", "purging")),
     )
 }
 
@@ -60,7 +61,7 @@ def pytest_configure(config: pytest.Config) -> None:
     """Take less of what there is endlessly much of, when it has to be quick."""
     config.stash[SERVERS] = set()
     if config.getoption("quick"):
-        os.environ.setdefault("PROGRAMS", "1000")
+        os.environ.setdefault("PROGRAMS", "300")
 
 
 def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:

@@ -12,7 +12,7 @@ import traceback
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, NamedTuple
 
-from webapp2_sessions.config import CONFIG_KEY, SessionConfig
+from webapp2_sessions.config import CONFIG_KEY, SessionConfig, default_config
 from webapp2_sessions.config.loading import response_class_of
 from webapp2_sessions.errors import ConfigError, SessionError
 
@@ -162,5 +162,6 @@ def server_backends(given: Mapping[str, Any]) -> tuple[str, ...]:
     used = {key: each for key, each in sections.items() if each and isinstance(each, Mapping)}
     named = [*used, used.get("datastore", {}).get("cache")]
     used_by_name = [given.get("on_oversize"), given.get("default_backend")]
-    own = [key for key in given.get("backends") or {} if key in used_by_name]
+    backends = given.get("backends") or {}
+    own = [key for key in backends if key in used_by_name and key not in default_config["backends"]]
     return (*(key for key in sections if key in (*named, *used_by_name)), *own)

@@ -19,7 +19,7 @@ from webapp2_sessions.testing import MemorySessionFactory
 
 
 @pytest.fixture(autouse=True)
-def collector_at_rest() -> Iterator[None]:
+def collector_at_rest(young_heap: None) -> Iterator[None]:
     """Without the garbage collector, cycles keep objects alive."""
     gc.collect()
     gc.disable()

@@ -44,7 +44,7 @@ Log = Callable[[], list[str]]
 
 
 @pytest.fixture
-def log(caplog: pytest.LogCaptureFixture) -> Iterator[Log]:
+def log(caplog: pytest.LogCaptureFixture, young_heap: None) -> Iterator[Log]:
     """Return a function for the beginnings of messages of lost changes.
 
     It collects garbage first, which is not done otherwise.
