@@ -1,15 +1,18 @@
-"""How Sphinx builds the documentation; ``make docs`` calls it."""
+"""How Sphinx builds the documentation; ``make docs`` calls it.
+
+Run as a program, it writes the table of modules into architecture.md.
+"""
 
 import ast
 import re
 from collections.abc import Iterator
 from pathlib import Path
 
-from sphinx.application import Sphinx
-
 import webapp2_sessions
 
 PACKAGE = Path(webapp2_sessions.__file__).parent
+#: The page with the table of modules, between two comments.
+ARCHITECTURE = Path(__file__).with_name("architecture.md")
 
 project = "webapp2_sessions"
 version = release = webapp2_sessions.__version__
@@ -50,14 +53,14 @@ def _rows(folder: Path) -> Iterator[str]:
         yield f"| `{name}` | {first.replace('``', '`').rstrip('.')} |"
 
 
-def _add_modules(app: Sphinx, page: str, source: list[str]) -> None:
-    """Put the table of modules in the place of the comment that says so."""
-    if page == "architecture":
-        table = "\n".join(_rows(PACKAGE))
-        source[0], found = re.subn("<!-- docs/conf.py .* -->", lambda _: table, source[0])
-        assert found == 1
+def with_modules(page: str) -> str:
+    """Return the text of a page with the present table between its comments."""
+    table = "\n".join(_rows(PACKAGE))
+    comments = re.compile("(<!-- modules: .* -->\n).*(\n<!-- end of modules -->)", re.DOTALL)
+    page, found = comments.subn(lambda match: f"{match[1]}\n{table}\n{match[2]}", page)
+    assert found == 1
+    return page
 
 
-def setup(app: Sphinx) -> None:
-    """Connect what is made here."""
-    app.connect("source-read", _add_modules)
+if __name__ == "__main__":
+    ARCHITECTURE.write_text(with_modules(ARCHITECTURE.read_text("utf-8")), "utf-8")

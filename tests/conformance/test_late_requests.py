@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 import webapp2
 from support.contract import MANAGED, RECORDS, STORED, Backend
-from support.servers import Memcached
 from support.visits import Visitor
 
 from webapp2_sessions import BackendError, SessionDict, SessionStore
 
 SPILLS = [name for name in STORED if name not in RECORDS]
-
-#: The module of Datastore's repository.
-NDB = "webapp2_sessions.sessions_ndb.records"
 
 
 class Late:
@@ -62,18 +59,33 @@ def test_session_that_returns_to_its_cookie_has_what_others_saved(backend: Backe
     assert visitor.read() == {"user": "ada"}
 
 
-def drop(visitor: Visitor, backend: Backend, memcached: Memcached | None) -> None:
+def _evict(container: Any) -> None:
+    memcached, key = container._record(container.sid)
+    memcached.call("delete", key)
+
+
+#: How the servers of backends that leave tombstones lose a record without one.
+DROPS: dict[str, Callable[[Any], object]] = {
+    "memcache": _evict,
+    "datastore": lambda each: each._repository().drop(each.session_model, each.sid),
+    "memory": lambda each: each._memory().clear(),
+}
+#: What these do after they have left the tombstone, by its dotted name.
+TAKES_AWAY = {
+    "memcache": "webapp2_sessions.sessions_memcache.records.SessionMemcached._take_away",
+    "datastore": "webapp2_sessions.sessions_ndb.records.SessionRepository._take_away",
+}
+
+
+def drop(visitor: Visitor, backend: Backend) -> None:
     """Let a record be gone, as by eviction or a policy."""
     container: Any = Late(visitor, backend).session.container
     container = getattr(container, "_spill", None) or container
-    name = type(container).__name__
-    if "Memcache" in name:
-        memcached_of, key = container._record(container.sid)
-        memcached_of.call("delete", key)
-    elif "Datastore" in name:
-        container._repository().drop(container.session_model, container.sid)
+    by_itself = DROPS.get(container._place()[0])
+    if by_itself is not None:
+        by_itself(container)
     else:
-        container._memory()._records.clear()
+        container._delete(container.sid)
 
 
 @pytest.mark.parametrize("backend", STORED, indirect=True)
@@ -84,7 +96,7 @@ def test_session_that_was_dropped_and_ended_stays_ended(backend: Backend, end: s
     visitor.write({"user": "ada"})
     former = dict(visitor.cookies)
     late = Late(visitor, backend)
-    drop(visitor, backend, None)
+    drop(visitor, backend)
     with visitor.visit() as session:
         assert session == {}
         getattr(session, end)()
@@ -111,13 +123,8 @@ def test_sign_in_after_a_server_failed_while_the_former_id_ended(
         raise error
 
     with monkeypatch.context() as patch:
-        name = type(container).__name__
-        if "Memcache" in name:
-            patch.setattr(container._record(container.sid)[0], "_take_away", fail)
-        elif "Datastore" in name:
-            patch.setattr(
-                "webapp2_sessions.sessions_ndb.records.SessionRepository._take_away", fail
-            )
+        if backend.keyword in TAKES_AWAY:
+            patch.setattr(TAKES_AWAY[backend.keyword], fail)
         else:
             patch.setattr(container, "_supersede", fail)
         with pytest.raises(BackendError):

@@ -6,6 +6,7 @@ import ast
 import importlib
 import inspect
 import re
+import runpy
 import subprocess
 import sys
 import zlib
@@ -97,6 +98,12 @@ def test_readme_names_the_pages() -> None:
     unnamed = [name for name in NAMES if f"(docs/{name}.md)" not in readme]
     known = {"changelog", *(name for name in NAMES if "/" in name)}
     assert set(unnamed) - known == set()
+
+
+def test_table_of_modules_is_current() -> None:
+    """`python docs/conf.py` writes it."""
+    page = (DOCS / "architecture.md").read_text("utf-8")
+    assert page == runpy.run_path(str(DOCS / "conf.py"))["with_modules"](page)
 
 
 def test_protocols_are_on_the_page_of_types() -> None:

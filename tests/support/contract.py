@@ -16,7 +16,7 @@ from support.servers import PROJECT
 from support.visits import Visitor, make_app
 from webapp2_sessions.testing import MemorySessionFactory
 
-__all__ = ["BACKENDS", "MANAGED", "PATIENCE", "RECORDS", "SIGNED", "STORED", "Backend"]
+__all__ = ["BACKENDS", "KINDS", "MANAGED", "PATIENCE", "RECORDS", "SIGNED", "STORED", "Backend"]
 
 #: Seconds after which a thread that hangs is a failure.
 PATIENCE = 60.0
@@ -65,7 +65,7 @@ class Backend:
     @property
     def pickles(self) -> bool:
         """Whether it is one of the package's that writes pickles."""
-        is_stored = self.keyword in ("memory", "memcache", "datastore")
+        is_stored = self.is_ours and not self.is_cookie and self.keyword != "own"
         return is_stored and self._config.get("serializer") != "json"
 
     @property
@@ -162,21 +162,29 @@ def _with(make: Maker, **config: Any) -> Maker:
 
 _LIFETIMES = {"refresh_after": 3600, "absolute_max_age": 30 * 24 * 3600}
 
-BACKENDS: dict[str, Maker] = {
+#: One of each kind, which `--quick` tries.
+KINDS: dict[str, Maker] = {
     "memory": _memory,
+    "securecookie": _securecookie,
+    "encryptedcookie": _encryptedcookie,
+    "custom": _custom,
+    "spill": _spill,
+    "memcache": _memcache,
+    "datastore": _datastore,
+    "cached-datastore": _cached_datastore,
+}
+
+#: All, with their variants.
+BACKENDS: dict[str, Maker] = {
+    **KINDS,
     "memory-content": _with(_memory, change_detection="content"),
     "memory-all": _with(
         _memory, on_conflict="merge", serializer="json", on_backend_error="degrade", **_LIFETIMES
     ),
-    "securecookie": _securecookie,
     "securecookie-lifetimes": _with(_securecookie, **_LIFETIMES),
-    "encryptedcookie": _encryptedcookie,
     "encryptedcookie-lifetimes": _with(_encryptedcookie, **_LIFETIMES),
-    "custom": _custom,
     "securecookie-content": _with(_securecookie, change_detection="content"),
-    "spill": _spill,
     "encrypted-spill": _encrypted_spill,
-    "memcache": _memcache,
     "memcache-content": _with(_memcache, change_detection="content"),
     "memcache-nodes": _nodes,
     "memcache-merge": _with(_memcache, on_conflict="merge"),
@@ -184,12 +192,10 @@ BACKENDS: dict[str, Maker] = {
     "memcache-all": _with(
         _nodes, on_conflict="merge", serializer="json", on_backend_error="degrade", **_LIFETIMES
     ),
-    "datastore": _datastore,
     "firestore": _firestore,
     "datastore-merge": _with(_datastore, on_conflict="merge"),
     "firestore-merge": _with(_firestore, on_conflict="merge"),
     "datastore-json": _with(_datastore, serializer="json"),
-    "cached-datastore": _cached_datastore,
     "cached-datastore-merge": _with(_cached_datastore, on_conflict="merge"),
     "cached-datastore-json": _with(_cached_datastore, serializer="json"),
     "cached-datastore-all": _with(
@@ -209,8 +215,9 @@ def _own(request: pytest.FixtureRequest) -> Backend:
 
 
 if "CONTRACT" in os.environ:  # docs/custom-backend.md tells of it
+    KINDS = {"own": _own}
     BACKENDS = {
-        "own": _own,
+        **KINDS,
         "own-lifetimes": _with(_own, **_LIFETIMES),
         "own-content": _with(_own, change_detection="content"),
         "own-merge": _with(_own, on_conflict="merge"),
