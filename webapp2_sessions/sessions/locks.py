@@ -6,16 +6,16 @@ import os
 import threading
 from typing import Any
 
-__all__ = ["lock_of", "share_lock"]
+__all__ = ["key", "lock_of"]
 
-#: Key of the lock among the attributes of its owner.
-_key = "webapp2_sessions.lock"
+#: Key of the lock among the attributes of its owner; another text in each forked child.
+key = "webapp2_sessions.lock"
 
 
 def _reset_in_child() -> None:
     """Use new locks in a forked child: threads of the parent may have held the old ones."""
-    global _key
-    _key = f"webapp2_sessions.lock.{os.getpid()}"
+    global key
+    key = f"webapp2_sessions.lock.{os.getpid()}"
 
 
 if hasattr(os, "register_at_fork"):  # not on Windows
@@ -33,12 +33,7 @@ def lock_of(owner: Any) -> threading.RLock:
         attributes = owner.__dict__
     except AttributeError:  # a request class with slots
         attributes = owner.registry
-    lock: threading.RLock | None = attributes.get(_key)
+    lock: threading.RLock | None = attributes.get(key)
     if lock is None:
-        lock = attributes.setdefault(_key, threading.RLock())  # atomic: all threads get one lock
+        lock = attributes.setdefault(key, threading.RLock())  # atomic: all threads get one lock
     return lock
-
-
-def share_lock(owner: Any, other: Any) -> None:
-    """Make the lock of ``owner`` that of ``other`` as well."""
-    other.__dict__[_key] = lock_of(owner)

@@ -19,9 +19,10 @@ from webapp2_sessions.config.imports import import_object
 from webapp2_sessions.config.loading import load_config, response_class_of, warn_of_foreign_store
 from webapp2_sessions.cookies import rules
 from webapp2_sessions.errors import ConfigError, UnknownBackend
+from webapp2_sessions.sessions import locks
 from webapp2_sessions.sessions.cookie import SecureCookieSessionFactory
 from webapp2_sessions.sessions.factories import CustomBackendSessionFactory
-from webapp2_sessions.sessions.locks import lock_of, share_lock
+from webapp2_sessions.sessions.locks import lock_of
 from webapp2_sessions.sessions.signed_cookies import SignedCookies
 
 if TYPE_CHECKING:
@@ -66,15 +67,16 @@ class SessionStore(SignedCookies):
 
     #: The request, or a weak reference to it.
     _request: Any
+    #: The request's lock, and the key by which the process has it.
+    _lock: Any = None
+    _lock_key: str = ""
 
     def __init__(self, request: Any, config: Mapping[str, Any] | None = None) -> None:
         self._request = request
         app = request.app
         self.config = load_config(app, self.config_key, config)
         self.sessions = {}
-        # One lock for all stores of a request: with two, each of two threads could have one and
-        # wait for the other.
-        share_lock(request, self)
+        self._lock, self._lock_key = lock_of(request), locks.key
         try:
             self.debug = app.debug
         except AttributeError:  # an application of another kind
@@ -83,6 +85,15 @@ class SessionStore(SignedCookies):
             from webapp2_sessions.sessions.unsaved import Unsaved  # nobody else needs it
 
             self._unsaved = Unsaved(self, getattr(request, "__dict__", {}))
+
+    def _request_lock(self) -> Any:
+        """Return the lock that all stores of a request share.
+
+        With two, each of two threads could have one and wait for the other.
+        """
+        if self._lock_key is not locks.key:  # forked meanwhile, or __init__() was not called
+            self._lock, self._lock_key = lock_of(self), locks.key
+        return self._lock
 
     @property
     def request(self) -> Any:
@@ -142,7 +153,7 @@ class SessionStore(SignedCookies):
         :raises ConfigError: the name cannot be sent as a cookie, or ``max_age`` is no number.
         :raises BackendError: the backend's server failed.
         """
-        with lock_of(self):  # threads of one request get one session
+        with self._request_lock():  # threads of one request get one session
             config = self.config
             if backend is _default_backend:
                 backend = config.get("default_backend", backend)
@@ -179,13 +190,13 @@ class SessionStore(SignedCookies):
             raise TypeError(
                 f"the value of a secure cookie must be a dict, not {type(value).__name__}"
             )
-        with lock_of(self):
+        with self._request_lock():
             container = self._get_session_container(name, SecureCookieSessionFactory)
         if kwargs:
             args = {**container.session_args, **kwargs}
             response_class = response_class_of(getattr(self.request, "app", None))
             rules.check_cookie(name, args, response_class, "set_secure_cookie()")
-        with lock_of(self):
+        with self._request_lock():
             session = container.get_session()
         session.update(value)
         container.session_args.update(kwargs)

@@ -13,7 +13,7 @@ from support.stores import DictFactory, make_request, make_store, sid_cookie
 from support.visits import make_app
 
 from webapp2_sessions import SessionHandler, SessionStore, get_store
-from webapp2_sessions.sessions.locks import lock_of, share_lock
+from webapp2_sessions.sessions.locks import lock_of
 
 SID = "0123456789abcdefghijAB"
 
@@ -228,11 +228,18 @@ def test_each_owner_keeps_a_reentrant_lock() -> None:
     assert lock_of(slotted) is lock_of(slotted)
 
 
-@pytest.mark.parametrize("owner", [Owner(), Slotted()])
-def test_lock_is_shared_with_another(owner: Any) -> None:
-    other = Owner()
-    share_lock(owner, other)
-    assert lock_of(owner) is lock_of(other)
+def test_stores_of_a_request_have_its_lock() -> None:
+    request = make_request()
+    locks = {SessionStore(request)._request_lock() for _ in range(2)}
+    assert locks == {lock_of(request)}
+
+
+@forks
+def test_store_has_another_lock_in_a_child() -> None:
+    store = SessionStore(make_request())
+    parents = store._request_lock()
+    assert in_child(lambda: store._request_lock() is store._request_lock() is not parents)
+    assert store._request_lock() is parents
 
 
 def test_store_needs_no_live_request() -> None:
