@@ -130,8 +130,11 @@ class SignedCookies:
                 opened = self._opening[2]
                 if data is not None:
                     cookie = opened[index] if index < len(opened) else OpenCookie(None)
-                    if data is not cookie.data or _has_own_deserialize(self.serializer):
-                        cookie = as_session(data, cookie)  # the application's own
+                    # A store or a serializer of the application's own may give other mappings.
+                    if data is not cookie.data or (
+                        not isinstance(data, dict) and _has_own_deserialize(self.serializer)
+                    ):
+                        cookie = as_session(data, cookie)
                     found.append(cookie)
                 if index + 1 >= len(opened):
                     break
