@@ -33,9 +33,9 @@ logger: logging.Logger = logging.getLogger(__name__)
 class StoredSessionFactory(CustomBackendSessionFactory):
     """Base class of server-side backends: everything but reading and writing a record.
 
-    A backend supplies :meth:`_read`, :meth:`_write` and :meth:`_delete`; :meth:`_touch` if a
-    session can be renewed for less than writing it, and :meth:`_read_version` with
-    :meth:`_write_version` if it can compare and set, for ``on_conflict='merge'``.
+    A backend supplies :meth:`_read`, :meth:`_write` and :meth:`_delete`; :meth:`_touch` if it can
+    extend a record in one step, and :meth:`_read_version` with :meth:`_write_version` if it can
+    compare and set, for ``on_conflict='merge'``.
 
     :meth:`get_session` raises a :class:`~webapp2_sessions.errors.BackendError` if the server
     fails; a new session would take the stored one's place.

@@ -43,7 +43,7 @@ class Merger:
     """Saves one session by compare-and-set, and merges concurrent changes.
 
     :param read: returns the current state; ``None`` if the session was destroyed. A session that
-        the server has evicted has the token :data:`NEW`.
+        the server has evicted, or whose time is over, has the token :data:`NEW`.
     :param write: stores data if the session is still in the state of a token, and returns the new
         state; ``None`` if another request has changed it.
     """
