@@ -5,9 +5,12 @@ from __future__ import annotations
 import base64
 import dataclasses
 import json
+import pickle
 import threading
+import time
 import zlib
 from collections.abc import Callable
+from types import SimpleNamespace
 from typing import Any, ClassVar
 from unittest import mock
 
@@ -231,12 +234,211 @@ def test_times_are_known_with_an_own_serializer(clock: Clock) -> None:
     assert visitor.visit() == {"user": "new"}
 
 
-def test_cookies_with_attributes_are_read_as_plain_dictionaries() -> None:
-    """A pickle of what was read does not name a class of the package."""
-    visitor = Visitor(make_app(), name="prefs")
+@pytest.mark.parametrize("serializer", ["pickle", "json"])
+def test_what_was_read_can_be_stored(serializer: str) -> None:
+    """A cookie with attributes is a dictionary; its pickle does not name a class of the package."""
+    app = make_app(backends=BACKENDS, serializer=serializer)
+    visitor = Visitor(app, name="prefs")
     visitor.visit(lambda session: (session.update(lang="de"), session.set_max_age(100)))
-    found = SessionStore(make_request(visitor.app, visitor.cookie)).get_secure_cookie("prefs")
-    assert (type(found), found) == (dict, {"lang": "de"})
+    found = SessionStore(make_request(app, visitor.cookie)).get_secure_cookie("prefs")
+    assert type(pickle.loads(pickle.dumps(found))) is dict
+    other = Visitor(app, backend="memory")
+    other.visit(lambda session: session.update(prefs=found))
+    assert other.visit() == {"prefs": {"lang": "de"}}
+
+
+# Parts of the application's own: what is beside the data stays there
+
+
+class Renaming(SessionStore):
+    """Reads and writes cookies under other names."""
+
+    def get_secure_cookie(self, name: str, max_age: Any = None) -> Any:
+        return super().get_secure_cookie(f"v2-{name}", max_age=max_age)
+
+    def save_secure_cookie(self, response: Any, name: str, value: Any, **kwargs: Any) -> None:
+        super().save_secure_cookie(response, f"v2-{name}", value, **kwargs)
+
+
+class Remembering(SessionStore):
+    """Reads each cookie once in a request."""
+
+    def get_secure_cookie(self, name: str, max_age: Any = None) -> Any:
+        seen = self.__dict__.setdefault("seen", {})
+        if name not in seen:
+            seen[name] = super().get_secure_cookie(name, max_age=max_age)
+        return seen[name]
+
+
+class Wrapping(SessionStore):
+    """Is not one of the package's stores, but has one."""
+
+    def __new__(cls, request: Any) -> Any:
+        return _Wrapper(SessionStore(request))
+
+
+class _Wrapper:
+    def __init__(self, store: SessionStore) -> None:
+        self._store = store
+        self._factories: dict[Any, Any] = {}
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._store, name)
+
+    def get_session(self, backend: str = "securecookie") -> Any:
+        factory = self._store.get_backend(backend)("session", self)
+        self._factories[backend] = factory
+        return factory.get_session(max_age=None)
+
+    def save_sessions(self, response: Any) -> None:
+        for factory in self._factories.values():
+            factory.save_session(response)
+
+    def get_secure_cookie(self, name: str, max_age: Any = None) -> Any:
+        return self._store.get_secure_cookie(f"v2-{name}", max_age=max_age)
+
+    def save_secure_cookie(self, response: Any, name: str, value: Any, **kwargs: Any) -> None:
+        self._store.save_secure_cookie(response, f"v2-{name}", value, **kwargs)
+
+
+def with_serializer(kind: type[SecureCookieSerializer]) -> type[SessionStore]:
+    """A class of stores with a serializer of that class."""
+
+    class Store(SessionStore):
+        def __init__(self, request: Any) -> None:
+            super().__init__(request)
+            self.serializer = kind(self.config["secret_key"])
+
+    return Store
+
+
+class CopyingSerializer(SecureCookieSerializer):
+    def deserialize(self, name: Any, value: Any, max_age: Any = None) -> Any:
+        data = super().deserialize(name, value, max_age)
+        return data and dict(data)
+
+
+class EnclosingSerializer(SecureCookieSerializer):
+    def serialize(self, name: Any, value: Any) -> bytes:
+        return super().serialize(name, {"value": value})
+
+    def deserialize(self, name: Any, value: Any, max_age: Any = None) -> Any:
+        data = super().deserialize(name, value, max_age)
+        return data and data["value"]
+
+
+OWN_PARTS: dict[str, Any] = {
+    "renaming": Renaming,
+    "remembering": Remembering,
+    "wrapping": Wrapping,
+    "compressing": Compressing,
+    "copying serializer": with_serializer(CopyingSerializer),
+    "enclosing serializer": with_serializer(EnclosingSerializer),
+}
+
+
+@pytest.mark.parametrize("store", OWN_PARTS.values(), ids=OWN_PARTS)
+def test_attributes_pass_through_own_parts(store: Any, clock: Clock) -> None:
+    """An own age, a spill, and that a `_sid` is data."""
+    app = make_app(**SPILL)
+    victim, thief, remembered = (Visitor(app, store) for _ in range(3))
+    victim.opened = {"backend": "memory"}
+    victim.visit(lambda session: session.update(user="victim"))
+    [sid] = _sids(victim)
+    thief.visit(lambda session: session.update(_sid=sid))
+    thief.opened = {"backend": "memory"}
+    assert thief.visit() == {}
+    other = Visitor(app, store)
+    other.visit(lambda session: session.update(a=1))
+    thief.cookie = f"{other.cookie}; {thief.cookie}"
+    assert thief.visit() == {}
+
+    remembered.visit(lambda session: (session.update(text=LARGE), session.set_max_age(100)))
+    clock.advance(60)
+    assert remembered.visit() == {"text": LARGE}
+    clock.advance(60)
+    assert remembered.visit() == {}
+
+
+class Refusing(SecureCookieSerializer):
+    """Refuses what a user has signed out everywhere."""
+
+    def deserialize(self, name: Any, value: Any, max_age: Any = None) -> Any:
+        data = super().deserialize(name, value, max_age)
+        return None if isinstance(data, dict) and data.get("user") == "revoked" else data
+
+
+@pytest.mark.parametrize("config", [{}, {"absolute_max_age": 1000}], ids=["plain", "attributes"])
+def test_cookie_that_an_own_serializer_refuses_opens_nothing(config: dict[str, Any]) -> None:
+    visitor = Visitor(make_app(**config), with_serializer(Refusing))
+    visitor.visit(lambda session: session.update(user="revoked"))
+    assert visitor.visit() == {}
+    visitor.visit(lambda session: session.update(user="ada"))
+    assert visitor.visit() == {"user": "ada"}
+
+
+def test_serializer_of_two_functions() -> None:
+    """It need not be an object of the package's class."""
+    app = make_app()
+    inner = SecureCookieSerializer(SECRET)
+    functions = SimpleNamespace(serialize=inner.serialize, deserialize=inner.deserialize)
+    store = SessionStore(make_request(app, f"s={inner.serialize('s', {'a': 1}).decode()}"))
+    store.serializer = functions
+    assert store.get_session("s") == {"a": 1}
+
+
+def test_serializer_that_counts_nanoseconds() -> None:
+    """Ages are compared in its own unit."""
+
+    class Counting(SecureCookieSerializer):
+        def _get_timestamp(self) -> int:
+            return time.time_ns()
+
+    visitor = Visitor(make_app(session_max_age=10**12), with_serializer(Counting))
+    visitor.visit(lambda session: session.update(a=1))
+    assert visitor.visit() == {"a": 1}
+
+
+# A response of the application's own
+
+
+@pytest.mark.parametrize("comes_first", [True, False])
+def test_method_of_one_response_is_of_no_other(comes_first: bool) -> None:
+    """Its cookie does not become the pattern of other visitors' cookies, nor is it passed over."""
+    app = make_app(cookie_name=f"own-{comes_first}")
+    usual: list[str] = []
+
+    def visit(response: webapp2.Response) -> list[str]:
+        store = SessionStore(make_request(app))
+        store.get_session()["a"] = 1
+        store.save_sessions(response)
+        return list(response.headers.getall("Set-Cookie"))
+
+    if not comes_first:
+        usual = visit(webapp2.Response())
+    own = webapp2.Response()
+    original = own.set_cookie
+    own.set_cookie = lambda *args, **kwargs: original(*args, **{**kwargs, "domain": "tenant.test"})
+    assert "Domain=tenant.test" in visit(own)[0]
+    mocked = webapp2.Response()
+    mocked.set_cookie = mock.Mock()
+    visit(mocked)
+    mocked.set_cookie.assert_called_once()
+    for header in (*usual, *visit(webapp2.Response())):
+        assert header.startswith(f"own-{comes_first}=eyJhIjoxfQ==|")
+        assert "Domain" not in header
+
+
+def test_damaged_cookie_expires_with_overwrite() -> None:
+    """And so do those with former arguments."""
+    args = {"path": "/app", "overwrite": True}
+    former = [{"path": "/"}, {"path": "/app", "secure": True}]
+    app = make_app(on_damaged_cookie="expire", cookie_args=args, former_cookie_args=former)
+    visitor = Visitor(app)
+    visitor.cookie = "session=forged|1|x"
+    visitor.visit()
+    paths = [header.partition("; Path=")[2].partition(";")[0] for header in visitor.headers]
+    assert paths == ["/app", "/"]
 
 
 # Cookies that are refused
@@ -440,14 +642,22 @@ class Opening(SessionStore):
         self.get_session("prefs")
 
 
-@pytest.mark.parametrize("kind", ["set_store", "opening"])
+class Bare(SessionStore):
+    """Does not call the package's `__init__()`."""
+
+    def __init__(self, request: Any) -> None:
+        self.request = request
+        self.config, self.sessions = dict(SessionStore(make_request()).config), {}
+
+
+@pytest.mark.parametrize("kind", ["set_store", "opening", "bare"])
 def test_stores_of_a_request_share_its_lock(kind: str) -> None:
     """With two locks, each of two threads could have one and wait for the other."""
     request = make_request()
     if kind == "set_store":
         set_store(SessionStore(request), request=request)
     else:
-        get_store(Opening, request=request)
+        get_store({"opening": Opening, "bare": Bare}[kind], request=request)
     inside = [threading.Event() for _ in range(2)]
 
     class Loading(SecureCookieSessionFactory):

@@ -58,7 +58,7 @@ def _ping_all(target: Target, backends: Iterable[str] | None) -> Iterator[Advice
     for backend in dict.fromkeys(server_backends(target.given) if backends is None else backends):
         try:
             yield from (Advice("error", backend, problem) for problem in ping(config, backend))
-        except Exception:  # an application's own that cannot be asked is part of the advice
+        except ConfigError:  # an application's own that has no servers
             if backends is not None:
                 raise
 
@@ -235,6 +235,11 @@ def ping(config: Mapping[str, Any], backend: str) -> list[str]:
         factory = import_object(factory) if isinstance(factory, str) else factory
     except MissingDependency as error:
         return [str(error)]
+    except Exception as error:  # whatever a module of the application raises
+        return [f"cannot be imported ({type(error).__name__})"]
     if not hasattr(factory, "_ping"):
         raise ConfigError("--backend", f"{backend!r} keeps no sessions on a server of its own")
-    return list(factory._ping(config))
+    try:
+        return list(factory._ping(config))
+    except Exception as error:  # of a client of the application, or of a backend
+        return [f"cannot be asked ({type(error).__name__})"]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import string
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from webob.headers import ResponseHeaders
@@ -11,6 +11,7 @@ from webob.response import Response
 
 __all__ = [
     "expire",
+    "expire_others",
     "has_template",
     "is_set",
     "make_template",
@@ -33,6 +34,30 @@ def expire(response: Any, name: str, args: Mapping[str, Any]) -> None:
     """
     kept = {argument: value for argument, value in args.items() if argument != "expires"}
     set_cookie(response, name, b"", {**kept, "max_age": 0})
+
+
+def expire_others(
+    response: Any, name: str, args: Mapping[str, Any], others: Iterable[Mapping[str, Any]]
+) -> None:
+    """Delete the cookies of that name that were set with other arguments, if browsers keep both.
+
+    Call it after the present cookie is set: its ``overwrite`` removes headers of that name.
+
+    :param args: the arguments of the present cookie.
+    :param others: those of former ones.
+    """
+    present = _identity(args)
+    for each in others:
+        if _identity(each) != present:
+            expire(response, name, {**each, "overwrite": False})
+
+
+def _identity(args: Mapping[str, Any]) -> tuple[Any, Any]:
+    """Return domain and path, by which browsers tell cookies of one name apart."""
+    domain = args.get("domain")
+    if isinstance(domain, str):  # RFC 6265 section 5.2.3
+        domain = domain.lower().removeprefix(".")
+    return domain or None, args.get("path", "/")
 
 
 def is_set(response: Any, name: str | bytes) -> bool:
@@ -149,8 +174,10 @@ def make_template(response: Any, name: str, value: bytes, args: Mapping[str, Any
 
 def _can_have_template(response: Any, value: bytes) -> bool:
     # A custom serializer may return text.
-    is_plain = type(value) is bytes and value and not value.translate(None, _UNQUOTED)
-    return bool(is_plain) and sets_cookies_as_webob(type(response))
+    is_plain = type(value) is bytes and bool(value) and not value.translate(None, _UNQUOTED)
+    # Of the response itself, which may have been given a method of its own.
+    method = getattr(getattr(response, "set_cookie", None), "__func__", None)
+    return is_plain and method is _WEBOB_SET_COOKIE
 
 
 def set_cookie(response: Any, name: str, value: bytes, args: Mapping[str, Any]) -> int | None:

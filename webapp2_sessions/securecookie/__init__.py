@@ -18,6 +18,7 @@ from webapp2_sessions.errors import (
     UndecodableCookie,
 )
 from webapp2_sessions.securecookie.cookie_data import (
+    LARGEST_TIME,
     MAX_AGE,
     CookieData,
     OpenCookie,
@@ -32,9 +33,6 @@ from webapp2_sessions.securecookie.plain_json import decode_payload, encode_payl
 __all__ = ["SecureCookieSerializer"]
 
 logger: logging.Logger = logging.getLogger(__name__)
-
-#: Times are exact as floats up to here.
-_LARGEST_TIME = 2**53
 
 
 class SecureCookieSerializer:
@@ -132,8 +130,7 @@ class SecureCookieSerializer:
         max_age = cookie.attributes.get(MAX_AGE, max_age)
         if max_age is not None:
             self.check_age(cookie.signed_at, max_age)
-        data = cookie.data
-        return with_attributes(data, cookie.attributes) if isinstance(data, dict) else data
+        return cookie.data
 
     def unseal(self, name: str | bytes, value: str | bytes) -> OpenCookie:
         """Return what a signed value of any age holds, and when it was signed.
@@ -161,6 +158,7 @@ class SecureCookieSerializer:
             data, attributes = read_value(data)
         except ValueError:
             raise MalformedCookie("it holds no session with attributes") from None
+        data = with_attributes(data, attributes)
         return OpenCookie(data, _seconds(timestamp), value, attributes)
 
     def _seal(self, name: bytes, payload: bytes) -> bytes:
@@ -205,7 +203,7 @@ class SecureCookieSerializer:
         :raises UndecodableCookie: ``signed_at`` is ``None``.
         """
         if signed_at is None:
-            raise UndecodableCookie("its timestamp is no time")
+            raise UndecodableCookie("its timestamp is no integer")
         if signed_at < self._get_timestamp() - max_age:
             raise ExpiredCookie(f"it is older than {max_age} seconds")
 
@@ -242,12 +240,12 @@ def _utf8(value: str | bytes) -> bytes:
 
 
 def _seconds(timestamp: bytes) -> int | None:
-    """Return a timestamp as a number, ``None`` if it is none that a clock shows."""
+    """Return a timestamp as a number of bounded size, ``None`` if it is no integer."""
     try:
         seconds = int(timestamp)
     except ValueError:
         return None
-    return seconds if 0 <= seconds < _LARGEST_TIME else None
+    return max(-LARGEST_TIME, min(seconds, LARGEST_TIME))
 
 
 def _unquote(value: bytes) -> bytes:

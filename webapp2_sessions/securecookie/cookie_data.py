@@ -18,6 +18,7 @@ from webapp2_sessions.errors import UnstorableValue
 __all__ = [
     "BEGAN",
     "IS_DATA",
+    "LARGEST_TIME",
     "MAX_AGE",
     "SPILLED",
     "CookieData",
@@ -44,11 +45,16 @@ _LARGEST_AGE = 2**31 - 1
 _LARGEST_TIME = 2**32
 
 
-class CookieData(dict[Any, Any]):
-    """What :meth:`SecureCookieSerializer.deserialize` returns of a cookie with attributes.
+#: Times are cut to this, also those that a serializer of an application's own counts in
+#: nanoseconds.
+LARGEST_TIME = 2**63
 
-    Equal to a plain dictionary with the same data, so that a serializer of an application's own
-    passes it on without knowing of attributes.
+
+class CookieData(dict[Any, Any]):
+    """The data of a cookie with attributes, as stores and serializers pass it on.
+
+    Equal to a plain dictionary with the same data, so that a store or serializer of an
+    application's own passes it on without knowing of attributes. A pickle or a copy of it is plain.
 
     :param data: the data.
     :param attributes: what is kept beside it.
@@ -57,6 +63,9 @@ class CookieData(dict[Any, Any]):
     def __init__(self, data: dict[Any, Any], attributes: Mapping[str, Any]) -> None:
         super().__init__(data)
         self.attributes: Mapping[str, Any] = attributes
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return dict, (dict(self),)
 
 
 class OpenCookie(NamedTuple):
@@ -80,9 +89,9 @@ def attributes_name(name: str | bytes) -> str | bytes:
     return name + b" attributes" if isinstance(name, bytes) else f"{name} attributes"
 
 
-def with_attributes(data: dict[Any, Any], attributes: Mapping[str, Any]) -> dict[Any, Any]:
+def with_attributes(data: Any, attributes: Mapping[str, Any]) -> Any:
     """Return data as a store or serializer of an application's own passes it on with attributes."""
-    return CookieData(data, attributes) if attributes else data
+    return CookieData(data, attributes) if attributes and isinstance(data, dict) else data
 
 
 #: A cookie of which nothing is known.
@@ -96,7 +105,7 @@ def as_session(data: Any, cookie: OpenCookie = _UNKNOWN) -> OpenCookie:
     :param cookie: what is known of the cookie besides.
     """
     if isinstance(data, CookieData):
-        return cookie._replace(data=dict(data), attributes=data.attributes)
+        return cookie._replace(data=data, attributes=data.attributes)
     is_pairs = isinstance(data, (list, tuple)) and all(isinstance(x, (list, tuple)) for x in data)
     if not isinstance(data, dict) and (is_pairs or isinstance(data, Mapping)):
         with suppress(TypeError, ValueError):  # one is no pair, or its key cannot be hashed

@@ -173,10 +173,8 @@ class BaseSessionFactory:
 
         They would open a session that has ended, or has another id now.
         """
-        present = _identity(self.session_args)
-        for args in self.session_store.config.get("former_cookie_args", ()):
-            if _identity(args) != present:
-                cookies.expire(response, self.name, {**args, "overwrite": False})
+        former = self.session_store.config.get("former_cookie_args", ())
+        cookies.expire_others(response, self.name, self.session_args, former)
 
     def _own_serializer(self) -> Any:
         """Return what reads and writes the cookie, ``None`` for the store's serializer."""
@@ -316,11 +314,3 @@ def _is_ours(store: Any) -> bool:
     """Return whether a store has more to offer than upstream's interface."""
     # By its class: a store that delegates, or a mock, has any attribute.
     return issubclass(type(store), SignedCookies)
-
-
-def _identity(args: dict[str, Any]) -> tuple[Any, Any]:
-    """Return domain and path, by which browsers tell cookies of one name apart."""
-    domain = args.get("domain")
-    if isinstance(domain, str):  # RFC 6265 section 5.2.3
-        domain = domain.lower().removeprefix(".")
-    return domain or None, args.get("path", "/")

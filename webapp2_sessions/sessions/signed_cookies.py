@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Mapping
 from contextlib import suppress
+from threading import get_ident
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +15,7 @@ from webapp2_sessions.config.checks import check_max_age
 from webapp2_sessions.errors import InvalidCookie
 from webapp2_sessions.securecookie import SecureCookieSerializer
 from webapp2_sessions.securecookie.cookie_data import (
+    LARGEST_TIME,
     MAX_AGE,
     CookieData,
     OpenCookie,
@@ -44,6 +46,52 @@ _MOST_TRIED = 4
 _LONG_HEADER = 8000
 
 
+class _Opening:
+    """Which of a session's cookies is being opened, and what was read for it.
+
+    A store of the application's own may read several cookies for one, by other names too. Each of
+    the session's cookies passes through its ``get_secure_cookie()``.
+
+    :param name: the session's name.
+    """
+
+    def __init__(self, name: str) -> None:
+        #: The name of the cookie that holds the session; another one if the store renames them.
+        self._name = name
+        self._index = 0
+        self._thread = get_ident()
+        #: The cookies that were read for the present one, by name.
+        self._read: dict[str, list[OpenCookie]] = {}
+
+    def note(self, name: str, opened: list[OpenCookie]) -> int:
+        """Note the valid cookies of a name; return which of them is to be given."""
+        if self._index and self._thread != get_ident():
+            return 0  # another thread of the request, which does not open the session
+        self._read[name] = opened
+        return self._index if name == self._name else 0
+
+    def cookie_of(self, data: Any) -> OpenCookie | None:
+        """Return the cookie that holds the session's data; ``None`` if there is none."""
+        if self._name not in self._read and not self._index:
+            for name, opened in self._read.items():
+                if opened and opened[0].data is data:
+                    self._name = name
+        if data is None:
+            return None
+        opened = self._read.get(self._name, [])
+        if self._index < len(opened):
+            return opened[self._index]
+        # The store has its own way to find data; that of a further cookie is not its answer.
+        return None if self._index else OpenCookie(None)
+
+    def advance(self) -> bool:
+        """Go on to the next cookie; return whether there is one."""
+        count = len(self._read.get(self._name, ()))
+        self._index += 1
+        self._read = {}
+        return self._index < min(count, _MOST_TRIED)
+
+
 class SignedCookies:
     """The part of a session store that reads and sets signed cookies."""
 
@@ -63,8 +111,8 @@ class SignedCookies:
     _verdicts: Mapping[str, bool] = MappingProxyType({})
     #: Whether any cookie was asked for.
     _has_read: bool = False
-    #: The session whose cookies are being opened, which of them, and all that are valid.
-    _opening: tuple[str, int, list[OpenCookie]] = "", 0, []
+    #: What is known while a session's cookies are opened.
+    _opening: _Opening | None = None
     #: The session whose cookie is being set, and the attributes that it gets.
     _setting: tuple[str, Mapping[str, Any]] = "", MappingProxyType({})
     #: Bytes of the cookies that were set, as browsers send them back, by name.
@@ -104,11 +152,8 @@ class SignedCookies:
             by default ``session_max_age``.
         """
         opened = self._open_cookies(name, max_age)
-        session, index, _ = self._opening
-        if session != name:
-            index = 0
-        else:
-            self._opening = name, index, opened
+        opening = self._opening
+        index = 0 if opening is None else opening.note(name, opened)
         return opened[index].data if index < len(opened) else None
 
     def open_session_cookies(
@@ -123,24 +168,22 @@ class SignedCookies:
             return self._open_cookies(name, max_age, serializer)
         found = []
         before = self._opening
+        opening = self._opening = _Opening(name)
         try:
-            for index in range(_MOST_TRIED):
-                self._opening = name, index, []
+            while True:
                 data = self.get_secure_cookie(name, max_age=max_age)
-                opened = self._opening[2]
-                if data is not None:
-                    cookie = opened[index] if index < len(opened) else OpenCookie(None)
+                cookie = opening.cookie_of(data)
+                if cookie is not None:
                     # A store or a serializer of the application's own may give other mappings.
                     if data is not cookie.data or (
                         not isinstance(data, dict) and _has_own_deserialize(self.serializer)
                     ):
                         cookie = as_session(data, cookie)
                     found.append(cookie)
-                if index + 1 >= len(opened):
-                    break
+                if not opening.advance():
+                    return found
         finally:
             self._opening = before
-        return found
 
     def _open_cookies(
         self, name: str, max_age: float | None, serializer: CookieSerializer | None = None
@@ -177,11 +220,10 @@ class SignedCookies:
         :raises ConfigError: no cookie can be sent with these arguments.
         """
         session, attributes = self._setting
-        if name == session:
-            self._set_cookie(response, name, value, attributes, kwargs, self.serializer)
-        else:
-            key = "save_secure_cookie()"
-            self._set_cookie(response, name, value, {}, kwargs, self.serializer, key)
+        key = "session_args" if name == session else "save_secure_cookie()"
+        if name != session:
+            attributes = value.attributes if isinstance(value, CookieData) else {}
+        self._set_cookie(response, name, value, attributes, kwargs, self.serializer, key)
 
     def save_session_cookie(
         self,
@@ -285,12 +327,20 @@ def open_cookies(
         except InvalidCookie as error:
             refused = refused or str(error)
     if len(accepted) > 1:
-        accepted.sort(key=lambda cookie: cookie.signed_at or 0, reverse=True)
+        accepted.sort(key=_time_of, reverse=True)
     return accepted, refused
 
 
+def _time_of(cookie: OpenCookie) -> int:
+    """Return when a cookie was signed; 0 if that is not known, or no time."""
+    signed_at = cookie.signed_at
+    return 0 if signed_at is None or abs(signed_at) >= LARGEST_TIME else signed_at
+
+
 def _has_own_deserialize(serializer: Any) -> bool:
-    return getattr(serializer.deserialize, "__func__", None) is not _DESERIALIZE
+    method = serializer.deserialize
+    is_ours = getattr(method, "__func__", None) is _DESERIALIZE
+    return not is_ours or method.__self__ is not serializer
 
 
 def _deserialize(serializer: Any, name: str, value: str, max_age: float | None) -> OpenCookie:
@@ -299,26 +349,31 @@ def _deserialize(serializer: Any, name: str, value: str, max_age: float | None) 
     :raises InvalidCookie: it does not accept the cookie.
     """
     data = serializer.deserialize(name, value, max_age=max_age)
+    cookie = _unsealed(serializer, name, value)
+    if cookie is not None:
+        if data is None:
+            raise InvalidCookie("the serializer refused it")
+        return cookie._replace(data=with_attributes(data, cookie.attributes))
     attributes: Mapping[str, Any] = {}
-    if isinstance(data, CookieData):
-        attributes, data = data.attributes, dict(data)
-    elif data is None or _has_attributes(data):
+    if data is None or _has_attributes(data):
         held = _read_attributes(serializer, name, value, None)
         if held is not None:
             data, attributes = held
             limit = attributes.get(MAX_AGE, max_age)
             if limit is not None and not _read_attributes(serializer, name, value, limit):
                 data = None
+    elif isinstance(data, CookieData):
+        attributes = data.attributes
     if data is None:
         raise InvalidCookie("the serializer refused it")
-    return OpenCookie(data, _signed_at(serializer, name, value), value, attributes)
+    return OpenCookie(with_attributes(data, attributes), None, value, attributes)
 
 
-def _signed_at(serializer: Any, name: str, value: str) -> int | None:
-    """Return when a value was signed, ``None`` if the serializer cannot tell."""
+def _unsealed(serializer: Any, name: str, value: str) -> OpenCookie | None:
+    """Return what the package's own methods read; ``None`` if they do not know the value."""
     if isinstance(serializer, SecureCookieSerializer):
-        with suppress(InvalidCookie):  # its deserialize() may have changed the name
-            return serializer.unseal(name, value).signed_at
+        with suppress(InvalidCookie):  # its own ones may change the name, or what is signed
+            return serializer.unseal(name, value)
     return None
 
 

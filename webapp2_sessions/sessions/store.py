@@ -257,8 +257,8 @@ class SessionStore(SignedCookies):
             if not is_valid and not cookies.is_set(response, name):
                 container = self.sessions.get(name)
                 args = self.config["cookie_args"] if container is None else container.session_args
-                for each in (*self.config.get("former_cookie_args", ()), args):
-                    cookies.expire(response, name, each)
+                cookies.expire(response, name, args)
+                cookies.expire_others(response, name, args, self.config["former_cookie_args"])
 
 
 def _can_merge(container: Any) -> bool:
@@ -291,10 +291,12 @@ def get_store(
     registry = request.registry
     store = registry.get(key)
     if not store:
-        with lock_of(request):  # threads of one request get one store
+        with (lock := lock_of(request)):  # threads of one request get one store
             store = registry.get(key)
             if not store:
                 store = registry[key] = factory(request)
+                if isinstance(store, SessionStore) and store._lock is None:
+                    store._lock, store._lock_key = lock, locks.key  # __init__() was not called
                 if type(store) is SessionStore and _is_being_answered(request):
                     # webapp2 has the request until it is answered. If the store had it as well,
                     # both would wait for the cycle collector, with the response and all that was

@@ -117,9 +117,13 @@ class Pool:
 
     def drop(self) -> None:
         """Close all idle connections, and count that as a loss."""
+        self.count_loss()
+        self.close()
+
+    def count_loss(self) -> None:
+        """Count that a connection is gone."""
         with self._lock:
             self._lost += 1
-        self.close()
 
     def close(self) -> None:
         """Close all idle connections."""
@@ -267,6 +271,7 @@ class Connections(Pool):
                 if connection is not None:
                     connection.close()
                 if not isinstance(error, (OSError, MemcacheUnexpectedCloseError)):
+                    self.count_loss()  # it can no longer tell of a restart
                     raise
                 self.drop()
                 if is_pooled and isinstance(error, TimeoutError) and resend < _IF_SILENT:
@@ -300,8 +305,9 @@ class Connections(Pool):
         if rest[-7:] == VALUE_END:
             if words == 4 and line == begin:
                 return rest[:-7], None
-            token = line.removeprefix(begin + b" ")
-            if words == 5 and token.isdigit():
+            begin += b" "
+            token = line[len(begin) :]
+            if words == 5 and line.startswith(begin) and token.isdigit():
                 return rest[:-7], token
         if answer == END:
             return None, None

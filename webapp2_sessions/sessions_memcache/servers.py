@@ -315,11 +315,14 @@ class CustomClient(Node):
             client = _clients.get(self, self._make)
             result = getattr(client, operation)(*args, **kwargs)
         except MemcacheUnexpectedCloseError as error:
+            self.lost += 1
             raise self.unavailable("the server closed the connection") from error
         except MemcacheError as error:
+            self.lost += 1
             redact(error)
             raise self._refused(error, operation, args) from error
         except (OSError, RuntimeError, KeyError) as error:
+            self.lost += 1
             # The latter two: a pool without a free connection, and a broken answer.
             redact(error)
             raise self.unavailable(f"the client failed ({type(error).__name__})") from error

@@ -30,6 +30,8 @@ Result = TypeVar("Result")
 #: Tolerance in seconds: an entity is written a moment before its cookie is signed.
 _SLACK = 60
 
+#: The age of its own that an entity has is not to be changed.
+_AS_IT_IS: Any = object()
 
 #: Upper limit of a session's own age in seconds, 68 years.
 _LONGEST_AGE = 2**31 - 1
@@ -65,6 +67,8 @@ class _Operation(NamedTuple):
     fresh: bool = False
     #: Seconds for which an entry of the cache may stay, ``None`` for the longest.
     lifetime: float | None = None
+    #: The session's own age in seconds, which is to be written; ``None`` if it has none.
+    own_max_age: Any = _AS_IT_IS
 
 
 _IDLE = _Operation()
@@ -131,13 +135,11 @@ class SessionRepository:
         """
 
         def put() -> None:
-            made = model(id=sid, data=data)
-            if own_max_age is not None:
-                made.own_max_age = _bounded_age(own_max_age)
-            made._put()
+            model(id=sid, data=data)._put()
 
         entity = None if expected is ANY else EntityVersion(model._get_kind(), sid, expected)
-        self.run(put, entity=entity, lifetime=lifetime)
+        # Not to the entity made here: the model may put another one.
+        self.run(put, entity=entity, lifetime=lifetime, own_max_age=own_max_age)
 
     def touch(self, model: type[Any], sid: str, lifetime: float | None) -> bool:
         """Refresh a session: write its entity as it is. Return whether there is one.
@@ -240,6 +242,8 @@ class SessionRepository:
         if _active.get() is not self:
             self.run(self.save, entity)
             return
+        if self._operation.own_max_age is not _AS_IT_IS:
+            entity.own_max_age = _bounded_age(self._operation.own_max_age)
         data = entity.data  # afterwards ndb holds the bytes, and would decode them
 
         def put() -> dict[str, Any]:

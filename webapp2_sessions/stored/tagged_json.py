@@ -20,6 +20,7 @@ from typing import Any
 
 from webapp2_sessions.errors import UnstorableValue
 from webapp2_sessions.errors.unstorable import JSON_CYCLE, JSON_UNKNOWN, path_of, subscript
+from webapp2_sessions.securecookie.cookie_data import CookieData
 from webapp2_sessions.stored.json_tags import MAX_DIGITS, SCALARS, Scalar, needs_pairs, unpack
 
 __all__ = ["MAX_DEPTH", "dumps", "loads"]
@@ -202,6 +203,7 @@ def _pack_scalar(tag: str, scalar: Scalar) -> _Packer:
 
 _PACKERS: dict[type, _Packer] = {
     dict: _pack_dict,
+    CookieData: _pack_dict,  # from get_secure_cookie()
     list: _pack_list,
     tuple: _pack_tuple,
     set: _pack_set,

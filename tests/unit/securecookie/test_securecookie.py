@@ -156,7 +156,7 @@ def test_text_bytes_and_quoted_values_are_accepted(value: str | bytes) -> None:
     [
         (flipped(GOOD, 0), "its signature does not fit"),
         (sealed({"a": 1}, now=NOW - 61), "it is older than 60 seconds"),
-        (sign_payload("session", b"MQ==", b"abc"), "its timestamp is no time"),
+        (sign_payload("session", b"MQ==", b"abc"), "its timestamp is no integer"),
         (sign_payload("session", b"e30"), "its payload cannot be decoded (Error)"),
         ("a|b|c|d", None),  # as upstream: it is probably another application's
     ],
