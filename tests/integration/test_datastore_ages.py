@@ -293,8 +293,13 @@ def test_model_with_methods_of_its_own(visitor: Visitor) -> None:
                 self.user = "me"
                 super()._put()
 
+        class Another(Session):
+            def _put(self) -> None:
+                Session._put(type(self)(id=self.key.id(), data=self.data))
+
         class Own(ndb.Model):
             data = ndb.JsonProperty()
+            own_max_age = ndb.StringProperty()
 
             @classmethod
             def get_by_sid(cls, sid: str) -> Any:
@@ -304,7 +309,7 @@ def test_model_with_methods_of_its_own(visitor: Visitor) -> None:
             def _put(self) -> None:
                 self.put()
 
-        for model, expected in ((Calling, 300), (Own, None)):
+        for model, expected in ((Calling, 300), (Another, 300), (Own, None)):
             factory = type("Factory", (DatastoreSessionFactory,), {"session_model": model})
             visitor.options = {"factory": factory}
             visitor.cookies = {}

@@ -436,6 +436,11 @@ class Own(StoredSessionFactory):
 
 class Old(CustomBackendSessionFactory):
     pass
+
+class Broken(Own):
+    @classmethod
+    def _ping(cls, config):
+        raise RuntimeError("the secret of the client")
 """
 
 
@@ -446,6 +451,9 @@ def test_check_asks_a_backend_of_the_application(run: Run, config: Config, tmp_p
         name = config(**GOOD, serializer="json", backends=backends, default_backend="own")
         found = (1, "error: own: the shelf is full\n1 error\n", "")
         assert run("check", name) == run("check", name, "--backend", "own") == found
+        broken = config(**GOOD, backends={"own": f"{module}.Broken"}, default_backend="own")
+        found = (1, "error: own: cannot be asked (RuntimeError)\n1 error\n", "")
+        assert run("check", broken) == found
         for backend, problem in [("old", "keeps no sessions on a server"), ("x", "is unknown")]:
             code, _, err = run("check", name, "--backend", backend)
             assert (code, f"--backend: {backend!r} {problem}" in err) == (2, True)

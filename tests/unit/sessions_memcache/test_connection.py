@@ -206,6 +206,8 @@ def test_refusal_has_the_known_words_of_the_server(start: Start, call: Any) -> N
     with pytest.raises(MemcacheServerError) as caught:
         getattr(connections, call[0])(*call[1:])
     assert caught.value.args == (b"out of memory storing object",)
+    # The connection is closed, and cannot tell of a restart any more.
+    assert connections.lost == 1
 
 
 # Waiting

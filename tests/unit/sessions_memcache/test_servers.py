@@ -342,8 +342,10 @@ def test_custom_client_is_made_once_on_first_use() -> None:
     ids=repr,
 )
 def test_failure_of_a_custom_client_names_the_setting(failure: Exception, text: str) -> None:
+    node = custom(failure)
     with pytest.raises(BackendError, match=text) as caught:
-        custom(failure).call("get", KEY)
+        node.call("get", KEY)
+    assert node.lost == 1  # its server may have been restarted
     assert caught.value.address == "config['memcache']['client']"
     assert caught.value.__cause__ is failure
 
