@@ -9,7 +9,7 @@ from typing import Any
 __all__ = ["key", "lock_of"]
 
 #: Key of the lock among the attributes of its owner; another text in each forked child.
-key = "webapp2_sessions.lock"
+key: str = "webapp2_sessions.lock"
 
 
 def _reset_in_child() -> None:

@@ -91,9 +91,9 @@ class Stub:
         lookup = functools.partial(_lookup, stub.lookup, entity)
         commit = functools.partial(_commit, stub.commit, entity)
         #: Reads entities.
-        self.lookup = SimpleNamespace(future=functools.partial(_call, lookup))
+        self.lookup: SimpleNamespace = SimpleNamespace(future=functools.partial(_call, lookup))
         #: Writes entities, ours only if it has the expected version.
-        self.commit = SimpleNamespace(future=functools.partial(_call, commit))
+        self.commit: SimpleNamespace = SimpleNamespace(future=functools.partial(_call, commit))
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._stub, name)
