@@ -15,7 +15,7 @@ demo: .venv/installed-examples ## serve the demo on http://127.0.0.1:8080
 screenshots: .venv/installed-test ## make the pictures of the demo in docs/screenshots again
 	SCREENSHOTS=1 $(BIN)/pytest tests/browser/test_screenshots.py
 
-test: .venv/installed-test ## show that the product works, in four minutes; tests/conftest.py says what is left out
+test: .venv/installed-test ## show that the product works, in three minutes; tests/conftest.py says what is left out
 	$(BIN)/pytest --quick --numprocesses 2 --dist loadfile
 
 test-full: .venv/installed-test ## run all tests, about twenty minutes
