@@ -74,7 +74,7 @@ def pytest_report_header(config: pytest.Config) -> list[str]:
     lines = [f"webapp2_sessions: {webapp2_sessions.__file__}"]
     if config.getoption("quick"):
         left_out = ", ".join(sorted(str(path.relative_to(HERE)) for path in SLOW))
-        lines.append(f"quick tests, three minutes on two cores; `make test-full` runs also {left_out}")
+        lines.append(f"quick tests, three minutes; `make test-full` runs also {left_out}")
     elif config.args_source is pytest.Config.ArgsSource.TESTPATHS:
         lines.append("all tests, about 20 minutes; `make test` runs the quick ones")
     return lines
