@@ -14,6 +14,7 @@ from webob.headers import ResponseHeaders
 from webapp2_sessions.config import SAVER_KEY
 from webapp2_sessions.cookies import vary_on_cookie
 from webapp2_sessions.cookies.copying import AddedCookies, copy_response
+from webapp2_sessions.cookies.response import as_compared
 from webapp2_sessions.sessions.sign_outs import delete_destroyed
 
 __all__ = ["SessionMiddleware"]
@@ -167,7 +168,7 @@ def _identity(cookie: str) -> tuple[str, ...]:
     for attribute in attributes:
         key, _, value = attribute.partition("=")
         if key.lower() == "domain":
-            scope["domain"] = value.lower().removeprefix(".")
+            scope["domain"] = as_compared(value) or ""
         elif key.lower() == "path":
             scope["path"] = value
     return pair.partition("=")[0], scope.get("domain", ""), scope.get("path", "")

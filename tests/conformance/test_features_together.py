@@ -429,6 +429,25 @@ def test_method_of_one_response_is_of_no_other(comes_first: bool) -> None:
         assert "Domain" not in header
 
 
+def test_header_that_follows_a_cookie_is_no_pattern_of_cookies() -> None:
+    """A list of headers of the application's own may add others."""
+
+    class Tracing(list[Any]):
+        def append(self, header: Any) -> None:
+            super().append(header)
+            super().append(("X-Trace", f"seen={header[1]}"))
+
+    app = make_app(cookie_name="traced")
+    for headers in (Tracing(), [], []):
+        response = webapp2.Response()
+        response._headerlist = headers
+        store = SessionStore(make_request(app))
+        store.get_session()["a"] = 1
+        store.save_sessions(response)
+        [cookie] = [value for key, value in response.headerlist if key == "Set-Cookie"]
+        assert cookie.startswith("traced=eyJhIjoxfQ==|")
+
+
 def test_damaged_cookie_expires_with_overwrite() -> None:
     """And so do those with former arguments."""
     args = {"path": "/app", "overwrite": True}
@@ -521,7 +540,7 @@ def test_same_domain_in_another_spelling_is_no_former_one(
 ) -> None:
     """Browsers drop the leading dot and ignore case (RFC 6265 section 5.2.3)."""
 
-    class Handler(webapp2.RequestHandler):  # type: ignore[misc]
+    class Handler(webapp2.RequestHandler):  # type: ignore[misc] # webapp2 has no types
         def get(self) -> None:
             store = get_store(request=self.request)
             session = store.get_session(backend="memory")

@@ -10,6 +10,7 @@ from webob.headers import ResponseHeaders
 from webob.response import Response
 
 __all__ = [
+    "as_compared",
     "expire",
     "expire_others",
     "has_template",
@@ -55,9 +56,12 @@ def expire_others(
 def _identity(args: Mapping[str, Any]) -> tuple[Any, Any]:
     """Return domain and path, by which browsers tell cookies of one name apart."""
     domain = args.get("domain")
-    if isinstance(domain, str):  # RFC 6265 section 5.2.3
-        domain = domain.lower().removeprefix(".")
-    return domain or None, args.get("path", "/")
+    return as_compared(domain) if isinstance(domain, str) else domain, args.get("path", "/")
+
+
+def as_compared(domain: str) -> str | None:
+    """Return a cookie's domain as browsers compare it (RFC 6265 section 5.2.3)."""
+    return domain.lower().removeprefix(".") or None
 
 
 def is_set(response: Any, name: str | bytes) -> bool:
@@ -165,11 +169,15 @@ def make_template(response: Any, name: str, value: bytes, args: Mapping[str, Any
     """Keep the header of a cookie that was just set, with arguments that were checked."""
     if args.get("max_age") is not None or args.get("expires") or args.get("overwrite"):
         return  # the header holds the time, or other headers change as well
-    if _can_have_template(response, value):
-        before, _, after = response.headerlist[-1][1].partition(f"={value.decode('ascii')}")
+    if not _can_have_template(response, value):
+        return
+    key, header = response.headerlist[-1]
+    pair, attributes = f"{name}={value.decode('ascii')}", header[len(name) + 1 + len(value) :]
+    # A list of the application's own may hold another header last.
+    if key == "Set-Cookie" and header == pair + attributes:
         if len(_templates) >= _MAX_TEMPLATES:
             _templates.clear()
-        _templates[name] = dict(args), f"{before}=", after
+        _templates[name] = dict(args), f"{name}=", attributes
 
 
 def _can_have_template(response: Any, value: bytes) -> bool:

@@ -258,7 +258,8 @@ class SessionStore(SignedCookies):
                 container = self.sessions.get(name)
                 args = self.config["cookie_args"] if container is None else container.session_args
                 cookies.expire(response, name, args)
-                cookies.expire_others(response, name, args, self.config["former_cookie_args"])
+                former = self.config.get("former_cookie_args", ())
+                cookies.expire_others(response, name, args, former)
 
 
 def _can_merge(container: Any) -> bool:
