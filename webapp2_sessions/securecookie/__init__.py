@@ -245,7 +245,9 @@ def _seconds(timestamp: bytes) -> int | None:
         seconds = int(timestamp)
     except ValueError:
         return None
-    return max(-LARGEST_TIME, min(seconds, LARGEST_TIME))
+    if abs(seconds) > LARGEST_TIME:
+        return LARGEST_TIME if seconds > 0 else -LARGEST_TIME
+    return seconds
 
 
 def _unquote(value: bytes) -> bytes:

@@ -20,6 +20,7 @@ __all__ = [
     "IS_DATA",
     "LARGEST_TIME",
     "MAX_AGE",
+    "NO_COOKIE",
     "SPILLED",
     "CookieData",
     "OpenCookie",
@@ -94,11 +95,11 @@ def with_attributes(data: Any, attributes: Mapping[str, Any]) -> Any:
     return CookieData(data, attributes) if attributes and isinstance(data, dict) else data
 
 
-#: A cookie of which nothing is known.
-_UNKNOWN = OpenCookie(None)
+#: What stands for a cookie where there is none, or nothing is known of it.
+NO_COOKIE = OpenCookie(None)
 
 
-def as_session(data: Any, cookie: OpenCookie = _UNKNOWN) -> OpenCookie:
+def as_session(data: Any, cookie: OpenCookie = NO_COOKIE) -> OpenCookie:
     """Return the cookie whose data a store or serializer of an application's own gives.
 
     :param data: a mapping or pairs become a dictionary; anything else stays.

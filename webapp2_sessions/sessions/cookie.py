@@ -10,7 +10,13 @@ from webapp2_sessions import cookies
 from webapp2_sessions.config import _default_value
 from webapp2_sessions.cookies import rules
 from webapp2_sessions.errors import BackendError, ConfigError, SessionTooLarge
-from webapp2_sessions.securecookie.cookie_data import IS_DATA, SPILLED, OpenCookie, sign_cookie
+from webapp2_sessions.securecookie.cookie_data import (
+    IS_DATA,
+    NO_COOKIE,
+    SPILLED,
+    OpenCookie,
+    sign_cookie,
+)
 from webapp2_sessions.sessions.factories import BaseSessionFactory
 from webapp2_sessions.sessions.session_dict import SessionDict
 
@@ -22,6 +28,9 @@ __all__ = ["SecureCookieSessionFactory"]
 #: Bytes that cookie attributes take at most, besides the domain, the path and a comment; a cookie
 #: that is smaller by so much need not be measured.
 _ATTRIBUTES = 400
+
+#: Values of ``on_oversize`` that name no backend.
+_NO_BACKEND = (None, "warn", "raise")
 
 
 def _dump_json(data: Any) -> bytes:
@@ -63,13 +72,15 @@ class SecureCookieSessionFactory(BaseSessionFactory):
         """
         if self.session is None:
             self._is_spilled, self._cookie = False, None
-            self._spill = self._make_spill()
-            for cookie in self._open_cookies(max_age):
-                session = self._session_of(cookie)
+            keyword = self.session_store.config.get("on_oversize")
+            self._spill = None if keyword in _NO_BACKEND else self._make_spill(keyword)
+            for cookie in self._read_cookies(max_age):
+                session = self._session_of(cookie) if self._take_over(cookie) else None
                 if session is not None:
                     self._cookie = cookie
                     break
             else:
+                self._take_over(NO_COOKIE)
                 session = SessionDict(self, new=True)
             self.session = self._take_snapshot(session)
         return self.session
@@ -130,7 +141,8 @@ class SecureCookieSessionFactory(BaseSessionFactory):
                 return
             attributes[SPILLED] = self._spill.sid
         for cookie in self._read_cookies(self._max_age):
-            if self._cookie is not None and cookie.value == self._cookie.value:
+            is_same = self._cookie is not None and cookie.value == self._cookie.value
+            if is_same and isinstance(cookie.data, dict):
                 self._set_cookie(response, dict(cookie.data), **attributes)
                 return
 
@@ -209,7 +221,7 @@ class SecureCookieSessionFactory(BaseSessionFactory):
             return None
         attributes: dict[str, Any] = {}
         args = self._add_ages(session, attributes)
-        serializer = self._own_serializer() or self.session_store.serializer
+        serializer = self.own_serializer or self.session_store.serializer
         value = sign_cookie(serializer, self.name, dict(session), attributes)
         rest = sum(len(each) for each in args.values() if isinstance(each, (str, bytes)))
         if limit is None or len(self.name) + len(value) + rest + _ATTRIBUTES < limit:
@@ -223,8 +235,8 @@ class SecureCookieSessionFactory(BaseSessionFactory):
         :returns: its id; ``None`` if another request has ended it.
         :raises SessionTooLarge: ``on_oversize`` is ``'raise'``.
         """
-        spill = self._spill = self._spill or self._make_spill()
-        if spill is None:
+        keyword = self.session_store.config["on_oversize"]
+        if keyword in _NO_BACKEND:
             from webapp2_sessions.errors.sizes import largest_keys  # for this error alone
 
             raise SessionTooLarge(
@@ -234,6 +246,7 @@ class SecureCookieSessionFactory(BaseSessionFactory):
                 self.session_store.config["max_cookie_size"],
                 largest_keys(dict(session), json.dumps),
             )
+        spill = self._spill = self._spill or self._make_spill(keyword)
         self._share_ages(spill)
         # Through JSON, so that values come back the same from the server and from the cookie.
         stored = SessionDict(spill, data=json.loads(json.dumps(dict(session))))
@@ -249,14 +262,8 @@ class SecureCookieSessionFactory(BaseSessionFactory):
             session._assigned = stored._assigned
         return spill.sid
 
-    def _make_spill(self) -> StoredSessionFactory | None:
-        """Create the factory of the ``on_oversize`` backend, pinned to the current place.
-
-        :returns: ``None`` without such a backend.
-        """
-        keyword = self.session_store.config.get("on_oversize")
-        if keyword in (None, "warn", "raise"):
-            return None
+    def _make_spill(self, keyword: str) -> StoredSessionFactory:
+        """Create the factory of the ``on_oversize`` backend, pinned to the current place."""
         spill = self.session_store.get_backend(keyword)(self.name, self.session_store)
         if not getattr(spill, "can_spill", False):
             raise ConfigError(

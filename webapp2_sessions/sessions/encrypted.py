@@ -87,7 +87,9 @@ class EncryptedCookieSessionFactory(SecureCookieSessionFactory):
     keyword = "encryptedcookie"
 
     # No cached_property, whose lock a fork amid requests would leave locked in the child.
-    def _own_serializer(self) -> EncryptedCookieSerializer:
+    @property
+    def own_serializer(self) -> EncryptedCookieSerializer:
+        """Encrypts with the keys that the configuration has now."""
         config = backend_config(self.session_store)
         fallbacks = config.get("secret_key_fallbacks", ())
         return EncryptedCookieSerializer(config["secret_key"], fallbacks)

@@ -7,23 +7,20 @@ import os
 import re
 import string
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from webapp2_sessions import cookies
 from webapp2_sessions.config import _default_value
-from webapp2_sessions.cookies import rules
 from webapp2_sessions.securecookie.cookie_data import (
     BEGAN,
     IS_DATA,
     MAX_AGE,
+    NO_COOKIE,
     OpenCookie,
-    as_session,
-    sign_cookie,
-    with_attributes,
 )
 from webapp2_sessions.sessions.session_dict import SessionDict
-from webapp2_sessions.sessions.signed_cookies import SignedCookies, open_cookies
+from webapp2_sessions.sessions.signed_cookies import CookiesOf, SignedCookies
 
 if TYPE_CHECKING:
     from webapp2_sessions.sessions.changes import Snapshot
@@ -64,6 +61,8 @@ class BaseSessionFactory:
     #: The session, once loaded. ``None`` makes the next ``get_session()`` load it again.
     session: SessionDict | None = None
 
+    #: Signs and verifies the session's cookie; ``None`` leaves it to the store's methods.
+    own_serializer: Any = None
     #: Whether ``save_session()`` can end a session that was destroyed.
     can_destroy: bool = False
 
@@ -89,6 +88,7 @@ class BaseSessionFactory:
         self.session_args = session_store.config["cookie_args"].copy()
         # Optimization: instance attributes are found sooner than class attributes.
         self.session = self.own_max_age = self._snapshot = None
+        self.sets_max_age = self.superseded = False
 
     def get_session(self, max_age: float | None = _default_value) -> SessionDict:
         """Return the session, loading it first if that has not happened yet.
@@ -108,39 +108,32 @@ class BaseSessionFactory:
         limit: int | None = self.session_store.config.get("max_flashes")
         return limit
 
-    def _open_cookies(self, max_age: float | None) -> Iterator[OpenCookie]:
-        """Yield the session's valid cookies, newest first, and take over each one's attributes."""
-        self._max_age = max_age
-        limit = self.session_store.config.get("absolute_max_age")
-        for cookie in self._read_cookies(max_age):
-            attributes = cookie.attributes
-            self._signed_at, self._began = cookie.signed_at, None
-            if not self.sets_max_age:
-                self.own_max_age = attributes.get(MAX_AGE)
-            if limit is None or self._is_young(attributes.get(BEGAN), limit):
-                yield cookie
-        self._signed_at = self._began = None
-        if not self.sets_max_age:
-            self.own_max_age = None
-
     def _read_cookies(self, max_age: float | None) -> list[OpenCookie]:
-        """Return the valid cookies that hold a session, newest first."""
+        """Return the valid cookies of the session's name, newest first."""
+        self._max_age = max_age
         store = self.session_store
-        serializer = self._own_serializer()
-        if _is_ours(store):
-            found = store.open_session_cookies(self.name, max_age, serializer)
-        elif serializer is None:  # a store of the application's own
-            found = [as_session(store.get_secure_cookie(self.name, max_age=max_age))]
-        else:
-            values = cookies.read_values(store.request, self.name)
-            found, _ = open_cookies(serializer, self.name, values, max_age)
-        # An application may have signed something else under the cookie's name.
-        return [each for each in found if isinstance(each.data, dict)]
+        if not issubclass(type(store), SignedCookies):  # isinstance() believes what a mock says
+            store = CookiesOf(store)
+        return store.open_session_cookies(  # type: ignore[no-any-return]
+            self.name, max_age, self.own_serializer
+        )
 
-    def _is_young(self, began: int | None, limit: float) -> bool:
-        """Return whether a session that began then is younger than ``absolute_max_age``."""
+    def _take_over(self, cookie: OpenCookie) -> bool:
+        """Take over a cookie's times; return whether it holds a session that may be opened.
+
+        :param cookie: a cookie of :meth:`_read_cookies`, or ``NO_COOKIE`` if none opens a session.
+        """
+        attributes = cookie.attributes
+        self._signed_at, self._began = cookie.signed_at, None
+        if not self.sets_max_age:
+            self.own_max_age = attributes.get(MAX_AGE)
+        if not isinstance(cookie.data, dict):
+            return False  # an application may have signed something else under the cookie's name
+        limit = self.session_store.config.get("absolute_max_age")
+        if limit is None:
+            return True
         # A session from before there was a limit counts from its last signing.
-        self._began = self._signed_at if began is None else began
+        self._began = attributes.get(BEGAN, cookie.signed_at)
         return self._began is None or time.time() - self._began <= limit
 
     def _set_cookie(self, response: Any, data: dict[Any, Any], **attributes: Any) -> None:
@@ -149,18 +142,10 @@ class BaseSessionFactory:
         :param attributes: attributes beside the data, in addition to the session's ages.
         """
         store = self.session_store
+        if not issubclass(type(store), SignedCookies):
+            store = CookiesOf(store)
         args = self._add_ages(data, attributes)
-        serializer = self._own_serializer()
-        if _is_ours(store):
-            store.save_session_cookie(response, self.name, data, attributes, args, serializer)
-        elif serializer is None:  # a store of the application's own
-            rules.check_cookie(self.name, args, type(response), "session_args")
-            value = with_attributes(data, attributes)
-            store.save_secure_cookie(response, self.name, value, **args)
-        else:
-            limit = store.config.get("max_cookie_size")
-            signed = sign_cookie(serializer, self.name, data, attributes)
-            cookies.write(response, self.name, signed, data, args, limit, "session_args")
+        store.save_session_cookie(response, self.name, data, attributes, args, self.own_serializer)
 
     def _expire_cookie(self, response: Any) -> None:
         """Expire the session's cookie."""
@@ -175,10 +160,6 @@ class BaseSessionFactory:
         """
         former = self.session_store.config.get("former_cookie_args", ())
         cookies.expire_others(response, self.name, self.session_args, former)
-
-    def _own_serializer(self) -> Any:
-        """Return what reads and writes the cookie, ``None`` for the store's serializer."""
-        return None
 
     def _add_ages(self, data: Mapping[Any, Any], attributes: dict[str, Any]) -> dict[str, Any]:
         """Add the session's ages to the attributes of a cookie that is to hold this data.
@@ -284,14 +265,18 @@ class CustomBackendSessionFactory(BaseSessionFactory):
         that was signed last.
         """
         if self.session is None:
-            found: list[SessionDict] = []
-            for cookie in self._open_cookies(max_age):
-                is_data = cookie.attributes.get(IS_DATA)
-                session = self._get_by_sid(None if is_data else cookie.data.get("_sid"))
-                found = [session]
-                if not getattr(session, "new", False) or getattr(session, "_degraded", False):
-                    break
-            [self.session] = found or [self._get_by_sid(None)]
+            session = None
+            for cookie in self._read_cookies(max_age):
+                if self._take_over(cookie):
+                    is_data = cookie.attributes.get(IS_DATA)
+                    session = self._get_by_sid(None if is_data else cookie.data.get("_sid"))
+                    if not getattr(session, "new", False) or getattr(session, "_degraded", False):
+                        break
+            else:
+                self._take_over(NO_COOKIE)
+                if session is None:
+                    session = self._get_by_sid(None)
+            self.session = session
         return self.session
 
     def _get_by_sid(self, sid: str | None) -> SessionDict:
@@ -308,9 +293,3 @@ class CustomBackendSessionFactory(BaseSessionFactory):
         while len(sid) < _SID_LENGTH:
             sid += os.urandom(2 * _SID_LENGTH).translate(_TO_ALPHABET, _UNEVEN)
         return sid[:_SID_LENGTH].decode("ascii")
-
-
-def _is_ours(store: Any) -> bool:
-    """Return whether a store has more to offer than upstream's interface."""
-    # By its class: a store that delegates, or a mock, has any attribute.
-    return issubclass(type(store), SignedCookies)

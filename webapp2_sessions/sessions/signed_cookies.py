@@ -6,17 +6,18 @@ import logging
 from collections.abc import Mapping
 from contextlib import suppress
 from threading import get_ident
-from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from webapp2_sessions import cookies
 from webapp2_sessions.config import _default_value
 from webapp2_sessions.config.checks import check_max_age
+from webapp2_sessions.cookies.rules import check_cookie
 from webapp2_sessions.errors import InvalidCookie
 from webapp2_sessions.securecookie import SecureCookieSerializer
 from webapp2_sessions.securecookie.cookie_data import (
     LARGEST_TIME,
     MAX_AGE,
+    NO_COOKIE,
     CookieData,
     OpenCookie,
     as_session,
@@ -30,7 +31,7 @@ if TYPE_CHECKING:
     from webapp2_sessions.sessions.interfaces import CookieSerializer
     from webapp2_sessions.sessions.unsaved import Unsaved
 
-__all__ = ["SignedCookies", "open_cookies"]
+__all__ = ["CookiesOf", "SignedCookies"]
 
 logger: logging.Logger = logging.getLogger(__name__)
 
@@ -62,6 +63,8 @@ class _Opening:
         self._thread = get_ident()
         #: The cookies that were read for the present one, by name.
         self._read: dict[str, list[OpenCookie]] = {}
+        #: Whether there is another cookie to be opened.
+        self.has_more: bool = True
 
     def note(self, name: str, opened: list[OpenCookie]) -> int:
         """Note the valid cookies of a name; return which of them is to be given."""
@@ -70,26 +73,22 @@ class _Opening:
         self._read[name] = opened
         return self._index if name == self._name else 0
 
-    def cookie_of(self, data: Any) -> OpenCookie | None:
-        """Return the cookie that holds the session's data; ``None`` if there is none."""
-        if self._name not in self._read and not self._index:
-            for name, opened in self._read.items():
+    def take(self, data: Any) -> OpenCookie | None:
+        """Return the cookie that holds the session's data, and go on to the next one."""
+        index, read = self._index, self._read
+        if not index and self._name not in read:
+            for name, opened in read.items():
                 if opened and opened[0].data is data:
                     self._name = name
+        opened = read.get(self._name, [])
+        self._index, self._read = index + 1, {}
+        self.has_more = self._index < len(opened)
         if data is None:
             return None
-        opened = self._read.get(self._name, [])
-        if self._index < len(opened):
-            return opened[self._index]
+        if index < len(opened):
+            return opened[index]
         # The store has its own way to find data; that of a further cookie is not its answer.
-        return None if self._index else OpenCookie(None)
-
-    def advance(self) -> bool:
-        """Go on to the next cookie; return whether there is one."""
-        count = len(self._read.get(self._name, ()))
-        self._index += 1
-        self._read = {}
-        return self._index < min(count, _MOST_TRIED)
+        return None if index else NO_COOKIE
 
 
 class SignedCookies:
@@ -108,15 +107,15 @@ class SignedCookies:
     #: The serializer, once it was used or set.
     _serializer: CookieSerializer | None = None
     #: Whether the cookies that were read are valid, by name; of several reads one is enough.
-    _verdicts: Mapping[str, bool] = MappingProxyType({})
+    _verdicts: Mapping[str, bool] = {}
     #: Whether any cookie was asked for.
     _has_read: bool = False
     #: What is known while a session's cookies are opened.
     _opening: _Opening | None = None
     #: The session whose cookie is being set, and the attributes that it gets.
-    _setting: tuple[str, Mapping[str, Any]] = "", MappingProxyType({})
+    _setting: tuple[str, Mapping[str, Any]] = "", {}
     #: Bytes of the cookies that were set, as browsers send them back, by name.
-    _written: Mapping[str, int] = MappingProxyType({})
+    _written: Mapping[str, int] = {}
 
     @property
     def serializer(self) -> CookieSerializer:
@@ -170,9 +169,9 @@ class SignedCookies:
         before = self._opening
         opening = self._opening = _Opening(name)
         try:
-            while True:
+            while opening.has_more:
                 data = self.get_secure_cookie(name, max_age=max_age)
-                cookie = opening.cookie_of(data)
+                cookie = opening.take(data)
                 if cookie is not None:
                     # A store or a serializer of the application's own may give other mappings.
                     if data is not cookie.data or (
@@ -180,21 +179,46 @@ class SignedCookies:
                     ):
                         cookie = as_session(data, cookie)
                     found.append(cookie)
-                if not opening.advance():
-                    return found
+            return found
         finally:
             self._opening = before
 
     def _open_cookies(
         self, name: str, max_age: float | None, serializer: CookieSerializer | None = None
     ) -> list[OpenCookie]:
-        max_age = self._max_age(max_age)
+        """Verify all cookies of a name that the request brought.
+
+        An age that ``session.set_max_age()`` has put into a cookie takes precedence over
+        ``max_age``.
+
+        :returns: the accepted ones. The one that was signed last comes first; of those that were
+            signed in the same second, or whose time is unknown, the last in the header.
+        """
+        if max_age is not None:
+            max_age = self._max_age(max_age)
         self._has_read = True
         values = cookies.read_values(self.request, name)
         if not values:
             return []
-        opened, refused = open_cookies(serializer or self.serializer, name, values, max_age)
-        del opened[_MOST_TRIED:]
+        signer: Any = serializer or self.serializer
+        is_own = _has_own_deserialize(signer)
+        opened = []
+        refused = None  # not the error, whose traceback has this frame
+        for value in values:
+            try:
+                if is_own:
+                    opened.append(_deserialize(signer, name, value, max_age))
+                    continue
+                cookie = signer.unseal(name, value)
+                limit = cookie.attributes.get(MAX_AGE, max_age)
+                if limit is not None:
+                    signer.check_age(cookie.signed_at, limit)
+                opened.append(cookie)
+            except InvalidCookie as error:
+                refused = refused or str(error)
+        if len(opened) > 1:
+            opened.sort(key=_time_of, reverse=True)
+            del opened[_MOST_TRIED:]
         verdict = self._verdicts.get(name)
         if opened and not verdict:
             self._verdicts = {**self._verdicts, name: True}
@@ -248,7 +272,8 @@ class SignedCookies:
         before = self._setting
         self._setting = name, attributes
         try:
-            self.save_secure_cookie(response, name, with_attributes(data, attributes), **args)
+            value = CookieData(data, attributes) if attributes else data
+            self.save_secure_cookie(response, name, value, **args)
         finally:
             self._setting = before
 
@@ -297,38 +322,26 @@ class SignedCookies:
             )
 
 
-def open_cookies(
-    serializer: Any, name: str, values: list[str], max_age: float | None
-) -> tuple[list[OpenCookie], str | None]:
-    """Verify all cookies of a name that a request brought.
+class CookiesOf(SignedCookies):
+    """Read and set the cookies of sessions by a store that offers upstream's interface alone.
 
-    :param serializer: a :class:`~webapp2_sessions.securecookie.SecureCookieSerializer`, or an
-        application's own.
-    :param values: from :func:`webapp2_sessions.cookies.read_values`.
-    :param max_age: age in seconds above which a cookie counts as expired, ``None`` for no limit;
-        the age that ``session.set_max_age()`` has put into a cookie takes precedence.
-    :returns: the cookies that are accepted, and why the last one of the others is not. The one
-        that was signed last comes first; of those that were signed in the same second, or whose
-        time is unknown, the last in the header.
+    :param store: any object with ``config``, ``get_secure_cookie(name, max_age=)`` and
+        ``save_secure_cookie(response, name, value, **kwargs)``.
     """
-    accepted = []
-    refused = None  # not the error, whose traceback has this frame
-    is_own = _has_own_deserialize(serializer)
-    for value in values:
-        try:
-            if is_own:
-                accepted.append(_deserialize(serializer, name, value, max_age))
-                continue
-            cookie = serializer.unseal(name, value)
-            limit = cookie.attributes.get(MAX_AGE, max_age)
-            if limit is not None:
-                serializer.check_age(cookie.signed_at, limit)
-            accepted.append(cookie)
-        except InvalidCookie as error:
-            refused = refused or str(error)
-    if len(accepted) > 1:
-        accepted.sort(key=_time_of, reverse=True)
-    return accepted, refused
+
+    def __init__(self, store: Any) -> None:
+        self._store = store
+        self.config, self.sessions = store.config, {}
+        self.request = getattr(store, "request", None)
+
+    def get_secure_cookie(self, name: str, max_age: float | None = _default_value) -> Any:
+        """Return what the store reads."""
+        return self._store.get_secure_cookie(name, max_age=max_age)
+
+    def save_secure_cookie(self, response: Any, name: str, value: Any, **kwargs: Any) -> None:
+        """Have the store set the cookie, once it is certain that it can be sent."""
+        check_cookie(name, kwargs, type(response), "session_args")
+        self._store.save_secure_cookie(response, name, value, **kwargs)
 
 
 def _time_of(cookie: OpenCookie) -> int:

@@ -76,7 +76,6 @@ class SessionStore(SignedCookies):
         app = request.app
         self.config = load_config(app, self.config_key, config)
         self.sessions = {}
-        self._lock, self._lock_key = lock_of(request), locks.key
         try:
             self.debug = app.debug
         except AttributeError:  # an application of another kind
@@ -91,8 +90,12 @@ class SessionStore(SignedCookies):
 
         With two, each of two threads could have one and wait for the other.
         """
-        if self._lock_key is not locks.key:  # forked meanwhile, or __init__() was not called
-            self._lock, self._lock_key = lock_of(self), locks.key
+        if self._lock_key is not locks.key:  # not from get_store(), or forked meanwhile
+            try:
+                owner = self.request
+            except AttributeError:  # it has ended
+                owner = self
+            self._lock, self._lock_key = lock_of(owner), locks.key
         return self._lock
 
     @property
@@ -220,8 +223,20 @@ class SessionStore(SignedCookies):
 
     def _save_all(self, response: Any) -> None:
         sessions, config = self.sessions, self.config
-        if sessions:
-            self._save_each(response)
+        containers = [*sessions.values()]
+        destroyed = []
+        try:
+            for container in containers:
+                if getattr(getattr(container, "session", None), "_destroyed", False) is True:
+                    destroyed.append(container)
+                container.save_session(response)
+                if len(sessions) > len(containers):  # it has opened sessions itself
+                    containers += list(sessions.values())[len(containers) :]
+        except BaseException:
+            from webapp2_sessions.sessions.sign_outs import delete_destroyed  # only for this error
+
+            delete_destroyed(self, response, destroyed)
+            raise
         if sessions or self._has_read:  # also if it has only read a signed cookie
             if config.get("on_damaged_cookie") == "expire":
                 self._expire_damaged(response)
@@ -231,25 +246,6 @@ class SessionStore(SignedCookies):
             self._warn_of_long_header()
         if self._unsaved is not None:
             self._unsaved.settle()
-
-    def _save_each(self, response: Any) -> None:
-        sessions = self.sessions
-        containers = [*sessions.values()]
-        destroyed = [
-            container
-            for container in containers
-            if getattr(getattr(container, "session", None), "_destroyed", False) is True
-        ]
-        try:
-            for container in containers:
-                container.save_session(response)
-                if len(sessions) > len(containers):  # it has opened sessions itself
-                    containers += list(sessions.values())[len(containers) :]
-        except BaseException:
-            from webapp2_sessions.sessions.sign_outs import delete_destroyed  # only for this error
-
-            delete_destroyed(self, response, destroyed)
-            raise
 
     def _expire_damaged(self, response: Any) -> None:
         """Expire the cookies that were refused and are not replaced."""
@@ -296,8 +292,8 @@ def get_store(
             store = registry.get(key)
             if not store:
                 store = registry[key] = factory(request)
-                if isinstance(store, SessionStore) and store._lock is None:
-                    store._lock, store._lock_key = lock, locks.key  # __init__() was not called
+                if isinstance(store, SessionStore):
+                    store._lock, store._lock_key = lock, locks.key
                 if type(store) is SessionStore and _is_being_answered(request):
                     # webapp2 has the request until it is answered. If the store had it as well,
                     # both would wait for the cycle collector, with the response and all that was
