@@ -520,6 +520,21 @@ def test_second_save_after_a_session_was_begun_again(opened: dict[str, Any]) -> 
 # Former cookies
 
 
+@pytest.mark.parametrize("opened", [{}, {"backend": "memory"}], ids=str)
+def test_sign_out_and_a_change_that_comes_to_nothing(opened: dict[str, Any]) -> None:
+    """Compared by content the session is empty, as it began: its cookie expires."""
+    visitor = Visitor(make_app(backends=BACKENDS, change_detection="content"), **opened)
+    visitor.visit(lambda session: session.update(user="ada"))
+
+    def sign_out(session: Any) -> None:
+        session.destroy()
+        session.clear()
+
+    visitor.visit(sign_out)
+    (header,) = visitor.headers
+    assert header.startswith("session=; Max-Age=0;")
+
+
 @pytest.mark.parametrize("end", ["destroy", "regenerate_id"])
 @pytest.mark.parametrize("backend", ["securecookie", "memory"])
 def test_former_cookies_expire_with_overwrite(end: str, backend: str) -> None:

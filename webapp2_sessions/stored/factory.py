@@ -236,12 +236,15 @@ class StoredSessionFactory(CustomBackendSessionFactory):
             return
         is_destroyed = session._destroyed
         if is_destroyed:
-            self._end(response, session)  # raises in any case: a sign-out must not seem done
+            self.discard()  # raises in any case: a sign-out must not seem done
+            session._destroyed = session._degraded = False
         try:
             if session._degraded:
                 return
             if self._should_save(session):
                 self._save(response, session)
+            elif is_destroyed:
+                self._expire_cookie(response)
             elif self._is_stored and self._should_refresh() and self.keep():
                 self._set_cookie(response, {"_sid": self.sid})
         except BackendError as error:
@@ -408,13 +411,6 @@ class StoredSessionFactory(CustomBackendSessionFactory):
         :returns: the problems, one line for each server that has one.
         """
         return ()
-
-    def _end(self, response: Any, session: SessionDict) -> None:
-        """Delete the record; what the handler has set since belongs to a new session."""
-        self.discard()
-        session._destroyed = session._degraded = False
-        if not session.modified:
-            self._expire_cookie(response)
 
     def _new_merger(self) -> Merger | None:
         if self.session_store.config.get("on_conflict") != "merge":
