@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pytest
 
@@ -43,7 +43,4 @@ def webapp2_sessions_client() -> Callable[..., Client]:
     """A function: called with an application it returns a client that keeps cookies."""
     from webapp2_sessions.testing import Client
 
-    def make(app: Any, **options: Any) -> Client:
-        return Client(app, **options)
-
-    return make
+    return Client

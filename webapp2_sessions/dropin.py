@@ -7,7 +7,6 @@ import importlib.machinery
 import importlib.util
 import logging
 import sys
-from collections.abc import Sequence
 from types import FunctionType, ModuleType
 from typing import Any
 
@@ -100,35 +99,23 @@ def _forget(module_name: str) -> None:
 
 
 class _AliasFinder:
-    """Finds modules of this package under upstream's names."""
+    """Finds and loads modules of this package under upstream's names."""
 
     # Optimization: no base class, because importlib.abc takes longer to load than this package.
 
     def find_spec(
-        self,
-        fullname: str,
-        path: Sequence[str] | None = None,
-        target: ModuleType | None = None,
+        self, fullname: str, path: object = None, target: object = None
     ) -> importlib.machinery.ModuleSpec | None:
-        replacement = UPSTREAM_MODULES.get(fullname)
-        if replacement is None:
+        if fullname not in UPSTREAM_MODULES:
             return None
-        loader: Any = _AliasLoader(replacement)
+        loader: Any = self
         return importlib.util.spec_from_loader(fullname, loader)
 
-
-class _AliasLoader:
-    """Loads a module under another name."""
-
-    def __init__(self, name: str) -> None:
-        self._name = name
-        self._spec: importlib.machinery.ModuleSpec | None = None
-
     def create_module(self, spec: importlib.machinery.ModuleSpec) -> ModuleType:
-        module = importlib.import_module(self._name)
-        self._spec = module.__spec__
+        module = importlib.import_module(UPSTREAM_MODULES[spec.name])
+        spec.loader_state = module.__spec__
         return module
 
     def exec_module(self, module: ModuleType) -> None:
-        # The import system has replaced it by the spec of the alias.
-        module.__spec__ = self._spec
+        alias: Any = module.__spec__  # by which the import system has replaced the module's own
+        module.__spec__ = alias.loader_state
