@@ -9,16 +9,8 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from webapp2_sessions.cli.output import echo, echo_json, printable, style
-from webapp2_sessions.cli.target import (
-    Target,
-    importing_from_here,
-    load_target,
-    server_backends,
-)
-from webapp2_sessions.config import (
-    SessionConfig,
-    default_config,
-)
+from webapp2_sessions.cli.target import Target, importing_from_here, load_target, server_backends
+from webapp2_sessions.config import SessionConfig, default_config
 from webapp2_sessions.config.checks import CHECKS, weak_keys
 from webapp2_sessions.config.foreign import foreign_value
 from webapp2_sessions.config.imports import import_object
@@ -27,8 +19,8 @@ from webapp2_sessions.errors import ConfigError, MissingDependency
 from webapp2_sessions.securecookie.keys import new_key
 from webapp2_sessions.stored.factory import StoredSessionFactory
 
-_PLURALS = {"error": "errors", "warning": "warnings", "advice": "pieces of advice"}
-_SINGULARS = {"error": "error", "warning": "warning", "advice": "piece of advice"}
+#: How findings are counted, with the ending of a plural.
+_COUNTED = {"error": "{} error{}", "warning": "{} warning{}", "advice": "{} piece{} of advice"}
 
 #: How the addresses of memcached servers on this machine begin.
 _LOCAL = ("127.", "localhost", "[::1]", "unix:")
@@ -69,9 +61,9 @@ def _echo(found: list[Advice]) -> None:
         echo(f"{severity} {printable(each.key)}: {printable(each.text)}")
     counts = Counter(each.severity for each in found)
     texts = [
-        f"{counts[each]} {(_SINGULARS if counts[each] == 1 else _PLURALS)[each]}"
-        for each in SEVERITIES
-        if counts[each]
+        text.format(counts[severity], "" if counts[severity] == 1 else "s")
+        for severity, text in _COUNTED.items()
+        if counts[severity]
     ]
     echo(", ".join(texts) or style("nothing to improve", "good", sys.stdout))
 
@@ -91,14 +83,10 @@ def advice_on(given: Mapping[str, Any], response_class: Any, debug: bool = False
     config = SessionConfig(sound, response_class)
     dropped = given.keys() - sound.keys()
     more = oversights(config)
-    for rule in (_keys, _flags, _ages, _cookie, _storage, _servers, _backends):
+    for rule in (_keys, _cookie, _storage, _servers, _backends):
         more += rule(config, sound)
     found.extend(each for each in more if each.key.partition("[")[0] not in dropped)
     return sorted(found, key=lambda each: SEVERITIES.index(each.severity))
-
-
-def _error(error: ConfigError) -> Advice:
-    return Advice("error", error.key, error.args[1])
 
 
 def _errors(sound: dict[str, Any], response_class: Any) -> Iterator[Advice]:
@@ -109,7 +97,7 @@ def _errors(sound: dict[str, Any], response_class: Any) -> Iterator[Advice]:
             check(key, value)
         except ConfigError as error:
             if foreign_value(key, value) is None:
-                yield _error(error)
+                yield Advice("error", *error.args)
                 sound.pop(key, None)
     if not sound.get("secret_key"):
         sound["secret_key"] = new_key(32)  # so that the rest can be checked
@@ -117,7 +105,7 @@ def _errors(sound: dict[str, Any], response_class: Any) -> Iterator[Advice]:
         try:
             SessionConfig(sound, response_class)
         except ConfigError as error:
-            yield _error(error)
+            yield Advice("error", *error.args)
             # The name as well, because it may be what the arguments do not go with.
             wrong = {error.key.partition("[")[0], "cookie_name"} & sound.keys()
             for key in wrong or set(sound):
@@ -137,8 +125,8 @@ def _keys(config: SessionConfig, _: Mapping[str, Any]) -> Iterator[Advice]:
         yield Advice("advice", "digest", text)
 
 
-def _flags(config: SessionConfig, _: Mapping[str, Any]) -> Iterator[Advice]:
-    args = config["cookie_args"]
+def _cookie(config: SessionConfig, _: Mapping[str, Any]) -> Iterator[Advice]:
+    args, name = config["cookie_args"], str(config["cookie_name"])
     if not args.get("secure"):
         text = "is off: the cookie is sent over plain HTTP too, where it can be read"
         yield Advice("warning", "cookie_args['secure']", text)
@@ -151,19 +139,12 @@ def _flags(config: SessionConfig, _: Mapping[str, Any]) -> Iterator[Advice]:
     if args.get("domain"):
         text = "is set: every host below it gets the cookie, and can set one of that name"
         yield Advice("advice", "cookie_args['domain']", text)
-
-
-def _ages(config: SessionConfig, _: Mapping[str, Any]) -> Iterator[Advice]:
     if config["session_max_age"] is None:
         text = "is None: a cookie is valid for ever, also one that was stolen; set it in seconds"
         yield Advice("warning", "session_max_age", text)
-
-
-def _cookie(config: SessionConfig, _: Mapping[str, Any]) -> Iterator[Advice]:
     if config["on_oversize"] == "warn":
         text = "is 'warn': browsers drop a cookie that is too large, and only the log tells"
         yield Advice("advice", "on_oversize", f"{text}; 'raise' or a backend is safer")
-    args, name = config["cookie_args"], str(config["cookie_name"])
     could_be_host = args.get("secure") and not args.get("domain") and args.get("path", "/") == "/"
     if could_be_host and not name.lower().startswith("__host-"):
         text = f"could be '__Host-{name}', which no other host of the domain can set"
@@ -198,22 +179,28 @@ def _backends(config: SessionConfig, given: Mapping[str, Any]) -> Iterator[Advic
     own = given.get("backends") or {}
     named = {keyword for keyword, backend in own.items() if backend != usual.get(keyword)}
     for keyword in (each for each in config["backends"] if each in named or each == spill):
-        key, backend = f"backends[{keyword!r}]", config["backends"][keyword]
-        try:
-            factory = import_object(backend) if isinstance(backend, str) else backend
-        except MissingDependency as error:
-            yield Advice("error", key, str(error))
-        except Exception as error:  # whatever a module of the application raises
-            yield Advice("error", key, f"cannot be imported ({type(error).__name__})")
-        else:
-            stores = isinstance(factory, type) and issubclass(factory, StoredSessionFactory)
-            if keyword == spill and not stores:
-                text = f"names {keyword!r}, which is no StoredSessionFactory and has to be one"
-                yield Advice("error", "on_oversize", text)
-            without = StoredSessionFactory._read_version
-            if stores and config["on_conflict"] == "merge" and factory._read_version is without:
-                text = f"is 'merge', and {factory.__name__} cannot compare and set"
-                yield Advice("error", "on_conflict", text)
+        factory, problem = _import(config["backends"][keyword])
+        if problem is not None:
+            yield Advice("error", f"backends[{keyword!r}]", problem)
+            continue
+        stores = isinstance(factory, type) and issubclass(factory, StoredSessionFactory)
+        if keyword == spill and not stores:
+            text = f"names {keyword!r}, which is no StoredSessionFactory and has to be one"
+            yield Advice("error", "on_oversize", text)
+        without = StoredSessionFactory._read_version
+        if stores and config["on_conflict"] == "merge" and factory._read_version is without:
+            text = f"is 'merge', and {factory.__name__} cannot compare and set"
+            yield Advice("error", "on_conflict", text)
+
+
+def _import(backend: Any) -> tuple[Any, str | None]:
+    """Return a backend's factory, and the problem if it cannot be imported."""
+    try:
+        return import_object(backend) if isinstance(backend, str) else backend, None
+    except MissingDependency as error:
+        return None, str(error)
+    except Exception as error:  # whatever a module of the application raises
+        return None, f"cannot be imported ({type(error).__name__})"
 
 
 def ping(config: Mapping[str, Any], backend: str) -> list[str]:
@@ -230,13 +217,9 @@ def ping(config: Mapping[str, Any], backend: str) -> list[str]:
     if backend not in backends:
         known = ", ".join(map(repr, backends))
         raise ConfigError("--backend", f"{backend!r} is unknown; known are {known}")
-    factory = backends[backend]
-    try:
-        factory = import_object(factory) if isinstance(factory, str) else factory
-    except MissingDependency as error:
-        return [str(error)]
-    except Exception as error:  # whatever a module of the application raises
-        return [f"cannot be imported ({type(error).__name__})"]
+    factory, problem = _import(backends[backend])
+    if problem is not None:
+        return [problem]
     if not hasattr(factory, "_ping"):
         raise ConfigError("--backend", f"{backend!r} keeps no sessions on a server of its own")
     try:

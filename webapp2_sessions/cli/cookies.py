@@ -6,6 +6,7 @@ import argparse
 import os
 import sys
 import time
+from collections.abc import Iterator
 from typing import Any
 
 from webapp2_sessions.cli.inspection import CookieText, Inspection, inspect_cookie, read_cookies
@@ -61,7 +62,7 @@ def run_decode(options: argparse.Namespace) -> int:
         for index, each in enumerate(shown):
             if index:
                 echo("")
-            echo_table(_as_rows(*each, now, limit, options.secret_key_env is None))
+            echo_table([*_as_rows(*each, now, limit, options.secret_key_env is None)])
     return 0 if ours and all(each.refused is None for _, each in ours) else 1
 
 
@@ -100,27 +101,27 @@ def _as_json(cookie: CookieText, seen: Inspection, now: float, limit: int | None
 
 def _as_rows(
     cookie: CookieText, seen: Inspection, now: float, limit: int | None, knows_ages: bool
-) -> list[tuple[str, str]]:
-    rows = [] if cookie.name is None else [("cookie", printable(cookie.name))]
-    rows.append(("kind", _kind(seen)))
+) -> Iterator[tuple[str, str]]:
+    if cookie.name is not None:
+        yield "cookie", printable(cookie.name)
+    yield "kind", _kind(seen)
     if seen.signed_at is not None:
-        rows.append(("signed", _moment(seen.signed_at, now)))
+        yield "signed", _moment(seen.signed_at, now)
     if seen.began is not None:
-        rows.append(("began", _moment(seen.began, now)))
+        yield "began", _moment(seen.began, now)
     if seen.own_max_age is not None:
-        rows.append(("max age", f"{format_duration(seen.own_max_age)}, as the cookie says itself"))
-    rows.append(("size", _size(cookie, seen, limit)))
+        yield "max age", f"{format_duration(seen.own_max_age)}, as the cookie says itself"
+    yield "size", _size(cookie, seen, limit)
     if seen.key is not None:
-        rows.append(("key", seen.key if seen.digest is None else f"{seen.key}, {seen.digest}"))
+        yield "key", seen.key if seen.digest is None else f"{seen.key}, {seen.digest}"
     elif seen.digest is not None:
-        rows.append(("digest", f"{seen.digest}, by its length"))
+        yield "digest", f"{seen.digest}, by its length"
     if seen.refused is not None:
-        rows.append(("refused", style(seen.refused, "error", sys.stdout)))
+        yield "refused", style(seen.refused, "error", sys.stdout)
     elif seen.key is not None:
-        rows.append(("accepted", style(_until(seen, now, knows_ages), "good", sys.stdout)))
+        yield "accepted", style(_until(seen, now, knows_ages), "good", sys.stdout)
     if seen.data is not None:
-        rows.append(("data", printable(seen.data)))
-    return rows
+        yield "data", printable(seen.data)
 
 
 def _kind(seen: Inspection) -> str:

@@ -12,15 +12,10 @@ from types import MappingProxyType
 from typing import Any, NamedTuple
 
 from webapp2_sessions import cookies
+from webapp2_sessions.config.checks import secret_keys
 from webapp2_sessions.errors import InvalidCookie
 from webapp2_sessions.securecookie import SecureCookieSerializer
-from webapp2_sessions.securecookie.cookie_data import (
-    BEGAN,
-    IS_DATA,
-    MAX_AGE,
-    SPILLED,
-    read_value,
-)
+from webapp2_sessions.securecookie.cookie_data import BEGAN, IS_DATA, MAX_AGE, SPILLED, read_value
 from webapp2_sessions.securecookie.plain_json import decode_payload
 
 #: Headers, also as ``curl -v`` shows them. What precedes the name must be on the same line: a match
@@ -30,12 +25,10 @@ _HEADER = re.compile(
 )
 
 #: Attributes of a Set-Cookie header, in lower case.
-_ATTRIBUTES = frozenset(
-    (
-        *("comment", "domain", "expires", "httponly", "max-age", "partitioned", "path"),
-        *("priority", "samesite", "secure", "version"),
-    )
-)
+_ATTRIBUTES = {
+    *("comment", "domain", "expires", "httponly", "max-age", "partitioned", "path"),
+    *("priority", "samesite", "secure", "version"),
+}
 
 #: A bare value: a signed one, or one with "=" at its end only.
 _SIGNED = re.compile(r"[A-Za-z0-9+/]*={0,2}\|[^|=;]*\|[^|=;]*")
@@ -82,18 +75,17 @@ def read_cookies(text: str) -> list[CookieText]:
     bare = text[1:-1] if len(text) > 1 and text[0] == text[-1] == '"' else text
     if _SIGNED.fullmatch(bare) or _NO_PAIR.fullmatch(bare) or token_time(bare) is not None:
         return [CookieText(None, text)]
-    names = [part.partition("=")[0].strip().lower() for part in text.split(";")[1:]]
-    is_set = any(name in _ATTRIBUTES for name in names)
-    return list(_parse_header("set-cookie" if is_set else "cookie", text))
+    names = {part.partition("=")[0].strip().lower() for part in text.split(";")[1:]}
+    is_set = not names.isdisjoint(_ATTRIBUTES)
+    return _parse_header("set-cookie" if is_set else "cookie", text)
 
 
-def _parse_header(kind: str, content: str) -> Iterator[CookieText]:
+def _parse_header(kind: str, content: str) -> list[CookieText]:
     # A value that contains ";" would be escaped.
     parts = [part for part in map(str.strip, content.split(";")) if part]
     if kind.lower() == "set-cookie":
-        yield from (_parse_pair(part, tuple(parts[1:])) for part in parts[:1])
-    else:
-        yield from map(_parse_pair, parts)
+        return [_parse_pair(part, tuple(parts[1:])) for part in parts[:1]]
+    return [_parse_pair(part) for part in parts]
 
 
 def _parse_pair(part: str, attributes: tuple[str, ...] | None = None) -> CookieText:
@@ -240,7 +232,7 @@ def _read_other(value: str) -> Inspection:
 def _verify(
     seen: Inspection, name: str, value: str, config: Mapping[str, Any], now: float
 ) -> Inspection:
-    for place, key in _keys_of(config):
+    for place, key in secret_keys(config).items():
         try:
             opened = _serializer(seen, key).unseal(name, value)
         except InvalidCookie:
@@ -259,12 +251,6 @@ def _serializer(seen: Inspection, key: Any) -> SecureCookieSerializer:
     from webapp2_sessions.sessions.encrypted import EncryptedCookieSerializer  # loads cryptography
 
     return EncryptedCookieSerializer(key)
-
-
-def _keys_of(config: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
-    yield "secret_key", config["secret_key"]
-    for index, key in enumerate(config["secret_key_fallbacks"]):
-        yield f"secret_key_fallbacks[{index}]", key
 
 
 def _judge(seen: Inspection, config: Mapping[str, Any], now: float) -> dict[str, Any]:

@@ -97,7 +97,6 @@ day ends sessions that are in use; the command asks first, on the terminal, unle
 After a failure or an interrupt run the command again: it goes on with what is left.
 """
 
-
 _OPTION = re.compile("--[a-z][a-z-]*")
 
 #: Errors of argparse that quote an argument, and what they say instead.
@@ -229,13 +228,7 @@ def _add_purge(commands: Any) -> None:
     add("--project", metavar="P", help="Google project (default: the environment's)")
     add("--namespace", metavar="N", help="namespace (default: the empty one)")
     add("--database", metavar="D", help="database (default: the project's default one)")
-    add(
-        "--kind",
-        default="Session",
-        type=_name,
-        metavar="K",
-        help="kind (default: Session)",
-    )
+    add("--kind", default="Session", type=_name, metavar="K", help="kind (default: Session)")
     # No page waits for this, and a query that skips many deleted entities takes long.
     seconds = "seconds for each request (default: 30)"
     add("--timeout", default=30.0, type=_seconds, metavar="S", help=seconds)
@@ -278,25 +271,22 @@ def _duration(text: str) -> datetime.timedelta:
         raise argparse.ArgumentTypeError(f"{text!r} is too long") from None
 
 
-def _whole_number(text: str) -> int:
-    """Parse an integer from 1 on."""
-    if not re.fullmatch(r"0*[1-9][0-9]{0,15}", text):
-        raise argparse.ArgumentTypeError(f"{text!r} is no positive whole number")
-    return int(text)
+def _number(
+    pattern: str, convert: Callable[[str], Any], wanted: str, is_valid: Callable[[Any], bool] = bool
+) -> Callable[[str], Any]:
+    """Return the type of a number that is written like ``pattern``; by default not 0."""
+
+    def parse(text: str) -> Any:
+        if not re.fullmatch(pattern, text) or not is_valid(convert(text)):
+            raise argparse.ArgumentTypeError(f"{text!r} is no {wanted}")
+        return convert(text)
+
+    return parse
 
 
-def _key_size(text: str) -> int:
-    """Parse the number of bytes of a secret key, 16 to 1024."""
-    if not re.fullmatch(r"[0-9]{1,4}", text) or not 16 <= int(text) <= 1024:
-        raise argparse.ArgumentTypeError(f"{text!r} is no number from 16 to 1024")
-    return int(text)
-
-
-def _seconds(text: str) -> float:
-    """Parse a positive number of seconds."""
-    if not re.fullmatch(r"[0-9]{1,9}(\.[0-9]{1,6})?", text) or not float(text):
-        raise argparse.ArgumentTypeError(f"{text!r} is no positive number of seconds")
-    return float(text)
+_whole_number = _number("0*[0-9]{1,16}", int, "positive whole number")
+_key_size = _number("[0-9]{1,4}", int, "number from 16 to 1024", lambda size: 16 <= size <= 1024)
+_seconds = _number(r"[0-9]{1,9}(\.[0-9]{1,6})?", float, "positive number of seconds")
 
 
 def _name(text: str) -> str:

@@ -6,7 +6,7 @@ import argparse
 import datetime
 import json
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
 from webapp2_sessions.cli.inspection import inspect_cookie, read_cookies
@@ -24,12 +24,7 @@ from webapp2_sessions.cli.output import (
 )
 from webapp2_sessions.cli.target import Target, importing_from_here, load_target, server_backends
 from webapp2_sessions.config import SessionConfig
-from webapp2_sessions.errors import (
-    ConfigError,
-    SessionError,
-    UnreadableSession,
-    UnstorableValue,
-)
+from webapp2_sessions.errors import ConfigError, SessionError, UnreadableSession, UnstorableValue
 from webapp2_sessions.securecookie.cookie_data import SPILLED
 from webapp2_sessions.sessions import SessionStore
 from webapp2_sessions.stored.factory import StoredSessionFactory
@@ -41,19 +36,17 @@ _NO_SESSION = "is neither a session id nor a cookie that leads to one"
 
 def run_show(options: argparse.Namespace) -> int:
     """Show a stored session, and return the exit code."""
-    session = _find_session(options)
+    factory, backend, sid = _find_session(options)
     with importing_from_here():  # a pickle may name the application's classes
-        record = session.read()
+        record = _read(factory, sid)
         if record is None:
-            return _not_found(session)
+            return _not_found(factory, backend, sid)
         data = None if record.data is None else as_json(record.data)
     if options.json:
         updated = None if record.updated is None else int(record.updated.timestamp())
-        echo_json(
-            {"backend": session.backend, **record._asdict(), "data": data, "updated": updated}
-        )
+        echo_json({"backend": backend, **record._asdict(), "data": data, "updated": updated})
     else:
-        echo_table(_as_rows(session, record, data))
+        echo_table([("backend", backend), *_as_rows(record, data)])
     return 0 if record.problem is None else 1
 
 
@@ -61,29 +54,71 @@ def run_delete(options: argparse.Namespace) -> int:
     """Delete a stored session, and return the exit code."""
     if not options.yes and not is_interactive():
         raise ConfigError("--yes", "is needed where nobody can be asked: there is no terminal")
-    session = _find_session(options)
+    factory, backend, sid = _find_session(options)
     with importing_from_here():
-        record = session.read(decode=False)
+        record = _read(factory, sid, decode=False)
         if record is None:
-            return _not_found(session)
-        if not options.yes and not confirm(f"Delete {_describe(session, record)}?"):
+            return _not_found(factory, backend, sid)
+        if not options.yes and not confirm(f"Delete {_describe(record, backend)}?"):
             echo_error("nothing deleted")
             return 1
-        session.delete()
+        # As session.destroy() does: no running request brings it back.
+        factory._is_stored, factory.sid = True, sid
+        factory.discard()
     echo("1 session deleted")
     return 0
 
 
-def _not_found(session: StoredSession) -> int:
-    elsewhere = f"by these keys, at this place, for the name {session.name!r} (see --name)"
-    why = "it was ended not long ago" if session.is_revoked() else elsewhere
-    echo_error(f"error: no session of that id in {session.backend}: {why}")
+def _not_found(factory: StoredSessionFactory, backend: str, sid: str) -> int:
+    elsewhere = f"by these keys, at this place, for the name {factory.name!r} (see --name)"
+    why = "it was ended not long ago" if factory._is_revoked(sid) else elsewhere
+    echo_error(f"error: no session of that id in {backend}: {why}")
     return 1
 
 
-def _describe(session: StoredSession, record: Record) -> str:
+class Record(NamedTuple):
+    """What is stored of a session; ``None`` stands for what is not known."""
+
+    #: The data, if it was decoded.
+    data: dict[Any, Any] | None = None
+    #: Why it could not be decoded.
+    problem: str | None = None
+    #: Stored bytes.
+    size: int | None = None
+    #: ``"pickle"`` or ``"json"``.
+    format: str | None = None
+    #: When the record was last written, in UTC.
+    updated: datetime.datetime | None = None
+    #: Seconds since it was last read.
+    idle: int | None = None
+    #: Seconds until the server drops it, -1 for never.
+    expires_in: int | None = None
+
+
+def _read(factory: StoredSessionFactory, sid: str, decode: bool = True) -> Record | None:
+    """Return what is stored of a session, ``None`` if nothing is.
+
+    :param decode: whether the data is needed; without it the package's own backends run no code
+        of the application.
+    :raises BackendError: the server failed.
+    """
+    metadata = factory._describe(sid)
+    if metadata and not decode:
+        return Record(**metadata)
+    try:
+        data = factory._read(sid)
+    except UnreadableSession as error:
+        return Record(None, error.args[2], **metadata)
+    except SessionError:
+        raise
+    except Exception as error:  # of a backend of the application's own
+        return Record(None, undecodable(error), **metadata)
+    return None if data is None else Record(data, None, **metadata)
+
+
+def _describe(record: Record, backend: str) -> str:
     size = "" if record.size is None else f" of {record.size} bytes"
-    text = f"the session{size} in {session.backend}"
+    text = f"the session{size} in {backend}"
     return text if record.updated is None else f"{text}, last written {_ago(record.updated)}"
 
 
@@ -92,28 +127,29 @@ def _ago(moment: datetime.datetime) -> str:
     return f"{format_time(seconds)}, {format_duration(time.time() - seconds)} ago"
 
 
-def _as_rows(session: StoredSession, record: Record, data: Any) -> list[tuple[str, str]]:
-    rows = [("backend", session.backend)]
+def _as_rows(record: Record, data: Any) -> Iterator[tuple[str, str]]:
     if record.size is not None:
-        rows.append(("size", f"{record.size} bytes"))
+        yield "size", f"{record.size} bytes"
     if record.format is not None:
-        rows.append(("format", record.format))
+        yield "format", record.format
     if record.updated is not None:
-        rows.append(("written", _ago(record.updated)))
+        yield "written", _ago(record.updated)
     if record.idle is not None:
-        rows.append(("used", f"{format_duration(record.idle)} ago"))
+        yield "used", f"{format_duration(record.idle)} ago"
     if record.expires_in is not None:
-        never = record.expires_in < 0
-        rows.append(("expires", "never" if never else f"in {format_duration(record.expires_in)}"))
+        is_last = record.expires_in < 0
+        yield "expires", "never" if is_last else f"in {format_duration(record.expires_in)}"
     if record.problem is not None:
-        rows.append(("problem", printable(record.problem)))
+        yield "problem", printable(record.problem)
     else:
-        rows.append(("data", printable(data)))
-    return rows
+        yield "data", printable(data)
 
 
-def _find_session(options: argparse.Namespace) -> StoredSession:
-    """Return the session that ``SID`` leads to, which may not be stored."""
+def _find_session(options: argparse.Namespace) -> tuple[StoredSessionFactory, str, str]:
+    """Return where ``SID`` leads to: factory, the backend's keyword, and id.
+
+    The factory is for an empty request. The session may not be stored.
+    """
     text = read_secret(options.sid, "SID")
     target = load_target(options.config)
     with importing_from_here():  # for backends of the application
@@ -125,7 +161,7 @@ def _find_session(options: argparse.Namespace) -> StoredSession:
         factory = _make_factory(target, backend, options.name or name or config["cookie_name"])
         if not factory._is_valid_sid(sid):
             raise ConfigError("SID", _NO_SESSION)
-        return StoredSession(factory, backend, sid)
+        return factory, backend, sid
 
 
 def _parse_sid(text: str, config: SessionConfig) -> tuple[str, str | None, bool]:
@@ -172,76 +208,6 @@ def _make_factory(target: Target, backend: str, name: str) -> StoredSessionFacto
         raise ConfigError("--backend", f"{backend!r} keeps no sessions on a server of its own")
     factory._max_age = None  # whatever is stored is shown
     return factory
-
-
-class Record(NamedTuple):
-    """What is stored of a session; ``None`` stands for what is not known."""
-
-    #: The data, if it was decoded.
-    data: dict[Any, Any] | None = None
-    #: Why it could not be decoded.
-    problem: str | None = None
-    #: Stored bytes.
-    size: int | None = None
-    #: ``"pickle"`` or ``"json"``.
-    format: str | None = None
-    #: When the record was last written, in UTC.
-    updated: datetime.datetime | None = None
-    #: Seconds since it was last read.
-    idle: int | None = None
-    #: Seconds until the server drops it, -1 for never.
-    expires_in: int | None = None
-
-
-class StoredSession:
-    """A session id in a backend.
-
-    :param factory: the backend's factory, for an empty request.
-    :param backend: the backend's keyword.
-    """
-
-    def __init__(self, factory: StoredSessionFactory, backend: str, sid: str) -> None:
-        #: The backend's keyword.
-        self.backend = backend
-        #: The session's name.
-        self.name: str = factory.name
-        self._factory = factory
-        self._sid = sid
-
-    def read(self, decode: bool = True) -> Record | None:
-        """Return what is stored, ``None`` if nothing is.
-
-        :param decode: whether the data is needed; without it the package's own backends run no
-            code of the application.
-        :raises BackendError: the server failed.
-        """
-        metadata = self._factory._describe(self._sid)
-        if metadata and not decode:
-            return Record(**metadata)
-        try:
-            data = self._factory._read(self._sid)
-        except UnreadableSession as error:
-            return Record(None, error.args[2], **metadata)
-        except SessionError:
-            raise
-        except Exception as error:  # of a backend of the application's own
-            return Record(None, undecodable(error), **metadata)
-        return None if data is None else Record(data, None, **metadata)
-
-    def delete(self) -> None:
-        """Revoke the session as ``session.destroy()`` does: no running request brings it back.
-
-        :raises BackendError: it is not certain that it is gone.
-        """
-        self._factory._is_stored, self._factory.sid = True, self._sid
-        self._factory.discard()
-
-    def is_revoked(self) -> bool:
-        """Whether the server still knows that the session was ended.
-
-        :raises BackendError: the server failed.
-        """
-        return self._factory._is_revoked(self._sid)
 
 
 def as_json(value: Any, parents: frozenset[int] = frozenset()) -> Any:
