@@ -92,16 +92,25 @@ class SessionHandler(RequestHandler):
 
         :raises BackendError: it is not certain that a session was stored.
         """
-        response = self._get_own_response()
+        response, is_raised = self._get_own_response(), False
         try:
-            sent, is_raised = self._run(response)
+            try:
+                sent = super().dispatch()
+            except Exception as error:
+                is_http = isinstance(error, webapp2.HTTPException)
+                if not (is_http or self.save_on_error):
+                    raise
+                is_raised = is_http and self._is_sent_unchanged(error)
+                sent = error if is_raised else self._answer(error, response)
             # Outside of any except block, because SessionMiddleware saves nothing in one.
-            sent = self._save(response, sent)
+            with AddedCookies(response) as added:
+                self.session_store.save_sessions(response)
+            sent = self._copy_cookies_to(sent, added)
         except BaseException as error:
-            added = self._delete_destroyed(response)
-            if added is None or not isinstance(error, Exception):
+            deleted = self._delete_destroyed(response)
+            if deleted is None or not isinstance(error, Exception):
                 raise
-            return self._copy_cookies_to(self._answer(error, response), added)
+            return self._copy_cookies_to(self._answer(error, response), deleted)
         if not is_raised:
             return sent
         context = sent.__context__
@@ -110,18 +119,6 @@ class SessionHandler(RequestHandler):
         finally:
             sent.__context__ = context
             del sent  # its traceback refers to this frame
-
-    def _run(self, response: Any) -> tuple[Any, bool]:
-        """Call the method of the route; return what is sent, and whether to raise it."""
-        try:
-            return super().dispatch(), False
-        except Exception as error:
-            is_http = isinstance(error, webapp2.HTTPException)
-            if is_http and self._is_sent_unchanged(error):
-                return error, True
-            if not (is_http or self.save_on_error):
-                raise
-            return self._answer(error, response), False
 
     def _get_own_response(self) -> Any:
         """Return the response that is sent if the method returns ``None``.
@@ -152,16 +149,6 @@ class SessionHandler(RequestHandler):
         except Exception as other:
             return app._internal_error(other)
 
-    def _save(self, response: Any, sent: Any) -> Any:
-        """Save the sessions; return what is sent, with their cookies.
-
-        :param response: the request's own response, which is sent if ``sent`` is ``None``.
-        :param sent: what is sent. It may outlive the request.
-        """
-        with AddedCookies(response) as added:
-            self.session_store.save_sessions(response)
-        return self._copy_cookies_to(sent, added)
-
     def _delete_destroyed(self, response: Any) -> AddedCookies | None:
         """Delete the sessions that were destroyed; return ``None`` if there are none."""
         try:
@@ -173,6 +160,7 @@ class SessionHandler(RequestHandler):
         return added if is_any else None
 
     def _copy_cookies_to(self, sent: Any, added: AddedCookies) -> Any:
+        """Return what is sent with the added cookies; it may outlive the request itself."""
         copy = added.copy_cookies_to(sent)
         if copy is not sent and self.response is sent:
             self.response = copy  # for the dispatch() of a subclass

@@ -147,18 +147,19 @@ class _Saver:
 
     def add_cookies(self, headers: list[tuple[str, str]]) -> list[tuple[str, str]]:
         """Return the headers of the response that is sent, with each session's cookie once."""
-        present = [header for header in headers if self._is_of_session(*header)]
+        present = [
+            header
+            for header in headers
+            if header[1] in self._seen and header[0].lower() == "set-cookie"
+        ]
         wanted = [("Set-Cookie", cookie) for cookie in self._cookies.values()]
         if [value for _, value in present] != [value for _, value in wanted]:
             # First, so that a cookie that the application set on this very response wins.
             headers = wanted + [header for header in headers if header not in present]
-        if self._varies:
+        if self._varies and ("Vary", "Cookie") not in headers:
             headers = list(headers)
             vary_on_cookie(SimpleNamespace(headers=ResponseHeaders.view_list(headers)))
         return headers
-
-    def _is_of_session(self, name: str, value: str) -> bool:
-        return name.lower() == "set-cookie" and value in self._seen
 
 
 def _identity(cookie: str) -> tuple[str, ...]:
@@ -167,8 +168,6 @@ def _identity(cookie: str) -> tuple[str, ...]:
     scope = {}
     for attribute in attributes:
         key, _, value = attribute.partition("=")
-        if key.lower() == "domain":
-            scope["domain"] = as_compared(value) or ""
-        elif key.lower() == "path":
-            scope["path"] = value
-    return pair.partition("=")[0], scope.get("domain", ""), scope.get("path", "")
+        scope[key.lower()] = value
+    domain = as_compared(scope.get("domain", ""))
+    return pair.partition("=")[0], domain or "", scope.get("path", "")
