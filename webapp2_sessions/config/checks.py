@@ -22,6 +22,7 @@ from webapp2_sessions.config.value_checks import (
     mapping,
     one_of,
     optional,
+    seconds_of,
     section,
     valid_if,
     wrong,
@@ -64,17 +65,14 @@ def _check_session_age(key: str, value: Any) -> None:
         raise wrong_value(key, value, "a positive number of seconds or None")
 
 
-def check_cookie_age(args: Mapping[str, Any], key: str = "cookie_args") -> None:
-    """Refuse a ``max_age`` with which browsers delete each cookie at once.
-
-    :param key: the name of the arguments in the error.
-    """
-    age: Any = args.get("max_age")
+def _check_cookie_args(key: str, value: object) -> None:
+    """Refuse a ``max_age`` with which browsers delete each cookie at once."""
+    age: Any = mapping(key, value).get("max_age")
     try:
-        seconds = age.total_seconds() if hasattr(age, "total_seconds") else int(age)
+        seconds = seconds_of(age)
     except (TypeError, ValueError, OverflowError):
-        return  # None, or no age at all, which set_cookie() refuses
-    if isinstance(age, bool) or seconds < 1:
+        return  # no age at all, which set_cookie() refuses
+    if isinstance(age, bool) or (seconds is not None and seconds < 1):
         raise wrong_value(f"{key}['max_age']", age, "1 second at least, or None")
 
 
@@ -85,7 +83,8 @@ def check_secret(key: str, value: object, place: str = f"config[{CONFIG_KEY!r}]"
     """
     if value is not None and not isinstance(value, (str, bytes)):
         raise wrong(key, value, "str or bytes")
-    if isinstance(value, str) and not _is_unicode(value):
+    # As an environment variable has them that is not UTF-8.
+    if isinstance(value, str) and re.search(r"[\ud800-\udfff]", value):
         raise ConfigError(key, "must be valid Unicode text or bytes, not str with lone surrogates")
     if not value:
         raise ConfigError(
@@ -103,22 +102,15 @@ def _check_fallback_secrets(key: str, value: object) -> None:
 
 def secret_keys(config: Mapping[str, Any]) -> dict[str, Any]:
     """Return the secret keys of a checked configuration by name."""
-    fallbacks = {
-        f"secret_key_fallbacks[{index}]": key
-        for index, key in enumerate(config["secret_key_fallbacks"])
-    }
-    return {"secret_key": config["secret_key"], **fallbacks}
+    fallbacks = enumerate(config["secret_key_fallbacks"])
+    older = {f"secret_key_fallbacks[{index}]": key for index, key in fallbacks}
+    return {"secret_key": config["secret_key"], **older}
 
 
 def weak_keys(config: Mapping[str, Any]) -> list[str]:
     """Return one message for each secret key that is easy to guess."""
     keys = secret_keys(config)
     return [f"{name} {problem}" for name, key in keys.items() if (problem := weakness(key))]
-
-
-def _is_unicode(text: str) -> bool:
-    """Return whether text can be encoded: not so an environment variable that is not UTF-8."""
-    return not re.search(r"[\ud800-\udfff]", text)
 
 
 def _check_cookie_name(key: str, value: object) -> None:
@@ -132,10 +124,6 @@ def _check_backends(key: str, value: object) -> None:
     for keyword, factory in mapping(key, value).items():
         if not (callable(factory) or (isinstance(factory, str) and "." in factory.strip("."))):
             raise wrong(f"{key}[{keyword!r}]", factory, "a factory class or its dotted name")
-
-
-def _check_cookie_args(key: str, value: object) -> None:
-    check_cookie_age(mapping(key, value), key)
 
 
 def _check_mappings(key: str, value: object) -> None:

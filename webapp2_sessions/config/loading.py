@@ -34,22 +34,20 @@ def load_config(app: Any, key: str, values: Mapping[str, Any] | None) -> dict[st
     :param key: the key of the session configuration in ``app.config``.
     :param values: override the application's values for one store.
     """
-    place = f"config[{key!r}]"
     # All four by name, as upstream: a load_config() of the application's own may want them.
-    config = app.config.load_config(
+    given: dict[str, Any] = app.config.load_config(
         key, default_values=default_config, user_values=values, required_keys=()
     )
-    if values:
-        if "secret_key" in values:
-            place = "SessionStore(request, config=...)"
-        config = SessionConfig({**config, **values}, response_class_of(app), place)
-        _warn(app, config, place)
-    elif not isinstance(config, SessionConfig):
-        given = config
-        config = SessionConfig(given, response_class_of(app), place)
-        if app.config.get(key) is given:  # not if a custom load_config() makes a new one each time
-            app.config[key] = config
-        _warn(app, config, place)
+    if not values and isinstance(given, SessionConfig):
+        return given
+    place = f"config[{key!r}]"
+    if values and "secret_key" in values:
+        place = "SessionStore(request, config=...)"
+    config = SessionConfig({**given, **(values or {})}, response_class_of(app), place)
+    # Not so if a custom load_config() makes a new one each time.
+    if not values and app.config.get(key) is given:
+        app.config[key] = config
+    _warn(app, config, place)
     return config
 
 

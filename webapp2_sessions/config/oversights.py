@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import functools
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 from webapp2_sessions.config import (
@@ -54,20 +54,18 @@ class Advice(NamedTuple):
 
 def oversights(config: SessionConfig) -> list[Advice]:
     """Return the likely mistakes in a validated configuration."""
-    ignored = (Advice("warning", key, text) for key, text in config.ignored.items())
-    found = [*ignored, *unknown_keys(config)]
-    for find in (_surroundings, _ages, _fallbacks, _sizes, _clients):
-        found.extend(Advice("warning", key, text) for key, text in find(config))
-    return found
+    finders = (_unknown_keys, _surroundings, _ages, _fallbacks, _sizes, _clients)
+    found = [*config.ignored.items(), *(each for find in finders for each in find(config))]
+    return [Advice("warning", key, text) for key, text in found]
 
 
-def unknown_keys(config: Mapping[str, Any]) -> Iterator[Advice]:
+def _unknown_keys(config: SessionConfig) -> Iterator[tuple[str, str]]:
     """Yield unknown keys that look like a misspelt or misplaced key of this package."""
     for key, value in config.items():
         if key not in CHECKS:
             problem = _problem_of(str(key), isinstance(value, str))
             if problem is not None:
-                yield Advice("warning", str(key), problem)
+                yield str(key), problem
 
 
 @functools.lru_cache(maxsize=256)
