@@ -107,55 +107,45 @@ def find(
     :param children: :func:`in_json` or :func:`in_pickle`.
     :param cycles_fail: whether the serializer refuses a container that contains itself.
     """
-    whole = Culprit("session", type(value).__name__)
-    try:
-        return _Search(dumps, children, cycles_fail).culprit_in([("", value)]) or whole
-    except Exception:  # of an application's class, or because the stack is nearly full
-        return whole
+    visited: set[int] = set()
 
+    def fails(probe: Any) -> bool:
+        try:
+            dumps(probe)
+        except Exception:
+            return True
+        return False
 
-class _Search:
-    """A depth-first search of the values that cannot be serialized; arguments as of find()."""
-
-    def __init__(
-        self, dumps: Callable[[Any], object], children: _Children, cycles_fail: bool
-    ) -> None:
-        self._dumps = dumps
-        self._children = children
-        self._cycles_fail = cycles_fail
-        self._visited: set[int] = set()
-
-    def culprit_in(self, trail: list[tuple[str, Any]]) -> Culprit | None:
-        """Return the culprit in the last value of a trail.
+    def culprit_in(trail: list[tuple[str, Any]]) -> Culprit | None:
+        """Return the culprit in the last value of a trail, by a depth-first search.
 
         :param trail: steps and values from the session to one that cannot be serialized.
         :returns: ``None`` if it fails only because of a reference to a value visited before.
         """
         value = trail[-1][1]
-        self._visited.add(id(value))
+        visited.add(id(value))
         if len(trail) > _MAX_DEPTH:
             return _culprit(trail)
         fails_elsewhere = False
-        for child in self._children(value):
-            if id(child.value) not in self._visited:
-                if self._fails(child.probe):
-                    found = self.culprit_in([*trail, (child.step, child.value)])
+        for child in children(value):
+            if id(child.value) not in visited:
+                if fails(child.probe):
+                    found = culprit_in([*trail, (child.step, child.value)])
                     if found is not None:
                         return found
                     fails_elsewhere = True
                 continue
             for index, (_, ancestor) in enumerate(trail):
-                if ancestor is child.value and self._cycles_fail:
+                if ancestor is child.value and cycles_fail:
                     return _culprit(trail[: index + 1], is_cycle=True)
-            fails_elsewhere = fails_elsewhere or self._fails(child.probe)
+            fails_elsewhere = fails_elsewhere or fails(child.probe)
         return None if fails_elsewhere else _culprit(trail)
 
-    def _fails(self, probe: Any) -> bool:
-        try:
-            self._dumps(probe)
-        except Exception:
-            return True
-        return False
+    whole = _culprit([("", value)])
+    try:
+        return culprit_in([("", value)]) or whole
+    except Exception:  # of an application's class, or because the stack is nearly full
+        return whole
 
 
 def _culprit(trail: list[tuple[str, Any]], is_cycle: bool = False) -> Culprit:
@@ -165,23 +155,19 @@ def _culprit(trail: list[tuple[str, Any]], is_cycle: bool = False) -> Culprit:
 
 def deepest(value: Any, children: _Children) -> Culprit:
     """Return the value with the most containers around it. Arguments are those of :func:`find`."""
-    try:
-        return _deepest(value, children)
-    except Exception:  # of an application's class
-        return Culprit("session", type(value).__name__)
-
-
-def _deepest(value: Any, children: _Children) -> Culprit:
     #: By a value's id: its container's id, and the step from there.
     origins: dict[int, tuple[int, str]] = {id(value): (0, "")}
     level = below = [value]
-    while below:
-        level, below = below, []
-        for container in level:
-            for child in children(container):
-                if id(child.value) not in origins and not isinstance(child.value, _PLAIN):
-                    origins[id(child.value)] = (id(container), child.step)
-                    below.append(child.value)
+    try:
+        while below:
+            level, below = below, []
+            for container in level:
+                for child in children(container):
+                    if id(child.value) not in origins and not isinstance(child.value, _PLAIN):
+                        origins[id(child.value)] = (id(container), child.step)
+                        below.append(child.value)
+    except Exception:  # of an application's class
+        return _culprit([("", value)])
     steps: list[str] = []
     place, step = origins[id(level[0])]
     while place:

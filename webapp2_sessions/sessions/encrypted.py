@@ -42,11 +42,14 @@ class EncryptedCookieSerializer(SecureCookieSerializer):
 
     def _open(self, name: bytes, value: bytes) -> tuple[bytes, bytes]:
         try:
-            timestamp = _timestamp_of(value)
+            token = base64.urlsafe_b64decode(value)
         except ValueError:
-            raise MalformedCookie("it is no encrypted value") from None
+            token = b""
+        # Decoding passes over characters that are not of the alphabet, and over unused bits.
+        if token[:1] != _VERSION or base64.urlsafe_b64encode(token) != value:
+            raise MalformedCookie("it is no encrypted value")
         try:
-            return self._fernet(name).decrypt(value), timestamp
+            return self._fernet(name).decrypt(value), b"%d" % int.from_bytes(token[_TIME], "big")
         except InvalidToken:
             raise BadSignature("its signature does not fit") from None
 
@@ -58,15 +61,6 @@ class EncryptedCookieSerializer(SecureCookieSerializer):
 
     def _fernet(self, name: bytes) -> MultiFernet:
         return _multi_fernet((self.secret_key, *self.fallbacks), name)
-
-
-def _timestamp_of(value: bytes) -> bytes:
-    """Return the time in a token; a :class:`ValueError` if it is none."""
-    token = base64.urlsafe_b64decode(value)
-    # Decoding passes over characters that are not of the alphabet, and over unused bits.
-    if token[:1] != _VERSION or base64.urlsafe_b64encode(token) != value:
-        raise ValueError("no token")
-    return b"%d" % int.from_bytes(token[_TIME], "big")
 
 
 @functools.lru_cache(maxsize=64)

@@ -52,9 +52,10 @@ def stored_forms(values: Iterable[Any]) -> list[Any]:
     different calls cannot be compared. A value that cannot be pickled has a form of its own.
     """
     values = list(values)
-    graph = _Graph()
-    is_storable = [graph.add(value) for value in values]
-    forms = graph.forms()
+    # By id(), each once. Parts come before what they are parts of, except in cycles.
+    objects: dict[int, _Parts] = {}
+    is_storable = [_add(value, objects) for value in values]
+    forms = _number(objects)
     return [
         forms[id(value)] if storable else object()
         for value, storable in zip(values, is_storable, strict=True)
@@ -75,50 +76,41 @@ class _Parts(NamedTuple):
         return (self.label, *(found if self.is_ordered else sorted(found)))
 
 
-class _Graph:
-    """Objects and their parts, each object once, however often it is referred to."""
-
-    def __init__(self) -> None:
-        #: By ``id()``. Parts come before what they are parts of, except in cycles.
-        self._objects: dict[int, _Parts] = {}
-
-    def add(self, value: Any) -> bool:
-        """Add a value, which has to be kept alive; returns whether it can be stored."""
-        found: dict[int, _Parts] = {}
-        try:
-            pickle.dumps(value)  # raises for what would have no end here
-            self._take_apart(value, found)
-        except Exception:  # whatever the objects raise
-            return False
-        self._objects.update(found)
-        return True
-
-    def _take_apart(self, value: Any, found: dict[int, _Parts]) -> None:
-        seen: set[int] = set()
-        pending: list[tuple[Any, _Parts | None]] = [(value, None)]  # no recursion: it may be deep
+def _add(value: Any, objects: dict[int, _Parts]) -> bool:
+    """Add a value, which has to be kept alive, and its parts; return whether it can be stored."""
+    found: dict[int, _Parts] = {}
+    seen: set[int] = set()
+    pending: list[tuple[Any, _Parts | None]] = [(value, None)]  # no recursion: it may be deep
+    try:
+        pickle.dumps(value)  # raises for what would have no end here
         while pending:
             value, parts = pending.pop()
             key = id(value)
             if parts is not None:
                 found[key] = parts
-            elif key not in seen and key not in self._objects:
+            elif key not in seen and key not in objects:
                 seen.add(key)
                 parts = _parts(value)
                 pending.append((value, parts))
                 pending.extend((part, None) for part in parts.parts)
+    except Exception:  # whatever the objects raise
+        return False
+    objects.update(found)
+    return True
 
-    def forms(self) -> dict[int, int]:
-        """Return a number for each object by its ``id()``: the same for the same values."""
-        numbers: dict[Any, int] = {}
-        forms: dict[int, int] = {}
-        cyclic: dict[int, _Parts] = {}
-        for key, parts in self._objects.items():
-            if all(id(part) in forms for part in parts.parts):
-                forms[key] = numbers.setdefault(parts.form(forms), len(numbers))
-            else:
-                cyclic[key] = parts
-        _tell_apart(cyclic, forms, itertools.count(len(numbers)))
-        return forms
+
+def _number(objects: dict[int, _Parts]) -> dict[int, int]:
+    """Return a number for each object by its ``id()``: the same for the same values."""
+    numbers: dict[Any, int] = {}
+    forms: dict[int, int] = {}
+    cyclic: dict[int, _Parts] = {}
+    for key, parts in objects.items():
+        if all(id(part) in forms for part in parts.parts):
+            forms[key] = numbers.setdefault(parts.form(forms), len(numbers))
+        else:
+            cyclic[key] = parts
+    _tell_apart(cyclic, forms, itertools.count(len(numbers)))
+    return forms
 
 
 def _tell_apart(cyclic: dict[int, _Parts], forms: dict[int, int], fresh: Iterator[int]) -> None:

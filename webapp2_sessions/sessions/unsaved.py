@@ -110,12 +110,9 @@ def _report_if_changed(container: Any, saved: _Saved) -> None:
     if not saved.snapshot.is_made:
         return  # unknown
     keys = saved.snapshot.changed_keys(session)
-    was_destroyed_since = is_destroyed(session) and not saved.is_destroyed
-    if (
-        keys
-        or was_destroyed_since
-        or (getattr(session, "_regenerates", False) and not saved.regenerates)
-    ):
+    is_ended = is_destroyed(session) and not saved.is_destroyed
+    has_new_id = getattr(session, "_regenerates", False) and not saved.regenerates
+    if keys or is_ended or has_new_id:
         logger.warning(
             "The session %r was changed (%s) after it had been saved, and the change is lost: "
             "change it before, not while the body is sent, or save it again",
