@@ -8,6 +8,7 @@ import urllib.parse
 import urllib.request
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from types import SimpleNamespace
 from typing import Any
 
 import webapp2
@@ -132,8 +133,8 @@ def session_transaction(
 
 
 def _jar_of(client: Any) -> http.cookiejar.CookieJar:
-    jar = client if isinstance(client, http.cookiejar.CookieJar) else None
-    jar = getattr(client, "cookiejar", jar)
+    is_jar = isinstance(client, http.cookiejar.CookieJar)
+    jar: http.cookiejar.CookieJar | None = client if is_jar else getattr(client, "cookiejar", None)
     if jar is None:
         raise TypeError(
             f"a {type(client).__name__} has no cookie jar; give a client, such as Client(app)"
@@ -178,37 +179,33 @@ def _current(proxy: Any) -> Any:
         return None
 
 
-class _Headers:
-    """The Set-Cookie headers of a response, as a cookie jar reads them."""
-
-    def __init__(self, response: Any) -> None:
-        self._message = email.message.Message()
-        for header in response.headers.getall("Set-Cookie"):
-            self._message["Set-Cookie"] = header
-
-    def info(self) -> email.message.Message:
-        return self._message
+def _cookie_header(jar: http.cookiejar.CookieJar, request: Any) -> str | None:
+    """Return the Cookie header with which a request gets the cookies of a jar."""
+    asked = urllib.request.Request(request.url)
+    jar.add_cookie_header(asked)
+    return asked.get_header("Cookie")
 
 
 def _add_cookies(jar: http.cookiejar.CookieJar, request: Any) -> None:
     """Send the cookies of a jar with a request."""
-    asked = urllib.request.Request(request.url)
-    jar.add_cookie_header(asked)
-    header = asked.get_header("Cookie")
+    header = _cookie_header(jar, request)
     if header is not None:
         request.headers["Cookie"] = header
 
 
 def _keep_cookies(jar: http.cookiejar.CookieJar, request: Any, response: Any) -> None:
     """Keep the cookies of a response in a jar."""
-    jar.extract_cookies(_Headers(response), urllib.request.Request(request.url))  # type: ignore[arg-type] # all that it needs
+    message = email.message.Message()
+    for header in response.headers.getall("Set-Cookie"):
+        message["Set-Cookie"] = header
+    received: Any = SimpleNamespace(info=lambda: message)  # all that a jar needs of a response
+    jar.extract_cookies(received, urllib.request.Request(request.url))
 
 
 def _check_kept(jar: http.cookiejar.CookieJar, request: Any, response: Any) -> None:
     """Raise an error if a jar has refused a cookie."""
-    asked = urllib.request.Request(request.url)
-    jar.add_cookie_header(asked)
-    present = {pair.partition("=")[0] for pair in (asked.get_header("Cookie") or "").split("; ")}
+    pairs = (_cookie_header(jar, request) or "").split("; ")
+    present = {pair.partition("=")[0] for pair in pairs}
     for header in response.headers.getall("Set-Cookie"):
         name = header.partition("=")[0]
         if name not in present and "; Max-Age=0" not in header:
@@ -227,13 +224,11 @@ def webapp_of(app: Any) -> Any:
     """
     found = app
     for _ in range(_MAX_DEPTH):
-        if isinstance(found, webapp2.WSGIApplication) or found is None:
-            break
+        if isinstance(found, webapp2.WSGIApplication):
+            return found
         inside = (getattr(found, name, None) for name in _WRAPPED)
         found = next((each for each in inside if each is not None), None)
-    if not isinstance(found, webapp2.WSGIApplication):
-        raise TypeError(
-            f"no webapp2.WSGIApplication is found in a {type(app).__name__}; give the application "
-            "itself"
-        )
-    return found
+    raise TypeError(
+        f"no webapp2.WSGIApplication is found in a {type(app).__name__}; give the application "
+        "itself"
+    )

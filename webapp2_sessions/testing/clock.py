@@ -8,7 +8,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from typing import Any
 
 import webob.cookies
@@ -23,8 +23,8 @@ _WINGS = ("securecookie", "sessions", "stored")
 _lock = threading.Lock()
 #: The clocks in use, of which the last one counts.
 _clocks: list[Clock] = []
-#: What the first of them has replaced: modules, names in them, and originals.
-_replaced: list[tuple[Any, str, Any]] = []
+#: Puts back what the first of them has replaced.
+_originals = ExitStack()
 
 
 def now() -> float:
@@ -97,22 +97,19 @@ def travel(at: Clock | float | datetime.datetime | None = None) -> Iterator[Cloc
             # Its last use: other threads may have ended theirs in any order.
             del _clocks[max(index for index, each in enumerate(_clocks) if each is clock)]
             if not _clocks:
-                _restore_time()
+                _originals.close()
 
 
 def _replace_time() -> None:
     """Replace what asks for the time; not ``time.time`` itself, which others use too."""
-    _replaced[:] = [
-        (webob.cookies, "datetime", webob.cookies.datetime),
-        *((module, "time", vars(module)["time"]) for module in (http.cookiejar, *_own_modules())),
-    ]
-    for module, name, _ in _replaced:
-        setattr(module, name, _Datetime if module is webob.cookies else _TIME)
+    _replace(webob.cookies, "datetime", _Datetime)
+    for module in (http.cookiejar, *_own_modules()):
+        _replace(module, "time", _TIME)
 
 
-def _restore_time() -> None:
-    for module, name, original in _replaced:
-        setattr(module, name, original)
+def _replace(module: Any, name: str, stand_in: Any) -> None:
+    _originals.callback(setattr, module, name, vars(module)[name])
+    setattr(module, name, stand_in)
 
 
 def _own_modules() -> Iterator[Any]:

@@ -197,6 +197,8 @@ class MemorySessionFactory(StoredSessionFactory):
     protocol = OWN_PROTOCOL
     #: The largest session in bytes: what fits into an item of memcached, signed.
     largest: int = 1024 * 1024 - 512 - 33
+    #: Whether a server would store the lifetime of ``set_max_age()`` in the serialized value.
+    _stores_age_in_value = True
 
     def _read(self, sid: str) -> dict[Any, Any] | None:
         record = self._memory().read((self.keyword, sid))
@@ -255,7 +257,9 @@ class MemorySessionFactory(StoredSessionFactory):
     ) -> Record | None:
         serializer = self._serializer()
         encoded = serializer.dumps(data)
-        size = len(serializer.dumps(self._measured(data)))
+        # What the server would store counts.
+        measured = [data, self.own_max_age] if self._stores_age_in_value else data
+        size = len(serializer.dumps(measured))
         if size > self.largest:
             largest = largest_keys(data, serializer.dumps)
             raise SessionTooLarge(self.keyword, ADDRESS, size, self.largest, largest)
@@ -263,10 +267,6 @@ class MemorySessionFactory(StoredSessionFactory):
         return self._memory().write(
             key, encoded, serializer.loads, lifetime, may_write, self.own_max_age
         )
-
-    def _measured(self, data: dict[Any, Any]) -> Any:
-        """Return what the server would store, whose size counts."""
-        return [data, self.own_max_age]
 
     def _decode(self, encoded: bytes) -> Any:
         try:
@@ -296,9 +296,7 @@ class _MemoryForDatastore(MemorySessionFactory):
     keyword = "datastore"
     protocol = SHARED_PROTOCOL
     largest = 1_048_400
-
-    def _measured(self, data: dict[Any, Any]) -> Any:
-        return data
+    _stores_age_in_value = False
 
 
 _STAND_INS: dict[str, type[MemorySessionFactory]] = {
