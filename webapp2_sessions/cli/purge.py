@@ -6,6 +6,7 @@ import argparse
 import datetime
 import sys
 import time
+from contextlib import closing
 from typing import Any
 
 from webapp2_sessions.cli.output import confirm, echo_error, is_interactive
@@ -29,7 +30,7 @@ def run_purge(options: argparse.Namespace) -> int:
             return 1
     progress = _Progress("would be deleted" if options.dry_run else "deleted", options.limit)
     try:
-        with progress:
+        with closing(progress):
             _purge(options, progress)
     except KeyboardInterrupt:
         echo_error(f"interrupted: {progress} so far; run the command again to go on")
@@ -76,19 +77,15 @@ class _Progress:
         #: The number of sessions so far.
         self.count = 0
         self._done = done
-        self._total = total
-        self._bar: Any = None
+        self._bar = _bar(done, total) if sys.stderr.isatty() else None
         self._line_at = -_INTERVAL
 
     def __str__(self) -> str:
         noun = "session" if self.count == 1 else "sessions"
         return f"{self.count} {noun} {self._done}"
 
-    def __enter__(self) -> _Progress:
-        self._bar = _bar(self._done, self._total) if sys.stderr.isatty() else None
-        return self
-
-    def __exit__(self, *exception: object) -> None:
+    def close(self) -> None:
+        """End the bar, so that what is written next begins a line."""
         if self._bar is not None:
             self._bar.close()
 
@@ -97,8 +94,8 @@ class _Progress:
         self.count = count
         if self._bar is not None:
             self._bar.update(count - self._bar.n)
-        elif _monotonic() - self._line_at >= _INTERVAL:
-            self._line_at = _monotonic()
+        elif time.monotonic() - self._line_at >= _INTERVAL:
+            self._line_at = time.monotonic()
             echo_error(f"{self} so far")
 
 
@@ -109,7 +106,3 @@ def _bar(done: str, total: int | None) -> Any:
     except ImportError:
         return None
     return tqdm(desc=done, total=total, unit=" sessions", file=sys.stderr)
-
-
-def _monotonic() -> float:
-    return time.monotonic()

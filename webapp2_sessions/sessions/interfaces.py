@@ -111,9 +111,7 @@ class RequestHandler:
         """Return the address of a named route."""
         raise NotImplementedError()
 
-    def url_for(self, _name: str, *args: Any, **kwargs: Any) -> str:
-        """Return the address of a named route."""
-        raise NotImplementedError()
+    url_for = uri_for
 
     def handle_exception(self, exception: Any, debug: bool) -> Any:
         """Answer an exception of the route's method, or raise it again."""

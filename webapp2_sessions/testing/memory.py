@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import itertools
 import os
 import threading
 from collections.abc import Callable, Iterator
@@ -49,8 +48,8 @@ class Record(NamedTuple):
     loads: Callable[[bytes], Any]
     #: When it expires, in Unix seconds; ``None`` if unknown.
     expires: float | None
-    #: Differs after each write.
-    version: int
+    #: Another object after each write.
+    version: object
     #: The lifetime in seconds that ``set_max_age()`` gave the session.
     own_max_age: int | None = None
 
@@ -62,7 +61,6 @@ class Memory:
         self._records: dict[Key, Record] = {}
         #: Tombstones of revoked sessions, with the time if they got another id, in Unix seconds.
         self._revoked: dict[Key, float | None] = {}
-        self._versions = itertools.count()
         #: Outages at present: whether reads fail, and whether writes do.
         self._outages: list[tuple[bool, bool]] = []
 
@@ -123,22 +121,15 @@ class Memory:
             return self._found(key)
 
     def write(
-        self,
-        key: Key,
-        encoded: bytes,
-        loads: Callable[[bytes], Any],
-        lifetime: float | None,
-        may_write: Callable[[Record | None, bool], bool],
-        own_max_age: int | None = None,
-    ) -> Record | None:
-        """Store a record, if ``may_write(present_record, is_revoked)``."""
+        self, key: Key, record: Record, may_write: Callable[[Record | None, bool], bool]
+    ) -> bool:
+        """Store a record, if ``may_write(present_record, is_revoked)``; return whether it did."""
         with _lock:
             self._check(key[0], reads=False)
             if not may_write(self._found(key), key in self._revoked):
-                return None
-            record = Record(encoded, loads, _expires(lifetime), next(self._versions), own_max_age)
+                return False
             self._records[key] = record
-            return record
+            return True
 
     def touch(self, key: Key, lifetime: float | None) -> bool:
         """Extend the lifetime of a record; return whether there is one."""
@@ -240,7 +231,7 @@ class MemorySessionFactory(StoredSessionFactory):
         def is_unchanged(present: Record | None, is_revoked: bool) -> bool:
             if token is NEW:
                 return present is None and not is_revoked
-            return present is not None and present.version == token
+            return present is not None and present.version is token
 
         record = self._store(sid, data, lifetime, is_unchanged)
         return None if record is None else self._version(record)
@@ -263,10 +254,9 @@ class MemorySessionFactory(StoredSessionFactory):
         if size > self.largest:
             largest = largest_keys(data, serializer.dumps)
             raise SessionTooLarge(self.keyword, ADDRESS, size, self.largest, largest)
-        key = (self.keyword, sid)
-        return self._memory().write(
-            key, encoded, serializer.loads, lifetime, may_write, self.own_max_age
-        )
+        age = self.own_max_age
+        record = Record(encoded, serializer.loads, _expires(lifetime), object(), age)
+        return record if self._memory().write((self.keyword, sid), record, may_write) else None
 
     def _decode(self, encoded: bytes) -> Any:
         try:

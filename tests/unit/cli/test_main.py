@@ -11,6 +11,7 @@ import signal
 import socket
 import sys
 from collections.abc import Callable
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -230,7 +231,7 @@ def test_without_a_terminal_a_line_comes_at_first_and_then_every_five_seconds(
     purge: Purge, run: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     times = iter([100.0, 100.0, 103.0, 105.0, 105.0, 109.0, 110.5, 110.5])
-    monkeypatch.setattr(cli_purge, "_monotonic", lambda: next(times))
+    monkeypatch.setattr(cli_purge, "time", SimpleNamespace(monotonic=lambda: next(times)))
     purge.counts = [1, 2, 3, 4, 5]
     assert run(*OLD).err.splitlines() == [
         "1 session deleted so far",
