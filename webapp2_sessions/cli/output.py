@@ -46,16 +46,8 @@ def echo_json(value: Any) -> None:
 
     :raises SessionError: it is nested too deeply, or has a number with too many digits.
     """
-    text = _dump(value)
-    try:
-        json.loads(text, parse_constant=_refuse)
-    except ValueError:
-        text = _dump(json.loads(text, parse_constant=lambda name: {"!float": repr(float(name))}))
-    sys.stdout.write(text + "\n")
-
-
-def _refuse(name: str) -> Any:
-    raise ValueError(name)
+    plain = json.loads(_dump(value), parse_constant=lambda name: {"!float": repr(float(name))})
+    sys.stdout.write(_dump(plain) + "\n")
 
 
 def _dump(value: Any, **options: Any) -> str:
@@ -117,11 +109,16 @@ def is_interactive() -> bool:
     return sys.stdin is not None and sys.stdin.isatty()
 
 
+def _ask(prompt: str) -> str:
+    """Return a line from standard input; the prompt is no result, and goes to standard error."""
+    sys.stderr.write(prompt)
+    sys.stderr.flush()
+    return sys.stdin.readline()
+
+
 def confirm(question: str) -> bool:
     """Ask on the terminal; any answer but yes means no."""
-    sys.stderr.write(f"{question} [y/N] ")
-    sys.stderr.flush()
-    return sys.stdin.readline().strip().lower() in ("y", "yes")
+    return _ask(f"{question} [y/N] ").strip().lower() in ("y", "yes")
 
 
 def read_secret(argument: str, name: str) -> str:
@@ -131,12 +128,7 @@ def read_secret(argument: str, name: str) -> str:
     :raises ConfigError: it is empty.
     """
     if argument == "-":
-        if is_interactive():
-            sys.stderr.write(f"{name}: ")
-            sys.stderr.flush()
-            argument = sys.stdin.readline()
-        else:
-            argument = _read_input()
+        argument = _ask(f"{name}: ") if is_interactive() else _read_input()
     if not argument.strip():
         raise ConfigError(name, "is empty")
     return argument

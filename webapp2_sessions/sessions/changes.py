@@ -8,8 +8,6 @@ from typing import Any
 
 from webapp2_sessions.sessions.sameness import same_value, stored_forms
 
-__all__ = ["ABSENT", "MISSING", "Entries", "Snapshot", "changed_keys", "differences", "entries"]
-
 #: The value of a missing key.
 MISSING: Any = object()
 #: A missing key, and its value.

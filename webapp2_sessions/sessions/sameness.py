@@ -10,8 +10,6 @@ from collections.abc import Iterable, Iterator
 from types import FunctionType
 from typing import Any, NamedTuple
 
-__all__ = ["same_value", "stored_forms"]
-
 #: The newest protocol by which an object is taken apart without leaving out large buffers.
 _PROTOCOL = 4
 

@@ -10,8 +10,6 @@ from webapp2_sessions import cookies
 from webapp2_sessions.errors import SessionError
 from webapp2_sessions.sessions.session_dict import is_destroyed
 
-__all__ = ["delete_destroyed"]
-
 logger: logging.Logger = logging.getLogger(__name__)
 
 

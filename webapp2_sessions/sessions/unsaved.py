@@ -11,8 +11,6 @@ from weakref import ref
 from webapp2_sessions.sessions.changes import Snapshot
 from webapp2_sessions.sessions.session_dict import is_destroyed
 
-__all__ = ["Unsaved"]
-
 logger: logging.Logger = logging.getLogger(__name__)
 
 #: Key of the list of finalizers among the attributes of a request.

@@ -160,8 +160,7 @@ def _address(client: Any, webapp: Any, url: str | None) -> str:
 @contextmanager
 def _active(webapp: Any, request: Any) -> Iterator[None]:
     """Make an application and a request the active ones, as they are during a request."""
-    proxies = webapp2.WSGIApplication.app, webapp2.WSGIApplication.request
-    before = [_current(proxy) for proxy in proxies]
+    before = [getattr(webapp2._local, name, None) for name in ("app", "request")]
     webapp.set_globals(app=webapp, request=request)
     try:
         yield
@@ -169,14 +168,6 @@ def _active(webapp: Any, request: Any) -> Iterator[None]:
         webapp.clear_globals()
         if before != [None, None]:
             webapp.set_globals(*before)
-
-
-def _current(proxy: Any) -> Any:
-    """What a proxy of webapp2's stands for, ``None`` if there is nothing."""
-    try:
-        return proxy._get_current_object()
-    except (AttributeError, RuntimeError):
-        return None
 
 
 def _cookie_header(jar: http.cookiejar.CookieJar, request: Any) -> str | None:
