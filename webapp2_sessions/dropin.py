@@ -51,12 +51,10 @@ def install_as_webapp2_extras() -> None:
 
 def _copy_defaults(defaults: dict[str, Any]) -> None:
     """Copy the values of upstream's ``default_config``, which the application may have changed."""
-    backends = defaults.get("backends", {})
-    for key, value in defaults.items():
-        if key != "backends":
-            default_config[key] = value
-    for keyword, backend in backends.items():
-        default_config["backends"].setdefault(keyword, backend)
+    backends = default_config["backends"]
+    default_config.update(defaults, backends=backends)
+    for keyword, backend in defaults.get("backends", {}).items():
+        backends.setdefault(keyword, backend)
 
 
 def _warn_of_users() -> None:

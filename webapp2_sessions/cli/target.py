@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 
 from webapp2_sessions.config import CONFIG_KEY, SessionConfig, default_config
 from webapp2_sessions.config.loading import response_class_of
+from webapp2_sessions.config.value_checks import mapping, wrong
 from webapp2_sessions.errors import ConfigError, SessionError
 
 #: Errors whose text is about names and places. That of others may contain a value of the
@@ -72,9 +73,8 @@ def load_target(name: str) -> Target:
     """
     module_name, colon, path = name.partition(":")
     if not (colon and all(map(str.isidentifier, [*module_name.split("."), *path.split(".")]))):
-        raise ConfigError(
-            "MODULE:CONFIG", "must be a module and a name in it, e.g. shop.config:CONFIG"
-        )
+        problem = "must be a module and a name in it, e.g. shop.config:CONFIG"
+        raise ConfigError("MODULE:CONFIG", problem)
     with importing_from_here():
         importing = functools.partial(importlib.import_module, module_name)
         module = _run(name, "importing it failed", importing)
@@ -88,11 +88,8 @@ def load_target(name: str) -> Target:
 
         given = _section(name, found)
         return Target(given, webapp2.WSGIApplication(config={CONFIG_KEY: given}), False)
-    raise ConfigError(
-        name,
-        "must be a dictionary, a webapp2.WSGIApplication or a function that returns one of them, "
-        f"not {type(found).__name__}",
-    )
+    one_of = "a dictionary, a webapp2.WSGIApplication or a function that returns one of them"
+    raise wrong(name, found, one_of)
 
 
 def _run(name: str, problem: str, function: Callable[[], Any]) -> Any:
@@ -132,18 +129,12 @@ def _section(name: str, config: Mapping[str, Any]) -> Mapping[str, Any]:
     import webapp2
 
     if CONFIG_KEY in config:
-        section = config[CONFIG_KEY]
-        if not isinstance(section, Mapping):
-            raise ConfigError(
-                f"{name}[{CONFIG_KEY!r}]", f"must be a dictionary, not {type(section).__name__}"
-            )
-        return section
+        return mapping(f"{name}[{CONFIG_KEY!r}]", config[CONFIG_KEY])
     # A session configuration has keys without dots, and a whole one hardly any.
     is_whole = isinstance(config, webapp2.Config) or any("." in str(key) for key in config)
     if is_whole or not config:
-        raise ConfigError(
-            name, f"has no {CONFIG_KEY!r}{_suggest(CONFIG_KEY, map(str, config), 0.85)}"
-        )
+        suggestion = _suggest(CONFIG_KEY, map(str, config), 0.85)
+        raise ConfigError(name, f"has no {CONFIG_KEY!r}{suggestion}")
     return config
 
 

@@ -183,17 +183,9 @@ def _parts_of_object(value: Any) -> _Parts:
     state, items, pairs, set_state = [*rest, None, None, None, None][:4]
     if _is_reduced_as_a_set(value, kind):
         arguments = [_Members(each) for each in arguments]
-    return _Parts(
-        object,
-        [
-            make,
-            arguments,
-            state,
-            None if items is None else [*items],
-            None if pairs is None else [part for pair in pairs for part in pair],
-            set_state,
-        ],
-    )
+    items = None if items is None else [*items]
+    pairs = None if pairs is None else [part for pair in pairs for part in pair]
+    return _Parts(object, [make, arguments, state, items, pairs, set_state])
 
 
 def _is_reduced_as_a_set(value: Any, kind: Any) -> bool:

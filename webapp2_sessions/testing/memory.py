@@ -274,24 +274,12 @@ class MemorySessionFactory(StoredSessionFactory):
         return self.keyword, ADDRESS
 
 
-class _MemoryForMemcache(MemorySessionFactory):
-    """Stands in for memcached."""
-
-    keyword = "memcache"
-
-
 class _MemoryForDatastore(MemorySessionFactory):
     """Stands in for Datastore: with its limit, and pickles that Python 2 can read."""
 
-    keyword = "datastore"
     protocol = SHARED_PROTOCOL
     largest = 1_048_400
     _stores_age_in_value = False
-
-
-_STAND_INS: dict[str, type[MemorySessionFactory]] = {
-    each.keyword: each for each in (_MemoryForMemcache, _MemoryForDatastore)
-}
 
 
 @contextmanager
@@ -307,10 +295,9 @@ def memory_sessions(app: Any, *keywords: str) -> Iterator[Memory]:
     registry = webapp_of(app).registry
     backends = load_config(webapp_of(app), CONFIG_KEY, None)["backends"]
     replaced, memory = dict(backends), registry.pop(_MEMORY, None)
-    for keyword in keywords or _STAND_INS:
-        backends[keyword] = _STAND_INS.get(keyword) or type(
-            "MemorySessionFactory", (MemorySessionFactory,), {"keyword": keyword}
-        )
+    for keyword in keywords or ("memcache", "datastore"):
+        base = _MemoryForDatastore if keyword == "datastore" else MemorySessionFactory
+        backends[keyword] = type("MemorySessionFactory", (base,), {"keyword": keyword})
     try:
         yield memory_of(app)
     finally:
