@@ -115,5 +115,6 @@ class _AliasFinder:
         return module
 
     def exec_module(self, module: ModuleType) -> None:
-        alias: Any = module.__spec__  # by which the import system has replaced the module's own
-        module.__spec__ = alias.loader_state
+        # The import system has replaced it by the spec of the alias.
+        assert module.__spec__ is not None
+        module.__spec__ = module.__spec__.loader_state

@@ -108,7 +108,9 @@ def _errors(sound: dict[str, Any], response_class: Any) -> Iterator[Advice]:
             yield Advice("error", *error.args)
             # The name as well, because it may be what the arguments do not go with.
             wrong = {error.key.partition("[")[0], "cookie_name"} & sound.keys()
-            for key in wrong or set(sound):
+            if not wrong:
+                raise  # a default that the application has changed
+            for key in wrong:
                 del sound[key]
             sound.setdefault("secret_key", new_key(32))
         else:

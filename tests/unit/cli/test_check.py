@@ -12,8 +12,9 @@ from pymemcache.serde import pickle_serde
 from support.visits import SECRET
 
 from webapp2_sessions.cli.check import advice_on, ping
-from webapp2_sessions.config import SessionConfig
+from webapp2_sessions.config import SessionConfig, default_config
 from webapp2_sessions.config.oversights import Advice
+from webapp2_sessions.errors import ConfigError
 from webapp2_sessions.stored.factory import StoredSessionFactory
 from webapp2_sessions.testing import MemorySessionFactory
 
@@ -219,6 +220,12 @@ def test_all_errors() -> None:
         ("error", "cookie_args['samesite']"),
         ("error", "on_oversize"),
     ]
+
+
+def test_wrong_default_of_the_application_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(default_config, "vary", "no")
+    with pytest.raises(ConfigError, match="vary"):
+        advice()
 
 
 @pytest.mark.parametrize("args", [without("secure"), None])
