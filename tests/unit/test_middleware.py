@@ -118,25 +118,17 @@ def abort_in_another_exception(handler: Any) -> None:
         abort(handler)
 
 
-@pytest.mark.parametrize(
-    "site",
-    [
-        app_with(abort_with_a_cookie),
-        app_with(save_twice),
-        app_with(catch_an_exception),
-        app_with(abort_in_another_exception),
-        app_with(abort, SessionHandler),
-        SessionMiddleware(app_with(abort)),
-    ],
-    ids=[
-        "own cookie",
-        "twice",
-        "caught",
-        "abort in exception",
-        "SessionHandler",
-        "two middlewares",
-    ],
-)
+SITES = {
+    "own cookie": app_with(abort_with_a_cookie),
+    "twice": app_with(save_twice),
+    "caught": app_with(catch_an_exception),
+    "abort in exception": app_with(abort_in_another_exception),
+    "SessionHandler": app_with(abort, SessionHandler),
+    "two middlewares": SessionMiddleware(app_with(abort)),
+}
+
+
+@pytest.mark.parametrize("site", SITES.values(), ids=SITES)
 def test_cookie_of_the_session_is_sent_once_and_no_other(site: Any) -> None:
     assert names_of(respond(site)) == ["session"]
 

@@ -140,27 +140,24 @@ def test_one_thing_is_different_and_that_is_told(
     assert briefly(advice(**values)) == expected
 
 
+#: By what was meant, keys that somebody may write.
+MEANT = {
+    "secret_key": ["secret-key", "secretKey", "SECRET", "session_secret"],
+    "session_max_age": ["sesion_max_age", "session_maxage"],
+    "cookie_args": ["cookie_arg", "session_cookie_args"],
+    "cookie_name": ["cookie-name", "session_cookie"],
+    "memcache": ["memcached", "session_memcache"],
+    "backends": ["backend", "session_backends"],
+}
+CHOICES = ["backend", "session_backend", "session_backends"]
+
+
 @pytest.mark.parametrize(
     ("key", "value", "meant"),
     [
-        ("secret-key", 5, "secret_key"),
-        ("secretKey", 5, "secret_key"),
-        ("SECRET", 5, "secret_key"),
-        ("session_secret", 5, "secret_key"),
-        ("sesion_max_age", 5, "session_max_age"),
-        ("session_maxage", 5, "session_max_age"),
-        ("cookie_arg", 5, "cookie_args"),
-        ("session_cookie_args", 5, "cookie_args"),
-        ("cookie-name", 5, "cookie_name"),
-        ("memcached", 5, "memcache"),
-        ("session_memcache", 5, "memcache"),
-        ("backend", 5, "backends"),
-        ("session_backends", 5, "backends"),
-        ("session_cookie", 5, "cookie_name"),
+        *((key, 5, meant) for meant, keys in MEANT.items() for key in keys),
         # By its value, which is no dictionary of factories.
-        ("backend", "memcache", "default_backend"),
-        ("session_backend", "memcache", "default_backend"),
-        ("session_backends", "memcache", "default_backend"),
+        *((key, "memcache", "default_backend") for key in CHOICES),
     ],
 )
 def test_the_key_that_was_meant_is_told(key: str, value: Any, meant: str) -> None:
@@ -168,24 +165,21 @@ def test_the_key_that_was_meant_is_told(key: str, value: Any, meant: str) -> Non
     assert advice(**{key: value}) == [Advice("warning", key, text)]
 
 
-@pytest.mark.parametrize(
-    ("key", "homes"),
-    [
-        (
-            "max-age",
-            "'cookie_args' as 'max_age' or the configuration itself as 'session_max_age'",
-        ),
-        ("max_age", "'cookie_args' or the configuration itself as 'session_max_age'"),
-        ("httponly", "'cookie_args'"),
-        ("Secure", "'cookie_args' as 'secure'"),
-        ("cookie_samesite", "'cookie_args' as 'samesite'"),
-        ("SESSION_COOKIE_HTTPONLY", "'cookie_args' as 'httponly'"),
-        ("servers", "'memcache'"),
-        ("memcache_servers", "'memcache' as 'servers'"),
-        ("client", "'memcache' or 'datastore'"),
-        ("project", "'datastore'"),
-    ],
-)
+HOMES = {
+    "max-age": "'cookie_args' as 'max_age' or the configuration itself as 'session_max_age'",
+    "max_age": "'cookie_args' or the configuration itself as 'session_max_age'",
+    "httponly": "'cookie_args'",
+    "Secure": "'cookie_args' as 'secure'",
+    "cookie_samesite": "'cookie_args' as 'samesite'",
+    "SESSION_COOKIE_HTTPONLY": "'cookie_args' as 'httponly'",
+    "servers": "'memcache'",
+    "memcache_servers": "'memcache' as 'servers'",
+    "client": "'memcache' or 'datastore'",
+    "project": "'datastore'",
+}
+
+
+@pytest.mark.parametrize(("key", "homes"), HOMES.items())
 def test_the_dictionary_where_a_key_belongs_is_told(key: str, homes: str) -> None:
     text = f"has no effect here; it belongs into {homes}"
     assert advice(**{key: 5}) == [Advice("warning", key, text)]
