@@ -11,52 +11,43 @@ import re
 from collections.abc import Callable, Mapping
 from typing import Any
 
+
+def _like(*types: type, text: str | None = None) -> Callable[[Any], bool]:
+    """Return a test for values of some types, and for text in which a pattern is found.
+
+    A bool is no number, unless the types name it.
+    """
+
+    def is_like(value: Any) -> bool:
+        if isinstance(value, str):
+            return text is not None and re.search(text, value) is not None
+        return isinstance(value, types) and (bool in types or not isinstance(value, bool))
+
+    return is_like
+
+
+_TEXT = ("text", _like(text=""))
+_NUMBER = ("a number", _like(numbers.Number, type(None), text=r"\d"))
 #: Spellings of a boolean, for instance in environment variables.
-_TRUTH = ("", "0", "1", "false", "n", "no", "none", "off", "on", "t", "f", "true", "y", "yes")
-
-
-def _is_text(value: Any) -> bool:
-    return isinstance(value, str)
-
-
-def _looks_like_a_bool(value: Any) -> bool:
-    if isinstance(value, str):
-        return value.strip().lower() in _TRUTH
-    return isinstance(value, (bool, int, float))
-
-
-def _looks_like_a_number(value: Any) -> bool:
-    if isinstance(value, str):
-        return re.search(r"\d", value) is not None
-    return value is None or (isinstance(value, numbers.Number) and not isinstance(value, bool))
-
-
-def _is_collection(value: Any) -> bool:
-    """Return whether a value is a dictionary, or a list given by mistake."""
-    return isinstance(value, (Mapping, list, tuple))
-
-
-def _looks_like_servers(value: Any) -> bool:
-    """Return whether a value is a dictionary, or servers that belong into one."""
-    if isinstance(value, str):
-        return re.search(r":\d|/", value) is not None
-    return _is_collection(value)
-
+_TRUTH = r"(?i)^\s*(|0|1|false|n|no|none|off|on|t|f|true|y|yes)\s*$"
+#: A list may be given by mistake, and so may servers that belong into a dictionary.
+_COLLECTIONS = (Mapping, list, tuple)
+_SERVER = r":\d|/"
 
 #: The type of each key, and a test for values that were meant for it, right or wrong. Keys that
 #: security depends on are not listed: each wrong value of theirs is an error.
 _KINDS: dict[str, tuple[str, Callable[[Any], bool]]] = {
-    "max_cookie_size": ("a number", _looks_like_a_number),
-    "on_oversize": ("text", _is_text),
-    "on_damaged_cookie": ("text", _is_text),
-    "change_detection": ("text", _is_text),
-    "max_flashes": ("a number", _looks_like_a_number),
-    "vary": ("a truth value", _looks_like_a_bool),
-    "refresh_after": ("a number", _looks_like_a_number),
-    "on_backend_error": ("text", _is_text),
-    "on_unreadable": ("text", _is_text),
-    "memcache": ("a dictionary", _looks_like_servers),
-    "datastore": ("a dictionary", _is_collection),
+    "max_cookie_size": _NUMBER,
+    "on_oversize": _TEXT,
+    "on_damaged_cookie": _TEXT,
+    "change_detection": _TEXT,
+    "max_flashes": _NUMBER,
+    "vary": ("a truth value", _like(bool, int, float, text=_TRUTH)),
+    "refresh_after": _NUMBER,
+    "on_backend_error": _TEXT,
+    "on_unreadable": _TEXT,
+    "memcache": ("a dictionary", _like(*_COLLECTIONS, text=_SERVER)),
+    "datastore": ("a dictionary", _like(*_COLLECTIONS)),
 }
 
 
