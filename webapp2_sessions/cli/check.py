@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import sys
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
@@ -57,7 +56,7 @@ def _ping_all(target: Target, backends: Iterable[str] | None) -> Iterator[Advice
 
 def _echo(found: list[Advice]) -> None:
     for each in found:
-        severity = style(f"{each.severity}:", each.severity, sys.stdout)
+        severity = style(f"{each.severity}:", each.severity)
         echo(f"{severity} {printable(each.key)}: {printable(each.text)}")
     counts = Counter(each.severity for each in found)
     texts = [
@@ -65,7 +64,7 @@ def _echo(found: list[Advice]) -> None:
         for severity, text in _COUNTED.items()
         if counts[severity]
     ]
-    echo(", ".join(texts) or style("nothing to improve", "good", sys.stdout))
+    echo(", ".join(texts) or style("nothing to improve", "good"))
 
 
 def advice_on(given: Mapping[str, Any], response_class: Any, debug: bool = False) -> list[Advice]:

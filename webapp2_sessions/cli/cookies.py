@@ -117,9 +117,9 @@ def _as_rows(
     elif seen.digest is not None:
         yield "digest", f"{seen.digest}, by its length"
     if seen.refused is not None:
-        yield "refused", style(seen.refused, "error", sys.stdout)
+        yield "refused", style(seen.refused, "error")
     elif seen.key is not None:
-        yield "accepted", style(_until(seen, now, knows_ages), "good", sys.stdout)
+        yield "accepted", style(_until(seen, now, knows_ages), "good")
     if seen.data is not None:
         yield "data", printable(seen.data)
 

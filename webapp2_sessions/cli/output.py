@@ -6,7 +6,7 @@ import datetime
 import json
 import os
 import sys
-from typing import Any, TextIO
+from typing import Any
 
 from webapp2_sessions.errors import ConfigError, SessionError
 
@@ -38,7 +38,7 @@ def echo_table(rows: list[tuple[str, str]]) -> None:
     width = max(len(label) for label, _ in rows)
     for label, text in rows:
         indented = text.replace("\n", "\n" + " " * (width + 2))
-        echo(f"{style(label.ljust(width), 'label', sys.stdout)}  {indented}")
+        echo(f"{style(label.ljust(width), 'label')}  {indented}")
 
 
 def echo_json(value: Any) -> None:
@@ -76,12 +76,13 @@ def _escape(character: str) -> str:
     return json.dumps(character)[1:-1] if ord(character) != 0x7F else "\\u007f"
 
 
-def style(text: str, name: str, stream: TextIO) -> str:
-    """Return text in color if the stream is a terminal that has some.
+def style(text: str, name: str) -> str:
+    """Return text in color if standard output is a terminal that has some.
 
     NO_COLOR in the environment switches colors off (https://no-color.org).
     """
-    if not stream.isatty() or os.environ.get("NO_COLOR") or os.environ.get("TERM") == "dumb":
+    is_plain = os.environ.get("NO_COLOR") or os.environ.get("TERM") == "dumb"
+    if is_plain or not sys.stdout.isatty():
         return text
     return f"\x1b[{_STYLES[name]}m{text}\x1b[0m"
 

@@ -511,8 +511,9 @@ def test_colours_are_for_terminals_where_they_are_wanted(
     for name in ("NO_COLOR", "TERM"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv(variable, value)
-    assert (cli_output.style("x", "error", terminal()) != "x") is coloured
-    assert cli_output.style("x", "error", io.StringIO()) == "x"
+    for stream, expected in ((terminal(), coloured), (io.StringIO(), False)):
+        monkeypatch.setattr(sys, "stdout", stream)
+        assert (cli_output.style("x", "error") != "x") is expected
 
 
 def test_ctrl_c_while_something_is_typed_is_a_line_and_an_exit_code(
