@@ -28,7 +28,7 @@ _LOCAL = ("127.", "localhost", "[::1]", "unix:")
 def run_check(options: argparse.Namespace) -> int:
     """Show the advice on a configuration, and return the exit code."""
     target = load_target(options.config)
-    debug = target.is_app and bool(getattr(target.app, "debug", False))
+    debug = bool(getattr(target.app, "debug", False))
     with importing_from_here():
         found = advice_on(target.given, target.response_class, debug)
         if not options.offline:

@@ -29,12 +29,10 @@ class Target(NamedTuple):
     given: Mapping[str, Any]
     #: The application; one without handlers if only a configuration was named.
     app: Any
-    #: Whether an application was named, whose other settings count as well.
-    is_app: bool
 
     def __repr__(self) -> str:
         """Show no value: ``given`` has the secret key."""
-        return f"{type(self).__name__}(is_app={self.is_app})"
+        return f"{type(self).__name__}(...)"
 
     @property
     def response_class(self) -> Any:
@@ -82,12 +80,12 @@ def load_target(name: str) -> Target:
         if not _is_app(found) and not isinstance(found, Mapping) and callable(found):
             found = _run(name, "calling it failed", found)
     if _is_app(found):
-        return Target(_section(name, found.config), found, True)
+        return Target(_section(name, found.config), found)
     if isinstance(found, Mapping):
         import webapp2
 
         given = _section(name, found)
-        return Target(given, webapp2.WSGIApplication(config={CONFIG_KEY: given}), False)
+        return Target(given, webapp2.WSGIApplication(config={CONFIG_KEY: given}))
     one_of = "a dictionary, a webapp2.WSGIApplication or a function that returns one of them"
     raise wrong(name, found, one_of)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import reprlib
 from collections.abc import Mapping
 from types import MappingProxyType
@@ -106,13 +107,8 @@ DATASTORE_DEFAULTS: dict[str, Any] = {
 
 #: Keys with lists, which are copied as tuples.
 _LISTS = ("secret_key_fallbacks", "digest_fallbacks", "serializer_fallbacks")
-#: Parts of the names of keys whose values are never shown.
-_SECRET_WORDS = ("secret", "key", "password", "token")
-
-
-def _is_secret(key: object) -> bool:
-    """Return whether the value of a key may be a secret, even if the key is misspelt."""
-    return isinstance(key, str) and any(word in key.lower() for word in _SECRET_WORDS)
+#: Parts of the names of keys whose values are never shown, even if the key is misspelt.
+_SECRET = re.compile("secret|key|password|token", re.IGNORECASE)
 
 
 class SessionConfig(dict[str, Any]):
@@ -133,7 +129,7 @@ class SessionConfig(dict[str, Any]):
     @reprlib.recursive_repr("{...}")
     def __repr__(self) -> str:
         """Hide secret values: tracebacks and logs may show a configuration."""
-        hidden = {key: "<hidden>" for key in self if _is_secret(key) and self[key]}
+        hidden = {key: "<hidden>" for key in self if _SECRET.search(str(key)) and self[key]}
         return repr({**self, **hidden})
 
     def __init__(
