@@ -144,14 +144,17 @@ class Datastore:
         The configured namespace holds everywhere; without it the namespace of the active ndb
         context, or of App Engine's SDK, or of the client.
         """
-        fixed, client = self._settings.get("namespace"), self._settings.get("client")
-        namespace = chosen_namespace() if fixed is None else fixed
-        place = active_place() or Place(None, namespace)
-        if namespace is not None:
-            return place._replace(namespace=namespace)
-        is_made = client is not None and (
-            not callable(client) or Identity(client) in _clients.built
-        )
+        context = ndb.get_context(raise_context_error=False)
+        namespace = self._settings.get("namespace")
+        if namespace is None:
+            namespace = chosen_namespace(context)
+        if context is not None:
+            own = context.get_namespace() or ""
+            return Place(context.client, own if namespace is None else namespace)
+        place, client = Place(None, namespace), self._settings.get("client")
+        if namespace is not None or client is None:
+            return place
+        is_made = not callable(client) or Identity(client) in _clients.built
         return self.complete(place) if is_made else place
 
     def complete(self, place: Place) -> Place:
@@ -159,8 +162,6 @@ class Datastore:
 
         :raises BackendUnavailable: there are no credentials.
         """
-        if place.namespace is not None:
-            return place
         return place._replace(namespace=self.partition(place)[2])
 
     def partition(self, place: Place | None = None) -> tuple[str, str | None, str]:
@@ -172,8 +173,12 @@ class Datastore:
         """
         place = place or active_place() or self.here()
         try:
-            client = self._client(place)
-            namespace = _namespace_of(client) if place.namespace is None else place.namespace
+            client, namespace = self._client(place), place.namespace
+            if namespace is None and getattr(client.context, "__func__", None) is _open_context:
+                namespace = client.namespace or ""
+            elif namespace is None:
+                # A method of the application may choose a namespace for each context.
+                namespace = contextvars.Context().run(_opened_namespace, client)
         except _FAILURES as error:
             raise self._error_of(error) from error
         # ndb takes what follows App Engine's "s~" for the project.
@@ -230,16 +235,16 @@ class Datastore:
         if entity is not None:
             client = client_with(client, Stub(client.stub, entity))
         if context is not None:
-            if _works_at(context, client, namespace) and not context.in_transaction():
+            if active_place() == (client, namespace) and not context.in_transaction():
                 return operation(*args)
             outside: Any = contextvars.Context()
             result: Result = outside.run(self._run, place, entity, operation, *args)
             return result
         with client.context():  # a method of the application may accept no arguments
             context = ndb.get_context()
-            if namespace is None:
-                namespace = context.get_namespace() or ""
-            if _works_at(context, client, namespace):
+            own = context.get_namespace() or ""
+            namespace = own if namespace is None else namespace
+            if context.client == client and own == namespace:
                 return operation(*args)
             with context.new(client=client, namespace=namespace).use():
                 return operation(*args)
@@ -312,18 +317,6 @@ def _channel(client: Any) -> Any:
     )
 
 
-def _namespace_of(client: Any) -> str:
-    """Return the namespace of the contexts that a client opens."""
-    if getattr(client.context, "__func__", None) is _open_context:
-        return client.namespace or ""
-    # A method of the application may choose a namespace for each context.
-    return contextvars.Context().run(_opened_namespace, client)
-
-
 def _opened_namespace(client: Any) -> str:
     with client.context():
         return ndb.get_context().get_namespace() or ""
-
-
-def _works_at(context: Any, client: Any, namespace: str | None) -> bool:
-    return context.client == client and (context.get_namespace() or "") == namespace

@@ -16,7 +16,7 @@ from webapp2_sessions.sessions_ndb.client import Datastore, VersionConflict, ndb
 from webapp2_sessions.sessions_ndb.model import Session
 from webapp2_sessions.sessions_ndb.records import SessionRepository
 from webapp2_sessions.sessions_ndb.stub import ABSENT, PRESENT
-from webapp2_sessions.stored.factory import StoredSessionFactory
+from webapp2_sessions.stored.factory import StoredSessionFactory, as_dict
 from webapp2_sessions.stored.merging import NEW, Version
 from webapp2_sessions.stored.serializers import format_of
 
@@ -60,7 +60,7 @@ class DatastoreSessionFactory(StoredSessionFactory):
             # Optimization: on a hit of the cache no context is entered (9.6 us).
             data = repository.load(model, sid)
         else:
-            data = _as_dict(repository.run(model.get_by_sid, sid))
+            data = repository.run(model.get_by_sid, sid)
         if repository.has_loaded:  # a model may read in a way of its own
             self._note_max_age(repository.own_max_age)
         return data
@@ -83,11 +83,8 @@ class DatastoreSessionFactory(StoredSessionFactory):
     def _touch(self, sid: str, lifetime: float | None) -> bool:
         return self._repository().touch(self.session_model, sid, lifetime)
 
-    def _first_version(self, sid: str) -> Version | None:
-        return self._version(sid)
-
     def _read_version(self, sid: str) -> Version | None:
-        version = self._version(sid, fresh=True)
+        version = self._first_version(sid, fresh=True)
         if version is None:
             return None if self._repository().is_revoked(sid) else Version(NEW, dict)
         if version.token is not None:
@@ -95,10 +92,10 @@ class DatastoreSessionFactory(StoredSessionFactory):
         # The model did not look the entity up. Ask for the version before the data: if somebody
         # writes in between, it is stale and our write fails, as it should.
         _, token = self._repository().look_up(self.session_model, sid)
-        version = self._version(sid, fresh=True)
+        version = self._first_version(sid, fresh=True)
         return None if version is None else version._replace(token=token)
 
-    def _version(self, sid: str, fresh: bool = False) -> Version | None:
+    def _first_version(self, sid: str, fresh: bool = False) -> Version | None:
         repository = self._repository()
         data = repository.read(self.session_model, sid, fresh)
         if repository.has_loaded:
@@ -163,15 +160,5 @@ _PROBE = "webapp2-sessions-check"
 def _version_of(repository: SessionRepository, data: Any) -> Version:
     """Return the state that was just read or written, with a copy that nobody else changes."""
     # Optimization: copied by pickle (2,000 dictionaries in 1.8 ms, copy.deepcopy() takes 6.3).
-    kept = pickle.dumps(_as_dict(data), pickle.HIGHEST_PROTOCOL)
+    kept = pickle.dumps(as_dict(data), pickle.HIGHEST_PROTOCOL)
     return Version(repository.version, functools.partial(pickle.loads, kept))
-
-
-def _as_dict(data: Any) -> Any:
-    """Convert what a model's own method returns, a mapping or pairs for instance."""
-    if data is None:
-        return None
-    try:
-        return dict(data)
-    except (TypeError, ValueError):
-        return data  # not a session

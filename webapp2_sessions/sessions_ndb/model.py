@@ -8,7 +8,7 @@ from webapp2_sessions.errors import SessionTooLarge, UnreadableSession
 from webapp2_sessions.errors.sizes import largest_keys
 from webapp2_sessions.sessions_ndb.client import ndb, service_address
 from webapp2_sessions.sessions_ndb.records import UtcNowProperty, active_repository
-from webapp2_sessions.stored.serializers import undecodable
+from webapp2_sessions.stored.serializers import SHARED_PROTOCOL, Serializer, undecodable
 
 __all__ = ["Session"]
 
@@ -24,7 +24,7 @@ class _SessionDataProperty(ndb.BlobProperty):
     """
 
     def _to_base_type(self, value: Any) -> bytes:
-        dumps = active_repository().serializer.dumps
+        dumps = Serializer.of(active_repository().config, SHARED_PROTOCOL).dumps
         data = dumps(value)
         if len(data) > _LARGEST:
             largest = largest_keys(value, dumps)
@@ -33,7 +33,7 @@ class _SessionDataProperty(ndb.BlobProperty):
 
     def _from_base_type(self, value: bytes) -> Any:
         try:
-            return active_repository().serializer.loads(value)
+            return Serializer.of(active_repository().config, SHARED_PROTOCOL).loads(value)
         except Exception as error:
             raise UnreadableSession("datastore", service_address(), undecodable(error)) from error
 

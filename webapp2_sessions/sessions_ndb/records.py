@@ -15,7 +15,6 @@ from webapp2_sessions.errors import ConfigError, StaleCache
 from webapp2_sessions.sessions_ndb.client import REFUSALS, Datastore, Place, VersionConflict, ndb
 from webapp2_sessions.sessions_ndb.stub import ABSENT, ANY, EntityVersion
 from webapp2_sessions.stored.cache import CoherentCache
-from webapp2_sessions.stored.serializers import SHARED_PROTOCOL, Serializer
 
 __all__ = [
     "SessionEnded",
@@ -73,6 +72,9 @@ class _Operation(NamedTuple):
 
 _IDLE = _Operation()
 
+#: The name of a cache entry, of project, database, namespace, kind and the name of the key.
+_ENTRY_NAME = "{}/{}/{}/{}/{}"
+
 
 class SessionRepository:
     """Read and write session entities by one configuration.
@@ -88,7 +90,7 @@ class SessionRepository:
     def __init__(
         self, config: Mapping[str, Any], max_age: float | None = None, stays: bool = False
     ) -> None:
-        self._config = config
+        self.config = config
         self._settings = settings = datastore_settings(config)
         self._datastore = Datastore(settings)
         self._max_age = max_age
@@ -102,11 +104,6 @@ class SessionRepository:
         self.has_loaded: bool = False
         #: The own age, in seconds, of the session that was loaded; ``None`` if it has none.
         self.own_max_age: int | None = None
-
-    @property
-    def serializer(self) -> Serializer:
-        """Serializer of the entities' data."""
-        return Serializer.of(self._config, SHARED_PROTOCOL)
 
     def read(self, model: type[Any], sid: str, fresh: bool = False) -> Any:
         """Have the model read a session, and note its version.
@@ -198,7 +195,7 @@ class SessionRepository:
 
         An ndb context is entered on a cache miss only: that takes longer than a hit.
         """
-        cache = self._opened_cache()
+        cache = self._cache or self._opened_cache()
         if cache is None or self._operation.fresh:
             entry = self.run(self._entry_of, model, sid)
         else:
@@ -250,7 +247,7 @@ class SessionRepository:
             ndb.Model.put(entity, **self._datastore.options)
             return self._entry(entity, data)
 
-        cache = self._opened_cache()
+        cache = self._cache or self._opened_cache()
         if cache is None:
             put()
         else:
@@ -319,18 +316,14 @@ class SessionRepository:
 
         A revocation that came before the insert has left its tombstone, and deleted nothing.
         """
-        is_revoked = self.is_revoked(sid)
-        if is_revoked:
-            self.drop(model, sid)
-        return is_revoked
-
-    def drop(self, model: type[Any], sid: str) -> None:
-        """Delete a session, from the cache as well, without a tombstone."""
 
         def delete() -> None:
             ndb.Key(model, sid).delete(**self._datastore.options)
 
-        self._delete(model, sid, lambda: self.run(delete))
+        is_revoked = self.is_revoked(sid)
+        if is_revoked:
+            self._delete(model, sid, lambda: self.run(delete))
+        return is_revoked
 
     def _delete(self, model: type[Any], sid: str, delete: Callable[[], None]) -> None:
         cache = self._opened_cache()
@@ -342,18 +335,22 @@ class SessionRepository:
     # The cache
 
     def _opened_cache(self) -> CoherentCache | None:
-        if self._cache is None and self._settings["cache"] == "memcache":
-            self._cache = _cache(self._config)
+        if self._settings["cache"] == "memcache":
+            # By its name, because pymemcache is needed only where the cache is configured.
+            session_memcached = import_object(
+                "webapp2_sessions.sessions_memcache.records.session_memcached"
+            )
+            self._cache = CoherentCache(session_memcached(self.config, "datastore"))
         return self._cache
 
     def _entry_name(self, model: type[Any], sid: str) -> str:
         if self._place is None or _active.get() is self:
             # A model's own method is in a context already, perhaps in one that it has entered.
-            partition = self._datastore.partition()
+            project, database, namespace = self._datastore.partition()
         else:
-            partition = self._datastore.partition(self._place)
-            self._place = self._place._replace(namespace=partition[2])
-        return entry_name(*partition, model._get_kind(), sid)
+            project, database, namespace = self._datastore.partition(self._place)
+            self._place = self._place._replace(namespace=namespace)
+        return _ENTRY_NAME.format(project, database or "", namespace, model._get_kind(), sid)
 
 
 #: The repository of the running operation, for the methods of the model.
@@ -373,18 +370,10 @@ def forget_cached(config: Mapping[str, Any], keys: Iterable[Any]) -> None:
 
     :param config: a session configuration; the cache needs its ``secret_key``.
     """
-    if datastore_settings(config)["cache"] == "memcache":
-        cache = _cache(config)
+    cache = SessionRepository(config)._opened_cache()
+    if cache is not None:
         for key in keys:
             cache.forget(entry_name_of(key))
-
-
-def _cache(config: Mapping[str, Any]) -> CoherentCache:
-    # By its name, because pymemcache is needed only where the cache is configured.
-    session_memcached = import_object(
-        "webapp2_sessions.sessions_memcache.records.session_memcached"
-    )
-    return CoherentCache(session_memcached(config, "datastore"))
 
 
 def _bounded_age(age: Any) -> int | None:
@@ -401,14 +390,8 @@ def _unix_seconds(utc: Any) -> Any:
 
 def entry_name_of(key: Any) -> str:
     """Return the name of the cache entry of the entity with that key."""
-    return entry_name(key.project(), key.database(), key.namespace(), *key.flat()[-2:])
-
-
-def entry_name(
-    project: str, database: str | None, namespace: str | None, kind: str, key_name: object
-) -> str:
-    """Return the name of a cache entry, unique per project, database, namespace and kind."""
-    return f"{project}/{database or ''}/{namespace or ''}/{kind}/{key_name}"
+    place = key.project(), key.database() or "", key.namespace() or ""
+    return _ENTRY_NAME.format(*place, *key.flat()[-2:])
 
 
 def _kind_is_taken(model: type[Any]) -> ConfigError:

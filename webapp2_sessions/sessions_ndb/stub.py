@@ -12,8 +12,9 @@ commit can be made to fail if the entity has another version by now (google.data
 from __future__ import annotations
 
 import copy
+import dataclasses
 import functools
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from concurrent.futures import Future
 from types import SimpleNamespace
 from typing import Any
@@ -40,24 +41,25 @@ PRESENT = -1
 _FAIL = Mutation.ConflictResolutionStrategy.FAIL
 
 
+@dataclasses.dataclass
 class EntityVersion:
     """The version of one entity: the one to be replaced, and the one by the last answer.
 
-    :param kind: the entity's kind. Project, database and namespace are those of the context.
-    :param name: the name of its key.
-    :param expected: the version that a commit replaces, :data:`ABSENT`, :data:`PRESENT` or
-        :data:`ANY`.
+    Project, database and namespace are those of the context.
     """
 
-    def __init__(self, kind: str, name: str, expected: int | None = ANY) -> None:
-        self._name = kind, name
-        self.expected = expected
-        #: ``None`` if the entity does not exist, or nobody has asked yet.
-        self.current: int | None = None
+    kind: str
+    #: The name of its key.
+    name: str
+    #: The version that a commit replaces, :data:`ABSENT`, :data:`PRESENT` or :data:`ANY`.
+    expected: int | None = ANY
+    #: ``None`` if the entity does not exist, or nobody has asked yet.
+    current: int | None = None
 
     def is_of(self, key: Any) -> bool:
         """Whether a key of Datastore's API is this entity's."""
-        return bool(key.path) and self._name == (key.path[-1].kind, key.path[-1].name)
+        path = key.path
+        return bool(path) and (path[-1].name, path[-1].kind) == (self.name, self.kind)
 
     def restrict(self, mutation: Any) -> bool:
         """Let a mutation as ndb sends it fail if the entity has another version than expected.
@@ -87,9 +89,11 @@ class Stub:
     def __init__(self, stub: Any, entity: EntityVersion | None = None) -> None:
         stub = stub._stub if isinstance(stub, Stub) else stub
         self._stub: Any = stub
+        lookup, commit = stub.lookup, stub.commit
+        if entity is not None:
+            lookup = functools.partial(_lookup, lookup, entity)
+            commit = functools.partial(_commit, commit, entity)
         # Remote procedures as ndb calls them. No bound methods, which would keep this alive.
-        lookup = functools.partial(_lookup, stub.lookup, entity)
-        commit = functools.partial(_commit, stub.commit, entity)
         #: Reads entities.
         self.lookup: SimpleNamespace = SimpleNamespace(future=functools.partial(_call, lookup))
         #: Writes entities, ours only if it has the expected version.
@@ -103,28 +107,22 @@ def _call(send: Callable[..., Any], request: Any, **options: Any) -> Future[Any]
     """Call a remote procedure and wait; return a future that is done."""
     future: Future[Any] = Future()
     try:
-        future.set_result(send(request, options))
+        future.set_result(send(request, **options))
     except grpc.RpcError as error:
         future.set_exception(error)
     return future
 
 
-def _lookup(
-    send: Callable[..., Any], entity: EntityVersion | None, request: Any, options: Mapping[str, Any]
-) -> Any:
+def _lookup(send: Callable[..., Any], entity: EntityVersion, request: Any, **options: Any) -> Any:
     answer = send(request, **options)
-    if entity is not None and any(map(entity.is_of, LookupRequest.pb(request).keys)):
+    if any(map(entity.is_of, LookupRequest.pb(request).keys)):
         found = LookupResponse.pb(answer).found
         ours = (each.version for each in found if entity.is_of(each.entity.key))
         entity.current = next(ours, None)
     return answer
 
 
-def _commit(
-    send: Callable[..., Any], entity: EntityVersion | None, request: Any, options: Mapping[str, Any]
-) -> Any:
-    if entity is None:
-        return send(request, **options)
+def _commit(send: Callable[..., Any], entity: EntityVersion, request: Any, **options: Any) -> Any:
     ours = [*map(entity.restrict, CommitRequest.pb(request).mutations)]
     answer = send(request, **options)
     if True in ours:

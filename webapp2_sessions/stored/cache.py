@@ -145,7 +145,11 @@ class CoherentCache:
         """
         key = self._store.key(name)
         started = self._now()
-        cached, token = self._look(key)
+        token: Token | None
+        try:
+            cached, token = self._store.gets(key)
+        except BackendError:
+            cached = token = None
         if cached == _TOMBSTONE:
             token = None
         try:
@@ -197,19 +201,13 @@ class CoherentCache:
             return False
         return True
 
-    def _look(self, key: bytes) -> tuple[bytes | None, Token | None]:
-        """Return what is there, and its token; ``None`` twice if the store fails."""
-        try:
-            return self._store.gets(key)
-        except BackendError:
-            return None, None
-
     def _token_of_stale(self, key: bytes, cached: bytes) -> Token | None:
         """Return the token of a stale entry; readers must not replace any other."""
         if cached == _STALE:
-            cached_now, token = self._look(key)
-            if cached_now in (_STALE, None):
-                return token
+            with contextlib.suppress(BackendError):
+                cached_now, token = self._store.gets(key)
+                if cached_now in (_STALE, None):
+                    return token
         return None
 
     def _fill(
@@ -273,5 +271,4 @@ class CoherentCache:
     def _set_tombstone(self, key: bytes) -> None:
         self._store.set(key, _TOMBSTONE, _LONGEST_LIFETIME)
 
-    def _now(self) -> float:
-        return time.monotonic()
+    _now = staticmethod(time.monotonic)

@@ -116,5 +116,4 @@ class ClientRegistry(Generic[Client]):
         clients.failures.pop(settings, None)
         return client
 
-    def _now(self) -> float:
-        return time.monotonic()
+    _now = staticmethod(time.monotonic)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from webapp2_sessions.config import _default_value
@@ -155,18 +155,10 @@ class StoredSessionFactory(CustomBackendSessionFactory):
             is_sound = type(max_age) is int and 0 < max_age < 2**31
             self.own_max_age = max_age if is_sound else None  # type: ignore[assignment]
 
-    def get_session(self, max_age: float | None = _default_value) -> SessionDict:
-        """Return the session of the id in the cookie, a new one if there is none.
-
-        :raises BackendError: the server failed, and the configuration wants to hear of it.
-        """
-        if self.session is None:
-            self._replaced_sids = []
-        return super().get_session(max_age)
-
     def _get_by_sid(self, sid: Any) -> SessionDict:
         self._is_stored = False
-        self._merger = self._new_merger()
+        merges = self.session_store.config.get("on_conflict") == "merge"
+        self._merger = self._new_merger() if merges else None
         if self._is_valid_sid(sid):
             self.sid = sid
             try:
@@ -182,13 +174,17 @@ class StoredSessionFactory(CustomBackendSessionFactory):
                 return self._take_snapshot(session)
             self._replaced_sids.append(sid)
         self.sid = self._get_new_sid()
-        self._merger = self._new_merger()
         return self._take_snapshot(SessionDict(self, new=True))
 
     def _read_or_load(self, sid: str) -> dict[Any, Any] | None:
         """Return a copy of the stored data, ``None`` if there is no session of that id."""
+        version = None
         try:
-            data = _as_dict(self._read(sid) if self._merger is None else self._load(sid))
+            if self._merger is None:
+                data = self._read(sid)
+            else:
+                version = self._first_version(sid)
+                data = None if version is None or version.token is NEW else version.data()
         except UnreadableSession as error:
             if self.session_store.config.get("on_unreadable") != "new":
                 raise
@@ -196,16 +192,12 @@ class StoredSessionFactory(CustomBackendSessionFactory):
             # Its cookie goes, and no copy of that may find the session later.
             self._former_sids[sid] = True
             return None
-        if data is None and self._was_superseded_now(sid):
-            self.superseded = True
-        return data
-
-    def _load(self, sid: str) -> Any:
-        version = self._first_version(sid)
-        if version is None or version.token is NEW:
-            return None
-        data = version.data()
-        if self._merger is not None and _as_dict(data) is not None:
+        if type(data) is not dict:
+            data = as_dict(data)
+        if data is None:
+            if self._was_superseded_now(sid):
+                self.superseded = True
+        elif self._merger is not None and version is not None:
             self._merger.known = version
         return data
 
@@ -242,7 +234,12 @@ class StoredSessionFactory(CustomBackendSessionFactory):
             if session._degraded:
                 return
             if self._should_save(session):
-                self._save(response, session)
+                rules.check_cookie(self.name, self.session_args, type(response), "session_args")
+                is_renewed = session._regenerates
+                if self.store(session):
+                    self._set_cookie(response, {"_sid": self.sid})
+                    if is_renewed:
+                        self._expire_former_cookies(response)
             elif is_destroyed:
                 self._expire_cookie(response)
             elif self._is_stored and self._should_refresh() and self.keep():
@@ -251,14 +248,6 @@ class StoredSessionFactory(CustomBackendSessionFactory):
             self._degrade(error, session)
         if is_destroyed:
             self._expire_former_cookies(response)
-
-    def _save(self, response: Any, session: SessionDict) -> None:
-        rules.check_cookie(self.name, self.session_args, type(response), "session_args")
-        is_renewed = session._regenerates
-        if self.store(session):
-            self._set_cookie(response, {"_sid": self.sid})
-            if is_renewed:
-                self._expire_former_cookies(response)
 
     def store(self, session: SessionDict) -> bool:
         """Store a session; return whether there is still one to store.
@@ -274,18 +263,19 @@ class StoredSessionFactory(CustomBackendSessionFactory):
         if session._regenerates:
             self._former_sids.update(dict.fromkeys(self._replaced_sids, True))
             self._replaced_sids = []
-        if not (self._may_keep_id(session) or self._take_new_id(session)):
+        if session._regenerates and self._is_stored and not self._take_new_id(session):
             return self._is_gone()
-        if self._write_or_merge(self.sid, session) is False:
+        if self._merger is None:
+            is_there = self._write(self.sid, dict(session), self._lifetime())
+        else:
+            is_there = self._save_merged(self._merger, session)
+        if is_there is False:
             return self._is_gone()
         self._is_stored = True
-        if not self._end_former():
+        if self._former_sids and not self._end_former():
             return self._is_gone()
         session._regenerates = self.superseded = False
         return True
-
-    def _may_keep_id(self, session: SessionDict) -> bool:
-        return not (session._regenerates and self._is_stored)
 
     def _is_gone(self) -> bool:
         logger.info("The session %r was destroyed by another request meanwhile", self.name)
@@ -295,10 +285,19 @@ class StoredSessionFactory(CustomBackendSessionFactory):
         """Take a new id, with what others have saved by now; return whether the session exists."""
         if not self.merged(session):
             return False
-        self._former_sids[str(self.sid)] = False
-        self._is_stored, self.sid = False, self._get_new_sid()
-        self._merger = self._new_merger()
+        self._leave_id()
         return True
+
+    def _leave_id(self) -> None:
+        """Take an id under which nothing is stored; the present one becomes a former one."""
+        self._former_sids[str(self.sid)] = False
+        self._begin_id()
+
+    def _begin_id(self) -> None:
+        """Take an id under which nothing is stored."""
+        self._is_stored, self.sid = False, self._get_new_sid()
+        if self._merger is not None:
+            self._merger.known = Version(NEW, dict)
 
     def _end_former(self) -> bool:
         """End the former ids of the session, which is stored under its present one.
@@ -326,8 +325,7 @@ class StoredSessionFactory(CustomBackendSessionFactory):
 
         :raises BackendError: it is not certain that it is gone.
         """
-        self._former_sids[str(self.sid)] = False
-        self._is_stored, self.sid = False, self._get_new_sid()
+        self._leave_id()
         return self._end_former() or self._is_gone()
 
     def merged(self, session: SessionDict) -> bool:
@@ -335,14 +333,7 @@ class StoredSessionFactory(CustomBackendSessionFactory):
 
         :raises BackendError: the server failed.
         """
-        if self._merger is not None:
-            mine = dict(session)
-            merged = self._merger.merged(mine, session._flash_keys, session._assigned or ())
-            if merged is None:
-                return False
-            if merged is not mine:
-                _replace_data(session, merged)
-        return True
+        return self._merger is None or self._merge(self._merger.merged, session)
 
     def keep(self) -> bool:
         """Extend the record by another lifetime; return whether there is one."""
@@ -354,32 +345,31 @@ class StoredSessionFactory(CustomBackendSessionFactory):
         for sid in dict.fromkeys((*self._former_sids, *self._replaced_sids, *present)):
             self._delete(sid)
         self._former_sids, self._replaced_sids = {}, []
-        self._is_stored = False
-        self.sid = self._get_new_sid()
-        self._merger = self._new_merger()
+        self._begin_id()
 
-    def _write_or_merge(self, sid: str, session: SessionDict) -> bool | None:
-        """Store the session; return ``False`` if it was ended meanwhile."""
-        if self._merger is None:
-            return self._write(sid, dict(session), self._lifetime())
-        return self._merge(self._merger, session)
-
-    def _merge(self, merger: Merger, session: SessionDict) -> bool:
+    def _save_merged(self, merger: Merger, session: SessionDict) -> bool:
         """Store what this request changed; return whether the session still exists."""
-        mine = dict(session)
         try:
-            stored = merger.save(mine, session._flash_keys, session._assigned or ())
+            is_there = self._merge(merger.save, session)
         except TooManyConflicts:
             raise SessionConflict(
                 *self._place(), "other requests changed the session at each try to merge with them"
             ) from None
-        if stored is None:
-            return False
-        if stored is not mine:
-            _replace_data(session, stored)
-        if session._assigned:
+        if is_there and session._assigned:
             session._assigned = set()
-        return True
+        return is_there
+
+    def _merge(self, merge: Callable[..., dict[Any, Any] | None], session: SessionDict) -> bool:
+        """Replace the data of a session by what a method of the merger makes of it.
+
+        :returns: whether the session still exists.
+        """
+        mine = dict(session)
+        merged = merge(mine, session._flash_keys, session._assigned or ())
+        if merged is not None and merged is not mine:
+            dict.clear(session)  # without marking it modified
+            dict.update(session, merged)
+        return merged is not None
 
     def _place(self) -> tuple[str, str]:
         """Return the backend's keyword and its server's address, for errors."""
@@ -412,9 +402,7 @@ class StoredSessionFactory(CustomBackendSessionFactory):
         """
         return ()
 
-    def _new_merger(self) -> Merger | None:
-        if self.session_store.config.get("on_conflict") != "merge":
-            return None
+    def _new_merger(self) -> Merger:
         if type(self)._read_version is StoredSessionFactory._read_version:
             problem = (
                 f"is 'merge', and {type(self).__name__} cannot compare and set: write its "
@@ -446,34 +434,26 @@ class StoredSessionFactory(CustomBackendSessionFactory):
         ends, before that.
         """
         config = self.session_store.config
-        limits: list[float | None] = [self.own_max_age]
+        limits: set[float | None] = {self.own_max_age}
         if self.own_max_age is None:
             age = config.get("session_max_age")
             if age is not None and self._max_age is not _default_value:
                 age = None if self._max_age is None else max(age, self._max_age)
-            limits = [age, seconds_of(self.session_args.get("max_age"))]
+            limits = {age, seconds_of(self.session_args.get("max_age"))}
         absolute = config.get("absolute_max_age")
         if absolute is not None:
             now = time.time()
-            limits.append((now if self._began is None else self._began) + absolute - now)
-        known = [limit for limit in limits if limit is not None]
-        return min(known) if known else None
+            limits.add((now if self._began is None else self._began) + absolute - now)
+        limits.discard(None)
+        return min(limits, default=None)  # type: ignore[type-var]
 
 
-def _as_dict(data: Any) -> dict[Any, Any] | None:
+def as_dict(data: Any) -> dict[Any, Any] | None:
     """Convert what a backend has read to a dictionary, ``None`` if it is no session.
 
     A custom model or backend may return any mapping, or pairs.
     """
-    if data is None or type(data) is dict:
-        return data
     try:
-        return dict(data)
+        return None if data is None else dict(data)
     except (TypeError, ValueError):
         return None
-
-
-def _replace_data(session: SessionDict, data: dict[Any, Any]) -> None:
-    """Replace the data of a session by what is stored, without marking it modified."""
-    dict.clear(session)
-    dict.update(session, data)

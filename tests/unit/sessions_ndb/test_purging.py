@@ -241,7 +241,8 @@ def test_all_deleted_sessions_are_forgotten_in_spite_of_a_failure(
         names.append(name)
         return len(names) != 2
 
-    monkeypatch.setattr(datastore_records, "_cache", lambda _: SimpleNamespace(forget=forget))
+    cache = SimpleNamespace(forget=forget)
+    monkeypatch.setattr(datastore_records.SessionRepository, "_opened_cache", lambda _: cache)
     monkeypatch.setattr(datastore_records, "entry_name_of", str)
     datastore_records.forget_cached({"datastore": {"cache": "memcache"}}, ["a", "b", "c", "d"])
     assert names == ["a", "b", "c", "d"]

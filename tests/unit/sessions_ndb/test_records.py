@@ -37,7 +37,7 @@ def names(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """The names that the cache is asked for; it holds nothing."""
     names: list[str] = []
     cache = SimpleNamespace(read=lambda name, *others: names.append(name))
-    monkeypatch.setattr(datastore_records, "_cache", lambda config: cache)
+    monkeypatch.setattr(SessionRepository, "_opened_cache", lambda repository: cache)
     return names
 
 

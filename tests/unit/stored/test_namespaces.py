@@ -62,8 +62,9 @@ def test_innermost_explicit_namespace_counts(
     with ExitStack() as stack:
         for enter in entered:
             stack.enter_context(enter())
-        assert (chosen_namespace(), current_namespace()) == (chosen, current)
-    assert (chosen_namespace(), current_namespace()) == (None, "")
+        context = ndb.get_context(raise_context_error=False)
+        assert (chosen_namespace(context), current_namespace()) == (chosen, current)
+    assert (chosen_namespace(None), current_namespace()) == (None, "")
 
 
 @pytest.mark.parametrize("name", ["google.cloud.ndb", "google.appengine.api.namespace_manager"])
@@ -73,7 +74,7 @@ def test_module_that_is_not_loaded_says_nothing(
 ) -> None:
     """Its import may be blocked, or in progress in another thread."""
     monkeypatch.setitem(sys.modules, name, found)
-    assert (chosen_namespace(), current_namespace()) == (None, "")
+    assert (chosen_namespace(None), current_namespace()) == (None, "")
 
 
 def test_none_of_the_sdk_is_no_namespace(monkeypatch: pytest.MonkeyPatch) -> None:
