@@ -55,8 +55,8 @@ _STORED = {b"STORED\r\n": True, b"NOT_STORED\r\n": False}
 _COMPARED = {b"STORED\r\n": True, b"EXISTS\r\n": False, b"NOT_FOUND\r\n": None}
 _DELETED = {b"DELETED\r\n": True, b"NOT_FOUND\r\n": False}
 _TOUCHED = {b"TOUCHED\r\n": True, b"NOT_FOUND\r\n": False}
+_MISSED: dict[bytes, Value] = {END: (None, None)}
 
-Expected = TypeVar("Expected")
 Result = TypeVar("Result")
 
 _is_key = re.compile(rb"[!-~]{1,250}\Z").match
@@ -69,74 +69,12 @@ class StaleConnection(TimeoutError):
     """
 
 
-class Pool:
-    """Idle connections to one server; the one that was used last is taken first.
-
-    Taking and returning need no lock, since ``append()`` and ``pop()`` of a list are atomic.
-    """
-
-    def __init__(self) -> None:
-        #: When each connection was returned, and the connection; the times ascend.
-        self._idle: list[tuple[float, socket.socket]] = []
-        self._lost = 0
-        self._lock = threading.Lock()
-
-    def __len__(self) -> int:
-        return len(self._idle)
-
-    @property
-    def lost(self) -> int:
-        """How many times connections were lost or given up.
-
-        As long as it is the same, the server is the same: a connection that was open all the time
-        would have broken when the server was restarted.
-        """
-        with contextlib.suppress(IndexError):
-            if time.monotonic() - self._idle[-1][0] > LONGEST_IDLE:
-                self.drop()
-        return self._lost
-
-    def take(self) -> socket.socket | None:
-        """Take the connection that was used last; ``None`` if there is none to be used."""
-        try:
-            since, connection = self._idle.pop()
-        except IndexError:
-            return None
-        if time.monotonic() - since <= LONGEST_IDLE:
-            return connection
-        connection.close()
-        self.drop()  # those below are idle for longer
-        return None
-
-    def put(self, connection: socket.socket) -> None:
-        """Return a connection on which a whole answer was read, and nothing is outstanding."""
-        if len(self._idle) < MOST_IDLE:
-            self._idle.append((time.monotonic(), connection))
-        else:
-            connection.close()
-
-    def drop(self) -> None:
-        """Close all idle connections, and count that as a loss."""
-        self.count_loss()
-        self.close()
-
-    def count_loss(self) -> None:
-        """Count that a connection is gone."""
-        with self._lock:
-            self._lost += 1
-
-    def close(self) -> None:
-        """Close all idle connections."""
-        with contextlib.suppress(IndexError):
-            while True:
-                self._idle.pop()[1].close()
-
-
-class Connections(Pool):
+class Connections:
     """Sends commands to one memcached, with the methods and errors of pymemcache's clients.
 
     A connection returns to the pool only after an answer that was understood to its last byte, so
-    that a late answer is never taken for that to another command.
+    that a late answer is never taken for that to another command. The one that was used last is
+    taken first. That needs no lock, since ``append()`` and ``pop()`` of a list are atomic.
 
     A pooled connection fails after a restart of the server, or when a firewall has forgotten it.
     The others are no better: all are closed, and the command is sent once more on a new one if its
@@ -150,7 +88,10 @@ class Connections(Pool):
     def __init__(
         self, address: str, timeout: float, tls_context: ssl.SSLContext | None = None
     ) -> None:
-        super().__init__()
+        #: When each idle connection was returned, and the connection; the times ascend.
+        self._idle: list[tuple[float, socket.socket]] = []
+        self._lost = 0
+        self._lock = threading.Lock()
         #: A path, or host and port, as in pymemcache's clients.
         self.server: str | tuple[str, int] = normalize_server_spec(address)
         self._place = self.server if isinstance(self.server, str) else Addresses(*self.server)
@@ -160,28 +101,58 @@ class Connections(Pool):
         # (1.1 us); an idle connection has some. Only where sockets are files, and not by TLS.
         self._writes_at_once = os.name == "posix" and tls_context is None
 
+    def __len__(self) -> int:
+        return len(self._idle)
+
+    @property
+    def lost(self) -> int:
+        """How many times connections were lost or given up.
+
+        As long as it is the same, the server is the same: a connection that was open all the time
+        would have broken when the server was restarted.
+        """
+        with contextlib.suppress(IndexError):
+            if time.monotonic() - self._idle[-1][0] > LONGEST_IDLE:
+                self._drop()
+        return self._lost
+
+    def _drop(self) -> None:
+        """Close all idle connections, and count that as a loss."""
+        self._count_loss()
+        self.close()
+
+    def _count_loss(self) -> None:
+        with self._lock:
+            self._lost += 1
+
+    def close(self) -> None:
+        """Close all idle connections."""
+        with contextlib.suppress(IndexError):
+            while True:
+                self._idle.pop()[1].close()
+
     def get(self, key: bytes) -> bytes | None:
         """Return the value under ``key``."""
-        return self._exchange(key, b"get %b\r\n" % key, self._value, 4)[0]
+        return self._exchange(key, b"get %b\r\n" % key, _MISSED, words=4)[0]
 
     def gets(self, key: bytes) -> tuple[bytes | None, bytes | None]:
         """Return the value under ``key``, and its token for :meth:`cas`."""
-        return self._exchange(key, b"gets %b\r\n" % key, self._value, 5)
+        return self._exchange(key, b"gets %b\r\n" % key, _MISSED, words=5)
 
     def set(self, key: bytes, value: bytes, seconds: int) -> bool | None:
         """Store a value."""
         command = b"set %b 0 %d %d\r\n%b\r\n" % (key, seconds, len(value), value)
-        return self._exchange(key, command, self._meaning, _STORED, _IF_CLOSED)
+        return self._exchange(key, command, _STORED, _IF_CLOSED)
 
     def add(self, key: bytes, value: bytes, seconds: int) -> bool | None:
         """Store a value where there is none; whether it was stored."""
         command = b"add %b 0 %d %d\r\n%b\r\n" % (key, seconds, len(value), value)
-        return self._exchange(key, command, self._meaning, _STORED, _IF_UNSENT)
+        return self._exchange(key, command, _STORED, _IF_UNSENT)
 
     def replace(self, key: bytes, value: bytes, seconds: int) -> bool | None:
         """Store a value where there is one; whether it was stored."""
         command = b"replace %b 0 %d %d\r\n%b\r\n" % (key, seconds, len(value), value)
-        return self._exchange(key, command, self._meaning, _STORED, _IF_CLOSED)
+        return self._exchange(key, command, _STORED, _IF_CLOSED)
 
     def cas(self, key: bytes, value: bytes, token: bytes, seconds: int) -> bool | None:
         """Store a value where the token holds; ``None`` where there is none any more.
@@ -189,15 +160,15 @@ class Connections(Pool):
         :raises ConnectionError: it may have been stored; and the token may be another value's now.
         """
         command = b"cas %b 0 %d %d %b\r\n%b\r\n" % (key, seconds, len(value), token, value)
-        return self._exchange(key, command, self._meaning, _COMPARED, _NEVER)
+        return self._exchange(key, command, _COMPARED, _NEVER)
 
     def delete(self, key: bytes) -> bool | None:
         """Delete a value; whether there was one."""
-        return self._exchange(key, b"delete %b\r\n" % key, self._meaning, _DELETED)
+        return self._exchange(key, b"delete %b\r\n" % key, _DELETED)
 
     def touch(self, key: bytes, seconds: int) -> bool | None:
         """Change the expiry of a value; whether there is one."""
-        return self._exchange(key, b"touch %b %d\r\n" % (key, seconds), self._meaning, _TOUCHED)
+        return self._exchange(key, b"touch %b %d\r\n" % (key, seconds), _TOUCHED)
 
     def stats(self, *arguments: str) -> dict[bytes, bytes | int]:
         """Return the server's statistics.
@@ -238,27 +209,33 @@ class Connections(Pool):
         self,
         key: bytes,
         command: bytes,
-        parse: Callable[[socket.socket, bytes, bytes, Expected], Result],
-        expected: Expected,
+        results: Mapping[bytes, Result],
         resend: int = _IF_SILENT,
+        words: int = 0,
     ) -> Result:
         """Send a command, if need be twice; return its parsed answer.
 
         A connection returns to the pool after a whole answer. Anything else, an interrupt included,
         closes it: the rest of the answer may be yet to come.
 
-        :param parse: called with the connection, the answer's first chunk, the key and
-            ``expected``.
+        :param results: the results of the command by answers that consist of one line.
+        :param words: how many words the line before a value has, if a value may be the answer.
         """
         if not _is_key(key):
             raise MemcacheIllegalInputError("memcached would misread the key")
-        connection = self.take()
-        if connection is not None and resend <= _IF_UNSENT and is_closed(connection):
-            connection.close()
-            self.drop()
+        connection: socket.socket | None
+        try:
+            since, connection = self._idle.pop()
+        except IndexError:
             connection = None
-            if resend < _IF_UNSENT:
-                raise ConnectionResetError("the server has closed an idle connection")
+        else:
+            is_old = time.monotonic() - since > LONGEST_IDLE
+            if is_old or (resend <= _IF_UNSENT and is_closed(connection)):
+                connection.close()
+                self._drop()  # those below are idle for longer
+                connection = None
+                if resend < _IF_UNSENT:
+                    raise ConnectionResetError("no idle connection is open any more")
         while True:
             is_pooled = connection is not None
             try:
@@ -266,36 +243,34 @@ class Connections(Pool):
                 sent = os.write(connection.fileno(), command) if self._writes_at_once else 0
                 if sent < len(command):
                     connection.sendall(command[sent:])
-                result = parse(connection, connection.recv(FIRST_CHUNK), key, expected)
+                answer = connection.recv(FIRST_CHUNK)
+                if answer in results:
+                    result = results[answer]
+                elif words:
+                    result = self._value(connection, answer, key, words)  # type: ignore[assignment]
+                else:
+                    answer = ResponseReader(connection, answer, self._timeout).line()
+                    if answer not in results:
+                        raise error_of(answer)
+                    result = results[answer]
             except BaseException as error:
                 if connection is not None:
                     connection.close()
                 if not isinstance(error, (OSError, MemcacheUnexpectedCloseError)):
-                    self.count_loss()  # it can no longer tell of a restart
+                    self._count_loss()  # it can no longer tell of a restart
                     raise
-                self.drop()
+                self._drop()
                 if is_pooled and isinstance(error, TimeoutError) and resend < _IF_SILENT:
                     raise StaleConnection() from error
                 if not is_pooled or resend < _IF_CLOSED:
                     raise
                 connection = None
             else:
-                self.put(connection)
+                if len(self._idle) < MOST_IDLE:
+                    self._idle.append((time.monotonic(), connection))
+                else:
+                    connection.close()
                 return result
-
-    def _meaning(
-        self,
-        connection: socket.socket,
-        answer: bytes,
-        key: bytes,
-        meanings: Mapping[bytes, bool | None],
-    ) -> bool | None:
-        """Return the result for the line that answers a command."""
-        if answer not in meanings:
-            answer = ResponseReader(connection, answer, self._timeout).line()
-            if answer not in meanings:
-                raise error_of(answer)
-        return meanings[answer]
 
     def _value(self, connection: socket.socket, answer: bytes, key: bytes, words: int) -> Value:
         """Return the value, and the last of the given number of words in the line before it."""
@@ -309,8 +284,6 @@ class Connections(Pool):
             token = line[len(begin) :]
             if words == 5 and line.startswith(begin) and token.isdigit():
                 return rest[:-7], token
-        if answer == END:
-            return None, None
         return ResponseReader(connection, answer, self._timeout).value(key, words)
 
 

@@ -11,7 +11,6 @@ from typing import Any
 from webapp2_sessions.config import memcache_settings
 from webapp2_sessions.config.loading import backend_config
 from webapp2_sessions.errors import BackendError, ConfigError
-from webapp2_sessions.sessions.session_dict import SessionDict
 from webapp2_sessions.sessions_memcache.records import SessionMemcached, session_memcached
 from webapp2_sessions.sessions_memcache.servers import Node, nodes_of
 from webapp2_sessions.stored.factory import StoredSessionFactory
@@ -32,25 +31,20 @@ class MemcacheSessionFactory(StoredSessionFactory):
     #: Where the session is kept, and the namespace in which it was opened: all of this request
     #: happens there.
     _opened: tuple[SessionMemcached, str] | None = None
+    #: The session's name, with which its record is signed.
+    _owner: str
 
-    def _get_by_sid(self, sid: Any) -> SessionDict:
-        self._open()
-        return super()._get_by_sid(sid)
-
-    def _open(self) -> tuple[SessionMemcached, str]:
+    def _pin_place(self) -> tuple[SessionMemcached, str]:
         memcached = session_memcached(backend_config(self.session_store), "memcache")
         namespace = memcached.namespace
+        self._owner = self.name if isinstance(self.name, str) else self.name.decode("latin-1")
         self._opened = memcached, current_namespace() if namespace is None else namespace
         return self._opened
 
     def _record(self, sid: str) -> tuple[SessionMemcached, bytes]:
         """Return where a session is, and its key there."""
-        memcached, namespace = self._opened or self._open()
+        memcached, namespace = self._opened or self._pin_place()
         return memcached, memcached.key(f"{namespace}/{sid}" if namespace else sid)
-
-    @property
-    def _owner(self) -> str:
-        return self.name if isinstance(self.name, str) else self.name.decode("latin-1")
 
     def _read(self, sid: str) -> dict[Any, Any] | None:
         memcached, key = self._record(sid)

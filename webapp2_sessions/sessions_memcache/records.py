@@ -157,9 +157,10 @@ class SessionMemcached(CacheStore):
         """Return the address of the server of that key."""
         return self._nodes.node_of(key).address
 
-    def generation(self, key: bytes) -> int:
-        """Return what changes whenever the server of that key may have been restarted."""
-        return self._nodes.node_of(key).lost
+    def absent(self, key: bytes) -> Token:
+        """Return the token of nothing under ``key``."""
+        node = self._nodes.node_of(key)
+        return Token(None, node, node.lost)
 
     def get(self, key: bytes) -> bytes | None:
         """Return the value under ``key``, ``None`` if there is none.
@@ -173,7 +174,7 @@ class SessionMemcached(CacheStore):
         node = self._nodes.node_of(key)
         lost = node.lost
         data, cas = node.call("gets", key)
-        return data, Token(None, node.lost) if data is None else Token(cas, lost)
+        return data, Token(None, node, node.lost) if data is None else Token(cas, node, lost)
 
     def set(self, key: bytes, data: bytes, lifetime: float | None) -> None:
         """Store ``data``, whatever was stored before.
@@ -200,11 +201,10 @@ class SessionMemcached(CacheStore):
 
         :param seconds: memcached's expiry, in place of that for the lifetime.
         """
-        node = self._nodes.node_of(key)
-        if node.lost != token.generation:
+        if token.server.lost != token.lost:
             return False  # perhaps by a restart, after which another value may have this token
         seconds = expiry(lifetime) if seconds is None else seconds
-        return bool(node.call("cas", key, data, token.cas, seconds))
+        return bool(token.server.call("cas", key, data, token.cas, seconds))
 
     def replace(self, key: bytes, data: bytes, lifetime: float | None) -> bool:
         """Store ``data`` unless the record was revoked; whether it was stored.

@@ -11,7 +11,6 @@ from typing import Any
 from webapp2_sessions.config import _default_value, datastore_settings
 from webapp2_sessions.config.loading import backend_config
 from webapp2_sessions.errors import BackendError, ConfigError
-from webapp2_sessions.sessions.session_dict import SessionDict
 from webapp2_sessions.sessions_ndb.client import Datastore, VersionConflict, ndb, service_address
 from webapp2_sessions.sessions_ndb.model import Session
 from webapp2_sessions.sessions_ndb.records import SessionRepository
@@ -38,11 +37,7 @@ class DatastoreSessionFactory(StoredSessionFactory):
     #: Reads and writes the session, for as long as this factory has it open.
     _opened: SessionRepository | None = None
 
-    def _get_by_sid(self, sid: str | None) -> SessionDict:
-        self._open()
-        return super()._get_by_sid(sid)
-
-    def _open(self) -> SessionRepository:
+    def _pin_place(self) -> SessionRepository:
         config = backend_config(self.session_store)
         is_default = self._max_age is _default_value
         max_age = config.get("session_max_age") if is_default else self._max_age
@@ -51,10 +46,10 @@ class DatastoreSessionFactory(StoredSessionFactory):
 
     def _repository(self) -> SessionRepository:
         """Return the repository of the place where the session was opened."""
-        return self._opened or self._open()
+        return self._opened or self._pin_place()
 
     def _read(self, sid: str) -> dict[Any, Any] | None:
-        repository, model = self._opened or self._open(), self.session_model
+        repository, model = self._opened or self._pin_place(), self.session_model
         data: dict[Any, Any] | None
         if getattr(model.get_by_sid, "__func__", None) is _get_by_sid:
             # Optimization: on a hit of the cache no context is entered (9.6 us).
@@ -66,7 +61,7 @@ class DatastoreSessionFactory(StoredSessionFactory):
         return data
 
     def _write(self, sid: str, data: dict[Any, Any], lifetime: float | None) -> bool:
-        repository, model = self._opened or self._open(), self.session_model
+        repository, model = self._opened or self._pin_place(), self.session_model
         if self._is_stored:
             try:
                 repository.write(model, sid, data, lifetime, self.own_max_age, PRESENT)

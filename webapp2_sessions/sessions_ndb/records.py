@@ -225,8 +225,10 @@ class SessionRepository:
     def _entry(self, entity: Any, data: Any) -> dict[str, Any]:
         known = self._operation.entity
         self.version = None if known is None else known.current
-        # Optimization: a number is decoded faster than a datetime.
-        updated = _unix_seconds(entity.updated)
+        updated = entity.updated
+        if isinstance(updated, datetime.datetime):  # an application's model may have another type
+            # Optimization: a number is decoded faster than a datetime.
+            updated = updated.replace(tzinfo=datetime.timezone.utc).timestamp()
         entry = {"data": data, "updated": updated, "version": self.version}
         own_max_age = _bounded_age(getattr(entity, "own_max_age", None))
         return entry if own_max_age is None else {**entry, "own_max_age": own_max_age}
@@ -304,8 +306,10 @@ class SessionRepository:
     def superseded_at(self, sid: str) -> float | None:
         """Return when a session got another id, in Unix seconds; ``None`` if it did not."""
         tombstone = self.run(self._get, SessionEnded, sid)
-        is_superseded = tombstone is not None and tombstone.is_superseded
-        return _unix_seconds(tombstone.updated) if is_superseded else None
+        if tombstone is None or not tombstone.is_superseded:
+            return None
+        superseded_at: float = tombstone.updated.replace(tzinfo=datetime.timezone.utc).timestamp()
+        return superseded_at
 
     def is_revoked(self, sid: str) -> bool:
         """Return whether there is a tombstone; a session that was purged has none."""
@@ -379,13 +383,6 @@ def forget_cached(config: Mapping[str, Any], keys: Iterable[Any]) -> None:
 def _bounded_age(age: Any) -> int | None:
     """Return a session's own age if it is valid, else ``None``."""
     return age if type(age) is int and 1 <= age <= _LONGEST_AGE else None
-
-
-def _unix_seconds(utc: Any) -> Any:
-    """Convert a time as ndb keeps it to Unix seconds; return anything else unchanged."""
-    if isinstance(utc, datetime.datetime):
-        return utc.replace(tzinfo=datetime.timezone.utc).timestamp()
-    return utc
 
 
 def entry_name_of(key: Any) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import time
 from collections.abc import Callable
 from typing import Any, NamedTuple, Protocol
@@ -37,9 +38,11 @@ class Token(NamedTuple):
 
     #: What the server compares, ``None`` for nothing.
     cas: Any
-    #: The store's generation then. In another one tombstones are gone, and what the server
-    #: compares may be that of another entry.
-    generation: object
+    #: The server of the entry. Its ``lost`` changes whenever it may have lost its entries.
+    server: Any
+    #: What that was. Once it has changed, tombstones are gone, and what the server compares may be
+    #: that of another entry.
+    lost: object
 
 
 class CacheStore(Protocol):
@@ -58,8 +61,8 @@ class CacheStore(Protocol):
     def address(self, key: bytes) -> str:
         """Return the address of the server of a key, for errors."""
 
-    def generation(self, key: bytes) -> object:
-        """Return what changes whenever that server may have lost its entries."""
+    def absent(self, key: bytes) -> Token:
+        """Return the token of nothing, after :meth:`get` has found nothing."""
 
     def encode(self, key: bytes, value: Any) -> bytes:
         """Return a value as an entry, which is neither empty nor a tombstone."""
@@ -86,6 +89,7 @@ class CacheStore(Protocol):
         """Fire and forget an entry; a paused server applies it when it resumes."""
 
 
+@dataclasses.dataclass
 class CoherentCache:
     """Reads and writes records through a cache.
 
@@ -96,12 +100,10 @@ class CoherentCache:
 
     A failure of the cache is no error where a record is read or written: the record itself is. It
     is one where a record is deleted, and the cache may hand it out all the same.
-
-    :param store: where the entries are.
     """
 
-    def __init__(self, store: CacheStore) -> None:
-        self._store = store
+    #: Where the entries are.
+    store: CacheStore
 
     def read(
         self,
@@ -113,17 +115,17 @@ class CoherentCache:
 
         :param lifetime: seconds for which a filled entry may stay, ``None`` for an hour.
         """
-        key = self._store.key(name)
+        key = self.store.key(name)
         started = self._now()
         try:
-            cached = self._store.get(key)
-            value = self._store.decode(key, cached)
+            cached = self.store.get(key)
+            value = self.store.decode(key, cached)
         except BackendError:
             return load()
         if value is not None:
             return value
         if cached is None:
-            token: Token | None = Token(None, self._store.generation(key))
+            token: Token | None = self.store.absent(key)
         else:
             token = self._token_of_stale(key, cached)
         value = load()
@@ -143,11 +145,11 @@ class CoherentCache:
         :param refusals: what ``store()`` raises when it is certain that it has written nothing.
         :raises Exception: whatever ``store()`` raises; readers then see the record as it is.
         """
-        key = self._store.key(name)
+        key = self.store.key(name)
         started = self._now()
         token: Token | None
         try:
-            cached, token = self._store.gets(key)
+            cached, token = self.store.gets(key)
         except BackendError:
             cached = token = None
         if cached == _TOMBSTONE:
@@ -170,7 +172,7 @@ class CoherentCache:
             since it could not be told.
         :raises Exception: whatever ``delete()`` raises; readers then see the record as it is.
         """
-        key = self._store.key(name)
+        key = self.store.key(name)
         # Before it, so that the entry has gone if this process dies on the way ...
         with contextlib.suppress(BackendError):
             self._set_tombstone(key)
@@ -184,8 +186,8 @@ class CoherentCache:
             self._bury(key)
         except BackendError as error:
             raise StaleCache(
-                self._store.backend,
-                self._store.address(key),
+                self.store.backend,
+                self.store.address(key),
                 "a session is deleted, but the cache could not be told, and may hand it out for "
                 "up to an hour",
             ) from error
@@ -196,7 +198,7 @@ class CoherentCache:
         Otherwise the entry stays until it expires.
         """
         try:
-            self._set_tombstone(self._store.key(name))
+            self._set_tombstone(self.store.key(name))
         except BackendError:
             return False
         return True
@@ -205,7 +207,7 @@ class CoherentCache:
         """Return the token of a stale entry; readers must not replace any other."""
         if cached == _STALE:
             with contextlib.suppress(BackendError):
-                cached_now, token = self._store.gets(key)
+                cached_now, token = self.store.gets(key)
                 if cached_now in (_STALE, None):
                     return token
         return None
@@ -222,14 +224,14 @@ class CoherentCache:
             return False
         if token.cas is None and self._now() - started >= _LONGEST_FILL:
             return False
-        data = self._store.encode(key, value)
+        data = self.store.encode(key, value)
         seconds = _LONGEST_LIFETIME if lifetime is None else min(lifetime, _LONGEST_LIFETIME)
         try:
             if token.cas is None:
-                is_stored = self._store.add(key, data, seconds)
+                is_stored = self.store.add(key, data, seconds)
             else:
-                is_stored = self._store.cas(key, data, token, seconds)
-            if is_stored and self._store.generation(key) != token.generation:
+                is_stored = self.store.cas(key, data, token, seconds)
+            if is_stored and token.server.lost != token.lost:
                 self._bury(key)
         except BackendError:
             return False
@@ -246,12 +248,12 @@ class CoherentCache:
 
     def _try_to_mark(self, key: bytes) -> bool:
         """Try to mark the entry stale; ``False`` if another request has written in between."""
-        cached, token = self._store.gets(key)
+        cached, token = self.store.gets(key)
         if cached == _TOMBSTONE:
             return True
         if token.cas is None:
-            return self._store.add(key, _STALE, _LONGEST_LIFETIME)
-        return self._store.cas(key, _STALE, token, _LONGEST_LIFETIME)
+            return self.store.add(key, _STALE, _LONGEST_LIFETIME)
+        return self.store.cas(key, _STALE, token, _LONGEST_LIFETIME)
 
     def _try_to_bury(self, key: bytes) -> None:
         """Leave a tombstone; where that fails, the entry lives as long as it was given."""
@@ -266,9 +268,9 @@ class CoherentCache:
         try:
             self._set_tombstone(key)
         except BackendError:
-            self._store.set_noreply(key, _TOMBSTONE, _LONGEST_LIFETIME)
+            self.store.set_noreply(key, _TOMBSTONE, _LONGEST_LIFETIME)
 
     def _set_tombstone(self, key: bytes) -> None:
-        self._store.set(key, _TOMBSTONE, _LONGEST_LIFETIME)
+        self.store.set(key, _TOMBSTONE, _LONGEST_LIFETIME)
 
     _now = staticmethod(time.monotonic)

@@ -156,6 +156,7 @@ class StoredSessionFactory(CustomBackendSessionFactory):
             self.own_max_age = max_age if is_sound else None  # type: ignore[assignment]
 
     def _get_by_sid(self, sid: Any) -> SessionDict:
+        self._pin_place()
         self._is_stored = False
         merges = self.session_store.config.get("on_conflict") == "merge"
         self._merger = self._new_merger() if merges else None
@@ -370,6 +371,9 @@ class StoredSessionFactory(CustomBackendSessionFactory):
             dict.clear(session)  # without marking it modified
             dict.update(session, merged)
         return merged is not None
+
+    def _pin_place(self) -> object:
+        """Take a note of where a session is that is opened now: all of a request happens there."""
 
     def _place(self) -> tuple[str, str]:
         """Return the backend's keyword and its server's address, for errors."""

@@ -60,7 +60,12 @@ class Serializer:
         also_reads: Collection[str] = (),
         protocol: int = SHARED_PROTOCOL,
     ) -> None:
-        self._reads = frozenset({writes, *also_reads})
+        #: The readers of accepted formats, by whether that is JSON.
+        self._readers = {
+            is_json: load
+            for name, is_json, load in (("json", True, _load_json), ("pickle", False, load_pickle))
+            if name in (writes, *also_reads)
+        }
         #: Serializes a value; raises :class:`UnstorableValue` or what a class of the value raises.
         self.dumps: Callable[[Any], bytes] = (
             _dump_json if writes == "json" else functools.partial(dump_pickle, protocol=protocol)
@@ -78,10 +83,10 @@ class Serializer:
         :raises RefusedFormat: the format is not accepted; nothing was deserialized.
         :raises Exception: whatever damaged data, or a pickle of a missing class, raises.
         """
-        found = format_of(data)
-        if found not in self._reads:
-            raise RefusedFormat(found)
-        return _load_json(data) if found == "json" else load_pickle(data)
+        read = self._readers.get(data.startswith(_JSON_STARTS))
+        if read is None:
+            raise RefusedFormat(format_of(data))
+        return read(data)
 
 
 def format_of(data: bytes) -> str:

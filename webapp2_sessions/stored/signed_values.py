@@ -10,6 +10,9 @@ from webapp2_sessions.errors import BadSignature
 from webapp2_sessions.securecookie.keys import hmac_of
 from webapp2_sessions.stored.serializers import Serializer
 
+#: What is signed: name and data, which the length of the name separates.
+_MESSAGE = b"%d:%b%b"
+
 #: Index of the serialized value, after the format byte and the signature.
 _START = 1 + 32
 
@@ -40,8 +43,7 @@ class SignedValues:
 
     def dumps(self, name: bytes, value: Any) -> bytes:
         """Serialize and sign a value."""
-        data = self._serializer.dumps(value)
-        return self._signature(self._keys[0], name, data) + data
+        return self._sign(name, self._serializer.dumps(value))
 
     def loads(self, name: bytes, signed: bytes) -> Any:
         """Verify and deserialize a signed value.
@@ -69,19 +71,18 @@ class SignedValues:
         """
         if self._key_of(name, signed) in (None, self._keys[0]):
             return None
-        data = signed[_START:]
-        return self._signature(self._keys[0], name, data) + data
+        return self._sign(name, signed[_START:])
 
     def _key_of(self, name: bytes, signed: bytes) -> bytes | None:
         """Return the key that has signed a value; ``None`` if no accepted key has."""
-        signature, data = signed[:_START], signed[_START:]
+        message = _MESSAGE % (len(name), name, signed[_START:])
         for key in self._keys:
-            if hmac.compare_digest(signature, self._signature(key, name, data)):
+            signature = self._form + hmac_of(key, message, "sha256").digest()
+            if hmac.compare_digest(signed[:_START], signature):
                 return key
         return None
 
-    def _signature(self, key: bytes, name: bytes, data: bytes) -> bytes:
-        """Return the format byte and the signature."""
-        message = b"%d:%b%b" % (len(name), name, data)  # the length separates name and data
-        signature: bytes = self._form + hmac_of(key, message, "sha256").digest()
-        return signature
+    def _sign(self, name: bytes, data: bytes) -> bytes:
+        message = _MESSAGE % (len(name), name, data)
+        signature: bytes = self._form + hmac_of(self._keys[0], message, "sha256").digest()
+        return signature + data

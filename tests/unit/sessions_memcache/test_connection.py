@@ -28,7 +28,6 @@ from webapp2_sessions.sessions_memcache.connection import (
     LONGEST_IDLE,
     MOST_IDLE,
     Connections,
-    Pool,
     StaleConnection,
     is_closed,
 )
@@ -478,72 +477,61 @@ def test_threads_at_once_have_connections_of_their_own(start: Start) -> None:
     assert server.connections == count
 
 
-# The pool
+# Idle connections
 
 
-Make = Callable[[], socket.socket]
-
-
-@pytest.fixture
-def make() -> Iterator[Make]:
-    with contextlib.ExitStack() as at_end:
-        yield lambda: at_end.enter_context(socket.socket())
-
-
-def is_open(connection: socket.socket) -> bool:
-    return connection.fileno() != -1
-
-
-def test_connection_that_came_last_is_taken_first(make: Make) -> None:
-    pool = Pool()
-    first, second = make(), make()
-    pool.put(first)
-    pool.put(second)
-    assert [pool.take(), pool.take(), pool.take()] == [second, first, None]
-    assert pool.lost == 0
+def test_connection_that_was_used_last_is_used_first(start: Start, clock: SimpleNamespace) -> None:
+    server, connections = start(*[b"END\r\n"] * 4)
+    ask_at_once(connections, server, 2)
+    for _ in range(2):  # the other one is too old the second time
+        clock.now += LONGEST_IDLE * 0.6
+        connections.get(KEY)
+    assert server.connections == 2
 
 
 @pytest.mark.parametrize("excess", [0.0, 0.1])
 def test_connection_that_was_idle_for_too_long_is_closed_and_not_used(
-    make: Make, clock: SimpleNamespace, excess: float
+    start: Start, clock: SimpleNamespace, excess: float
 ) -> None:
-    pool = Pool()
-    connection = make()
-    pool.put(connection)
+    server, connections = start(*[b"END\r\n"] * 4)
+    ask_at_once(connections, server, 3)
     clock.now += LONGEST_IDLE + excess
-    assert (pool.take() is connection) == (not excess)
-    assert is_open(connection) == (not excess)
+    connections.get(KEY)
+    assert server.connections == (4 if excess else 3)
+    assert len(connections) == (1 if excess else 3)  # the others were idle for as long
+    assert connections.lost == bool(excess)
+    assert not excess or all(server.was_left() for _ in range(3))
 
 
-def test_older_connections_are_closed_with_it(make: Make, clock: SimpleNamespace) -> None:
-    pool = Pool()
-    connections = [make() for _ in range(3)]
-    for connection in connections:
-        pool.put(connection)
-        clock.now += 1.0
-    clock.now += LONGEST_IDLE
-    assert pool.take() is None
-    assert not any(map(is_open, connections))
-    assert len(pool) == 0
+def test_cas_is_not_sent_if_the_connection_was_idle_for_too_long(
+    start: Start, clock: SimpleNamespace
+) -> None:
+    server, connections = start(b"END\r\n")
+    connections.get(KEY)
+    clock.now += LONGEST_IDLE + 0.1
+    with pytest.raises(ConnectionError):
+        connections.cas(KEY, b"d", b"17", 0)
+    assert server.connections == 1
 
 
-def test_old_connections_count_as_lost_before_one_is_taken(
-    make: Make, clock: SimpleNamespace
+def test_old_connections_count_as_lost_before_one_is_used(
+    start: Start, clock: SimpleNamespace
 ) -> None:
     # A token is paired with the count from before, which must be that of its connection.
-    pool = Pool()
-    pool.put(make())
+    _, connections = start(*[b"END\r\n"] * 2)
+    connections.get(KEY)
     clock.now += LONGEST_IDLE + 0.1
-    assert [pool.lost, pool.lost, pool.take(), pool.lost] == [1, 1, None, 1]
+    before = [connections.lost, connections.lost]
+    connections.get(KEY)
+    assert [*before, connections.lost] == [1, 1, 1]
 
 
-def test_closing_is_no_loss(make: Make) -> None:
-    pool = Pool()
-    connection = make()
-    pool.put(connection)
-    pool.close()
-    assert not is_open(connection)
-    assert pool.lost == 0
+def test_closing_is_no_loss(start: Start) -> None:
+    server, connections = start(b"END\r\n")
+    connections.get(KEY)
+    connections.close()
+    assert server.was_left()
+    assert (len(connections), connections.lost) == (0, 0)
 
 
 def test_age_limit_is_what_is_documented() -> None:

@@ -307,7 +307,8 @@ def test_value_comes_with_a_token_for_compare_and_set() -> None:
 
 
 def test_nothing_is_there_to_compare_with() -> None:
-    assert memcached_of(FakeServer((None, None))).gets(KEY) == (None, (None, 0))
+    server = FakeServer((None, None))
+    assert memcached_of(server).gets(KEY) == (None, (None, server, 0))
 
 
 @pytest.mark.parametrize("answer", [False, None], ids=["changed", "gone"])

@@ -67,8 +67,13 @@ class FakeServer:
     def address(self, key: bytes) -> str:
         return "fake:1"
 
-    def generation(self, key: bytes) -> int:
+    @property
+    def lost(self) -> int:
+        """How often it has been restarted."""
         return self.restarts
+
+    def absent(self, key: bytes) -> Token:
+        return Token(None, self, self.restarts)
 
     def encode(self, key: bytes, value: Any) -> bytes:
         return signed_values().dumps(key, value)
@@ -89,8 +94,8 @@ class FakeServer:
         before = self.restarts
         self._ask("gets")
         if key not in self.data:
-            return None, Token(None, self.restarts)
-        return self.data[key], Token(self.tokens[key], before)
+            return None, Token(None, self, self.restarts)
+        return self.data[key], Token(self.tokens[key], self, before)
 
     def set(self, key: bytes, data: bytes, lifetime: float) -> None:
         self._ask("set")
@@ -101,9 +106,9 @@ class FakeServer:
         return key not in self.data and self.put(key, data, lifetime)
 
     def cas(self, key: bytes, data: bytes, token: Token, lifetime: float) -> bool:
-        if token.generation == self.restarts:
+        if token.lost == self.restarts:
             self._ask("cas")
-        is_present = token == (self.tokens.get(key), self.restarts)
+        is_present = token == (self.tokens.get(key), self, self.restarts)
         return is_present and self.put(key, data, lifetime)
 
     def set_noreply(self, key: bytes, data: bytes, lifetime: float) -> None:
