@@ -7,6 +7,8 @@ import socket
 import ssl
 import threading
 import time
+from concurrent.futures import Future
+from concurrent.futures import TimeoutError as TimeoutOfFuture
 from typing import Any
 
 logger: logging.Logger = logging.getLogger(__name__)
@@ -96,7 +98,7 @@ class Addresses:
         self.host = host
         self._port = port
         self._known: list[Address] = []
-        self._lookup: _Lookup | None = None
+        self._lookup: Future[list[Any]] | None = None
         self._lock = threading.Lock()
         self._has_warned = False
 
@@ -112,28 +114,44 @@ class Addresses:
         """
         if _is_numeric(self.host):
             return _in_order(_look_up(self.host, self._port))
-        lookup, is_new = self._current_lookup()
+        with self._lock:
+            lookup = self._lookup
+            is_new = lookup is None or lookup.done()
+            if lookup is None or is_new:
+                lookup = self._lookup = Future()
         if is_new:
-            lookup.begin()
+            self._begin(lookup)
         patience = seconds
         if self._known:
             patience = seconds / 2 if is_new else 0.0
-        if not lookup.done.wait(patience):
+        try:
+            error = lookup.exception(patience)
+        except TimeoutOfFuture:
             return self._fall_back(socket.EAI_AGAIN, "the name server did not answer in time")
-        if lookup.error is not None:
-            return self._fall_back(*lookup.error)
-        known = self._known = _in_order(lookup.found)
+        if isinstance(error, OSError):
+            problem = error.strerror or "the lookup failed"
+            return self._fall_back(error.errno or socket.EAI_FAIL, problem)
+        if error is not None:  # e.g. UnicodeError: no name server is asked for such a name
+            return self._fall_back(socket.EAI_NONAME, "the name is invalid")
+        known = self._known = _in_order(lookup.result())
         self._warn_of_several(known)
         return known
 
-    def _current_lookup(self) -> tuple[_Lookup, bool]:
-        """Return the lookup that is running, or a new one, and whether it is new."""
-        with self._lock:
-            lookup = self._lookup
-            if lookup is not None and not lookup.done.is_set():
-                return lookup, False
-            self._lookup = lookup = _Lookup(self.host, self._port)
-            return lookup, True
+    def _begin(self, lookup: Future[list[Any]]) -> None:
+        """Look the name up in a thread; where none can be started, as at the end, do without."""
+
+        def ask() -> None:
+            try:
+                lookup.set_result(_look_up(self.host, self._port))
+            except BaseException as error:
+                lookup.set_exception(error)
+
+        # A daemon: the interpreter does not wait for it at its end.
+        thread = threading.Thread(target=ask, name=f"{__name__}: {self.host}", daemon=True)
+        try:
+            thread.start()
+        except RuntimeError:
+            ask()
 
     def _fall_back(self, number: int, problem: str) -> list[Address]:
         """Return the addresses of the previous lookup, unless the name is known to be gone."""
@@ -154,37 +172,6 @@ class Addresses:
                 self._port,
                 count,
             )
-
-
-class _Lookup(threading.Thread):
-    """Looks a name up."""
-
-    def __init__(self, host: str, port: int) -> None:
-        # A daemon: the interpreter does not wait for it at its end.
-        super().__init__(name=f"{__name__}: {host}", daemon=True)
-        self._host = host
-        self._port = port
-        self.found: list[Any] = []
-        self.error: tuple[int, str] | None = None
-        self.done = threading.Event()
-
-    def begin(self) -> None:
-        """Start the thread; where none can be started, as at the interpreter's end, do without."""
-        try:
-            self.start()
-        except RuntimeError:
-            self.run()
-
-    def run(self) -> None:
-        """Ask the name server, and keep the result."""
-        try:
-            self.found = _look_up(self._host, self._port)
-        except OSError as error:
-            self.error = (error.errno or socket.EAI_FAIL, error.strerror or "the lookup failed")
-        except Exception:  # e.g. UnicodeError: no name server is asked for such a name
-            self.error = (socket.EAI_NONAME, "the name is invalid")
-        finally:
-            self.done.set()
 
 
 def _look_up(host: str, port: int) -> list[Any]:

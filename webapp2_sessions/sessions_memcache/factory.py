@@ -103,12 +103,10 @@ class MemcacheSessionFactory(StoredSessionFactory):
     ) -> Version | None:
         (memcached, key), owner = self._record(sid), self._owner
         encoded = memcached.encode_session(key, owner, data, self.own_max_age)
-        if token is NEW:
-            is_written = memcached.add(key, encoded, lifetime)
-            if is_written and self._is_stored and memcached.discard_if_revoked(key):
-                return None  # reading it again tells why
-        else:
-            is_written = memcached.cas(key, encoded, token, lifetime)
+        known = memcached.absent(key) if token is NEW else token
+        is_written = memcached.fill(key, encoded, known, lifetime)
+        if token is NEW and is_written and self._is_stored and memcached.discard_if_revoked(key):
+            return None  # reading it again tells why
         # memcached does not tell the new token.
         decode = functools.partial(memcached.decode_session, key, owner, encoded)
         return Version(None, lambda: decode()[0]) if is_written else None

@@ -10,7 +10,7 @@ import time
 from collections.abc import Mapping
 from typing import Any
 
-from webapp2_sessions.config import MEMCACHE_DEFAULTS, memcache_settings
+from webapp2_sessions.config import memcache_settings
 from webapp2_sessions.errors import (
     BackendError,
     BadSignature,
@@ -76,30 +76,21 @@ def session_memcached(config: Mapping[str, Any], purpose: str) -> SessionMemcach
     settings["servers"] = tuple(settings["servers"])
     if settings["client"] is not None:
         settings["client"] = Identity(settings["client"])
-    return _session_memcached(
-        purpose,
-        (config.get("secret_key"), *config.get("secret_key_fallbacks", ())),
-        config.get("serializer"),
-        tuple(config.get("serializer_fallbacks") or ()),
-        *settings.values(),
-    )
+    secret_keys = config.get("secret_key"), *config.get("secret_key_fallbacks", ())
+    serializer = Serializer.of(config, OWN_PROTOCOL)
+    return _session_memcached(purpose, secret_keys, serializer, *settings.items())
 
 
 @functools.lru_cache(maxsize=64)
 def _session_memcached(
-    purpose: str,
-    secret_keys: tuple[Any, ...],
-    serializer: Any,
-    serializer_fallbacks: tuple[str, ...],
-    *values: Any,
+    purpose: str, secret_keys: tuple[Any, ...], serializer: Serializer, *items: tuple[str, Any]
 ) -> SessionMemcached:
-    """Make the memcached of a configuration by its values; those of the section in order."""
+    """Make the memcached of a configuration by its values; last those of the section."""
     if not secret_keys[0]:
         raise ConfigError("secret_key", "is missing, and values in memcached are signed with it")
     key, *fallbacks = (derive_key(each, f"memcached:{purpose}") for each in secret_keys)
-    formats = {"serializer": serializer, "serializer_fallbacks": serializer_fallbacks}
-    signing = key, Serializer.of(formats, OWN_PROTOCOL), fallbacks
-    settings = dict(zip(MEMCACHE_DEFAULTS, values, strict=False))
+    signing = key, serializer, fallbacks
+    settings = dict(items)
     return SessionMemcached(
         nodes_of(settings),
         settings["key_prefix"],
@@ -145,14 +136,6 @@ class SessionMemcached(CacheStore):
             name = "sha256:" + hashlib.sha256(name.encode("utf-8", "surrogatepass")).hexdigest()
         return self._key_prefix + name.encode("ascii")
 
-    def call(self, operation: str, key: bytes, *args: Any) -> Any:
-        """Call a client's method, whose first argument is ``key``, on the server of that key.
-
-        :raises BackendUnavailable: the server refused, was silent or went away.
-        :raises BackendError: the server answered with an error.
-        """
-        return self._nodes.node_of(key).call(operation, key, *args)
-
     def address(self, key: bytes) -> str:
         """Return the address of the server of that key."""
         return self._nodes.node_of(key).address
@@ -185,26 +168,13 @@ class SessionMemcached(CacheStore):
         if not node.call("set", key, data, expiry(lifetime)):
             raise BackendError("memcache", node.address, "the server did not store the session")
 
-    def add(self, key: bytes, data: bytes, lifetime: float | None) -> bool:
-        """Store ``data`` if there is nothing under ``key``; whether it was stored."""
-        return bool(self._nodes.node_of(key).call("add", key, data, expiry(lifetime)))
-
-    def cas(
-        self,
-        key: bytes,
-        data: bytes,
-        token: Token,
-        lifetime: float | None,
-        seconds: int | None = None,
-    ) -> bool:
-        """Store ``data`` if nobody has changed what the token belongs to; whether it was stored.
-
-        :param seconds: memcached's expiry, in place of that for the lifetime.
-        """
+    def fill(self, key: bytes, data: bytes, token: Token, lifetime: float | None) -> bool:
+        """Store ``data`` if nobody has changed what the token tells of; whether it was stored."""
+        if token.cas is None:
+            return bool(token.server.call("add", key, data, expiry(lifetime)))
         if token.server.lost != token.lost:
             return False  # perhaps by a restart, after which another value may have this token
-        seconds = expiry(lifetime) if seconds is None else seconds
-        return bool(token.server.call("cas", key, data, token.cas, seconds))
+        return bool(token.server.call("cas", key, data, token.cas, expiry(lifetime)))
 
     def replace(self, key: bytes, data: bytes, lifetime: float | None) -> bool:
         """Store ``data`` unless the record was revoked; whether it was stored.
@@ -255,7 +225,9 @@ class SessionMemcached(CacheStore):
                 return is_marked
             if data == _TAKEN:
                 return False
-            if self.cas(key, _TAKEN, token, None, seconds=1):
+            # As :meth:`fill`, but for a second.
+            is_same = token.server.lost == token.lost
+            if is_same and token.server.call("cas", key, _TAKEN, token.cas, 1):
                 return True
         return is_marked
 
@@ -270,7 +242,7 @@ class SessionMemcached(CacheStore):
         """
         is_revoked = self.is_revoked(key)
         if is_revoked:
-            self.call("delete", key)
+            self._nodes.node_of(key).call("delete", key)
         return is_revoked
 
     def superseded_at(self, key: bytes) -> int | None:
@@ -299,11 +271,10 @@ class SessionMemcached(CacheStore):
         data, token = self.gets(key)
         if data is None:
             return
-        again = self._sessions.signed_again(_signed_name(key, owner), data)
-        if again is None:
-            again = self._values.signed_again(key, data)
+        values, name = self._signed(key, owner, data)
+        again = values.signed_again(name, data)
         if again is not None:
-            self.cas(key, again, token, lifetime)  # if not, another request has just written it
+            self.fill(key, again, token, lifetime)  # if not, another request has just written it
 
     def encode(self, key: bytes, value: Any) -> bytes:
         """Return a value as it is stored under ``key``."""
@@ -355,17 +326,22 @@ class SessionMemcached(CacheStore):
         """
         if stored is None or not stored.startswith(_SESSION):
             return self.decode(key, stored), None
-        record = self.decode(key, stored, owner)
-        return (None, None) if record is None else (record[0], record[1])
+        data, max_age = self.decode(key, stored, owner) or (None, None)
+        return data, max_age
 
     def opened(self, key: bytes, owner: str, stored: bytes) -> bytes | None:
         """Return a stored session as the serializer has made it; ``None`` if it is none.
 
         :param owner: the session's name.
         """
+        values, name = self._signed(key, owner, stored)
+        return values.opened(name, stored)
+
+    def _signed(self, key: bytes, owner: str, stored: bytes) -> tuple[SignedValues, bytes]:
+        """Return what has signed a stored session, and under which name."""
         if stored.startswith(_SESSION):
-            return self._sessions.opened(_signed_name(key, owner), stored)
-        return self._values.opened(key, stored)
+            return self._sessions, _signed_name(key, owner)
+        return self._values, key
 
     def _check_size(self, key: bytes, encoded: bytes, data: dict[Any, Any]) -> None:
         """Refuse a session that the server would not take.

@@ -76,11 +76,8 @@ class CacheStore(Protocol):
     def gets(self, key: bytes) -> tuple[bytes | None, Token]:
         """Return what is there, and its token."""
 
-    def add(self, key: bytes, data: bytes, lifetime: float) -> bool:
-        """Store an entry where there is none; whether it was stored."""
-
-    def cas(self, key: bytes, data: bytes, token: Token, lifetime: float) -> bool:
-        """Replace the entry of the token; whether it was still there."""
+    def fill(self, key: bytes, data: bytes, token: Token, lifetime: float) -> bool:
+        """Store an entry if the token still holds; whether it was stored."""
 
     def set(self, key: bytes, data: bytes, lifetime: float) -> None:
         """Store an entry, whatever is there."""
@@ -227,10 +224,7 @@ class CoherentCache:
         data = self.store.encode(key, value)
         seconds = _LONGEST_LIFETIME if lifetime is None else min(lifetime, _LONGEST_LIFETIME)
         try:
-            if token.cas is None:
-                is_stored = self.store.add(key, data, seconds)
-            else:
-                is_stored = self.store.cas(key, data, token, seconds)
+            is_stored = self.store.fill(key, data, token, seconds)
             if is_stored and token.server.lost != token.lost:
                 self._bury(key)
         except BackendError:
@@ -239,21 +233,12 @@ class CoherentCache:
 
     def _mark_stale(self, key: bytes) -> None:
         """Mark whatever is there as stale, unless it is a tombstone."""
-        try:
-            if any(self._try_to_mark(key) for _ in range(_TRIES)):
-                return
-        except BackendError:
-            pass
+        with contextlib.suppress(BackendError):
+            for _ in range(_TRIES):  # another request may write in between
+                cached, token = self.store.gets(key)
+                if cached == _TOMBSTONE or self.store.fill(key, _STALE, token, _LONGEST_LIFETIME):
+                    return
         self._try_to_bury(key)
-
-    def _try_to_mark(self, key: bytes) -> bool:
-        """Try to mark the entry stale; ``False`` if another request has written in between."""
-        cached, token = self.store.gets(key)
-        if cached == _TOMBSTONE:
-            return True
-        if token.cas is None:
-            return self.store.add(key, _STALE, _LONGEST_LIFETIME)
-        return self.store.cas(key, _STALE, token, _LONGEST_LIFETIME)
 
     def _try_to_bury(self, key: bytes) -> None:
         """Leave a tombstone; where that fails, the entry lives as long as it was given."""

@@ -10,7 +10,7 @@ import sys
 import tempfile
 import threading
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from types import SimpleNamespace
 from typing import Any
@@ -146,14 +146,14 @@ def test_former_addresses_count_while_the_name_server_is_silent(
     found(addresses)
     names.may_answer.clear()
     waits: list[float] = []
-    event_wait = threading.Event.wait
+    exception = Future.exception
 
-    def wait(event: threading.Event, timeout: float | None = None) -> bool:
-        if event is not names.may_answer and timeout is not None:
+    def wait(lookup: Future[Any], timeout: float | None = None) -> BaseException | None:
+        if timeout is not None:
             waits.append(timeout)
-        return event_wait(event, timeout)
+        return exception(lookup, timeout)
 
-    monkeypatch.setattr(threading.Event, "wait", wait)
+    monkeypatch.setattr(Future, "exception", wait)
     assert [found(addresses, 2 * SHORT) for _ in range(3)] == [["10.0.0.1"]] * 3
     assert waits == [SHORT, 0.0, 0.0]
 

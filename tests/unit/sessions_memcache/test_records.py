@@ -291,7 +291,7 @@ def test_value_that_was_not_stored_is_an_error(answer: object) -> None:
 def test_any_true_answer_to_add_and_touch_counts(answer: object) -> None:
     server = FakeServer(answer)
     memcached = memcached_of(server)
-    assert memcached.add(KEY, b"value", 60) is bool(answer)
+    assert memcached.fill(KEY, b"value", memcached.absent(KEY), 60) is bool(answer)
     assert memcached.touch(KEY, 60) is bool(answer)
     assert server.calls == [("add", KEY, b"value", 61), ("touch", KEY, 61)]
 
@@ -302,7 +302,7 @@ def test_value_comes_with_a_token_for_compare_and_set() -> None:
     value, token = memcached.gets(KEY)
     assert value == b"value"
     assert token is not None
-    assert memcached.cas(KEY, b"new", token, 60) is True
+    assert memcached.fill(KEY, b"new", token, 60) is True
     assert server.calls == [("gets", KEY), ("cas", KEY, b"new", b"7", 61)]
 
 
@@ -316,7 +316,7 @@ def test_value_that_is_another_is_not_replaced(answer: object) -> None:
     memcached = memcached_of(FakeServer((b"value", b"7"), answer))
     _, token = memcached.gets(KEY)
     assert token is not None
-    assert memcached.cas(KEY, b"new", token, 60) is False
+    assert memcached.fill(KEY, b"new", token, 60) is False
 
 
 def test_token_from_before_a_lost_connection_is_not_used() -> None:
@@ -326,7 +326,7 @@ def test_token_from_before_a_lost_connection_is_not_used() -> None:
     _, token = memcached.gets(KEY)
     server.lost += 1
     assert token is not None
-    assert memcached.cas(KEY, b"new", token, 60) is False
+    assert memcached.fill(KEY, b"new", token, 60) is False
     assert server.calls == [("gets", KEY)]
 
 

@@ -111,6 +111,11 @@ class FakeServer:
         is_present = token == (self.tokens.get(key), self, self.restarts)
         return is_present and self.put(key, data, lifetime)
 
+    def fill(self, key: bytes, data: bytes, token: Token, lifetime: float) -> bool:
+        if token.cas is None:
+            return self.add(key, data, lifetime)
+        return self.cas(key, data, token, lifetime)
+
     def set_noreply(self, key: bytes, data: bytes, lifetime: float) -> None:
         # Nothing is waited for: a silent server takes it all the same.
         self.calls.append("set_noreply")
