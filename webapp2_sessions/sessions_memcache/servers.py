@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import hashlib
 import socket
@@ -157,25 +158,19 @@ class Node:
         """
         lost = self.lost
         if self._item_size[1] != lost and self._now() >= self._asked_for_size_again:
-            size = self._ask_item_size()
-            if size is None:
-                self._asked_for_size_again = self._now() + _ASK_AGAIN
-            else:
+            size = None
+            # Not every client has "stats", and HashClient's takes no arguments.
+            with contextlib.suppress(AttributeError, BackendError, LookupError, TypeError):
+                size = self.call("stats", "settings")[b"item_size_max"]
+            if isinstance(size, int):
                 self._item_size = (size, lost)
+            else:
+                self._asked_for_size_again = self._now() + _ASK_AGAIN
         return self._item_size[0]
 
     def largest_value(self) -> int:
         """Return the size in bytes of the largest value that it is known to take."""
         return self.item_size() - _ITEM_OVERHEAD
-
-    def _ask_item_size(self) -> int | None:
-        try:
-            settings = self.call("stats", "settings")
-        except (AttributeError, BackendError, TypeError):
-            # Not every client has "stats", and HashClient's takes no arguments.
-            return None
-        size = settings.get(b"item_size_max") if isinstance(settings, dict) else None
-        return size if isinstance(size, int) else None
 
     def unavailable(self, problem: str) -> BackendUnavailable:
         """Return the error for a server that cannot be used."""

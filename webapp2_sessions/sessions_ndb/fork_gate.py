@@ -61,7 +61,8 @@ class ForkGate:
         finally:
             self._inside.discard(me)  # missing in a child that `request` has forked
             if self._forks:
-                self._notify()
+                with self._lock:
+                    self._changed.notify_all()
 
     def _wait_for_forks(self, me: int) -> None:
         with self._lock:
@@ -69,10 +70,6 @@ class ForkGate:
             self._changed.notify_all()
             self._changed.wait_for(lambda: not self._forks, self.longest_wait)
             self._inside.add(me)
-
-    def _notify(self) -> None:
-        with self._lock:
-            self._changed.notify_all()
 
     def _before_fork(self) -> None:
         if os.getpid() != self._pid:

@@ -219,7 +219,13 @@ class SessionRepository:
         if entity is None:
             return None
         if not hasattr(type(entity), "get_by_sid"):
-            raise _kind_is_taken(type(entity))
+            other = type(entity)  # an application's model that took over the kind of sessions
+            raise ConfigError(
+                "session_model",
+                f"{other.__module__}.{other.__qualname__} has the kind {other._get_kind()!r} as "
+                "well, and ndb loads sessions as that class; rename one of them, or let it derive "
+                "from webapp2_sessions.sessions_ndb.Session",
+            )
         return self._entry(entity, entity.data)
 
     def _entry(self, entity: Any, data: Any) -> dict[str, Any]:
@@ -389,13 +395,3 @@ def entry_name_of(key: Any) -> str:
     """Return the name of the cache entry of the entity with that key."""
     place = key.project(), key.database() or "", key.namespace() or ""
     return _ENTRY_NAME.format(*place, *key.flat()[-2:])
-
-
-def _kind_is_taken(model: type[Any]) -> ConfigError:
-    """Return the error for an application's model that took over the kind of sessions."""
-    return ConfigError(
-        "session_model",
-        f"{model.__module__}.{model.__qualname__} has the kind {model._get_kind()!r} as well, and "
-        "ndb loads sessions as that class; rename one of them, or let it derive from "
-        "webapp2_sessions.sessions_ndb.Session",
-    )
