@@ -62,7 +62,12 @@ def _connect(
         connection.settimeout(connect_timeout)
         connection.connect(address)
         if not isinstance(address, str):
-            _set_tcp_options(connection)
+            # Send small packets at once, and probe whether an idle peer is still there.
+            connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            connection.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+            for name, value in _KEEPALIVE.items():
+                if hasattr(socket, name):
+                    connection.setsockopt(socket.IPPROTO_TCP, getattr(socket, name), value)
         if tls_context is not None:
             connection = tls_context.wrap_socket(connection, server_hostname=host)
         connection.settimeout(timeout)
@@ -70,15 +75,6 @@ def _connect(
         connection.close()
         raise
     return connection
-
-
-def _set_tcp_options(connection: socket.socket) -> None:
-    """Send small packets at once, and probe whether an idle peer is still there."""
-    connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-    connection.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
-    for name, value in _KEEPALIVE.items():
-        if hasattr(socket, name):
-            connection.setsockopt(socket.IPPROTO_TCP, getattr(socket, name), value)
 
 
 class Addresses:

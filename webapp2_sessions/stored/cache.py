@@ -172,7 +172,7 @@ class CoherentCache:
         key = self.store.key(name)
         # Before it, so that the entry has gone if this process dies on the way ...
         with contextlib.suppress(BackendError):
-            self._set_tombstone(key)
+            self.store.set(key, _TOMBSTONE, _LONGEST_LIFETIME)
         try:
             delete()
         except BaseException:
@@ -195,7 +195,7 @@ class CoherentCache:
         Otherwise the entry stays until it expires.
         """
         try:
-            self._set_tombstone(self.store.key(name))
+            self.store.set(self.store.key(name), _TOMBSTONE, _LONGEST_LIFETIME)
         except BackendError:
             return False
         return True
@@ -251,11 +251,8 @@ class CoherentCache:
         :raises BackendError: it could not even be sent.
         """
         try:
-            self._set_tombstone(key)
+            self.store.set(key, _TOMBSTONE, _LONGEST_LIFETIME)
         except BackendError:
             self.store.set_noreply(key, _TOMBSTONE, _LONGEST_LIFETIME)
-
-    def _set_tombstone(self, key: bytes) -> None:
-        self.store.set(key, _TOMBSTONE, _LONGEST_LIFETIME)
 
     _now = staticmethod(time.monotonic)

@@ -100,9 +100,7 @@ def undecodable(error: Exception) -> str:
     return f"a stored session cannot be decoded ({error if is_safe else type(error).__name__})"
 
 
-@functools.lru_cache(maxsize=16)
-def _serializer(writes: str, also_reads: tuple[str, ...], protocol: int) -> Serializer:
-    return Serializer(writes, also_reads, protocol)
+_serializer = functools.lru_cache(maxsize=16)(Serializer)
 
 
 # Optimization: tagged_json is imported on first use; the modules it needs take 10 ms to load.
