@@ -261,8 +261,10 @@ class StoredSessionFactory(CustomBackendSessionFactory):
         if session._regenerates:
             self._former_sids.update(dict.fromkeys(self._replaced_sids, True))
             self._replaced_sids = []
-        if session._regenerates and self._is_stored and not self._take_new_id(session):
-            return self._is_gone()
+            if self._is_stored:
+                if not self.merged(session):  # with what others have saved by now
+                    return self._is_gone()
+                self._leave_id()
         if self._merger is None:
             is_there = self._write(self.sid, dict(session), self._lifetime())
         else:
@@ -278,13 +280,6 @@ class StoredSessionFactory(CustomBackendSessionFactory):
     def _is_gone(self) -> bool:
         logger.info("The session %r was destroyed by another request meanwhile", self.name)
         return False
-
-    def _take_new_id(self, session: SessionDict) -> bool:
-        """Take a new id, with what others have saved by now; return whether the session exists."""
-        if not self.merged(session):
-            return False
-        self._leave_id()
-        return True
 
     def _leave_id(self) -> None:
         """Take an id under which nothing is stored; the present one becomes a former one."""
