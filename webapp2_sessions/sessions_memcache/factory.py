@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import functools
 import os
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -107,9 +106,10 @@ class MemcacheSessionFactory(StoredSessionFactory):
         is_written = memcached.fill(key, encoded, known, lifetime)
         if token is NEW and is_written and self._is_stored and memcached.discard_if_revoked(key):
             return None  # reading it again tells why
+        if not is_written:
+            return None
         # memcached does not tell the new token.
-        decode = functools.partial(memcached.decode_session, key, owner, encoded)
-        return Version(None, lambda: decode()[0]) if is_written else None
+        return Version(None, lambda: memcached.decode_session(key, owner, encoded)[0])
 
     def _place(self) -> tuple[str, str]:
         memcached, key = self._record(str(self.sid))

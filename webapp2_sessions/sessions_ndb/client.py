@@ -155,14 +155,7 @@ class Datastore:
         if namespace is not None or client is None:
             return place
         is_made = not callable(client) or Identity(client) in _clients.built
-        return self.complete(place) if is_made else place
-
-    def complete(self, place: Place) -> Place:
-        """Return a place with the namespace of the client, where nothing else has decided on it.
-
-        :raises BackendUnavailable: there are no credentials.
-        """
-        return place._replace(namespace=self.partition(place)[2])
+        return Place(None, self.partition(place)[2]) if is_made else place
 
     def partition(self, place: Place | None = None) -> tuple[str, str | None, str]:
         """Return project, database and namespace of the keys that :meth:`run` would work on.

@@ -172,7 +172,7 @@ class SessionRepository:
         doing = _Operation(**options)
         place, entity = self._place, doing.entity
         if place is not None and place.namespace is None:
-            place = self._place = self._datastore.complete(place)
+            place = self._place = place._replace(namespace=self._datastore.partition(place)[2])
         result: Result = self._datastore.run(
             self._activated, doing, operation, *args, place=place, entity=entity
         )

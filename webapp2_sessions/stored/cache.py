@@ -189,16 +189,10 @@ class CoherentCache:
                 "up to an hour",
             ) from error
 
-    def forget(self, name: str) -> bool:
-        """Leave a tombstone after the record was deleted; whether that succeeded.
-
-        Otherwise the entry stays until it expires.
-        """
-        try:
+    def forget(self, name: str) -> None:
+        """Leave a tombstone after the record was deleted; else the entry stays until it expires."""
+        with contextlib.suppress(BackendError):
             self.store.set(self.store.key(name), _TOMBSTONE, _LONGEST_LIFETIME)
-        except BackendError:
-            return False
-        return True
 
     def _token_of_stale(self, key: bytes, cached: bytes) -> Token | None:
         """Return the token of a stale entry; readers must not replace any other."""

@@ -144,7 +144,8 @@ def test_namespace_of_a_place_is_completed_by_the_client() -> None:
     assert store(client=ndb.Client(project="p", namespace="n")).here() == Place(None, "n")
     made = store(client=lambda: ndb.Client(project="p", namespace="n"))
     assert made.here() == Place(None, None)
-    assert made.complete(made.here()) == made.here() == Place(None, "n")
+    assert made.partition(made.here()) == ("p", None, "n")
+    assert made.here() == Place(None, "n")
 
 
 @pytest.mark.parametrize("active", ["none", "theirs", "other"])
@@ -161,7 +162,7 @@ def test_operation_runs_at_its_place_whatever_context_is_active(active: str) -> 
 
 @forks
 def test_configured_client_of_a_place_is_that_of_the_process() -> None:
-    place = store().complete(store().here())
+    place = Place(None, store().partition(store().here())[2])
     (parents,) = clients_of(store())
 
     def has_its_own() -> bool:
