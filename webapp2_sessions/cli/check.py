@@ -188,8 +188,7 @@ def _backends(config: SessionConfig, given: Mapping[str, Any]) -> Iterator[Advic
         if keyword == spill and not stores:
             text = f"names {keyword!r}, which is no StoredSessionFactory and has to be one"
             yield Advice("error", "on_oversize", text)
-        without = StoredSessionFactory._read_version
-        if stores and config["on_conflict"] == "merge" and factory._read_version is without:
+        if stores and config["on_conflict"] == "merge" and not factory._can_merge():
             text = f"is 'merge', and {factory.__name__} cannot compare and set"
             yield Advice("error", "on_conflict", text)
 

@@ -323,7 +323,11 @@ class CustomClient(Node):
         if operation == "gets" and not isinstance(result, tuple):
             raise self.unavailable("the client has no server for the key")  # HashClient's way
         if operation in ("get", "gets"):
-            self._check_value(result if operation == "get" else result[0])
+            value = result if operation == "get" else result[0]
+            if value is not None and type(value) is not bytes:
+                kind = type(value).__name__
+                problem = f"the client returned {kind} and not the bytes that are stored"
+                raise BackendError("memcache", self.address, problem)
         return result
 
     def set_noreply(self, key: bytes, value: bytes, seconds: int) -> None:
@@ -336,11 +340,3 @@ class CustomClient(Node):
         client = self._given if hasattr(self._given, "get") else self._given()
         check_client(client)
         return client
-
-    def _check_value(self, value: object) -> None:
-        if value is not None and type(value) is not bytes:
-            raise BackendError(
-                "memcache",
-                self.address,
-                f"the client returned {type(value).__name__} and not the bytes that are stored",
-            )

@@ -398,8 +398,13 @@ class StoredSessionFactory(CustomBackendSessionFactory):
         """
         return ()
 
+    @classmethod
+    def _can_merge(cls) -> bool:
+        """Return whether the backend can compare and set, for ``on_conflict='merge'``."""
+        return cls._read_version is not StoredSessionFactory._read_version
+
     def _new_merger(self) -> Merger:
-        if type(self)._read_version is StoredSessionFactory._read_version:
+        if not self._can_merge():
             problem = (
                 f"is 'merge', and {type(self).__name__} cannot compare and set: write its "
                 "_read_version() and _write_version(), or leave on_conflict out"
