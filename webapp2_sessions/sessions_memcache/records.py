@@ -136,6 +136,14 @@ class SessionMemcached(CacheStore):
             name = "sha256:" + hashlib.sha256(name.encode("utf-8", "surrogatepass")).hexdigest()
         return self._key_prefix + name.encode("ascii")
 
+    def call(self, operation: str, key: bytes, *args: Any) -> Any:
+        """Call a client's method, whose first argument is ``key``, on the server of that key.
+
+        :raises BackendUnavailable: the server refused, was silent or went away.
+        :raises BackendError: the server answered with an error.
+        """
+        return self._nodes.node_of(key).call(operation, key, *args)
+
     def address(self, key: bytes) -> str:
         """Return the address of the server of that key."""
         return self._nodes.node_of(key).address
@@ -242,7 +250,7 @@ class SessionMemcached(CacheStore):
         """
         is_revoked = self.is_revoked(key)
         if is_revoked:
-            self._nodes.node_of(key).call("delete", key)
+            self.call("delete", key)
         return is_revoked
 
     def superseded_at(self, key: bytes) -> int | None:

@@ -326,14 +326,18 @@ class SessionRepository:
 
         A revocation that came before the insert has left its tombstone, and deleted nothing.
         """
+        is_revoked = self.is_revoked(sid)
+        if is_revoked:
+            self.drop(model, sid)
+        return is_revoked
+
+    def drop(self, model: type[Any], sid: str) -> None:
+        """Delete a session, from the cache as well, without a tombstone."""
 
         def delete() -> None:
             ndb.Key(model, sid).delete(**self._datastore.options)
 
-        is_revoked = self.is_revoked(sid)
-        if is_revoked:
-            self._delete(model, sid, lambda: self.run(delete))
-        return is_revoked
+        self._delete(model, sid, lambda: self.run(delete))
 
     def _delete(self, model: type[Any], sid: str, delete: Callable[[], None]) -> None:
         cache = self._opened_cache()
