@@ -45,6 +45,9 @@ class StoredSessionFactory(CustomBackendSessionFactory):
     #: Whether ``on_oversize`` may name the backend.
     can_spill: bool = True
 
+    sid: str | None
+    own_max_age: int | None
+    superseded: bool
     #: Whether the store holds a session of this id.
     _is_stored = False
     #: Saves by compare-and-set; ``None`` unless ``on_conflict`` is ``'merge'``.
