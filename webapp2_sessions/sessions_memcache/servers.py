@@ -150,11 +150,12 @@ class Node:
         """
         raise NotImplementedError()
 
-    def item_size(self) -> int:
-        """Return the size in bytes of the largest item that it takes, by its option ``-I``.
+    def largest_value(self) -> int:
+        """Return the size in bytes of the largest value that it is known to take.
 
-        Asked once, and again when connections were lost, since it may have been restarted. Where
-        that gets no answer, as through a proxy, the previous one counts, or memcached's default.
+        The size of its items (option ``-I``) is asked once, and again when connections were lost,
+        since it may have been restarted. Where that gets no answer, as through a proxy, the
+        previous one counts, or memcached's default.
         """
         lost = self.lost
         if self._item_size[1] != lost and self._now() >= self._asked_for_size_again:
@@ -166,11 +167,7 @@ class Node:
                 self._item_size = (size, lost)
             else:
                 self._asked_for_size_again = self._now() + _ASK_AGAIN
-        return self._item_size[0]
-
-    def largest_value(self) -> int:
-        """Return the size in bytes of the largest value that it is known to take."""
-        return self.item_size() - _ITEM_OVERHEAD
+        return self._item_size[0] - _ITEM_OVERHEAD
 
     def unavailable(self, problem: str) -> BackendUnavailable:
         """Return the error for a server that cannot be used."""
