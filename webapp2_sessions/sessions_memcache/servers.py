@@ -226,9 +226,7 @@ class Server(Node):
             self._take_turn(is_optional)
         try:
             result = getattr(_clients.get(self, self._connect), operation)(*args)
-        except (StaleConnection, ConnectionError, MemcacheUnexpectedCloseError) as error:
-            if isinstance(error, StaleConnection):
-                raise self.unavailable(self._silent()) from error
+        except (ConnectionError, MemcacheUnexpectedCloseError) as error:
             self._asked_again = 0.0
             if isinstance(error, ConnectionRefusedError):
                 raise self.unavailable("the server refused the connection") from error
@@ -258,16 +256,13 @@ class Server(Node):
     def _unreachable(self, error: OSError, is_optional: bool) -> BackendUnavailable:
         if not isinstance(error, (TimeoutError, socket.gaierror)):
             return self.unavailable(f"the server cannot be reached ({type(error).__name__})")
-        if not is_optional:
+        if not (is_optional or isinstance(error, StaleConnection)):
             self._asked_again = self._now() + _PAUSE
         if isinstance(error, TimeoutError):
-            return self.unavailable(self._silent())
+            return self.unavailable(f"the server did not answer within {self._timeout} s")
         if error.errno == socket.EAI_AGAIN:
             return self.unavailable("the server's name could not be looked up in time")
         return self.unavailable("the server's name was not found")
-
-    def _silent(self) -> str:
-        return f"the server did not answer within {self._timeout} s"
 
     def set_noreply(self, key: bytes, value: bytes, seconds: int) -> None:
         """Fire and forget a value, by a connection of its own."""
