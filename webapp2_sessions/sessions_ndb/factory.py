@@ -14,7 +14,7 @@ from webapp2_sessions.errors import BackendError, ConfigError
 from webapp2_sessions.sessions_ndb.client import Datastore, VersionConflict, ndb, service_address
 from webapp2_sessions.sessions_ndb.model import Session
 from webapp2_sessions.sessions_ndb.records import SessionRepository
-from webapp2_sessions.sessions_ndb.stub import ABSENT, PRESENT
+from webapp2_sessions.sessions_ndb.stub import ABSENT, PRESENT, EntityVersion
 from webapp2_sessions.stored.factory import StoredSessionFactory, as_dict
 from webapp2_sessions.stored.merging import NEW, Version
 from webapp2_sessions.stored.serializers import format_of
@@ -91,8 +91,9 @@ class DatastoreSessionFactory(StoredSessionFactory):
         return None if version is None else version._replace(token=token)
 
     def _first_version(self, sid: str, fresh: bool = False) -> Version | None:
-        repository = self._repository()
-        data = repository.read(self.session_model, sid, fresh)
+        repository, model = self._repository(), self.session_model
+        entity = EntityVersion(model._get_kind(), sid)
+        data = repository.run(model.get_by_sid, sid, entity=entity, fresh=fresh)
         if repository.has_loaded:
             self._note_max_age(repository.own_max_age)
         return None if data is None else _version_of(repository, data)

@@ -62,7 +62,8 @@ class _Operation(NamedTuple):
 
     #: The entity whose version is asked for.
     entity: EntityVersion | None = None
-    #: Read Datastore itself, whatever the cache holds, and however old the entity is.
+    #: Read Datastore itself, whatever the cache holds, and however old the entity is: to merge with
+    #: a session that this request has opened. An age that it has set since is that of its write.
     fresh: bool = False
     #: Seconds for which an entry of the cache may stay, ``None`` for the longest.
     lifetime: float | None = None
@@ -98,21 +99,12 @@ class SessionRepository:
         self._operation = _IDLE
         #: Once it is needed; ``None`` if none is configured.
         self._cache: CoherentCache | None = None
-        #: The entity's version after :meth:`read` and :meth:`write`, ``None`` if it is not known.
+        #: The entity's version if :meth:`run` was asked for it, ``None`` if it is not known.
         self.version: int | None = None
         #: Whether :meth:`load` was called; a model may read in a way of its own.
         self.has_loaded: bool = False
         #: The own age, in seconds, of the session that was loaded; ``None`` if it has none.
         self.own_max_age: int | None = None
-
-    def read(self, model: type[Any], sid: str, fresh: bool = False) -> Any:
-        """Have the model read a session, and note its version.
-
-        :param fresh: bypass the cache, and return a session that has expired: to merge with one
-            that this request has opened. An age that it has set meanwhile is that of its write.
-        """
-        entity = EntityVersion(model._get_kind(), sid)
-        return self.run(model.get_by_sid, sid, entity=entity, fresh=fresh)
 
     def write(
         self,
