@@ -1,4 +1,7 @@
-"""Parsing the Cookie header of a request."""
+"""Which cookies of a request are read, and how quotes are undone.
+
+That any header is parsed by the rules is in tests/property/test_cookie_header.py.
+"""
 
 from __future__ import annotations
 
@@ -19,63 +22,10 @@ def read(header: str | None, name: Any = "session") -> list[str]:
 
 
 @pytest.mark.parametrize(
-    ("header", "expected"),
-    [
-        (None, []),
-        ("", []),
-        ("session", []),
-        ("session=", []),
-        ("session=1", ["1"]),
-        ("other=0; session=1", ["1"]),
-        ("session=1; session=2", ["2", "1"]),
-        ("session=1; session=", ["1"]),
-        ("xsession=1; sessionx=2; Session=3", []),
-        ('session="a b"', ["a b"]),
-        ('session="\\303\\251"', ["é"]),
-        ("session=Wed, 31-Dec-97 23:59:59 GMT", ["Wed, 31-Dec-97 23:59:59 GMT"]),
-        ("session=a b, session=c", ["a b, session=c"]),
-        ("session=\\303\\251", ["\\303\\251"]),
-        ("session=\\073", ["\\073"]),
-        ("session = 1", ["1"]),
-        ("\t session\t=\t1 \t", ["1"]),
-        ("other=0;session=1", ["1"]),
-        (";;session=1;", ["1"]),
-        ("session==1", ["=1"]),
-        ("session=1=2", ["1=2"]),
-        ('session="1', ['"1']),
-        ('session=1"', ['1"']),
-        ('session="', ['"']),
-        ('session=""', []),
-        ('session="1;2"', ['"1']),
-        ('session=""1""', ['"1"']),
-        ('session="\\377"; session=1', ["1"]),
-        ('session="\xff"; session=1', ["1"]),
-        ('session="\N{EURO SIGN}"; session=1', ["1"]),
-        ("session=\N{EURO SIGN}; session=1", ["1", "\N{EURO SIGN}"]),
-    ],
+    ("header", "expected"), [(None, []), ("session", []), ('session="', ['"']), ('session=""', [])]
 )
-def test_values_of_a_name(header: str | None, expected: list[str]) -> None:
-    """All values that are not empty are found, the last in the header first.
-
-    A quoted value has to be UTF-8.
-    """
+def test_least_that_may_be_quoted(header: str | None, expected: list[str]) -> None:
     assert expected == read(header)
-
-
-@pytest.mark.parametrize(
-    "header",
-    [
-        *("x session=1", "x=1, session=2", "x=1 session=2", "x=(session=1)", "[session=1"),
-        *(",session=1", "\xa0session=1", "\x1fsession=1", "\N{EN QUAD}session=1"),
-        *("session\xa0=1", "\nsession=1", '"session"=1', 'x="session=1"', "SESSION=1"),
-    ],
-)
-def test_name_inside_of_something_else_is_none(header: str) -> None:
-    assert read(header) == []
-
-
-def test_quotes_of_other_cookies_do_not_reach_across_a_semicolon() -> None:
-    assert read('x="; session=1; y="') == ["1"]
 
 
 @pytest.mark.parametrize("name", ["path", "$x", "a/b", "", None, 5])

@@ -33,12 +33,6 @@ def write(response: Any, data: Any, size: int, limit: int | None) -> None:
     cookies.write(response, "session", value, data, {}, limit)
 
 
-def test_a_cookie_is_set_with_its_arguments() -> None:
-    response = webob.Response()
-    cookies.write(response, "session", b"x|1|y", {}, {"path": "/a", "httponly": True}, 4093)
-    assert response.headers.getall("Set-Cookie") == ["session=x|1|y; Path=/a; HttpOnly"]
-
-
 def test_another_response_needs_only_set_cookie() -> None:
     response = PlainResponse()
     cookies.write(response, "session", b"x", {}, {"path": "/"}, 4093)
@@ -169,21 +163,6 @@ def test_size_of_a_cookie_is_that_of_its_header() -> None:
     assert size == len(response.headers["Set-Cookie"])
 
 
-@pytest.mark.parametrize(
-    ("partitioned", "header"),
-    [
-        (True, "s=v; Path=/; secure; Partitioned"),
-        (False, "s=v; Path=/; secure"),
-        (None, "s=v; Path=/; secure"),
-    ],
-)
-def test_attribute_that_webob_does_not_know_comes_last(partitioned: Any, header: str) -> None:
-    response = webob.Response()
-    args = {"path": "/", "secure": True, "partitioned": partitioned}
-    cookie_response.set_cookie(response, "s", b"v", args)
-    assert response.headers["Set-Cookie"] == header
-
-
 ARGUMENTS = [
     {},
     {"path": "/"},
@@ -196,6 +175,7 @@ ARGUMENTS = [
     {"max_age": datetime.timedelta(days=1), "path": "/x"},
     {"overwrite": True},
     {"secure": True, "partitioned": True},
+    {"secure": True, "partitioned": None},
 ]
 
 
@@ -214,7 +194,7 @@ def test_header_is_webobs_with_a_template_too(
         for _ in range(2):  # the second time from the template
             cookie_response.set_cookie(ours, name, value, args)
             webobs.set_cookie(name, value, **known)
-    suffix = "; Partitioned" if known != args else ""
+    suffix = "; Partitioned" if args.get("partitioned") else ""
     expected = [header + suffix for header in webobs.headers.getall("Set-Cookie")]
     assert ours.headers.getall("Set-Cookie") == expected
 
