@@ -14,7 +14,7 @@ import traceback
 from typing import Any
 
 import pytest
-from support.hostile import VALUES, Refused, flipped, hostile_values
+from support.hostile import Refused, flipped, hostile_values
 from support.stores import NOW, sign, sign_payload
 from support.visits import SECRET
 from webapp2_extras import securecookie as upstream
@@ -36,18 +36,6 @@ def serializer(secret: str | bytes = SECRET, *args: Any) -> SecureCookieSerializ
 
 
 # The wire format
-
-
-def test_one_value_is_written_out() -> None:
-    expected = b"eyJhIjoxfQ==|1500000000|d61c099ce6734a1997acc9be9bba4f433ce69116"
-    assert expected == serializer("secret").serialize("session", {"a": 1})
-
-
-@pytest.mark.parametrize("value", VALUES, ids=repr)
-def test_what_is_signed_comes_back(value: Any) -> None:
-    signed = serializer().serialize("session", value)
-    assert signed.isascii()
-    assert value == serializer().deserialize("session", signed)
 
 
 @pytest.mark.parametrize("secret", [None, "", b""])
