@@ -9,6 +9,7 @@ import json
 from typing import Any
 
 import webapp2
+import webob
 
 from support.visits import SECRET, make_app
 from webapp2_sessions import SessionStore, StoredSessionFactory
@@ -16,6 +17,7 @@ from webapp2_sessions import SessionStore, StoredSessionFactory
 __all__ = [
     "NOW",
     "DuckStore",
+    "PriorityResponse",
     "make_request",
     "make_store",
     "saved_headers",
@@ -79,6 +81,13 @@ def sign_payload(
     message = b"|".join((name.encode(), payload, timestamp))
     signature = hmac.new(key, message, hashlib.sha1).hexdigest().encode()
     return b"|".join((payload, timestamp, signature)).decode("latin-1")
+
+
+class PriorityResponse(webapp2.Response):
+    """A response of an application whose cookies take one more argument."""
+
+    def set_cookie(self, *args: Any, priority: str | None = None, **kwargs: Any) -> None:
+        webob.Response.set_cookie(self, *args, **kwargs)
 
 
 class DuckStore:

@@ -2,8 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import pytest
-from support.stores import SID, DictFactory
+from support.implementations import Clock, stopped_clock
+from support.stores import NOW, SID, DictFactory
+
+
+@pytest.fixture
+def clock() -> Iterator[Clock]:
+    """A clock that is moved, beginning at NOW."""
+    with stopped_clock(Clock(NOW)) as clock:
+        yield clock
 
 
 @pytest.fixture

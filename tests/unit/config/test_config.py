@@ -17,8 +17,7 @@ from typing import Any
 
 import pytest
 import webapp2
-import webob
-from support.stores import make_request, make_store, saved_headers
+from support.stores import PriorityResponse, make_request, make_store, saved_headers
 from support.visits import SECRET, make_app
 from webapp2_extras import sessions as upstream
 
@@ -499,14 +498,10 @@ def test_a_configuration_may_be_changed_or_replaced_later() -> None:
 
 
 def test_cookie_arguments_are_tried_on_the_applications_response() -> None:
-    class Response(webapp2.Response):
-        def set_cookie(self, *args: Any, priority: str | None = None, **kwargs: Any) -> None:
-            webob.Response.set_cookie(self, *args, **kwargs)
-
     app = make_app(cookie_args={"priority": "high"})
     with pytest.raises(ConfigError, match="priority"):
         SessionStore(make_request(app))
-    app.response_class = Response
+    app.response_class = PriorityResponse
     assert SessionStore(make_request(app)).config["cookie_args"] == {"priority": "high"}
 
 

@@ -6,16 +6,15 @@ import base64
 import contextlib
 import json
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 import webapp2
-from support.implementations import OURS, Clock, records_factory, stopped_clock
+from support.implementations import OURS, Clock, records_factory
 from support.stores import (
     NOW,
     DictFactory,
-    DuckStore,
     make_request,
     make_store,
     saved_headers,
@@ -33,18 +32,6 @@ from webapp2_sessions import (
 )
 from webapp2_sessions.testing import MemorySessionFactory
 
-
-def test_a_cookie_session_needs_little_of_a_store() -> None:
-    store = DuckStore({"a": 1})
-    container = SecureCookieSessionFactory("s", store)
-    container.get_session(max_age=5)["b"] = 2
-    container.save_session("response")
-    assert store.calls == [
-        ("get", "s", 5),
-        ("save", "response", "s", {"a": 1, "b": 2}, {"path": "/"}),
-    ]
-
-
 # Cookie sessions
 
 
@@ -56,13 +43,6 @@ def test_a_factory_that_was_not_opened_saves_nothing(factory: Any) -> None:
 
 
 # Renewing and ending cookie sessions
-
-
-@pytest.fixture
-def clock() -> Iterator[Clock]:
-    """A clock that is moved."""
-    with stopped_clock(Clock(NOW)) as clock:
-        yield clock
 
 
 @pytest.mark.parametrize(("age", "renewed"), [(59, False), (60, True)])
@@ -234,11 +214,6 @@ def test_session_returns_when_small_again(factory: type[DictFactory], visitor: V
     assert (factory.records, held(visitor), visitor.read()) == ({}, small, small)
 
 
-def test_spilled_session_has_the_values_of_a_cookie(visitor: Visitor) -> None:
-    visitor.write({**LARGE, "pair": (1, 2)})
-    assert visitor.read()["pair"] == [1, 2]
-
-
 @pytest.mark.parametrize("is_switched_off", [False, True])
 def test_spilled_session_whose_record_is_gone_is_new(
     is_switched_off: bool, factory: type[DictFactory], visitor: Visitor
@@ -331,21 +306,6 @@ def test_record_stays_if_the_cookie_cannot_be_sent() -> None:
     assert visitor.read() == {"big": "x" * 800, "user": 1}
 
 
-def test_the_size_that_counts_is_that_after_merging() -> None:
-    visitor = Visitor(make_app(on_conflict="merge", **MEMORY))
-    visitor.write({"big": "x" * 800, "user": 1})
-    first, other = (SessionStore(visitor.request()) for _ in range(2))
-    del first.get_session()["big"]
-    other.get_session()["cart"] = "y" * 800
-    other.get_session().add_flash("added")
-    for store in (other, first):
-        response = webapp2.Response()
-        store.save_sessions(response)
-        visitor.take(response)
-        assert len(response.headers["Set-Cookie"]) < 600
-    assert visitor.read() == {"user": 1, "cart": "y" * 800, "_flash": [["added", None]]}
-
-
 def test_refreshed_cookie_has_the_age_of_the_record(clock: Clock) -> None:
     visitor = Visitor(make_app(session_max_age=1000, refresh_after=10, **MEMORY))
     with visitor.visit() as session:
@@ -359,18 +319,6 @@ def test_refreshed_cookie_has_the_age_of_the_record(clock: Clock) -> None:
     assert visitor.read() == {"big": "x" * 800}
     [header] = visitor.set_cookies
     assert "Max-Age" not in header
-
-
-def test_age_of_another_request_comes_back_with_the_session() -> None:
-    visitor = Visitor(make_app(on_conflict="merge", **MEMORY))
-    visitor.write({"big": "x" * 800})
-    store = SessionStore(visitor.request())
-    del store.get_session()["big"]
-    with visitor.visit() as session:
-        session.set_max_age(50)
-    response = webapp2.Response()
-    store.save_sessions(response)
-    assert "Max-Age=50" in response.headers["Set-Cookie"]
 
 
 @pytest.mark.parametrize("on_conflict", ["overwrite", "merge"])

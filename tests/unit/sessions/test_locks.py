@@ -211,37 +211,6 @@ class Owner:
     """Any object with attributes."""
 
 
-class Slotted:
-    """A request without attributes of its own."""
-
-    __slots__ = ("registry",)
-
-    def __init__(self) -> None:
-        self.registry: dict[str, Any] = {}
-
-
-def test_each_owner_keeps_a_reentrant_lock() -> None:
-    one, other, slotted = Owner(), Owner(), Slotted()
-    assert lock_of(one) is lock_of(one)
-    with lock_of(one), lock_of(one):
-        assert lock_of(other) is not lock_of(one)
-    assert lock_of(slotted) is lock_of(slotted)
-
-
-def test_stores_of_a_request_have_its_lock() -> None:
-    request = make_request()
-    locks = {SessionStore(request)._request_lock() for _ in range(2)}
-    assert locks == {lock_of(request)}
-
-
-@forks
-def test_store_has_another_lock_in_a_child() -> None:
-    store = SessionStore(make_request())
-    parents = store._request_lock()
-    assert in_child(lambda: store._request_lock() is store._request_lock() is not parents)
-    assert store._request_lock() is parents
-
-
 def test_store_needs_no_live_request() -> None:
     """Its lock is its own, however it knows the request: by webapp2's proxy, by another name."""
 

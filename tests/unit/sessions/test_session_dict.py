@@ -46,11 +46,6 @@ def test_session_has_what_the_factory_gives_and_starts_unmodified(options: dict[
     assert made.new is options.get("new", False)
 
 
-@pytest.mark.parametrize("data", [None, {}, [], ()])
-def test_no_data_is_an_empty_session(data: Any) -> None:
-    assert SessionDict(None, data=data) == {}
-
-
 #: Changes of a dictionary that holds {"a": 1}.
 MARKING: dict[str, Change] = {
     "set": lambda s: s.__setitem__("b", 2),
@@ -210,11 +205,6 @@ def test_flashes_come_once() -> None:
     flashing.modified = False
     assert flashing.get_flashes() == [("saved", None), ("failed", "error")]
     assert (flashing, flashing.modified) == ({}, True)
-
-
-def test_looking_for_flashes_where_none_are_does_not_mark_the_session() -> None:
-    flashing = session()
-    assert (flashing.get_flashes(), flashing.peek_flashes(), flashing.modified) == ([], [], False)
 
 
 def test_last_messages_of_a_level_leave_no_empty_list() -> None:

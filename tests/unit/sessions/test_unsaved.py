@@ -160,16 +160,6 @@ def test_each_session_that_is_changed_too_late_is_named_on_any_backend(log: Log)
     assert log() == [CHANGED_LATE.replace("'session'", "'other'"), CHANGED_LATE]
 
 
-def test_change_by_a_dispatch_around_the_one_that_saves_is_told(log: Log) -> None:
-    class Base(SessionHandler):
-        def dispatch(self) -> Any:
-            super().dispatch()
-            self.session["late"] = 1
-
-    visit(change, Base)
-    assert log() == [CHANGED_LATE]
-
-
 def test_change_that_is_saved_again_is_not_told(log: Log) -> None:
     def get(handler: Any) -> None:
         change(handler)
