@@ -6,12 +6,10 @@ What may import what is said by the contracts of import-linter in pyproject.toml
 from __future__ import annotations
 
 import importlib
-import inspect
 import pkgutil
 import subprocess
 import sys
 from pathlib import Path
-from types import ModuleType
 
 import pytest
 
@@ -104,26 +102,3 @@ def test_public_names_exist(name: str) -> None:
     """What `__all__` names can be imported; ruff sees that it is sorted and described."""
     module = importlib.import_module(f"webapp2_sessions.{name}".rstrip("."))
     assert [each for each in getattr(module, "__all__", ()) if not hasattr(module, each)] == []
-
-
-def defined_in(module: ModuleType) -> list[str]:
-    """Return the public names that a module defines itself."""
-    return [
-        name
-        for name, value in vars(module).items()
-        if not name.startswith("_")
-        and not inspect.ismodule(value)
-        and getattr(value, "__module__", module.__name__) == module.__name__
-    ]
-
-
-@pytest.mark.parametrize("mirrored", ["sessions", "securecookie"])
-def test_upstreams_names_are_at_both_places(mirrored: str) -> None:
-    """In the wing of upstream's module and at the package root they are the same."""
-    names = defined_in(importlib.import_module(f"webapp2_extras.{mirrored}"))
-    ours = importlib.import_module(f"webapp2_sessions.{mirrored}")
-    assert names
-    for name in names:
-        assert name in webapp2_sessions.__all__
-        assert name in ours.__all__
-        assert getattr(webapp2_sessions, name) is getattr(ours, name)

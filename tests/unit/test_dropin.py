@@ -56,14 +56,6 @@ def run(*parts: str) -> Any:
     return json.loads(finished.stdout)
 
 
-def test_nothing_is_replaced_without_it() -> None:
-    program = """
-    import webapp2_extras.sessions
-    result = webapp2_extras.sessions.__name__
-    """
-    assert run(PRELUDE, program) == "webapp2_extras.sessions"
-
-
 @ALL
 def test_imports_give_our_modules(upstream: str, ours: str) -> None:
     """In each form; the alias leaves no trace in the module that it stands for."""
@@ -263,20 +255,6 @@ def test_a_user_logs_in_comes_back_and_logs_out(prelude: str, imports: str) -> N
         [200, "", 1],
         [200, "nobody", 0],
     ]
-
-
-def test_the_payload_of_auth_is_upstreams() -> None:
-    """The cookie's `_user` is a list: id, remember, token, its time, the cache's time."""
-    program = """
-    set_cookie = webapp2.Request.blank("/login").get_response(app).headers["Set-Cookie"]
-    value = set_cookie.partition("=")[2].partition(";")[0]
-    from webapp2_sessions import SecureCookieSerializer
-    result = [SecureCookieSerializer("s").deserialize("auth", value), now, set_cookie]
-    """
-    imports = "from webapp2_extras import sessions"
-    payload, now, set_cookie = run(INSTALL, AUTH.format(imports=imports), program)
-    assert payload == {"_user": [7, 1, "token of 7", now, now]}
-    assert "; Max-Age=1814400; Path=/; expires=" in set_cookie
 
 
 # Too late

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-import traceback
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -80,14 +79,6 @@ def test_session_is_kept() -> None:
     assert respond(page(get=get)).status_int == 200
 
 
-def test_session_is_the_default_one_in_a_cookie() -> None:
-    def get(self: Any) -> None:
-        self.session["a"] = 1
-        assert self.session is self.session_store.get_session()
-
-    assert names_of(respond(page(get=get), make_app(cookie_name="own"))) == ["own"]
-
-
 def test_name_and_backend_are_those_of_the_class_if_none_is_given() -> None:
     app, factory = stored_app()
 
@@ -131,21 +122,6 @@ def test_session_that_is_loaded_does_not_block_other_requests() -> None:
 # What a handler may do in its dispatch
 
 
-def test_mixin_behind_it_may_abort() -> None:
-    """A check before each method goes into a class behind SessionHandler in the bases."""
-
-    class SignedIn(webapp2.RequestHandler):
-        def dispatch(self) -> Any:
-            self.session.add_flash("Sign in, please.")
-            return self.redirect("/sign-in", abort=True)
-
-    class Page(SessionHandler, SignedIn):
-        pass
-
-    response = respond(Page)
-    assert (response.status_int, names_of(response)) == (302, ["session"])
-
-
 def test_subclass_may_answer_an_abort() -> None:
     """Where no error handler is for it the exception comes out of dispatch, and all is saved."""
 
@@ -186,18 +162,6 @@ def test_method_may_return_what_is_no_response(returned: Any) -> None:
     app = make_app()
     app.router.set_dispatcher(dispatch)
     assert names_of(respond(page(get=returning(returned)), app)) == ["session"]
-
-
-def test_dispatcher_may_give_a_response_of_its_own() -> None:
-    def dispatch(router: Any, request: Any, response: Any) -> Any:
-        own = webapp2.Response("own")
-        router.default_dispatcher(request, own)
-        return own
-
-    app = make_app()
-    app.router.set_dispatcher(dispatch)
-    response = respond(page(get=change), app)
-    assert (response.text, names_of(response)) == ("own", ["session"])
 
 
 @pytest.mark.parametrize("has_context", [False, True])
@@ -253,19 +217,6 @@ def test_error_handlers_are_called_once() -> None:
     response = respond(ending_by(webob.exc.HTTPNotFound()), app)
     assert (response.status_int, calls) == (500, [404])
     assert names_of(response) == ["session"]
-
-
-def test_application_that_handles_exceptions_itself_is_asked_once() -> None:
-    calls: list[int] = []
-
-    class Application(webapp2.WSGIApplication):
-        def handle_exception(self, request: Any, response: Any, error: Any) -> Any:
-            calls.append(error.code)
-            return webapp2.Response("own", status=error.code)
-
-    app = Application(config=make_app().config)
-    response = respond(ending_by(webob.exc.HTTPForbidden()), app)
-    assert (response.text, names_of(response), calls) == ("own", ["session"], [403])
 
 
 def test_exception_that_webapp2_cannot_answer() -> None:
@@ -371,26 +322,6 @@ def test_answer_to_which_nothing_is_added_is_sent_itself(is_raised: bool, vary: 
     assert dispatched(page(get=get))[0] is shared
 
 
-def test_raised_answer_is_a_copy_with_its_history() -> None:
-    """It tells where it was raised, and while what was handled, as the original does."""
-    shared = webob.exc.HTTPForbidden()
-
-    def get(self: Any) -> Any:
-        self.session["a"] = 1
-        try:
-            raise KeyError
-        except KeyError:
-            raise shared from None
-
-    sent, _ = dispatched(page(get=get))
-    assert sent is not shared
-    assert type(sent) is webob.exc.HTTPForbidden
-    names = [frame.name for frame in traceback.extract_tb(sent.__traceback__)]
-    assert names[-1] == "get"
-    assert type(sent.__context__) is KeyError
-    assert (sent.__cause__, sent.__suppress_context__) == (None, True)
-
-
 def test_replaced_response_may_be_changed_after_the_dispatch() -> None:
     """``self.response`` is what is sent, also where that is a copy."""
     shared = webapp2.Response("ok")
@@ -409,29 +340,3 @@ def test_replaced_response_may_be_changed_after_the_dispatch() -> None:
     response = respond(Page)
     assert (response.headers["X-Own"], names_of(response)) == ("1", ["session"])
     assert {"Set-Cookie", "X-Own"}.isdisjoint(shared.headers)
-
-
-def test_headers_may_be_changed_by_a_view_from_before() -> None:
-    class Page(SessionHandler):
-        get = change
-
-        def dispatch(self) -> Any:
-            headers = self.response.headers
-            super().dispatch()
-            headers["X-Own"] = "1"
-
-    response = respond(Page)
-    assert (response.headers["X-Own"], names_of(response)) == ("1", ["session"])
-
-
-def test_body_of_a_shared_answer_is_not_read_before_it_is_sent() -> None:
-    read: list[int] = []
-
-    def body() -> Any:
-        read.append(1)
-        yield b"block"
-
-    shared = webapp2.Response(app_iter=body())
-    sent, _ = dispatched(page(get=returning(shared)))
-    assert sent.app_iter is shared.app_iter
-    assert read == []

@@ -327,16 +327,6 @@ def test_start_response_with_an_error() -> None:
     assert calls == [("200 OK", 1, False), ("500 Error", 1, True)]
 
 
-def test_start_response_called_by_a_body() -> None:
-    """A generator that starts the response when its first block is asked for."""
-    inner = app_with(abort).app
-
-    def lazy(environ: Any, start_response: Any) -> Iterator[bytes]:
-        yield from inner(environ, start_response)
-
-    assert names_of(respond(SessionMiddleware(lazy))) == ["session"]
-
-
 #: Ways to a request of its own that begin with another one's environ.
 COPIES: dict[str, Callable[[Any], Any]] = {
     "copy": lambda request: request.copy(),
@@ -389,36 +379,6 @@ def test_the_same_environ_is_the_same_request(is_wrapped: bool) -> None:
 
     wrapped = app_with(get)
     assert sorted(names_of(respond(wrapped))) == ["other", "session"]
-
-
-def test_application_that_is_mounted_with_a_copy_of_the_environ() -> None:
-    """The middleware belongs around it: outside it cannot tell the copy from a sub-request."""
-
-    def mount(app: Any) -> Any:
-        return lambda environ, start_response: app(dict(environ), start_response)
-
-    wrapped = app_with(abort)
-    assert names_of(respond(SessionMiddleware(mount(wrapped.app)))) == []
-    assert names_of(respond(mount(wrapped))) == ["session"]
-
-
-def test_body_is_closed() -> None:
-    closed: list[bool] = []
-
-    class Body:
-        def __iter__(self) -> Iterator[bytes]:
-            yield b"block"
-
-        def close(self) -> None:
-            closed.append(True)
-
-    def get(handler: Any) -> None:
-        handler.response.app_iter = Body()
-
-    body = app_with(get)(webapp2.Request.blank("/").environ, lambda *args: None)
-    assert list(body) == [b"block"]
-    body.close()
-    assert closed == [True]
 
 
 def test_what_one_request_has_saved_is_not_sent_with_another() -> None:
