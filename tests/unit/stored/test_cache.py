@@ -335,37 +335,6 @@ def test_stale_entry_is_replaced_by_a_reader(cached: Cached) -> None:
     assert cached.server.calls == ["get", "gets", "load", "cas"]
 
 
-def test_stale_entry_that_is_evicted_between_two_questions_is_a_miss(cached: Cached) -> None:
-    cached.begin("stale")
-    ask = cached.server._ask
-
-    def evicting(operation: str) -> None:
-        ask(operation)
-        if operation == "gets":
-            cached.server.data.clear()
-
-    cached.server._ask = evicting  # type: ignore[method-assign]
-    cached.read()
-    assert cached.server.held() == {"a": 1}
-    assert cached.server.calls == ["get", "gets", "add"]
-
-
-def test_reader_of_a_stale_entry_leaves_what_a_writer_has_stored_since(cached: Cached) -> None:
-    cached.begin("stale")
-    ask = cached.server._ask
-
-    def overtaken(operation: str) -> None:
-        ask(operation)
-        if operation == "gets":
-            cached.server._ask = ask  # type: ignore[method-assign]
-            cached.write({"a": "new"})
-            cached.record.value = {"a": "old"}
-
-    cached.server._ask = overtaken  # type: ignore[method-assign]
-    cached.read()
-    assert cached.server.held() == {"a": "new"}
-
-
 def test_stale_entry_of_a_record_that_is_gone_stays() -> None:
     cached = Cached(None)
     cached.begin("stale")
@@ -547,15 +516,6 @@ def test_tombstone_is_put_again_after_the_record_is_deleted(cached: Cached) -> N
     assert cached.server.held() == TOMBSTONE
 
 
-@pytest.mark.parametrize("entry", ["absent", "present", "stale"])
-def test_writer_that_is_overtaken_by_a_deletion_leaves_the_tombstone(
-    cached: Cached, entry: str
-) -> None:
-    cached.begin(entry)
-    cached.write({"a": 2}, cached.delete)
-    assert cached.entry == (TOMBSTONE, LONGEST)
-
-
 def test_writer_that_finds_the_record_gone_leaves_the_tombstone(cached: Cached) -> None:
     def meanwhile() -> None:
         cached.delete()
@@ -582,21 +542,6 @@ def test_failure_of_the_record_comes_before_one_of_the_cache(cached: Cached) -> 
     cached.server.broken = UNREACHABLE
     with pytest.raises(KeyboardInterrupt):
         cached.delete(raising(KeyboardInterrupt()))
-
-
-@pytest.mark.parametrize("actor", ["reader", "writer"])
-def test_restarted_store_is_not_filled_with_what_was_deleted(cached: Cached, actor: str) -> None:
-    """A tombstone that is lost by a restart is missed by none of those who saw no entry."""
-
-    def meanwhile() -> None:
-        cached.delete()
-        cached.server.restart()
-
-    if actor == "reader":
-        cached.read(meanwhile)
-    else:
-        cached.write({"a": 1}, meanwhile)
-    assert cached.server.held() == TOMBSTONE
 
 
 def test_tombstone_is_not_replaced(cached: Cached) -> None:

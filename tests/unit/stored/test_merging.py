@@ -12,8 +12,7 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from support.kinds import ALIKE, DIFFERENT, KINDS, NEARLY, Plain, Unpicklable
-from support.python2_values import EXPECTED, PROTOCOLS, pickled
+from support.kinds import KINDS, NEARLY, Plain, Unpicklable
 
 from webapp2_sessions.sessions.sameness import same_value
 from webapp2_sessions.stored import merging
@@ -25,66 +24,8 @@ from webapp2_sessions.stored.merging import (
     changed_keys,
     merge,
 )
-from webapp2_sessions.stored.serializers import load_pickle
 
 Session = dict[str, Any]
-
-
-def test_changes_of_both_are_kept() -> None:
-    base = {"a": 1, "b": 2, "c": 3, "d": 4}
-    mine = {"a": 10, "c": 3, "d": 4, "mine": 5}
-    theirs = {"a": 1, "b": 2, "c": 30, "theirs": 6}
-    assert merge(base, mine, theirs) == {"a": 10, "c": 30, "mine": 5, "theirs": 6}
-
-
-@pytest.mark.parametrize(
-    ("mine", "theirs", "merged"),
-    [
-        ({"a": 2}, {"a": 3}, {"a": 2}),
-        ({}, {"a": 3}, {}),
-        ({"a": 2}, {}, {"a": 2}),
-        ({}, {}, {}),
-        ({"a": True}, {"a": 3}, {"a": True}),
-        ({"a": 1}, {"a": 3}, {"a": 3}),
-        ({"a": 1}, {}, {}),
-    ],
-)
-def test_same_key(mine: Session, theirs: Session, merged: Session) -> None:
-    """A key that both changed is taken from mine; one that only they changed from theirs."""
-    assert repr(merge({"a": 1}, mine, theirs)) == repr(merged)
-
-
-@pytest.mark.parametrize("make", KINDS.values(), ids=KINDS)
-def test_value_that_only_they_changed_is_theirs(make: Callable[[], Any]) -> None:
-    encoded = pickle.dumps({"a": make(), "b": 1})
-    base, mine = pickle.loads(encoded), pickle.loads(encoded)
-    mine["b"] = 2
-    assert merge(base, mine, {"a": "theirs", "b": 1}) == {"a": "theirs", "b": 2}
-
-
-@pytest.mark.parametrize("protocol", PROTOCOLS)
-@pytest.mark.parametrize("name", EXPECTED)
-def test_value_of_python2_that_only_they_changed_is_theirs(name: str, protocol: int) -> None:
-    encoded = pickled(name, protocol)
-    base, mine = load_pickle(encoded), load_pickle(encoded)
-    theirs: dict[Any, Any] = dict.fromkeys(base, "theirs")
-    assert merge(base, mine, theirs) == theirs
-
-
-@pytest.mark.parametrize(("one", "other"), ALIKE.values(), ids=ALIKE)
-def test_identity_is_no_change(one: Any, other: Any) -> None:
-    """Nor is the order in which a set lists its members."""
-    assert merge({"a": one}, {"a": other}, {"a": "theirs"}) == {"a": "theirs"}
-
-
-@pytest.mark.parametrize(
-    ("one", "other"), [*NEARLY.values(), *DIFFERENT.values()], ids=[*NEARLY, *DIFFERENT]
-)
-def test_change_that_equality_does_not_tell(one: Any, other: Any) -> None:
-    """A value that is stored differently is a change, whatever its ``==`` says."""
-    merged = merge({"a": one}, {"a": other}, {"a": one, "b": 1})
-    assert merged["a"] is other
-    assert merge({"a": other}, {"a": one}, {"a": other, "b": 1})["a"] is one
 
 
 def test_key_is_another_one_if_it_would_be_stored_differently() -> None:
@@ -119,31 +60,6 @@ def test_keys_have_the_order_of_theirs_which_is_no_change_in_itself() -> None:
     assert [*merged.items()] == [("a", 1), ("b", 3)]
 
 
-@pytest.mark.parametrize(
-    ("base", "mine", "theirs", "merged"),
-    [
-        ({"a": 1}, {"a": 1}, {"a": 2}, {"a": 1}),
-        ({"a": 1}, {"a": 1}, {}, {"a": 1}),
-        ({"a": [1]}, {"a": [1]}, {"a": [2], "b": 1}, {"a": [1], "b": 1}),
-        ({}, {}, {"a": 2}, {}),
-        ({"b": 1}, {"b": 1}, {"a": 2, "b": 3}, {"b": 3}),
-        ({"b": 1}, {"b": 1}, {"b": 2}, {"b": 2}),
-        ({"a": 1}, {"a": 3}, {"a": 2}, {"a": 3}),
-        ({"a": 1}, {}, {"a": 2}, {}),
-    ],
-)
-def test_what_was_assigned_or_removed_stands_also_where_it_ends_as_it_was(
-    base: Session, mine: Session, theirs: Session, merged: Session
-) -> None:
-    assert merge(base, mine, theirs, assigned={"a"}) == merged
-    assert merge(base, mine, theirs, assigned=["a", "a"]) == merged
-
-
-def test_assigned_by_an_equal_key() -> None:
-    """A dictionary keeps the key that it has."""
-    assert repr(merge({1: "a"}, {1: "a"}, {1: "b"}, assigned={True})) == "{1: 'a'}"
-
-
 @pytest.mark.parametrize("key", ["_flash", "notices"])
 @pytest.mark.parametrize(
     ("base", "mine", "theirs", "merged"),
@@ -161,21 +77,6 @@ def test_assigned_messages_are_merged_one_by_one(
     assert merge(*sessions, {"notices"}, {key}) == {key: merged.split()}
 
 
-def test_changed_keys() -> None:
-    assert changed_keys({"a": 1, "b": 1, "c": 0.0}, {"b": 1, "c": -0.0, "d": 1}) == ["a", "c", "d"]
-    assert changed_keys({"a": 1, "b": 2}, {"b": 2, "a": 1}) == []
-
-
-def test_change_inside_a_value_counts_as_one_of_the_whole() -> None:
-    base = {"cart": ["a"], "user": {"name": "x"}}
-    mine = copy.deepcopy(base)
-    mine["cart"].append("b")
-    assert merge(base, mine, {**base, "user": {"name": "y"}}) == {
-        "cart": ["a", "b"],
-        "user": {"name": "y"},
-    }
-
-
 def test_arguments_stay_as_they_are() -> None:
     base = {"a": 1, "_flash": [("old", None)]}
     mine = {"_flash": [("old", None), ("mine", None)]}
@@ -190,30 +91,6 @@ def test_arguments_stay_as_they_are() -> None:
 # Flash messages
 
 OLD, MINE, THEIRS = ("old", None), ("mine", "info"), ("theirs", "error")
-
-
-@pytest.mark.parametrize(
-    ("base", "mine", "theirs", "merged"),
-    [
-        ([], [MINE], [THEIRS], [THEIRS, MINE]),
-        ([OLD], [OLD, MINE], [OLD, THEIRS], [OLD, THEIRS, MINE]),
-        ([OLD], [], [OLD, THEIRS], [THEIRS]),
-        ([OLD], [OLD, MINE], [], [MINE]),
-        ([OLD], [], [], []),
-        ([OLD], [MINE], [OLD, THEIRS], [THEIRS, MINE]),
-        ([OLD], [OLD], [THEIRS], [THEIRS]),
-        ([], [OLD], [OLD], [OLD, OLD]),
-        ([OLD, OLD], [OLD], [OLD, OLD, OLD], [OLD, OLD]),
-        ([OLD, MINE], [], [OLD, MINE, OLD], [OLD]),
-    ],
-)
-@pytest.mark.parametrize("key", ["_flash", "notices"])
-def test_flash_messages(
-    key: str, base: list[Any], mine: list[Any], theirs: list[Any], merged: list[Any]
-) -> None:
-    """What both added is there, what one has shown is gone; equal messages count one by one."""
-    sessions = [{key: each} if each else {} for each in (base, mine, theirs)]
-    assert merge(*sessions, {"notices"}) == ({key: merged} if merged else {})
 
 
 @pytest.mark.parametrize(
@@ -583,26 +460,6 @@ def test_write_whose_answer_was_lost_is_found_and_not_repeated(
     assert (store.content["_flash"], store.log) == (["old", "mine"], ["write", "read"])
 
 
-def test_write_whose_answer_was_lost_after_a_conflict_is_found(store: Store) -> None:
-    merger = store.merger()
-
-    def other() -> None:
-        store.update(theirs=1)()
-        store.loses_answers = True
-
-    store.others = [other]
-    assert merger.save({"a": 1, "mine": 2}) == {"a": 1, "mine": 2, "theirs": 1}
-    assert store.log == ["write", "read", "write", "read"]
-
-
-def test_save_after_a_lost_answer_begins_with_what_was_found(store: Store) -> None:
-    merger = store.merger()
-    store.loses_answers = True
-    merger.save({"a": 1, "mine": 2})
-    store.update(theirs=1)()
-    assert merger.save({"a": 1}) == {"a": 1, "theirs": 1}
-
-
 @pytest.mark.parametrize(("one", "other"), NEARLY.values(), ids=NEARLY)
 def test_nearly_the_same_is_not_taken_for_a_lost_answer(store: Store, one: Any, other: Any) -> None:
     store.put({"a": "old"})
@@ -644,16 +501,6 @@ def test_data_that_a_failed_save_has_stored_is_not_merged_with_itself(store: Sto
     merger, mine = store.merger(), {"a": 1, "_flash": ["mine"]}
     store.put(mine)
     assert merger.merged(mine) is mine
-
-
-def test_merged_after_a_save_whose_token_is_not_told_has_it_as_base(store: Store) -> None:
-    store.tells_tokens = False
-    merger = store.merger()
-    merger.save({"a": 1, "b": 2})
-    store.update(theirs=3)()
-    store.log.clear()
-    assert merger.merged({"a": 1}) == {"a": 1, "theirs": 3}
-    assert store.log == ["read"]
 
 
 @settings(deadline=None)
@@ -712,15 +559,3 @@ def test_saves_of_several_requests(
         expected |= own | ({"shared": shared} if shared else {})
         mergers[number].save({"shared": shared, **own})
     assert changed_keys(store.content, expected) == []
-
-
-def test_pauses_are_random(monkeypatch: pytest.MonkeyPatch, store: Store) -> None:
-    """Requests that collide once do not all come back at the same moment."""
-    slept: list[float] = []
-    with monkeypatch.context() as context:
-        context.setattr(merging.random, "uniform", random.Random(1).uniform)
-        context.setattr(merging.time, "sleep", slept.append)
-        store.others = [functools.partial(step, store) for step in OTHERS]
-        with pytest.raises(TooManyConflicts):
-            store.merger().save({"mine": 2})
-    assert (len(set(slept)), all(0 < seconds < 0.064 for seconds in slept)) == (19, True)
