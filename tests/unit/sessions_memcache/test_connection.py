@@ -181,7 +181,6 @@ CASES += [(("set", KEY, b"data", 0), *case) for case in BROKEN_LINES]
 READ_AND_WRITE = pytest.mark.parametrize(
     "call", [("get", KEY), ("set", KEY, b"data", 0)], ids=["get", "set"]
 )
-CASES += [(("set", KEY, b"data", 0), *case) for case in BROKEN_LINES]
 
 
 @pytest.mark.parametrize(("call", "answer", "kind"), CASES, ids=ascii)
