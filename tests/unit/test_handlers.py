@@ -164,6 +164,18 @@ def test_method_may_return_what_is_no_response(returned: Any) -> None:
     assert names_of(respond(page(get=returning(returned)), app)) == ["session"]
 
 
+def test_dispatcher_may_give_a_response_of_its_own() -> None:
+    def dispatch(router: Any, request: Any, response: Any) -> Any:
+        own = webapp2.Response("own")
+        router.default_dispatcher(request, own)
+        return own
+
+    app = make_app()
+    app.router.set_dispatcher(dispatch)
+    response = respond(page(get=change), app)
+    assert (response.text, names_of(response)) == ("own", ["session"])
+
+
 @pytest.mark.parametrize("has_context", [False, True])
 def test_handler_may_initialize_itself(has_context: bool) -> None:
     """What webapp2 sends has the cookie, or else what the handler has."""

@@ -306,6 +306,21 @@ def test_record_stays_if_the_cookie_cannot_be_sent() -> None:
     assert visitor.read() == {"big": "x" * 800, "user": 1}
 
 
+def test_the_size_that_counts_is_that_after_merging() -> None:
+    visitor = Visitor(make_app(on_conflict="merge", **MEMORY))
+    visitor.write({"big": "x" * 800, "user": 1})
+    first, other = (SessionStore(visitor.request()) for _ in range(2))
+    del first.get_session()["big"]
+    other.get_session()["cart"] = "y" * 800
+    other.get_session().add_flash("added")
+    for store in (other, first):
+        response = webapp2.Response()
+        store.save_sessions(response)
+        visitor.take(response)
+        assert len(response.headers["Set-Cookie"]) < 600
+    assert visitor.read() == {"user": 1, "cart": "y" * 800, "_flash": [["added", None]]}
+
+
 def test_refreshed_cookie_has_the_age_of_the_record(clock: Clock) -> None:
     visitor = Visitor(make_app(session_max_age=1000, refresh_after=10, **MEMORY))
     with visitor.visit() as session:
@@ -319,6 +334,18 @@ def test_refreshed_cookie_has_the_age_of_the_record(clock: Clock) -> None:
     assert visitor.read() == {"big": "x" * 800}
     [header] = visitor.set_cookies
     assert "Max-Age" not in header
+
+
+def test_age_of_another_request_comes_back_with_the_session() -> None:
+    visitor = Visitor(make_app(on_conflict="merge", **MEMORY))
+    visitor.write({"big": "x" * 800})
+    store = SessionStore(visitor.request())
+    del store.get_session()["big"]
+    with visitor.visit() as session:
+        session.set_max_age(50)
+    response = webapp2.Response()
+    store.save_sessions(response)
+    assert "Max-Age=50" in response.headers["Set-Cookie"]
 
 
 @pytest.mark.parametrize("on_conflict", ["overwrite", "merge"])

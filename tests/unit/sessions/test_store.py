@@ -349,6 +349,13 @@ def test_page_whose_session_is_saved_by_its_container_varies(factory: Any, end: 
     assert response.headers["Vary"] == "Cookie"
 
 
+def test_cookie_above_the_configured_size_is_reported(caplog: pytest.LogCaptureFixture) -> None:
+    store = make_store(max_cookie_size=50)
+    store.get_session()["a"] = 1
+    saved(store)
+    assert "browsers drop it above 50" in caplog.text
+
+
 # Large sessions
 
 
