@@ -466,3 +466,15 @@ def test_damaged_cookie_beside_a_valid_one_does_not_expire() -> None:
     # It may be of another path or domain, and expiring it would take the valid one with it.
     cookie = f"s={DAMAGED['forged']}; s={sign('s', {'a': 1}, NOW)}"
     assert damaged(cookie, on_damaged_cookie="expire")[1] == []
+
+
+def test_time_that_no_clock_shows_is_no_time() -> None:
+    huge = sign_payload("session", b"eyJhIjoxfQ==", b"9" * 400)
+    good = sign("session", {"a": 2}, NOW)
+    for header in (f"session={huge}; session={good}", f"session={good}; session={huge}"):
+        store = make_store(header, refresh_after=60)
+        assert store.get_session() == {"a": 2}
+        saved(store)
+    store = make_store(f"session={huge}", refresh_after=60, absolute_max_age=60)
+    assert store.get_session() == {"a": 1}
+    saved(store)
