@@ -176,6 +176,7 @@ ARGUMENTS = [
     {"overwrite": True},
     {"secure": True, "partitioned": True},
     {"secure": True, "partitioned": None},
+    {"secure": True, "partitioned": False},
 ]
 
 
