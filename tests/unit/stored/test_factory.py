@@ -5,6 +5,8 @@ from __future__ import annotations
 import datetime
 import logging
 import re
+from collections import UserDict
+from types import MappingProxyType
 from typing import Any
 
 import pytest
@@ -83,6 +85,15 @@ def test_without_a_valid_id_nothing_is_read(cookie: str | None, factory: Backend
     session = stored(factory, cookie).get_session()
     assert (session, session.new, factory.log) == ({}, True, [])
     assert re.fullmatch(r"\w{22}", session.container.sid)
+
+
+@pytest.mark.parametrize(
+    "record", [[("a", 1)], [["a", 1]], MappingProxyType({"a": 1}), UserDict(a=1)], ids=repr
+)
+def test_a_record_may_be_whatever_dict_takes(record: Any, factory: Backend) -> None:
+    factory.records[SID] = record
+    session = stored(factory, sid_cookie()).get_session()
+    assert (session, session.new, session.container.sid) == ({"a": 1}, False, SID)
 
 
 def test_a_modified_stored_session_is_written_and_its_cookie_holds_the_id(factory: Backend) -> None:
@@ -309,6 +320,13 @@ def test_what_is_wrong_with_the_session_is_an_error_in_any_case(
         visitor.write({"a": 2})
 
 
+def test_destroying_a_new_session_deletes_nothing(factory: Backend) -> None:
+    store = stored(factory)
+    store.get_session().destroy()
+    saved_headers(store)
+    assert factory.log == []
+
+
 @pytest.mark.parametrize("on_backend_error", ["raise", "degrade"])
 def test_failed_deletion_is_an_error_in_any_case(on_backend_error: str, factory: Backend) -> None:
     """A sign-out that did not happen must not look as if it had."""
@@ -323,6 +341,24 @@ def test_degraded_session_is_destroyed_all_the_same(factory: Backend) -> None:
     store.get_session().destroy()
     assert "Max-Age=0" in saved_headers(store)[0]
     assert factory.records == {}
+
+
+def test_session_that_another_request_destroyed(
+    factory: Backend, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A backend that can tell keeps it destroyed: no cookie is sent, and it is logged."""
+
+    class Telling(factory):
+        def _write(self, sid: str, data: dict[Any, Any], lifetime: float | None) -> bool:
+            return False
+
+    caplog.set_level(logging.INFO)
+    store = stored(Telling, sid_cookie())
+    store.get_session()["b"] = 2
+    assert saved_headers(store) == []
+    assert [record.getMessage() for record in caplog.records] == [
+        "The session 'session' was destroyed by another request meanwhile"
+    ]
 
 
 @pytest.mark.parametrize(("age", "renewed"), [(59, False), (60, True), (1000, True)])

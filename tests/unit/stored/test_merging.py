@@ -153,6 +153,10 @@ def test_messages_that_would_be_stored_differently_are_different_ones(one: Any, 
     assert [each is other for each in merged["_flash"]] == [True]
 
 
+def test_messages_that_were_all_shown_leave_no_empty_list() -> None:
+    assert merge({"_flash": [OLD]}, {}, {"_flash": [OLD], "a": 1}) == {"a": 1}
+
+
 def test_messages_that_cannot_be_stored() -> None:
     """They are kept, so that saving them raises the error."""
     values = [Unpicklable(), Unpicklable()]
@@ -458,6 +462,14 @@ def test_write_whose_answer_was_lost_is_found_and_not_repeated(
     mine = {"a": make(), "_flash": ["old", "mine"]}
     assert merger.save(mine) is mine
     assert (store.content["_flash"], store.log) == (["old", "mine"], ["write", "read"])
+
+
+def test_save_after_a_lost_answer_begins_with_what_was_found(store: Store) -> None:
+    merger = store.merger()
+    store.loses_answers = True
+    merger.save({"a": 1, "mine": 2})
+    store.update(theirs=1)()
+    assert merger.save({"a": 1}) == {"a": 1, "theirs": 1}
 
 
 @pytest.mark.parametrize(("one", "other"), NEARLY.values(), ids=NEARLY)

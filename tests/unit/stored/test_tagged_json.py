@@ -172,6 +172,16 @@ def test_a_zone_whose_file_cannot_be_opened_is_not_found() -> None:
 
 #: The smallest file of a zone: version 1, one type, which is UTC (RFC 8536).
 TZIF = b"TZif" + bytes(16) + b"".join(n.to_bytes(4, "big") for n in (0, 0, 0, 0, 1, 4))
+
+
+@pytest.mark.parametrize("microseconds", [1, -1, -999_999, 1_000_001, 86_399_999_999])
+def test_offsets_below_a_second_are_kept(microseconds: int) -> None:
+    """fromisoformat() takes some of these for UTC."""
+    zone = datetime.timezone(datetime.timedelta(microseconds=microseconds))
+    for value in (NOON.replace(tzinfo=zone), datetime.time(1, tzinfo=zone)):
+        assert exact(value) == exact(loads(dumps(value)))
+
+
 TZIF += bytes(6) + b"UTC\0"
 
 
