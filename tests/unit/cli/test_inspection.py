@@ -170,6 +170,12 @@ def test_data_that_looks_like_a_session_with_attributes() -> None:
     assert seen.refused == "it holds no session, which is a dictionary"
 
 
+def test_value_may_be_in_quotes_and_has_the_size_of_its_data_as_json() -> None:
+    """As another writer of cookies puts them around a value."""
+    seen = looked_at(f'"{signed({"user": 5})}"')
+    assert (seen.data, seen.payload_size) == ({"user": 5}, len('{"user":5}'))
+
+
 @pytest.mark.parametrize(
     ("data", "attributes", "sid"),
     [
