@@ -1,0 +1,200 @@
+"""Applications under test: a configuration, the ways to end a request, and what the model knows."""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import webapp2
+from support.servers import PROJECT
+
+from webapp2_sessions import BackendError, SessionHandler, SessionMiddleware, get_store
+from world.model import Rules
+
+__all__ = ["ENDS", "FRONTS", "NAMES", "Application", "Boom", "secret"]
+
+#: Names of sessions, each with the key of a configuration that says in which backend it is.
+NAMES = {"session": "first", "cart": "second"}
+
+#: How the method of a handler ends, and how that is told.
+ENDS = {
+    "ok": "",
+    "abort": ", then calls abort()",
+    "fail": ", then fails",
+    "other": ", then returns another response",
+    "shared": ", then returns a response that all requests share",
+}
+
+#: Settings that are to meet other things, and how they are told.
+_FEATURES = {
+    "former_keys": "keys are rotated",
+    "former_digests": "digests are rotated",
+    "former_paths": "the path was changed",
+    "domain": "cookies of a domain",
+    "session_max_age": "session_max_age",
+    "refresh_after": "refresh_after",
+    "absolute_max_age": "absolute_max_age",
+    "expires_damaged": "damaged cookies expire",
+    "merges": "on_conflict: merge",
+    "degrades": "on_backend_error: degrade",
+    "by_content": "change_detection: content",
+}
+
+#: Sent to several visitors. Nothing of a visitor may ever be in it.
+SHARED = webapp2.Response("shared")
+
+#: Key of a request's environ: what runs in the handler.
+_JOB = "world.job"
+#: Key of a request's environ: the errors that reached the application.
+ERRORS = "world.errors"
+
+
+class Boom(Exception):
+    """The error of a handler that fails."""
+
+
+class _Documented(webapp2.RequestHandler):
+    """The base handler of webapp2's documentation."""
+
+    def dispatch(self) -> Any:
+        self.session_store = get_store(request=self.request)
+        try:
+            super().dispatch()
+        finally:
+            self.session_store.save_sessions(self.response)
+
+    def get(self) -> Any:
+        return self.request.environ[_JOB](self, self.session_store.get_session)
+
+
+class _WithSessionHandler(SessionHandler):
+    def get(self) -> Any:
+        return self.request.environ[_JOB](self, self.get_session)
+
+
+#: Ways to use sessions: the handler, and whether the middleware is around the application.
+FRONTS: dict[str, tuple[type[webapp2.RequestHandler], bool]] = {
+    "documented": (_Documented, False),
+    "SessionHandler": (_WithSessionHandler, False),
+    "middleware": (_Documented, True),
+}
+
+
+def secret(number: int) -> str:
+    """Return a secret key."""
+    return hashlib.sha256(f"world {number}".encode("ascii")).hexdigest()
+
+
+class Application:
+    """One version of an application, in one process.
+
+    :param number: tells processes apart.
+    :param settings: what was drawn, see :mod:`world.configurations`.
+    :param memcached: the server's address.
+    """
+
+    def __init__(self, number: int, settings: Mapping[str, Any], memcached: str) -> None:
+        self.number = number
+        self.settings = settings
+        self.config = _config(number, settings, memcached)
+        self._fronts = {}
+        for front, (handler, is_wrapped) in FRONTS.items():
+            app = webapp2.WSGIApplication(
+                [("/.*", handler)], config={"webapp2_extras.sessions": self.config}
+            )
+            app.error_handlers[500] = _answer
+            self._fronts[front] = SessionMiddleware(app) if is_wrapped else app
+
+    def backend(self, name: str) -> str:
+        """Return the keyword of the backend of a session."""
+        return str(self.settings[NAMES[name]])
+
+    def rules(self, name: str) -> Rules:
+        """Return what the model has to know for a session of that name."""
+        settings, backend = self.settings, self.backend(name)
+        is_cookie = backend in ("securecookie", "encryptedcookie")
+        keys = [settings["key"], *settings["former_keys"]]
+        digests = [settings["digest"], *settings["former_digests"]]
+        if backend == "encryptedcookie":
+            digests = ["-"]
+        return Rules(
+            place=settings["spill"] if is_cookie else backend,
+            is_cookie=is_cookie,
+            signer=(str(keys[0]), digests[0]),
+            accepted=frozenset((str(key), digest) for key in keys for digest in digests),
+            keys=frozenset(map(str, keys)),
+            is_encrypted=backend == "encryptedcookie",
+            merges=settings["merges"],
+            by_content=settings["by_content"],
+            session_max_age=settings["session_max_age"],
+            refresh_after=settings["refresh_after"],
+            absolute_max_age=settings["absolute_max_age"],
+            renewal_grace=settings["renewal_grace"],
+            expires_damaged=settings["expires_damaged"],
+        )
+
+    def features(self) -> list[str]:
+        """Return what of its configuration is to meet other things, in words."""
+        settings = self.settings
+        backends = {self.backend(name) for name in NAMES}
+        if settings["cached"] and "datastore" in backends:
+            backends.add("cached datastore")
+        found = [f"backend: {backend}" for backend in sorted(backends)]
+        if settings["spill"] and any(self.rules(name).is_cookie for name in NAMES):
+            found.append(f"spills to {settings['spill']}")
+        found += [text for key, text in _FEATURES.items() if settings[key]]
+        return found
+
+    def answer(
+        self, front: str, environ: dict[str, Any], job: Callable[[Any, Any], Any]
+    ) -> list[tuple[str, str]]:
+        """Answer a request; return the headers.
+
+        :param job: called by the handler with itself and its ``get_session()``.
+        """
+        environ[_JOB] = job
+        started: list[Any] = []
+        b"".join(self._fronts[front](environ, lambda *args: started.append(args)))
+        return list(started[-1][1])
+
+
+def _answer(request: Any, response: Any, error: Exception) -> None:
+    """Answer an error of an application, and keep it for the world."""
+    request.environ.setdefault(ERRORS, []).append(error)
+    if not isinstance(error, (Boom, BackendError)):
+        logging.getLogger("world").exception("the application failed")
+    response.set_status(500)
+
+
+def _config(number: int, settings: Mapping[str, Any], memcached: str) -> dict[str, Any]:
+    args = {"path": settings["path"], "secure": True, "httponly": True}
+    if settings["domain"]:
+        args["domain"] = settings["domain"]
+    return {
+        "secret_key": secret(settings["key"]),
+        "secret_key_fallbacks": [secret(key) for key in settings["former_keys"]],
+        "digest": settings["digest"],
+        "digest_fallbacks": settings["former_digests"],
+        "cookie_args": args,
+        "former_cookie_args": [{"path": path, "secure": True} for path in settings["former_paths"]],
+        "session_max_age": settings["session_max_age"],
+        "refresh_after": settings["refresh_after"],
+        "absolute_max_age": settings["absolute_max_age"],
+        "renewal_grace": settings["renewal_grace"],
+        "on_oversize": settings["spill"] or "warn",
+        "on_damaged_cookie": "expire" if settings["expires_damaged"] else "ignore",
+        "on_conflict": "merge" if settings["merges"] else "overwrite",
+        "on_backend_error": "degrade" if settings["degrades"] else "raise",
+        "change_detection": "content" if settings["by_content"] else "flag",
+        "serializer": settings["serializer"],
+        "serializer_fallbacks": ["json" if settings["serializer"] == "pickle" else "pickle"],
+        # Differs, so that each application has connections of its own, as processes have.
+        "memcache": {"servers": [memcached], "timeout": 0.25 + number / 1000},
+        "datastore": {
+            "project": PROJECT,
+            "timeout": 0.8 + number / 1000,
+            **({"cache": "memcache"} if settings["cached"] else {}),
+        },
+    }

@@ -1,0 +1,91 @@
+"""Configurations of applications that run at one time."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from hypothesis import strategies as st
+
+__all__ = ["KINDS", "deployments"]
+
+#: Backends of sessions. Those of one deployment share their servers.
+_BACKENDS = ("securecookie", "encryptedcookie", "memcache", "datastore")
+
+#: Kinds of worlds, by the backends that they have.
+KINDS = {
+    "cookies": ("securecookie", "encryptedcookie"),
+    "memcached": ("securecookie", "memcache"),
+    "Datastore": ("securecookie", "datastore", "memcache"),
+}
+
+_base = st.fixed_dictionaries(
+    {
+        "first": st.sampled_from(_BACKENDS),
+        "second": st.sampled_from(_BACKENDS),
+        "key": st.just(0),
+        "former_keys": st.just([]),
+        "digest": st.sampled_from(["sha1", "sha256"]),
+        "former_digests": st.just([]),
+        "path": st.just("/"),
+        "domain": st.sampled_from([None, "example.com"]),
+        "former_paths": st.just([]),
+        "session_max_age": st.sampled_from([None, 3600]),
+        "refresh_after": st.sampled_from([None, 600]),
+        "absolute_max_age": st.sampled_from([None, 7200]),
+        "renewal_grace": st.sampled_from([10, 0]),
+        "spill": st.sampled_from([None, "memcache", "datastore"]),
+        "expires_damaged": st.booleans(),
+        "merges": st.booleans(),
+        "degrades": st.booleans(),
+        "by_content": st.booleans(),
+        "serializer": st.sampled_from(["pickle", "json"]),
+        "cached": st.booleans(),
+    }
+)
+
+
+def _next_key(settings: dict[str, Any]) -> dict[str, Any]:
+    return {**settings, "key": 1, "former_keys": [0]}
+
+
+def _next_digest(settings: dict[str, Any]) -> dict[str, Any]:
+    return {**settings, "digest": "sha512", "former_digests": [settings["digest"]]}
+
+
+def _next_path(settings: dict[str, Any]) -> dict[str, Any]:
+    return {**settings, "path": "/app", "former_paths": ["/"]}
+
+
+#: What a later version of an application may have changed.
+_CHANGES = {
+    "nothing": lambda settings: settings,
+    "key": _next_key,
+    "digest": _next_digest,
+    "path": _next_path,
+    "serializer": lambda settings: {**settings, "serializer": "json"},
+    "merging": lambda settings: {**settings, "merges": True},
+    "detection": lambda settings: {**settings, "by_content": True},
+    "ages": lambda settings: {**settings, "absolute_max_age": 7200, "session_max_age": 1800},
+    "spill": lambda settings: {**settings, "spill": settings["spill"] or "memcache"},
+    "backend": lambda settings: {**settings, "first": _other(settings["first"])},
+}
+
+
+def _other(backend: str) -> str:
+    return {"memcache": "datastore", "datastore": "memcache"}.get(backend, backend)
+
+
+@st.composite
+def deployments(draw: st.DrawFn, backends: tuple[str, ...] = _BACKENDS) -> list[dict[str, Any]]:
+    """Draw the settings of one to three applications, each a later version of the one before."""
+    settings = draw(_base)
+    for key in ("first", "second"):
+        if settings[key] not in backends:
+            settings[key] = draw(st.sampled_from(backends))
+    if settings["spill"] not in (None, *backends):
+        settings["spill"] = None
+    versions = [settings]
+    for change in draw(st.lists(st.sampled_from(sorted(_CHANGES)), max_size=2)):
+        changed = _CHANGES[change](versions[-1])
+        versions.append(changed if changed["first"] in backends else versions[-1])
+    return versions

@@ -1,0 +1,159 @@
+"""The world as a state machine: what Hypothesis draws."""
+
+from __future__ import annotations
+
+import os
+from typing import Any, ClassVar
+
+from hypothesis import HealthCheck, Phase, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule
+from support.servers import Memcached
+
+from webapp2_sessions.testing import Clock, travel
+from world.applications import ENDS, FRONTS, NAMES
+from world.configurations import deployments
+from world.jar import Url
+from world.script import AGES
+from world.totals import Totals
+from world.world import Fault, Request, World
+
+__all__ = ["WorldMachine", "world_settings"]
+
+#: What a handler does with a session; what comes more often is there more often.
+_steps = st.sampled_from(
+    [
+        *[("set", "a"), ("set", "b"), ("inner",), ("flash",), ("sign_in",), ("sign_out",)] * 2,
+        *[("same", "a"), ("delete", "a"), ("mark",), ("clear",), ("flashes",), ("renew",)],
+        *[("grow",), ("shrink",), *(("max_age", age) for age in AGES)],
+    ]
+)
+_uses = st.tuples(
+    st.sampled_from([*["session"] * 3, "cart"]), st.lists(_steps, max_size=3).map(tuple)
+)
+_requests = st.builds(
+    Request,
+    browser=st.integers(0, 2),
+    app=st.integers(0, 2),
+    front=st.sampled_from(sorted(FRONTS)),
+    path=st.sampled_from(["/", "/app/page"]),
+    sessions=st.lists(_uses, min_size=1, max_size=2, unique_by=lambda use: use[0]).map(tuple),
+    end=st.sampled_from([*["ok"] * 4, *sorted(ENDS)]),
+)
+_faults = st.builds(Fault, st.sampled_from(["restart", "freeze", "answer lost"]), st.integers(0, 8))
+_choices = st.lists(st.integers(0, 2), max_size=20)
+
+#: Attributes of a cookie that another host of the domain sets.
+_PLANTED = ("Domain=example.com; Path=/; Secure", "Domain=example.com; Path=/app; Secure")
+
+
+class WorldMachine(RuleBasedStateMachine):
+    """Everything that may happen, one step after the other."""
+
+    #: The server of the worlds, and the backends for which there are servers.
+    memcached: ClassVar[Memcached]
+    backends: ClassVar[tuple[str, ...]] = ("securecookie", "encryptedcookie", "memcache")
+
+    #: What happened in all worlds so far.
+    totals: ClassVar[Totals] = Totals()
+
+    world: World | None = None
+
+    @initialize(data=st.data())
+    def begin(self, data: st.DataObject) -> None:
+        """Draw the applications."""
+        drawn = data.draw(deployments(self.backends), "applications")
+        self._travel = travel(Clock(1_800_000_000))
+        clock = self._travel.__enter__()
+        self.world = World(drawn, self.memcached, clock)
+        start = tuple((name, (("set", "a"), ("inner",))) for name in NAMES)
+        for browser in range(2):
+            self.world.ask([Request(browser, 0, "SessionHandler", "/", start)])
+
+    @rule(requests=st.lists(_requests, min_size=1, max_size=3))
+    def requests_one_by_one(self, requests: list[Request]) -> None:
+        """Browsers ask applications for pages."""
+        for request in requests:
+            self._world.ask([request])
+
+    @rule(
+        requests=st.lists(_requests, min_size=2, max_size=3), choices=_choices, is_one=st.booleans()
+    )
+    def requests_at_once(self, requests: list[Request], choices: list[int], is_one: bool) -> None:
+        """Several requests come at once."""
+        if is_one:  # of one browser
+            requests = [_with(each, browser=requests[0].browser) for each in requests]
+        self._world.ask(requests, choices)
+
+    @precondition(lambda self: self.world is not None and self.world.uses("memcache", "datastore"))
+    @rule(request=_requests, fault=_faults)
+    def request_with_a_fault(self, request: Request, fault: Fault) -> None:
+        """A server fails during a request."""
+        self._world.ask([request], fault=fault)
+
+    @rule(seconds=st.sampled_from([1, 5, 11, 601, 1801, 3601, 7201]))
+    def time_passes(self, seconds: int) -> None:
+        """The clocks go on."""
+        self._world.let_time_pass(seconds)
+
+    @precondition(lambda self: self.world is not None and self.world.uses("memcache"))
+    @rule(is_restarted=st.sampled_from([False, False, False, True]))
+    def memcached_loses_everything(self, is_restarted: bool) -> None:
+        """Memcached needs the room, or is restarted."""
+        if is_restarted:
+            self._world.restart_memcached()
+        else:
+            self._world.flush_memcached()
+
+    @rule(
+        browser=st.integers(0, 3),
+        which=st.integers(0, 30),
+        attributes=st.sampled_from([*_PLANTED, "Path=/; Secure"]),
+    )
+    def cookie_is_copied(self, browser: int, which: int, attributes: str) -> None:
+        """Somebody gets a cookie that was sent to a browser before, perhaps to another one."""
+        world = self._world
+        if not world.seen:
+            return
+        name, text = world.seen[-1 - which % len(world.seen)]
+        host = "evil.example.com" if "Domain" in attributes else "www.example.com"
+        world.plant(browser, text, name, Url(host, "/"), attributes)
+
+    @rule(
+        browser=st.integers(0, 2),
+        name=st.sampled_from(sorted(NAMES)),
+        text=st.sampled_from(["x", "a|b|c", "e30=|1800000000|" + "0" * 40, "\xff", '"', "="]),
+    )
+    def cookie_is_forged(self, browser: int, name: str, text: str) -> None:
+        """Another host of the domain sets a cookie of its own making."""
+        self._world.plant(browser, text, name, Url("evil.example.com", "/"), _PLANTED[0])
+
+    @property
+    def _world(self) -> World:
+        assert self.world is not None
+        return self.world
+
+    def teardown(self) -> None:
+        """Put everything back."""
+        if self.world is not None:
+            self.world.close()
+            self.totals.add(self.world)
+            self._travel.__exit__(None, None, None)
+            self.world = None
+
+
+def world_settings(worlds: int) -> settings:
+    """Return Hypothesis's settings for a number of worlds, which are not kept."""
+    return settings(
+        max_examples=worlds,
+        stateful_step_count=30,
+        deadline=None,
+        database=None,
+        report_multiple_bugs=False,
+        suppress_health_check=list(HealthCheck),
+        phases=[Phase.generate] if os.environ.get("NOSHRINK") else [Phase.generate, Phase.shrink],
+    )
+
+
+def _with(request: Request, **changed: Any) -> Request:
+    return Request(**{**vars(request), **changed})

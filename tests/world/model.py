@@ -1,0 +1,574 @@
+"""What ought to be: which session each cookie opens, and what it holds.
+
+The model knows a cookie by its value alone. It is told what requests did and what was seen of
+them, and finds an order of their loads and saves that explains it, by the rules that the
+documentation gives. Where a request failed, several states are possible until somebody looks.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+from world.script import Draft
+
+__all__ = [
+    "EXPIRED",
+    "Gone",
+    "Grant",
+    "Live",
+    "Loss",
+    "Model",
+    "Rules",
+    "Seen",
+    "Violation",
+    "Visit",
+]
+
+#: Stands for a Set-Cookie header that expires a cookie.
+EXPIRED = "expired"
+
+#: Cookies of one name that are tried, as docs/security.md says.
+_MOST_TRIED = 4
+
+
+class Violation(AssertionError):
+    """Something happened that must not."""
+
+
+class Live(NamedTuple):
+    """A session on a server."""
+
+    data: Mapping[str, Any]
+    #: Seconds that `set_max_age()` gave it.
+    max_age: int | None
+    #: The key by which it is signed where it is stored.
+    key: str
+
+
+class Gone(NamedTuple):
+    """A session that was on a server."""
+
+    #: When it got another id, in Unix seconds.
+    superseded_at: float | None = None
+    #: Whether the server lost it, so that whoever has loaded it may store it again.
+    is_lost: bool = False
+
+
+State = Live | Gone
+#: The sessions on servers, by number.
+Records = dict[int, State]
+
+
+class Rules(NamedTuple):
+    """What of an application's configuration the model has to know, for one session."""
+
+    #: Where its records are, if it has any.
+    place: str | None
+    #: Whether the cookie holds the data.
+    is_cookie: bool
+    #: Keys and digest that sign, and all that are accepted.
+    signer: tuple[str, str]
+    accepted: frozenset[tuple[str, str]]
+    #: The keys among them.
+    keys: frozenset[str]
+    is_encrypted: bool = False
+    merges: bool = False
+    by_content: bool = False
+    session_max_age: int | None = None
+    refresh_after: int | None = None
+    absolute_max_age: int | None = None
+    renewal_grace: int = 10
+    expires_damaged: bool = False
+
+
+class Grant(NamedTuple):
+    """What a cookie's value stands for."""
+
+    name: str
+    signed_at: int
+    signer: tuple[str, str]
+    is_encrypted: bool
+    #: The number of a session on a server; None if the cookie holds the data itself.
+    record: int | None
+    #: Where that is.
+    place: str | None
+    data: Mapping[str, Any]
+    max_age: int | None
+    began: int | None
+
+
+class Loss(NamedTuple):
+    """A server has lost what it held."""
+
+    place: str
+    times: tuple[int, int]
+
+
+@dataclass
+class Seen:
+    """What was seen of a request that used one session."""
+
+    #: Whether the session was new, and what it held; None if it could not be opened.
+    opened: tuple[bool, dict[str, Any]] | None = None
+    degraded: bool = False
+    #: "yes"; "no"; "ends", if only the end of a destroyed session counts; "perhaps", after an
+    #: error.
+    saved: str = "no"
+    #: The new value of the cookie that went to the browser, or EXPIRED.
+    cookie: str | None = None
+    #: Whether a cookie would have been sent.
+    delivered: bool = True
+    #: From the Set-Cookie header.
+    max_age: int | None = None
+    #: When its load and its save began and ended, as numbers that grow.
+    times: dict[str, tuple[int, int]] = field(default_factory=dict)
+
+
+@dataclass
+class Visit:
+    """One session in one request.
+
+    :param number: of the visit; also that of the session on a server that it may begin.
+    :param cookies: the values of the cookies of its name, in the order of the header.
+    :param now: the time in Unix seconds.
+    """
+
+    number: int
+    name: str
+    rules: Rules
+    cookies: list[str]
+    now: float
+    #: What the request does, in words.
+    story: str = ""
+    draft: Draft = field(default_factory=lambda: Draft({}))
+    seen: Seen = field(default_factory=Seen)
+
+
+class _Loaded(NamedTuple):
+    """What a visit knows of its session after loading it."""
+
+    record: int | None = None
+    grant: Grant | None = None
+    base: Mapping[str, Any] = {}
+    max_age: int | None = None
+    superseded: bool = False
+    #: Records of cookies that led nowhere; they end when the session gets an id.
+    replaced: tuple[int, ...] = ()
+
+
+class _Result(NamedTuple):
+    """What the visits have come to in one order."""
+
+    records: Records
+    #: What each visit's new cookie leads to: a record, or data.
+    leads: dict[int, Grant]
+
+
+class Model:
+    """What ought to be."""
+
+    def __init__(self) -> None:
+        self.grants: dict[str, Grant] = {}
+        #: All states that each session on a server may have.
+        self.records: dict[int, list[State]] = {}
+        #: Where each is stored.
+        self.places: dict[int, str] = {}
+        #: Sessions that a cache may serve although they have ended, as their errors have said.
+        self.stale: set[int] = set()
+
+    def lose(self, place: str, besides: Sequence[Visit] = ()) -> None:
+        """A server has lost what it held, besides the sessions of visits that were checked."""
+        checked = self._involved(besides) | {visit.number for visit in besides}
+        for number in self.records:
+            if self.places[number] == place and number not in checked:
+                self.records[number] = [Gone(is_lost=True)]
+
+    def _involved(self, visits: Sequence[Visit]) -> set[int]:
+        """Return the sessions to which the cookies of visits may lead."""
+        grants = (self.grants.get(text) for visit in visits for text in visit.cookies)
+        return {grant.record for grant in grants if grant is not None and grant.record is not None}
+
+    def check(self, visits: list[Visit], losses: Sequence[Loss] = ()) -> None:
+        """Find orders of loads and saves that explain what was seen of requests at one time.
+
+        :param losses: when a server lost what it held.
+        :raises Violation: there is none.
+        """
+        involved = self._involved(visits)
+        results: list[_Result] = []
+        for records in _products({number: self.records[number] for number in involved}):
+            events = [Event(visit, kind) for visit in visits for kind in visit.seen.times]
+            events += [Event(loss, "loss") for loss in losses]
+            places = {**self.places, **{each.number: each.rules.place for each in visits}}
+            results += _Orders(self.grants, places).explanations(events, records)
+        if not results:
+            raise Violation(_told(self, visits, involved))
+        numbers = {number for result in results for number in result.records}
+        for number in numbers:
+            states = _distinct(
+                [result.records.get(number, Gone(is_lost=True)) for result in results]
+            )
+            if number in self.stale:
+                states = _distinct([*self.records[number], *states])
+            self.records[number] = states
+        for visit in visits:
+            if visit.rules.place is not None:
+                self.places.setdefault(visit.number, visit.rules.place)
+            self._take_cookie(visit, [each.leads.get(visit.number) for each in results])
+
+    def _take_cookie(self, visit: Visit, leads: list[Grant | None]) -> None:
+        text = visit.seen.cookie
+        if text is None or text == EXPIRED:
+            return
+        grants = [
+            grant for grant in leads if grant is not None and grant.max_age == visit.seen.max_age
+        ]
+        if not grants:
+            raise Violation(f"visit {visit.number}: its cookie has the age {visit.seen.max_age}")
+        grant = grants[0]
+        if any(each.record != grant.record for each in grants):
+            raise Violation(f"visit {visit.number}: one cookie leads to several sessions")
+        known = self.grants.get(text)
+        if known is not None and (known.record, known.data) != (grant.record, grant.data):
+            raise Violation(f"visit {visit.number} was sent the cookie of another session")
+        self.grants[text] = grant
+
+
+def _products(states: dict[int, list[State]]) -> Iterator[Records]:
+    if not states:
+        yield {}
+        return
+    number, *_ = states
+    for rest in _products({key: value for key, value in states.items() if key != number}):
+        for state in states[number]:
+            yield {number: state, **rest}
+
+
+def _distinct(states: list[State]) -> list[State]:
+    found: list[State] = []
+    for state in states:
+        if state not in found:
+            found.append(state)
+    return found
+
+
+class Event(NamedTuple):
+    """Something that happens at one moment between two times."""
+
+    subject: Visit | Loss
+    kind: str
+
+    @property
+    def times(self) -> tuple[int, int]:
+        """When it began and ended."""
+        if isinstance(self.subject, Loss):
+            return self.subject.times
+        return self.subject.seen.times[self.kind]
+
+
+class _Orders:
+    """Orders of events, in which each comes to what was seen.
+
+    :param grants: what cookies stand for.
+    :param places: where sessions are stored.
+    """
+
+    def __init__(self, grants: Mapping[str, Grant], places: Mapping[int, str | None]) -> None:
+        self._grants = grants
+        self._places = places
+
+    def explanations(
+        self,
+        events: list[Event],
+        records: Records,
+        loaded: Mapping[int, _Loaded | None] = {},
+        leads: dict[int, Grant] | None = None,
+    ) -> Iterator[_Result]:
+        """Yield what each order comes to."""
+        leads = leads or {}
+        if not events:
+            yield _Result(records, leads)
+            return
+        for index, event in enumerate(events):
+            began = event.times[0]
+            if any(other.times[1] < began for other in events):
+                continue  # another one had ended before
+            rest = events[:index] + events[index + 1 :]
+            subject = event.subject
+            if isinstance(subject, Loss):
+                place = subject.place
+                lost = {
+                    number: Gone(is_lost=True) if self._places[number] == place else state
+                    for number, state in records.items()
+                }
+                yield from self.explanations(rest, lost, loaded, leads)
+            elif event.kind == "load":
+                for found in _load(self._grants, subject, records):
+                    known = {**loaded, subject.number: found}
+                    yield from self.explanations(rest, records, known, leads)
+            else:
+                for saved, grant in _save(subject, records, loaded[subject.number]):
+                    more = leads if grant is None else {**leads, subject.number: grant}
+                    yield from self.explanations(rest, saved, loaded, more)
+
+
+def _acceptable(grants: Mapping[str, Grant], visit: Visit) -> list[Grant]:
+    """Return what the visit's cookies stand for, those signed last first."""
+    rules, found = visit.rules, []
+    for text in reversed(visit.cookies):
+        grant = grants.get(text)
+        if grant is None or grant.name != visit.name or grant.is_encrypted != rules.is_encrypted:
+            continue
+        if grant.signer not in rules.accepted:
+            continue
+        limit = rules.session_max_age if grant.max_age is None else grant.max_age
+        if limit is None or grant.signed_at >= int(visit.now) - limit:
+            found.append(grant)
+    return sorted(found, key=lambda grant: grant.signed_at, reverse=True)
+
+
+def _load(grants: Mapping[str, Grant], visit: Visit, records: Records) -> Iterator[_Loaded | None]:
+    """Yield what a visit may have loaded, if that is what was seen."""
+    if visit.seen.opened is None:
+        yield None
+        return
+    rules, (is_new, data) = visit.rules, visit.seen.opened
+    if visit.seen.degraded and is_new:
+        yield None
+        return
+    superseded, replaced = False, []
+    for grant in _acceptable(grants, visit)[:_MOST_TRIED]:
+        absolute = rules.absolute_max_age
+        began = grant.signed_at if grant.began is None else grant.began
+        if absolute is not None and visit.now - began > absolute:
+            continue
+        if grant.record is None:
+            if rules.is_cookie:
+                if not is_new and data == grant.data:
+                    yield _Loaded(None, grant, grant.data, grant.max_age)
+                return
+            continue
+        if grant.place != rules.place:
+            continue
+        state = records[grant.record]
+        is_signed = rules.place == "memcache"
+        if isinstance(state, Live) and not (is_signed and state.key not in rules.keys):
+            if not is_new and data == state.data:
+                yield _Loaded(grant.record, grant, state.data, state.max_age)
+            return
+        replaced.append(grant.record)
+        if isinstance(state, Live):
+            continue  # signed by a key that this application does not know
+        if state.superseded_at is not None and not state.is_lost:
+            superseded = visit.now - state.superseded_at < rules.renewal_grace
+    if is_new and data == {}:
+        yield _Loaded(superseded=superseded, replaced=tuple(replaced))
+
+
+def _save(
+    visit: Visit, records: Records, loaded: _Loaded | None
+) -> Iterator[tuple[Records, Grant | None]]:
+    """Yield what a visit may have saved, if that is what was seen."""
+    seen, draft = visit.seen, visit.draft
+    if loaded is None or seen.saved == "no":
+        if seen.cookie in (None, EXPIRED):
+            yield records, None
+        return
+    if seen.saved == "ends":
+        ended = _end(records, loaded) if draft.destroyed else records
+        if seen.cookie is None or (draft.destroyed and seen.cookie == EXPIRED):
+            yield ended, None
+        return
+    outcomes = list(_saves(visit, records, loaded))
+    if seen.saved == "perhaps":
+        if seen.cookie not in (None, EXPIRED):  # another session of the request failed
+            yield from (each for each in outcomes if isinstance(each[1], Grant))
+        else:
+            yield records, None
+            yield from ((after, None) for after, _ in outcomes)
+            if draft.destroyed or draft.regenerates:
+                yield _end(records, loaded), None
+        return
+    for after, sent in outcomes:
+        if sent is None or isinstance(sent, str):
+            if seen.cookie == sent or (seen.cookie is None and not seen.delivered):
+                yield after, None
+        elif seen.cookie not in (None, EXPIRED):
+            yield after, sent
+        elif seen.cookie is None and not seen.delivered:
+            yield after, None
+
+
+def _end(records: Records, loaded: _Loaded) -> Records:
+    """End what a visit has loaded."""
+    own = () if loaded.record is None else (loaded.record,)
+    return _ended(records, *loaded.replaced, *own)
+
+
+def _ended(records: Records, *numbers: int, at: float | None = None) -> Records:
+    """End sessions; what has ended already stays as it is."""
+    after = dict(records)
+    for number in numbers:
+        state = records[number]
+        if isinstance(state, Live) or state.is_lost:
+            after[number] = Gone(at)
+    return after
+
+
+def _saves(
+    visit: Visit, records: Records, loaded: _Loaded
+) -> Iterator[tuple[Records, Grant | str | None]]:
+    """Yield the states that a save may leave, and the cookie: a grant, EXPIRED or None."""
+    rules, draft, seen = visit.rules, visit.draft, visit.seen
+    if seen.degraded:
+        yield records, None
+        return
+    if draft.destroyed:
+        records = _end(records, loaded)
+        loaded = _Loaded()
+    is_changed = draft.modified
+    if rules.by_content and not draft.destroyed:
+        is_changed = draft.forced or draft.data != draft.base
+    elif rules.by_content:
+        is_changed = draft.forced or draft.data != {}
+    if loaded.superseded and not draft.regenerates:
+        yield records, None
+        return
+    max_age = draft.max_age if draft.sets_max_age else loaded.max_age
+    data = draft.data
+    if not is_changed:
+        if draft.destroyed:
+            yield records, EXPIRED
+            return
+        yield _refresh(visit, records, loaded, max_age)
+        return
+    is_stored = not rules.is_cookie or (rules.place is not None and "big" in data)
+    state = None if loaded.record is None else records[loaded.record]
+    if isinstance(state, Gone) and not state.is_lost:
+        yield records, None  # another request was first to end it
+        return
+    if isinstance(state, Live) and rules.place == "memcache" and state.key not in rules.keys:
+        yield records, None  # for this application it is no session any more
+    elif isinstance(state, Live) and rules.merges:
+        data = _merge(loaded.base, data, state.data, draft.assigned)
+        if not draft.sets_max_age:
+            max_age = state.max_age
+        is_stored = not rules.is_cookie or (rules.place is not None and "big" in data)
+    yield from _stored(visit, records, loaded, data, max_age, is_stored)
+
+
+def _stored(
+    visit: Visit,
+    records: Records,
+    loaded: _Loaded,
+    data: Mapping[str, Any],
+    max_age: int | None,
+    is_stored: bool,
+) -> Iterator[tuple[Records, Grant | str | None]]:
+    draft, old = visit.draft, loaded.record
+    if not is_stored:
+        if old is not None:
+            records = _ended(records, old, at=visit.now)
+        if draft.regenerates:
+            records = _ended(records, *loaded.replaced)
+        yield records, _grant(visit, loaded, None, data, max_age)
+        return
+    number = visit.number if old is None or draft.regenerates else old
+    if draft.regenerates:
+        former = loaded.replaced if old is None else (*loaded.replaced, old)
+        records = _ended(records, *former, at=visit.now)
+    yield (
+        {**records, number: Live(data, max_age, visit.rules.signer[0])},
+        _grant(visit, loaded, number, {}, max_age),
+    )
+
+
+def _refresh(
+    visit: Visit, records: Records, loaded: _Loaded, max_age: int | None
+) -> tuple[Records, Grant | str | None]:
+    after, grant = visit.rules.refresh_after, loaded.grant
+    if after is None or grant is None or visit.now - grant.signed_at < after:
+        damaged = visit.rules.expires_damaged and visit.cookies and grant is None
+        return records, EXPIRED if damaged and visit.seen.cookie == EXPIRED else None
+    if loaded.record is None:
+        return records, _grant(visit, loaded, None, grant.data, max_age)
+    if not isinstance(records[loaded.record], Live):
+        return records, None
+    return records, _grant(visit, loaded, loaded.record, {}, max_age)
+
+
+def _grant(
+    visit: Visit,
+    loaded: _Loaded,
+    record: int | None,
+    data: Mapping[str, Any],
+    max_age: int | None,
+) -> Grant:
+    rules, now = visit.rules, int(visit.now)
+    began = None
+    if rules.absolute_max_age is not None:
+        began = now
+        if loaded.grant is not None:
+            grant = loaded.grant
+            began = grant.signed_at if grant.began is None else grant.began
+    return Grant(
+        visit.name,
+        now,
+        rules.signer,
+        rules.is_encrypted,
+        record,
+        None if record is None else rules.place,
+        _frozen(data),
+        max_age,
+        began,
+    )
+
+
+class _frozen(dict[str, Any]):  # noqa: N801 # a dictionary that can be in a set
+    def __hash__(self) -> int:  # type: ignore[override]
+        return hash(repr(self))
+
+
+def _merge(
+    base: Mapping[str, Any], mine: Mapping[str, Any], theirs: Mapping[str, Any], assigned: set[str]
+) -> dict[str, Any]:
+    """Merge as docs/reliability.md says: by key, and messages one by one."""
+    if dict(base) == dict(theirs):
+        return dict(mine)
+    merged = dict(theirs)
+    for key in {*base, *mine}:
+        if key not in assigned and base.get(key) == mine.get(key):
+            continue
+        if key == "_flash":
+            was, new, now = (each.get(key, []) for each in (base, mine, theirs))
+            left = [message for message in now if message not in was or message in new]
+            left += [message for message in new if message not in was]
+            merged[key] = left
+            if not left:
+                del merged[key]
+        elif key in mine:
+            merged[key] = mine[key]
+        else:
+            merged.pop(key, None)
+    return merged
+
+
+def _told(model: Model, visits: list[Visit], involved: set[int]) -> str:
+    lines = ["no order of loads and saves explains what was seen:"]
+    for visit in visits:
+        seen = visit.seen
+        kinds = [model.grants.get(text) for text in visit.cookies]
+        lines.append(
+            f"  visit {visit.number} of {visit.name!r} at {visit.now:.0f} by {visit.rules}\n"
+            f"    visit: {visit.story}\n"
+            f"    cookies {kinds}\n    saw {seen.opened}, degraded {seen.degraded}; "
+            f"saved {seen.saved!r}, times {seen.times}\n"
+            f"    cookie {'-' if seen.cookie is None else seen.cookie[:12]}, "
+            f"delivered {seen.delivered}\n"
+            f"    wanted to hold {visit.draft.data}, modified {visit.draft.modified}, "
+            f"renewed {visit.draft.regenerates}, destroyed {visit.draft.destroyed}"
+        )
+    lines += [f"  session {number} may be {model.records[number]}" for number in involved]
+    return "\n".join(lines)

@@ -1,0 +1,435 @@
+"""The world: browsers that visit applications, servers that fail, time that passes."""
+
+from __future__ import annotations
+
+import itertools
+import logging
+import re
+import time
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+import webapp2
+from support.processes import has_abandoned_connections, wait_until
+from support.servers import Memcached
+
+from webapp2_sessions import BackendError
+from webapp2_sessions.testing.clock import Clock
+from world.applications import ENDS, ERRORS, NAMES, SHARED, Application, Boom, secret
+from world.commands import Unavailable, watch_commands
+from world.jar import Jar, Url
+from world.model import EXPIRED, Loss, Model, Violation, Visit
+from world.script import STEPS, Draft, Step, normal, perform
+from world.turns import Turns
+
+__all__ = ["BOUND", "Fault", "Request", "World"]
+
+#: Seconds within which any request has to be answered: several time-outs, and a slow machine.
+BOUND = 15.0
+
+#: Browsers drop a larger cookie (RFC 6265bis section 5.5): bytes of name and value.
+_LARGEST_COOKIE = 4096
+
+#: Values of sessions, which may be in no log.
+_TOKEN = "value-of-visit-"
+
+
+@dataclass(frozen=True)
+class Fault:
+    """What happens to a server during a request.
+
+    :param kind: "restart", "freeze" (in Datastore both: the command gets no answer, and is not
+        carried out), "answer lost" (it is carried out).
+    :param command: the number of the command, from 0.
+    """
+
+    kind: str
+    command: int
+
+
+@dataclass(frozen=True)
+class Request:
+    """What a browser asks for, and what the handler does.
+
+    :param browser: its number.
+    :param app: the number of the application.
+    :param front: a key of ``FRONTS``.
+    :param path: of the URL.
+    :param sessions: names of sessions, each with what is done with it.
+    :param end: a key of ``ENDS``.
+    """
+
+    browser: int
+    app: int
+    front: str
+    path: str
+    sessions: tuple[tuple[str, tuple[Step, ...]], ...]
+    end: str = "ok"
+
+    def __str__(self) -> str:
+        done = "; ".join(
+            f"{name}: {', '.join(STEPS[step[0]] for step in steps) or 'looks'}"
+            for name, steps in self.sessions
+        )
+        return (
+            f"browser {self.browser} asks application {self.app} ({self.front}) for {self.path}: "
+            f"{done}{ENDS[self.end]}"
+        )
+
+
+class World:
+    """All that is there, and the model of what it ought to be.
+
+    :param settings: of each application.
+    :param memcached: a server of this world's own.
+    :param clock: the clock of all applications and browsers.
+    """
+
+    def __init__(
+        self, settings: Sequence[Mapping[str, Any]], memcached: Memcached, clock: Clock
+    ) -> None:
+        self.clock = clock
+        self.memcached = memcached
+        self.model = Model()
+        self.apps = [
+            Application(number, each, memcached.address) for number, each in enumerate(settings)
+        ]
+        self.jars = [Jar(clock.time) for _ in range(4)]
+        #: Every value that a session's cookie had, in the order in which they were sent.
+        self.seen: list[tuple[str, str]] = []
+        #: How often what happened, and how the applications are configured.
+        self.happened: Counter[str] = Counter(
+            feature for app in self.apps for feature in app.features()
+        )
+        self.requests = 0
+        #: What happened, in words.
+        self.story: list[str] = []
+        self._visits = itertools.count(1)
+        self._ticks = itertools.count(1)
+        self._turns = Turns(())
+        self._fault: Fault | None = None
+        self._commands = 0
+        self._sids: set[str] = set()
+        self._losses: list[Loss] = []
+        self._frozen = False
+        self._log = _Log()
+        self._patches = pytest.MonkeyPatch()
+        watch_commands(self._patches, self._notice)
+        if self.uses("datastore"):
+            self._let_entities_travel()
+        logging.getLogger().addHandler(self._log)
+
+    def close(self) -> None:
+        """Put everything back."""
+        logging.getLogger().removeHandler(self._log)
+        self._patches.undo()
+
+    def uses(self, *places: str) -> bool:
+        """Return whether any application keeps sessions there."""
+        rules = (app.rules(name) for app in self.apps for name in NAMES)
+        is_cached = "memcache" in places and any(app.settings["cached"] for app in self.apps)
+        return is_cached or any(each.place in places for each in rules)
+
+    def _let_entities_travel(self) -> None:
+        """Have entities dated by the world's clock: Datastore leaves that to its clients."""
+        from webapp2_sessions.sessions_ndb.records import UtcNowProperty
+
+        now = staticmethod(lambda: self.clock.utc().replace(tzinfo=None))
+        self._patches.setattr(UtcNowProperty, "_now", now)
+
+    def told(self) -> str:
+        """Return what happened, in words."""
+        numbered = (f"  {number}. {each}" for number, each in enumerate(self.story, 1))
+        return "\n".join(["what happened:", *numbered])
+
+    def _happens(self, *what: str) -> None:
+        self.happened.update(what)
+
+    # What happens
+
+    def ask(
+        self, requests: Sequence[Request], choices: Sequence[int] = (), fault: Fault | None = None
+    ) -> None:
+        """Send requests at one time, and compare what came of them with what ought to be.
+
+        :param choices: whose turn it is, at each command and at each end of a handler.
+        :param fault: happens at a command of any of them.
+        """
+        self._lose_rest([])
+        self._turns, self._fault, self._commands = Turns(choices), fault, 0
+        self.requests += len(requests)
+        self.story += [str(request) for request in requests]
+        if fault is not None:
+            self.story.append(f"... and at command {fault.command} a server fails ({fault.kind})")
+        if len(requests) > 1:
+            self._happens("requests at once")
+            self.story.append(f"... all at once, taking turns by {list(choices)}")
+        jobs = [_Job(self, request) for request in requests]
+        self._turns.run([job.run for job in jobs])
+        self._fault = None
+        self._recover()
+        for job in jobs:
+            job.finish()
+        groups: dict[str, list[Visit]] = {}
+        for job in jobs:
+            for visit in job.visits.values():
+                groups.setdefault(visit.name, []).append(visit)
+        for visits in groups.values():
+            try:
+                self.model.check(visits, self._losses)
+            except Violation as error:
+                raise Violation(f"{error}\n{self.told()}") from None
+        self._lose_rest([visit for visits in groups.values() for visit in visits])
+        self._check_logs([job.texts for job in jobs])
+        if SHARED.headers.getall("Set-Cookie"):
+            raise Violation("a response that all requests share got a cookie")
+
+    def restart_memcached(self) -> None:
+        """Restart memcached, empty."""
+        self._happens("memcached restarts")
+        self.story.append("memcached is restarted")
+        began = self.tick()
+        self.memcached.restart()
+        self._losses.append(Loss("memcache", (began, self.tick())))
+
+    def flush_memcached(self) -> None:
+        """Drop all that memcached holds, as evictions do."""
+        self._happens("memcached evicts")
+        self.story.append("memcached drops everything")
+        began = self.tick()
+        self.memcached.flush()
+        self._losses.append(Loss("memcache", (began, self.tick())))
+
+    def plant(self, browser: int, text: str, name: str, url: Url, attributes: str) -> None:
+        """Put a cookie into somebody's browser, as another host of the domain can."""
+        known = [grant for grant in [self.model.grants.get(text)] if grant is not None]
+        self._happens("a cookie is copied" if known else "a cookie is forged")
+        self.story.append(
+            f"browser {browser} gets a cookie {name!r} by {url.host} ({attributes}): "
+            f"{'a copy' if known else repr(text)}"
+        )
+        self.jars[browser].store(f"{name}={text}; {attributes}", url)
+
+    def _lose_rest(self, visits: Sequence[Visit]) -> None:
+        """Tell the model what was lost besides the sessions of these visits."""
+        for loss in self._losses:
+            self.model.lose(loss.place, visits)
+        self._losses.clear()
+
+    def let_time_pass(self, seconds: float) -> None:
+        """Move all clocks."""
+        self._happens("time passes")
+        self.story.append(f"{seconds} s pass")
+        self.clock.advance(seconds)
+
+    # What the jobs call
+
+    def number(self) -> int:
+        """Return the number of the next visit."""
+        return next(self._visits)
+
+    def tick(self) -> int:
+        """Return a number that is larger than all before."""
+        return next(self._ticks)
+
+    def pass_on(self) -> None:
+        """Let another request go on."""
+        self._turns.pass_on()
+
+    def _notice(self, server: str, command: str, when: str) -> None:
+        if when == "before":
+            self._turns.pass_on()
+            number, self._commands = self._commands, self._commands + 1
+        else:
+            number = self._commands - 1
+        fault = self._fault
+        if fault is None or fault.command != number:
+            return
+        if when != ("after" if fault.kind == "answer lost" else "before"):
+            return
+        self._fault = None
+        self._happens(f"{server}: {fault.kind}")
+        if server == "datastore":
+            raise Unavailable()
+        if fault.kind == "freeze":
+            self.memcached.freeze()
+            self._frozen = True
+        else:
+            self.restart_memcached()
+
+    def _recover(self) -> None:
+        """Let a frozen server go on, and carry out what was sent to it meanwhile."""
+        if self._frozen:
+            self._frozen = False
+            self.memcached.thaw()
+            wait_until(lambda: not has_abandoned_connections(self.memcached.port), 10.0, 0.001)
+
+    def learn(self, container: Any) -> None:
+        """Remember an id, which may be in no log."""
+        sid = getattr(container, "sid", None)
+        if sid:
+            self._sids.add(sid)
+
+    def _check_logs(self, sent: Sequence[Sequence[str]]) -> None:
+        text = self._log.take()
+        if not text:
+            return
+        secrets = [_TOKEN, *map(secret, range(4)), *self._sids]
+        secrets += [each.rpartition("|")[2][-40:] for texts in sent for each in texts]
+        for each in secrets:
+            if len(each) > 10 and each in text:
+                raise Violation(f"a log has {each[:6]!r}...: {text[:2000]}")
+
+
+class _Job:
+    """One request while it is answered."""
+
+    def __init__(self, world: World, request: Request) -> None:
+        self._world, self._request = world, request
+        self._app = world.apps[request.app % len(world.apps)]
+        self._jar = world.jars[request.browser]
+        self._url = Url("www.example.com", request.path)
+        self._pairs = self._jar.pairs(self._url)
+        self._sessions: dict[str, Any] = {}
+        self._errors: list[Exception] = []
+        self._headers: list[tuple[str, str]] = []
+        self._saving = 0
+        self.visits: dict[str, Visit] = {}
+        #: The values of cookies that were sent.
+        self.texts: list[str] = []
+
+    def run(self) -> None:
+        """Answer the request."""
+        header = "; ".join(f"{name}={value}" for name, value in self._pairs)
+        headers = {"Cookie": header} if header else {}
+        made = webapp2.Request.blank(f"https://{self._url.host}{self._url.path}", headers=headers)
+        started = time.monotonic()
+        self._headers = self._app.answer(self._request.front, made.environ, self._handle)
+        self._world.happened.update((f"front: {self._request.front}", f"end: {self._request.end}"))
+        ended = self._world.tick()
+        for visit in self.visits.values():
+            if self._saving:
+                visit.seen.times["save"] = self._saving, ended
+        if time.monotonic() - started > BOUND:
+            raise Violation(f"a request took {time.monotonic() - started:.0f} s")
+        self._errors += made.environ.get(ERRORS, [])
+        for error in self._errors:
+            if not isinstance(error, (Boom, BackendError)):
+                raise Violation(f"{type(error).__name__}: {error}") from error
+
+    def _handle(self, handler: Any, get_session: Any) -> Any:
+        world, request = self._world, self._request
+        for name, steps in request.sessions:
+            self._use(name, steps, get_session)
+        world.pass_on()
+        self._saving = world.tick()
+        if request.end == "abort":
+            handler.abort(404)
+        if request.end == "fail":
+            raise Boom()
+        if request.end == "other":
+            return webapp2.Response("other")
+        if request.end == "shared":
+            return SHARED
+        handler.response.write("ok")
+        return None
+
+    def _use(self, name: str, steps: Sequence[Step], get_session: Any) -> None:
+        world, request = self._world, self._request
+        cookies = [value for each, value in self._pairs if each == name]
+        visit = Visit(
+            world.number(), name, self._app.rules(name), cookies, world.clock.time(), str(request)
+        )
+        self.visits[name] = visit
+        began = world.tick()
+        try:
+            session = get_session(name, backend=self._app.backend(name))
+        except BackendError:
+            visit.seen.times["load"] = began, world.tick()
+            return
+        visit.seen.times["load"] = began, world.tick()
+        visit.seen.degraded = session._degraded
+        visit.seen.opened = session.new, normal(dict(session))
+        visit.draft = Draft(visit.seen.opened[1])
+        self._sessions[name] = session
+        for number, step in enumerate(steps):
+            token = f"{_TOKEN}{visit.number}-{number}"
+            visit.draft.do(step, token)
+            perform(session, step, token)
+            if normal(dict(session)) != visit.draft.data:
+                raise Violation(f"{step} gave {dict(session)}, not {visit.draft.data}")
+        world.learn(session.container)
+        world.happened.update(STEPS[step[0]] for step in steps)
+
+    def finish(self) -> None:
+        """Note what was seen, and let the browser keep its cookies."""
+        backend_errors = [each for each in self._errors if isinstance(each, BackendError)]
+        request = self._request
+        set_cookies = [value for key, value in self._headers if key.lower() == "set-cookie"]
+        for name, visit in self.visits.items():
+            seen, session = visit.seen, self._sessions.get(name)
+            if session is not None:
+                self._world.learn(session.container)
+            was_degraded = seen.degraded
+            seen.saved, seen.delivered = self._saved()
+            if self._saving and backend_errors and session is not None:
+                seen.saved = "perhaps"
+            if session is not None and session._degraded and not was_degraded:
+                seen.saved = "perhaps"
+            seen.cookie, seen.max_age = _cookie(set_cookies, name)
+            if self._errors:
+                visit.story += f" -> {[type(each).__name__ for each in self._errors]}"
+        unknown = {each.partition("=")[0] for each in set_cookies} - set(self.visits)
+        if unknown:
+            raise Violation(f"{request} was sent cookies that it did not ask for: {unknown}")
+        for header in set_cookies:
+            name, _, rest = header.partition("=")
+            value = rest.partition(";")[0]
+            if value:
+                self.texts.append(value)
+                self._world.seen.append((name, value))
+            if len(name) + len(value) <= _LARGEST_COOKIE:
+                self._jar.store(header, self._url)
+
+    def _saved(self) -> tuple[str, bool]:
+        """Return what the front does with sessions, and whether their cookies are sent."""
+        front, end = self._request.front, self._request.end
+        if end == "fail":
+            return ("yes", False) if front == "documented" else ("ends", True)
+        return "yes", front != "documented" or end != "abort"
+
+
+def _cookie(headers: Sequence[str], name: str) -> tuple[str | None, int | None]:
+    found, max_age = None, None
+    for header in headers:
+        each, _, rest = header.partition("=")
+        if each != name:
+            continue
+        value = rest.partition(";")[0]
+        if value:
+            age = re.search(r"(?i)max-age=(-?\d+)", rest)
+            found, max_age = value, int(age[1]) if age else None
+        elif found is None:
+            found = EXPIRED
+    return found, max_age
+
+
+class _Log(logging.Handler):
+    """Keeps what is logged."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._lines: list[str] = []
+        self.setFormatter(logging.Formatter("%(name)s %(levelname)s %(message)s"))
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Keep a message, with its traceback."""
+        self._lines.append(self.format(record))
+
+    def take(self) -> str:
+        """Return what was logged since the last call."""
+        lines, self._lines = self._lines, []
+        return "\n".join(lines)
