@@ -4,7 +4,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 INSTALL := $(BIN)/python -m pip install --quiet --editable '.[all,examples]'
 
-.PHONY: help demo screenshots test test-full test-faults test-pythons fuzz load load-purge bench bench-throughput bench-guard docs lint format dist clean
+.PHONY: help demo screenshots test test-full test-faults test-pythons fuzz load load-purge world bench bench-throughput bench-guard docs lint format dist clean
 
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 18
@@ -32,6 +32,9 @@ fuzz: .venv/installed-test ## try two million hostile cookies on every kind of s
 
 load: .venv/installed-test ## drive gunicorn with thousands of visitors while servers fail, some minutes
 	cd tests && ../$(BIN)/python -m load
+
+world: .venv/installed-test ## let a model of the world happen; SECONDS=600 SEED=1 unless given
+	cd tests && ../$(BIN)/python -W ignore -m world --seconds $(or $(SECONDS),600) --seed $(or $(SEED),1)
 
 load-purge: .venv/installed-test ## measure a purge of 100,000 sessions on both emulators
 	$(BIN)/python tests/load/purge.py
