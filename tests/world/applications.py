@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import logging
+import os
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -25,6 +26,7 @@ ENDS = {
     "fail": ", then fails",
     "other": ", then returns another response",
     "shared": ", then returns a response that all requests share",
+    "stream": ", then changes the session while the body is sent",
 }
 
 #: Settings that are to meet other things, and how they are told.
@@ -135,6 +137,13 @@ class Application:
             expires_damaged=settings["expires_damaged"],
         )
 
+    def uses(self, *places: str) -> bool:
+        """Return whether it keeps sessions there, or a cache of them."""
+        rules = [self.rules(name) for name in NAMES]
+        is_cached = self.settings["cached"] and any(each.place == "datastore" for each in rules)
+        places_used = {each.place for each in rules} | ({"memcache"} if is_cached else set())
+        return not places_used.isdisjoint(places)
+
     def features(self) -> list[str]:
         """Return what of its configuration is to meet other things, in words."""
         settings = self.settings
@@ -194,6 +203,7 @@ def _config(number: int, settings: Mapping[str, Any], memcached: str) -> dict[st
         "memcache": {"servers": [memcached], "timeout": 0.25 + number / 1000},
         "datastore": {
             "project": PROJECT,
+            "namespace": f"world{os.getpid()}",  # processes share the emulator
             "timeout": 0.8 + number / 1000,
             **({"cache": "memcache"} if settings["cached"] else {}),
         },

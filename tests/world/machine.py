@@ -31,7 +31,7 @@ _steps = st.sampled_from(
 _uses = st.tuples(
     st.sampled_from([*["session"] * 3, "cart"]), st.lists(_steps, max_size=3).map(tuple)
 )
-_requests = st.builds(
+_plain_requests = st.builds(
     Request,
     browser=st.integers(0, 2),
     app=st.integers(0, 2),
@@ -39,6 +39,12 @@ _requests = st.builds(
     path=st.sampled_from(["/", "/app/page"]),
     sessions=st.lists(_uses, min_size=1, max_size=2, unique_by=lambda use: use[0]).map(tuple),
     end=st.sampled_from([*["ok"] * 4, *sorted(ENDS)]),
+)
+#: Requests in whose handlers others are made, now and then.
+_requests = st.builds(
+    lambda request, sub: Request(**{**vars(request), "sub": sub}),
+    _plain_requests,
+    st.one_of(*[st.none()] * 9, _plain_requests),
 )
 _faults = st.builds(Fault, st.sampled_from(["restart", "freeze", "answer lost"]), st.integers(0, 8))
 _choices = st.lists(st.integers(0, 2), max_size=20)
@@ -104,6 +110,12 @@ class WorldMachine(RuleBasedStateMachine):
             self._world.restart_memcached()
         else:
             self._world.flush_memcached()
+
+    @precondition(lambda self: self.world is not None and self.world.uses("datastore"))
+    @rule(older_than=st.sampled_from([3600, 86400]))
+    def datastore_is_purged(self, older_than: int) -> None:
+        """A cron job deletes old sessions."""
+        self._world.purge(older_than)
 
     @rule(
         browser=st.integers(0, 3),

@@ -45,6 +45,8 @@ class Live(NamedTuple):
     max_age: int | None
     #: The key by which it is signed where it is stored.
     key: str
+    #: When it was written, in Unix seconds.
+    written: float
 
 
 class Gone(NamedTuple):
@@ -185,10 +187,28 @@ class Model:
             if self.places[number] == place and number not in checked:
                 self.records[number] = [Gone(is_lost=True)]
 
+    def purge(self, place: str, before: float) -> None:
+        """Sessions that were written before a time are deleted."""
+        for number, states in self.records.items():
+            if self.places[number] == place:
+                self.records[number] = _distinct(
+                    [
+                        Gone() if isinstance(state, Live) and state.written < before else state
+                        for state in states
+                    ]
+                )
+
     def _involved(self, visits: Sequence[Visit]) -> set[int]:
         """Return the sessions to which the cookies of visits may lead."""
-        grants = (self.grants.get(text) for visit in visits for text in visit.cookies)
-        return {grant.record for grant in grants if grant is not None and grant.record is not None}
+        found = set()
+        for visit in visits:
+            for text in visit.cookies:
+                number = _number(self.grants.get(text), visit.rules)
+                if number is not None:
+                    found.add(number)
+                    self.records.setdefault(number, [Gone(is_lost=True)])
+                    self.places.setdefault(number, visit.rules.place or "")
+        return found
 
     def check(self, visits: list[Visit], losses: Sequence[Loss] = ()) -> None:
         """Find orders of loads and saves that explain what was seen of requests at one time.
@@ -329,6 +349,16 @@ def _acceptable(grants: Mapping[str, Grant], visit: Visit) -> list[Grant]:
     return sorted(found, key=lambda grant: grant.signed_at, reverse=True)
 
 
+def _number(grant: Grant | None, rules: Rules) -> int | None:
+    """Return the number of the session that an application looks for; None if it looks for none.
+
+    In another place than the session's there is none, but it can be ended there.
+    """
+    if grant is None or grant.record is None or rules.place is None:
+        return None
+    return grant.record if grant.place == rules.place else -grant.record
+
+
 def _load(grants: Mapping[str, Grant], visit: Visit, records: Records) -> Iterator[_Loaded | None]:
     """Yield what a visit may have loaded, if that is what was seen."""
     if visit.seen.opened is None:
@@ -350,15 +380,16 @@ def _load(grants: Mapping[str, Grant], visit: Visit, records: Records) -> Iterat
                     yield _Loaded(None, grant, grant.data, grant.max_age)
                 return
             continue
-        if grant.place != rules.place:
+        number = _number(grant, rules)
+        if number is None:
             continue
-        state = records[grant.record]
+        state = records[number]
         is_signed = rules.place == "memcache"
         if isinstance(state, Live) and not (is_signed and state.key not in rules.keys):
             if not is_new and data == state.data:
-                yield _Loaded(grant.record, grant, state.data, state.max_age)
+                yield _Loaded(number, grant, state.data, state.max_age)
             return
-        replaced.append(grant.record)
+        replaced.append(number)
         if isinstance(state, Live):
             continue  # signed by a key that this application does not know
         if state.superseded_at is not None and not state.is_lost:
@@ -480,7 +511,7 @@ def _stored(
         former = loaded.replaced if old is None else (*loaded.replaced, old)
         records = _ended(records, *former, at=visit.now)
     yield (
-        {**records, number: Live(data, max_age, visit.rules.signer[0])},
+        {**records, number: Live(data, max_age, visit.rules.signer[0], visit.now)},
         _grant(visit, loaded, number, {}, max_age),
     )
 
@@ -494,8 +525,10 @@ def _refresh(
         return records, EXPIRED if damaged and visit.seen.cookie == EXPIRED else None
     if loaded.record is None:
         return records, _grant(visit, loaded, None, grant.data, max_age)
-    if not isinstance(records[loaded.record], Live):
+    state = records[loaded.record]
+    if not isinstance(state, Live):
         return records, None
+    records = {**records, loaded.record: state._replace(written=visit.now)}
     return records, _grant(visit, loaded, loaded.record, {}, max_age)
 
 

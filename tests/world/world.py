@@ -7,7 +7,7 @@ import logging
 import re
 import time
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,7 +18,7 @@ from support.servers import Memcached
 
 from webapp2_sessions import BackendError
 from webapp2_sessions.testing.clock import Clock
-from world.applications import ENDS, ERRORS, NAMES, SHARED, Application, Boom, secret
+from world.applications import ENDS, ERRORS, SHARED, Application, Boom, secret
 from world.commands import Unavailable, watch_commands
 from world.jar import Jar, Url
 from world.model import EXPIRED, Loss, Model, Violation, Visit
@@ -68,6 +68,8 @@ class Request:
     path: str
     sessions: tuple[tuple[str, tuple[Step, ...]], ...]
     end: str = "ok"
+    #: Another request, of another browser, that the handler makes with a copy of its own.
+    sub: Request | None = None
 
     def __str__(self) -> str:
         done = "; ".join(
@@ -76,7 +78,7 @@ class Request:
         )
         return (
             f"browser {self.browser} asks application {self.app} ({self.front}) for {self.path}: "
-            f"{done}{ENDS[self.end]}"
+            f"{done}{ENDS[self.end]}{'' if self.sub is None else f'; in it, {self.sub}'}"
         )
 
 
@@ -129,16 +131,16 @@ class World:
 
     def uses(self, *places: str) -> bool:
         """Return whether any application keeps sessions there."""
-        rules = (app.rules(name) for app in self.apps for name in NAMES)
-        is_cached = "memcache" in places and any(app.settings["cached"] for app in self.apps)
-        return is_cached or any(each.place in places for each in rules)
+        return any(app.uses(*places) for app in self.apps)
 
     def _let_entities_travel(self) -> None:
         """Have entities dated by the world's clock: Datastore leaves that to its clients."""
+        from webapp2_sessions.sessions_ndb import purging
         from webapp2_sessions.sessions_ndb.records import UtcNowProperty
 
         now = staticmethod(lambda: self.clock.utc().replace(tzinfo=None))
         self._patches.setattr(UtcNowProperty, "_now", now)
+        self._patches.setattr(purging, "_utc_now", UtcNowProperty._now)
 
     def told(self) -> str:
         """Return what happened, in words."""
@@ -169,6 +171,7 @@ class World:
             self.story.append(f"... all at once, taking turns by {list(choices)}")
         jobs = [_Job(self, request) for request in requests]
         self._turns.run([job.run for job in jobs])
+        jobs += [job.sub for job in jobs if job.sub is not None]
         self._fault = None
         self._recover()
         for job in jobs:
@@ -202,6 +205,16 @@ class World:
         began = self.tick()
         self.memcached.flush()
         self._losses.append(Loss("memcache", (began, self.tick())))
+
+    def purge(self, older_than: float) -> None:
+        """Delete from Datastore what was not written for so many seconds."""
+        from webapp2_sessions.sessions_ndb import purging
+
+        self._happens("purge")
+        self.story.append(f"sessions of Datastore are purged that are older than {older_than} s")
+        app = next(app for app in self.apps if app.uses("datastore"))
+        purging.purge_sessions(older_than, config=app.config)
+        self.model.purge("datastore", self.clock.time() - older_than)
 
     def plant(self, browser: int, text: str, name: str, url: Url, attributes: str) -> None:
         """Put a cookie into somebody's browser, as another host of the domain can."""
@@ -287,8 +300,8 @@ class World:
 class _Job:
     """One request while it is answered."""
 
-    def __init__(self, world: World, request: Request) -> None:
-        self._world, self._request = world, request
+    def __init__(self, world: World, request: Request, is_sub: bool = False) -> None:
+        self._world, self._request, self._is_sub = world, request, is_sub
         self._app = world.apps[request.app % len(world.apps)]
         self._jar = world.jars[request.browser]
         self._url = Url("www.example.com", request.path)
@@ -298,16 +311,22 @@ class _Job:
         self._headers: list[tuple[str, str]] = []
         self._saving = 0
         self.visits: dict[str, Visit] = {}
+        #: The request that the handler made.
+        self.sub: _Job | None = None
         #: The values of cookies that were sent.
         self.texts: list[str] = []
 
     def run(self) -> None:
         """Answer the request."""
+        made = webapp2.Request.blank(f"https://{self._url.host}{self._url.path}")
+        self._answer(made.environ)
+
+    def _answer(self, environ: dict[str, Any]) -> None:
         header = "; ".join(f"{name}={value}" for name, value in self._pairs)
-        headers = {"Cookie": header} if header else {}
-        made = webapp2.Request.blank(f"https://{self._url.host}{self._url.path}", headers=headers)
+        environ["HTTP_COOKIE"] = header
+        environ.pop(ERRORS, None)
         started = time.monotonic()
-        self._headers = self._app.answer(self._request.front, made.environ, self._handle)
+        self._headers = self._app.answer(self._request.front, environ, self._handle)
         self._world.happened.update((f"front: {self._request.front}", f"end: {self._request.end}"))
         ended = self._world.tick()
         for visit in self.visits.values():
@@ -315,7 +334,7 @@ class _Job:
                 visit.seen.times["save"] = self._saving, ended
         if time.monotonic() - started > BOUND:
             raise Violation(f"a request took {time.monotonic() - started:.0f} s")
-        self._errors += made.environ.get(ERRORS, [])
+        self._errors += environ.get(ERRORS, [])
         for error in self._errors:
             if not isinstance(error, (Boom, BackendError)):
                 raise Violation(f"{type(error).__name__}: {error}") from error
@@ -324,6 +343,12 @@ class _Job:
         world, request = self._world, self._request
         for name, steps in request.sessions:
             self._use(name, steps, get_session)
+        if request.sub is not None:
+            world.happened["sub-request"] += 1
+            self.sub = _Job(world, request.sub, is_sub=True)
+            self.sub._answer(handler.request.copy().environ)
+            app = handler.request.app  # webapp2 unbinds it after any request
+            app.set_globals(app=app, request=handler.request)
         world.pass_on()
         self._saving = world.tick()
         if request.end == "abort":
@@ -334,8 +359,17 @@ class _Job:
             return webapp2.Response("other")
         if request.end == "shared":
             return SHARED
+        if request.end == "stream":
+            handler.response.app_iter = self._stream()
+            return None
         handler.response.write("ok")
         return None
+
+    def _stream(self) -> Iterator[bytes]:
+        """Yield a body, and change the sessions meanwhile: that is lost."""
+        for session in self._sessions.values():
+            session["late"] = f"{_TOKEN}late"
+        yield b"ok"
 
     def _use(self, name: str, steps: Sequence[Step], get_session: Any) -> None:
         world, request = self._world, self._request
@@ -391,7 +425,8 @@ class _Job:
             if value:
                 self.texts.append(value)
                 self._world.seen.append((name, value))
-            if len(name) + len(value) <= _LARGEST_COOKIE:
+            # What a sub-request gets goes to the handler that made it.
+            if not self._is_sub and len(name) + len(value) <= _LARGEST_COOKIE:
                 self._jar.store(header, self._url)
 
     def _saved(self) -> tuple[str, bool]:
