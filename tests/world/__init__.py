@@ -1,0 +1,1 @@
+"""The world as a model: what is under test runs in every order, with every fault."""

@@ -1,0 +1,238 @@
+"""The cache and the record agree: every order of commands, and every fault at every one of them.
+
+`EXHAUSTIVE=1` explores more processes and two faults at once, some minutes.
+"""
+
+from __future__ import annotations
+
+import inspect
+import os
+from typing import NamedTuple
+
+import pytest
+from world.protocol import (
+    FAULTS,
+    MESSAGE_FAULTS,
+    PROCESS_FAULTS,
+    RECORD_FAULTS,
+    SERVER_FAULTS,
+    Model,
+    Scenario,
+    story,
+)
+
+from webapp2_sessions.stored import cache
+from webapp2_sessions.stored.cache import CoherentCache
+
+exhaustive = pytest.mark.skipif(
+    os.environ.get("EXHAUSTIVE") != "1", reason="takes minutes; EXHAUSTIVE=1 runs it"
+)
+
+#: An entry that is lost takes with it what it was to keep away.
+LOSSES = frozenset({"restarts", "evicts"})
+
+
+def check(scenario: Scenario) -> None:
+    """No state of a scenario is wrong."""
+    found = Model(scenario).explore()
+    assert found.problem is None, "\n" + story(found)
+
+
+@pytest.mark.parametrize("begins", ["cold", "warm", "stale", "old"])
+@pytest.mark.parametrize(
+    "scripts",
+    [
+        *("reader", "writer", "merger", "toucher", "writer writer reader deleter"),
+        *("merger merger reader", "merger writer deleter", "reader reader writer deleter"),
+        *("toucher writer dropper", "writer reader purger"),
+    ],
+)
+def test_every_order(scripts: str, begins: str) -> None:
+    check(Scenario(scripts, begins))
+
+
+@pytest.mark.parametrize("begins", ["cold", "warm", "stale", "old"])
+@pytest.mark.parametrize(
+    "scripts",
+    ["writer reader", "writer writer", "reader deleter", "writer deleter", "merger", "toucher"],
+)
+def test_every_order_with_a_fault(scripts: str, begins: str) -> None:
+    check(Scenario(scripts, begins, FAULTS, 1, 1))
+
+
+# Is a wrong protocol found?
+
+
+class Mutant(NamedTuple):
+    """A change of the protocol that breaks a promise."""
+
+    old: str
+    new: str
+    #: Where it does.
+    scenario: Scenario
+    #: Which of the places where the old text stands.
+    place: int = 0
+
+    def cache(self) -> type[CoherentCache]:
+        """Return the class with the change."""
+        source = inspect.getsource(cache)
+        pieces = source.split(self.old)
+        assert len(pieces) > self.place + 1, f"stored/cache.py has no {self.old!r} any more"
+        before = self.old.join(pieces[: self.place + 1])
+        after = self.old.join(pieces[self.place + 1 :])
+        names = {"__name__": cache.__name__}
+        exec(compile(before + self.new + after, cache.__file__, "exec"), names)
+        return names["CoherentCache"]  # type: ignore[return-value]
+
+
+def fault(scripts: str, begins: str, *kinds: str) -> Scenario:
+    """Return a scenario in which one fault of these kinds may happen."""
+    return Scenario(scripts, begins, frozenset(kinds), 1, 1)
+
+
+MUTANTS = {
+    "a writer does not compare": Mutant(
+        "is_stored = self._store.cas(key, data, token, seconds)",
+        "is_stored = self._store.set(key, data, seconds) or True",
+        Scenario("writer writer", "warm"),
+    ),
+    "a miss is filled whatever is there": Mutant(
+        "is_stored = self._store.add(key, data, seconds)",
+        "is_stored = self._store.set(key, data, seconds) or True",
+        Scenario("writer reader", "cold"),
+    ),
+    "an entry is not replaced": Mutant(
+        "self._store.cas(key, data, token, seconds)",
+        "self._store.add(key, data, seconds)",
+        Scenario("writer", "warm"),
+    ),
+    "a writer takes the token after the record": Mutant(
+        "value = store()",
+        "value = store(); cached, token = self._look(key)",
+        Scenario("writer writer", "warm"),
+    ),
+    "a reader takes the token after the record": Mutant(
+        "        value = load()\n        if",
+        "        value = load()\n        token = self._look(key)[1]\n        if",
+        Scenario("writer reader", "stale"),
+    ),
+    "a reader replaces whatever has come": Mutant(
+        "cached_now in (_STALE, None)",
+        "True",
+        fault("reader deleter", "stale", "dies"),
+    ),
+    "an overtaken writer does not mark the entry": Mutant(
+        "        if not self._fill(key, value, lifetime, token, started):\n"
+        "            self._mark_stale(key)",
+        "        self._fill(key, value, lifetime, token, started)",
+        Scenario("writer writer", "warm"),
+    ),
+    "a mark removes the entry": Mutant(
+        "self._store.cas(key, _STALE, token, _LONGEST_LIFETIME)",
+        "(self._store.delete(key), True)[1]",
+        Scenario("writer writer reader", "cold"),
+    ),
+    "a mark replaces a tombstone": Mutant(
+        "if cached == _TOMBSTONE:\n            return True",
+        "if False:\n            return True",
+        fault("writer writer reader", "cold", "record late"),
+    ),
+    "a mark goes soon": Mutant(
+        "_STALE, _LONGEST_LIFETIME)",
+        "_STALE, 3)",
+        Scenario("writer reader", "cold", frozenset({"late"}), 1, 2),
+    ),
+    "a replacing mark goes soon": Mutant(
+        "_STALE, token, _LONGEST_LIFETIME)",
+        "_STALE, token, 3)",
+        fault("writer writer reader", "cold", "late"),
+    ),
+    "nobody tries to mark": Mutant("_TRIES = 5", "_TRIES = 0", Scenario("writer writer", "warm")),
+    "a mark that fails is forgotten": Mutant(
+        "            pass\n        self._try_to_bury(key)",
+        "            pass",
+        fault("writer", "warm", "lost", "pauses"),
+    ),
+    "a writer replaces a tombstone": Mutant(
+        "if cached == _TOMBSTONE:\n            token = None",
+        "if False:\n            token = None",
+        fault("writer deleter", "warm", "dies"),
+    ),
+    "a writer that fails leaves the entry": Mutant(
+        "except BaseException:\n            self._try_to_bury(key)",
+        "except BaseException:",
+        fault("writer", "warm", "record unanswered"),
+        place=0,
+    ),
+    "a writer that fails marks the entry": Mutant(
+        "except BaseException:\n            self._try_to_bury(key)",
+        "except BaseException:\n            self._mark_stale(key)",
+        fault("writer reader", "warm", "record late"),
+        place=0,
+    ),
+    "a refused writer leaves the entry": Mutant(
+        "except refusals:\n            self._mark_stale(key)",
+        "except refusals:",
+        fault("toucher writer", "warm", "dies"),
+    ),
+    "a refused writer leaves a tombstone": Mutant(
+        "except refusals:\n            self._mark_stale(key)",
+        "except refusals:\n            self._try_to_bury(key)",
+        Scenario("merger writer", "warm"),
+    ),
+    "nothing before a deletion": Mutant(
+        "        with contextlib.suppress(BackendError):\n            self._set_tombstone(key)\n",
+        "",
+        fault("deleter", "warm", "dies"),
+    ),
+    "nothing after a deletion": Mutant(
+        "        try:\n            self._bury(key)",
+        "        try:\n            pass",
+        fault("reader deleter", "cold", "restarts"),
+    ),
+    "a deletion that fails leaves the entry": Mutant(
+        "except BaseException:\n            self._try_to_bury(key)",
+        "except BaseException:",
+        Scenario("reader deleter", "cold", frozenset({"restarts", "record unanswered"}), 2),
+        place=1,
+    ),
+    "a tombstone goes soon": Mutant(
+        "_TOMBSTONE, _LONGEST_LIFETIME)",
+        "_TOMBSTONE, 3)",
+        fault("reader deleter", "cold", "late"),
+        place=1,
+    ),
+    "a silent server is sent nothing": Mutant(
+        "self._store.set_noreply(key, _TOMBSTONE, _LONGEST_LIFETIME)",
+        "pass",
+        fault("writer", "warm", "lost", "pauses"),
+    ),
+    "a deletion that nobody was told of is no error": Mutant(
+        "            raise StaleCache(",
+        "            return\n            raise StaleCache(",
+        fault("deleter", "warm", "cut off"),
+    ),
+    "a slow reader fills a miss": Mutant(
+        "self._now() - started >= _LONGEST_FILL",
+        "False",
+        fault("reader deleter", "cold", "evicts"),
+    ),
+    "a restart is not noticed": Mutant(
+        "is_stored and self._store.generation(key) != token.generation",
+        "False",
+        fault("reader deleter", "cold", "restarts"),
+    ),
+    "a write without an answer was done": Mutant(
+        "except BackendError:\n            return False\n        return is_stored",
+        "except BackendError:\n            return True\n        return is_stored",
+        fault("writer", "warm", "lost"),
+    ),
+}
+
+
+@pytest.mark.parametrize("name", MUTANTS)
+def test_wrong_protocol_is_found(name: str) -> None:
+    mutant = MUTANTS[name]
+    found = Model(mutant.scenario, mutant.cache()).explore()
+    assert found.problem is not None, f"none of {found.states} states is wrong"
+    assert Model(mutant.scenario).explore().problem is None
