@@ -14,10 +14,9 @@ from collections.abc import Callable, Hashable, Iterator
 from types import FrameType
 from typing import Any, NamedTuple
 
-from world.explorer import Explorer, Found
-
 from webapp2_sessions.errors import BackendError
 from webapp2_sessions.stored.cache import CoherentCache, Token
+from world.explorer import Explorer, Found
 
 STALE = b""
 TOMBSTONE = b"closed"
@@ -416,25 +415,21 @@ class Model:
 
     def explore(self) -> Found:
         """Visit all states."""
-        return Explorer(self.relevant_steps, self.problem_of, self.key).search(
-            self._scenario.initial(self._cache)
-        )
+        explorer = Explorer(self.relevant_steps, self.problem_of, self.key)
+        return explorer.search(self._scenario.initial(self._cache))
 
     # Promises
 
     def problem_of(self, state: State) -> str | None:
         """Return which promise does not hold, for readers that begin in this state."""
-        entry = state.entry
+        entry, promised = state.entry, state.promised
         if entry is not None:
             version = version_of(entry.data)
-            is_old = version is not None and version < state.promised
+            is_old = version is not None and version < promised
             if is_old and not (self._excuses and _is_noticing(state)):
-                return f"readers get version {version} from now on, after {state.promised} is told"
-            if (
-                entry.data == TOMBSTONE
-                and self._is_quiet
-                and state.faults == self._scenario.at_most
-            ):
+                return f"a reader gets version {version}, where it should not be before {promised}"
+            is_quiet = self._is_quiet and state.faults == self._scenario.at_most
+            if is_quiet and entry.data == TOMBSTONE:
                 return "readers miss for an hour, and nothing was deleted"
         if state.is_gone and state.record[1]:
             return "the record is back"
@@ -470,8 +465,11 @@ class Model:
             if state.faults and self._may["dies"] and process.point.answers:
                 rest = (*state.processes[:number], *state.processes[number + 1 :])
                 left = state._replace(processes=rest, faults=state.faults - 1)
-                if process.point.script in ENDING and not process.has_failed:
+                is_excused = process.point.script not in ENDING or process.has_failed
+                if not (self._excuses and is_excused):
                     left = _promised(left, process.name, process.version)
+                else:
+                    left = _excused(left, process.name)
                 yield (process.name, "dies"), left
         for number, message in enumerate(state.messages):
             if not state.is_frozen or message.question[0] in _OF_RECORD:
@@ -687,7 +685,7 @@ def _paused(state: State) -> State:
 
 
 def _restarted(state: State, entry: Entry | None) -> State:
-    """Nothing that was on its way to the server reaches it, and its clients notice when they ask."""
+    """Nothing that was on its way to the server reaches it; its clients notice when they ask."""
     processes = tuple(
         each._replace(is_connected=False) if each.is_connected else each for each in state.processes
     )
@@ -769,12 +767,43 @@ def _of_record(record: tuple[int, bool], question: tuple[Any, ...]) -> tuple[Any
 
 def story(found: Found) -> str:
     """Tell in words how a promise was broken."""
-    return "\n".join([*map(_sentence, found.path), f"=> {found.problem}"])
+    return "\n".join([*map(_sentence, found.path), f"Then {found.problem}."])
+
+
+_DEEDS = {
+    "get": "asks the cache",
+    "gets": "looks what is in the cache",
+    "add": "fills the cache with",
+    "cas": "replaces what it saw by",
+    "set": "puts",
+    "send": "sends, and does not wait,",
+    "delete": "removes the entry",
+    "load": "reads the record",
+    "put": "writes the record",
+    "erase": "deletes the record",
+}
 
 
 def _sentence(step: tuple[Any, ...]) -> str:
-    if len(step) < 3:
-        return " ".join(step)
+    if len(step) < 4:
+        return f"{' '.join(step)}."
     name, question, effect, answer = step
-    told = " ".join(str(each) for each in question)
-    return f"{name}: {told}{', ' if effect else ''}{effect} -> {answer}"
+    operation = question[0]
+    if operation == "gets" and answer != FAILS:
+        answer = answer[0]
+    what = f" {_named(question[1])}" if operation in _STORES and len(question) > 1 else ""
+    told = {True: "", False: ": in vain", FAILS: ": fails", BREAKS: ": fails"}.get(answer)
+    if told is None:
+        is_told = operation in ("get", "gets", "load", "put")
+        told = f": {answer if answer == REFUSES else _named(answer)}" if is_told else ""
+    if effect == "arrives":
+        return f"Late, {name} {_DEEDS[operation]}{what}{told}."
+    return f"{name} {_DEEDS[operation]}{what}{told}{effect and f' ({effect})'}."
+
+
+def _named(data: bytes | int | None) -> str:
+    if data is None:
+        return "nothing"
+    if isinstance(data, int):
+        return f"version {data}"
+    return {STALE: "a mark", TOMBSTONE: "a tombstone"}.get(data, f"version {version_of(data)}")
