@@ -140,6 +140,14 @@ class Replay:
         """Delete the record if it is as expected."""
         self.ask("erase", expected)
 
+    def end(self) -> None:
+        """Leave the mark of a session that was ended."""
+        self.ask("end")
+
+    def is_ended(self) -> bool:
+        """Return whether there is that mark."""
+        return self.ask("is ended")  # type: ignore[no-any-return]
+
 
 def _locals(frame: FrameType | None) -> Iterator[Hashable]:
     """Return where each calling function is, and the values that it has."""
@@ -196,8 +204,25 @@ def _write(world: Replay, expected: int) -> None:
         world.cache.write(*arguments)
 
 
+def saver(world: Replay) -> None:
+    """Save a session, also if it was purged, as `DatastoreSessionFactory._write()`."""
+    try:
+        _write(world, PRESENT)
+    except RefusedError:
+        if not world.is_ended():
+            _write(world, ANYTHING)
+            if world.is_ended():
+                dropper(world)
+
+
+def ender(world: Replay) -> None:
+    """End a session for good, as `SessionRepository.revoke()`."""
+    world.end()
+    deleter(world)
+
+
 def deleter(world: Replay) -> None:
-    """End a session, as `SessionRepository.revoke()`."""
+    """End a session that nobody saves again after a purge, so that it needs no mark."""
 
     def delete() -> None:
         while (version := world.load()) is not None:
@@ -223,11 +248,15 @@ def purger(world: Replay) -> None:
 
 
 SCRIPTS: dict[str, Callable[[Replay], None]] = {
-    each.__name__: each for each in (reader, writer, merger, toucher, deleter, dropper, purger)
+    each.__name__: each
+    for each in (
+        *(reader, writer, merger, toucher, saver),
+        *(ender, deleter, dropper, purger),
+    )
 }
 
 #: Those that tell the cache before they delete the record, so that they may die on the way ...
-ENDING = frozenset({"deleter", "dropper"})
+ENDING = frozenset({"ender", "deleter", "dropper"})
 #: ... and all after which the record is gone.
 DELETING = ENDING | {"purger"}
 
@@ -307,6 +336,16 @@ class Process(NamedTuple):
     has_failed: bool = False
 
 
+class Record(NamedTuple):
+    """What is in the record's store."""
+
+    #: Of what was written or deleted last.
+    version: int
+    is_there: bool = True
+    #: Whether there is the mark of a session that was ended.
+    is_ended: bool = False
+
+
 class Message(NamedTuple):
     """What arrives some time."""
 
@@ -321,8 +360,7 @@ class State(NamedTuple):
 
     processes: tuple[Process, ...]
     entry: Entry | None
-    #: The record's version, and whether there is one.
-    record: tuple[int, bool]
+    record: Record
     #: How many faults may still happen, and how often the clock may still move.
     faults: int
     pauses: int
@@ -363,7 +401,7 @@ class Scenario(NamedTuple):
         return State(
             tuple(Process(f"{name} {'ABCDE'[i]}", points[name]) for i, name in enumerate(names)),
             None if entry is None else Entry(entry, 1, True),
-            (2, True),
+            Record(2),
             self.at_most,
             self.pauses,
             promised=1 if self.begins == "old" else 2,
@@ -387,7 +425,7 @@ FAULTS = MESSAGE_FAULTS | PROCESS_FAULTS | SERVER_FAULTS | RECORD_FAULTS
 BEYOND = frozenset({"restores", "stands still", "sent in vain"})
 
 _STORES = frozenset({"add", "cas", "set", "send", "delete"})
-_OF_RECORD = frozenset({"load", "put", "erase"})
+_OF_RECORD = frozenset({"load", "put", "erase", "end", "is ended"})
 
 
 class Model:
@@ -422,19 +460,20 @@ class Model:
 
     def problem_of(self, state: State) -> str | None:
         """Return which promise does not hold, for readers that begin in this state."""
-        entry, promised = state.entry, state.promised
+        entry, promised, version = state.entry, state.promised, None
         if entry is not None:
             version = version_of(entry.data)
             is_old = version is not None and version < promised
             if is_old and not (self._excuses and _is_noticing(state)):
-                return f"a reader gets version {version}, where it should not be before {promised}"
+                return f"readers get version {version}, and whoever made {promised} has finished"
             is_quiet = self._is_quiet and state.faults == self._scenario.at_most
             if is_quiet and entry.data == TOMBSTONE:
                 return "readers miss for an hour, and nothing was deleted"
-        if state.is_gone and state.record[1]:
-            return "the record is back"
+        is_back = state.record.is_there or ((version or 0) > promised and not state.messages)
+        if state.is_gone and is_back and not (self._excuses and _is_undoing(state)):
+            return "the session is back"
         if self._is_alone and not state.processes:
-            newest = b"v%d" % state.record[0]
+            newest = b"v%d" % state.record.version
             if entry is None or entry.data != newest:
                 return "the next reader misses, and nobody was in the way"
         return None
@@ -487,7 +526,7 @@ class Model:
         if may["restarts"]:
             yield ("the cache restarts empty",), _restarted(state, None)
         if may["restores"]:
-            for version in range(1, state.record[0] + 1):
+            for version in range(1, state.record.version + 1):
                 old = Entry(b"v%d" % version, 1, True)
                 yield (f"the cache restarts with v{version}",), _restarted(state, old)
         if may["evicts"] and entry is not None and entry.is_aged:
@@ -595,9 +634,9 @@ class Model:
         self, state: State, process: Process, question: tuple[Any, ...]
     ) -> Iterator[tuple[str, Any, int, State, Process]]:
         answer, record = _of_record(state.record, question)
+        writes = question[0] in ("put", "erase")
+        version = record.version if writes else process.version
         done = state._replace(record=record)
-        seen = question[0] != "load"
-        version = record[0] if seen else process.version
         yield "", answer, 0, done, process._replace(version=version)
         if not state.faults:
             return
@@ -605,11 +644,11 @@ class Model:
         for error in (FAILS, BREAKS) if question[0] == "put" else (FAILS,):
             if self._may["record lost"]:
                 yield "lost", error, 0, fewer, process
-            if seen and self._may["record unanswered"]:
+            if writes and self._may["record unanswered"]:
                 changed = fewer._replace(record=record)
-                version = record[0] if record != state.record else process.version
+                version = record.version if record != state.record else process.version
                 yield "unanswered", error, 0, changed, process._replace(version=version)
-            if seen and self._may["record late"]:
+            if writes and self._may["record late"]:
                 message = Message(process.name, question)
                 late = fewer._replace(messages=(*state.messages, message))
                 yield "late", error, 0, late, process
@@ -621,8 +660,7 @@ class Model:
         if not isinstance(end, str):
             return state._replace(processes=(*before, process, *after))
         state = state._replace(processes=(*before, *after))
-        is_deletion = process.point.script in DELETING
-        if is_deletion and end == "returns":
+        if process.point.script in ENDING and end == "returns":
             state = state._replace(is_gone=True)
         elif self._excuses and (process.is_mute or process.point.script == "purger"):
             return _excused(state, process.name)
@@ -642,12 +680,12 @@ class Model:
             for number, process in enumerate(state.processes):
                 if process.name == message.sender:
                     running = [*state.processes]
-                    running[number] = process._replace(version=record[0])
+                    running[number] = process._replace(version=record.version)
                     changed = changed._replace(processes=tuple(running))
                     break
             else:
                 if message.version >= 0:
-                    changed = _promised(changed, message.sender, record[0])
+                    changed = _promised(changed, message.sender, record.version)
         yield (*label, answer), changed
 
 
@@ -657,6 +695,11 @@ def _is_noticing(state: State) -> bool:
     This is the one exception: it was noticed over the same command that has filled it.
     """
     return any(each.point.answers[-1:] == ((True, 1),) for each in state.processes)
+
+
+def _is_undoing(state: State) -> bool:
+    """Return whether one has saved a session that was purged, and has yet to ask for the mark."""
+    return any(each.point.script == "saver" for each in state.processes)
 
 
 def _promised(state: State, name: str, version: int) -> State:
@@ -752,17 +795,25 @@ def _answers(
     return [(True, Entry(question[1], cas, lasts)) for cas in (new, *state.former)]
 
 
-def _of_record(record: tuple[int, bool], question: tuple[Any, ...]) -> tuple[Any, tuple[int, bool]]:
+def _of_record(record: Record, question: tuple[Any, ...]) -> tuple[Any, Record]:
     """Return the answer of the record's store, and the record then."""
-    version, is_there = record
-    if question[0] == "load":
-        return (version if is_there else None), record
-    expected = question[1]
-    if question[0] == "erase" and expected == ANYTHING:
-        return None, (version + 1, False) if is_there else record
-    if not is_there or expected not in (PRESENT, ANYTHING, version):
+    version, is_there, is_ended = record
+    match question:
+        case ("load",):
+            return version if is_there else None, record
+        case ("end",):
+            return None, record._replace(is_ended=True)
+        case ("is ended",):
+            return is_ended, record
+        case ("erase", -2):
+            return None, record._replace(
+                version=version + 1, is_there=False
+            ) if is_there else record
+        case ("put", -2):
+            return version + 1, record._replace(version=version + 1, is_there=True)
+    if not is_there or question[1] not in (PRESENT, version):
         return REFUSES, record
-    return version + 1, (version + 1, question[0] == "put")
+    return version + 1, record._replace(version=version + 1, is_there=question[0] == "put")
 
 
 def story(found: Found) -> str:
@@ -781,6 +832,7 @@ _DEEDS = {
     "load": "reads the record",
     "put": "writes the record",
     "erase": "deletes the record",
+    "end": "marks the session as ended",
 }
 
 
@@ -789,6 +841,8 @@ def _sentence(step: tuple[Any, ...]) -> str:
         return f"{' '.join(step)}."
     name, question, effect, answer = step
     operation = question[0]
+    if operation == "is ended":
+        return f"{name} asks whether the session was ended: {'yes' if answer is True else 'no'}."
     if operation == "gets" and answer != FAILS:
         answer = answer[0]
     what = f" {_named(question[1])}" if operation in _STORES and len(question) > 1 else ""
