@@ -1,22 +1,31 @@
-"""Processes, a cache and a record as a model, in which the real `CoherentCache` runs.
+"""The cache, a record and some processes as a model of all that may happen, and what is promised.
 
-A process is code that is determined by the answers it has got so far. So a state has the answers
-and no code: to find out what a process asks next, it is run from its beginning with these. Nothing
-happens between two questions, and anything may happen before one.
+Nothing happens between two questions of a process, and anything may happen before one.
 
-A record's data is its version: 1, 2, ... A deletion has a version as well.
+A record's data is its version: 1, 2, ... A deletion has a version as well. What is promised is that
+no reader gets what is older than the newest version of a process that has finished, of which it may
+also have heard by being refused: in every state, since a reader may begin in any. A process that
+deletes and dies has promised as much. Where this does not hold is said by :class:`Model`.
 """
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Callable, Hashable, Iterator
-from types import FrameType
+from collections.abc import Hashable, Iterator
 from typing import Any, NamedTuple
 
-from webapp2_sessions.errors import BackendError
-from webapp2_sessions.stored.cache import CoherentCache, Token
+from webapp2_sessions.stored.cache import CoherentCache
 from world.explorer import Explorer, Found
+from world.processes import (
+    ANYTHING,
+    BREAKS,
+    DELETING,
+    ENDING,
+    FAILS,
+    PRESENT,
+    REFUSES,
+    Point,
+    version_of,
+)
 
 STALE = b""
 TOMBSTONE = b"closed"
@@ -24,244 +33,9 @@ TOMBSTONE = b"closed"
 #: How long the clock moves at once, in seconds: no request takes longer, entries live longer.
 PAUSE = 600
 
-#: What a write of the record expects, where it is not a version.
-ANYTHING, PRESENT = -2, -1
-
-#: Answers that are raised.
-FAILS, BREAKS, REFUSES = "fails", "breaks off", "refuses"
-
 #: Whether a process reaches the cache: yes; not for as long as it runs, though what it sends
 #: without waiting arrives; no.
 REACHES, PAUSES, IS_CUT_OFF = range(3)
-
-
-class RefusedError(Exception):
-    """The record was not written, for it has another version or is gone."""
-
-
-class TransientError(Exception):
-    """The record's store has failed, and is asked once more."""
-
-
-class Pending(BaseException):
-    """The code has asked what has no answer yet."""
-
-
-# Code under test, and what runs it
-
-
-class Replay:
-    """Runs a process from its beginning: the store of its cache, and of its record.
-
-    :param cache: the class of the cache.
-    :param answers: pairs of an answer and how many connections were lost over it.
-    """
-
-    backend = "memcache"
-
-    def __init__(self, cache: type[CoherentCache], answers: tuple[Any, ...]) -> None:
-        self._answers = iter(answers)
-        self._lost = 0
-        #: The first question without an answer ...
-        self.question: tuple[Any, ...] | None = None
-        #: ... and where in the code it is asked, with all that the code has in variables there.
-        self.place: tuple[Any, ...] = ()
-        self.cache = cache(self)  # type: ignore[arg-type]
-        self.cache._now = lambda: self.ask("now")  # type: ignore[method-assign]
-
-    def ask(self, *question: Any) -> Any:
-        """Return the answer to a question that the code puts to the world."""
-        if self.question is None:
-            for answer, losses in self._answers:
-                self._lost += losses
-                if answer == FAILS:
-                    raise BackendError("memcache", "model", FAILS)
-                if answer == BREAKS:
-                    raise TransientError()
-                if answer == REFUSES:
-                    raise RefusedError()
-                return answer
-            self.question = question
-            self.place = (question, self._lost, *_locals(sys._getframe(1)))
-        raise Pending()
-
-    # The store of the cache
-
-    def key(self, name: str) -> bytes:
-        return name.encode()
-
-    def address(self, key: bytes) -> str:
-        return "model"
-
-    def generation(self, key: bytes) -> int:
-        return self._lost
-
-    def encode(self, key: bytes, value: int) -> bytes:
-        return b"v%d" % value
-
-    def decode(self, key: bytes, data: bytes | None) -> int | None:
-        return version_of(data)
-
-    def get(self, key: bytes) -> bytes | None:
-        return self.ask("get")  # type: ignore[no-any-return]
-
-    def gets(self, key: bytes) -> tuple[bytes | None, Token]:
-        before = self._lost
-        data, cas = self.ask("gets")
-        return data, Token(None, self._lost) if data is None else Token(cas, before)
-
-    def add(self, key: bytes, data: bytes, lifetime: float) -> bool:
-        return self.ask("add", data, lifetime)  # type: ignore[no-any-return]
-
-    def cas(self, key: bytes, data: bytes, token: Token, lifetime: float) -> bool:
-        return token.generation == self._lost and self.ask("cas", data, lifetime, token.cas)
-
-    def set(self, key: bytes, data: bytes, lifetime: float) -> None:
-        self.ask("set", data, lifetime)
-
-    def set_noreply(self, key: bytes, data: bytes, lifetime: float) -> None:
-        self.ask("send", data, lifetime)
-
-    def delete(self, key: bytes) -> None:
-        """Not used, but by a mutant."""
-        self.ask("delete")
-
-    # The store of the record
-
-    def load(self) -> int | None:
-        """Return the record."""
-        return self.ask("load")  # type: ignore[no-any-return]
-
-    def put(self, expected: int) -> int:
-        """Write the record if it is as expected; return its version."""
-        return self.ask("put", expected)  # type: ignore[no-any-return]
-
-    def erase(self, expected: int = ANYTHING) -> None:
-        """Delete the record if it is as expected."""
-        self.ask("erase", expected)
-
-    def end(self) -> None:
-        """Leave the mark of a session that was ended."""
-        self.ask("end")
-
-    def is_ended(self) -> bool:
-        """Return whether there is that mark."""
-        return self.ask("is ended")  # type: ignore[no-any-return]
-
-
-def _locals(frame: FrameType | None) -> Iterator[Hashable]:
-    """Return where each calling function is, and the values that it has."""
-    while frame is not None and frame.f_code is not Point.__init__.__code__:
-        values = (
-            (name, value)
-            for name, value in frame.f_locals.items()
-            if isinstance(value, (int, float, str, bytes, tuple, type(None)))
-        )
-        yield frame.f_code, frame.f_lasti, *values
-        frame = frame.f_back
-
-
-def version_of(data: bytes | None) -> int | None:
-    """Return the version of an entry's data; ``None`` for a mark, a tombstone and nothing."""
-    return int(data[1:]) if data is not None and data.startswith(b"v") else None
-
-
-def reader(world: Replay) -> None:
-    """Load a session, as `SessionRepository.load()`."""
-    world.cache.read("name", world.load)
-
-
-def writer(world: Replay) -> None:
-    """Save a session whatever others have saved, as `SessionRepository.write()`."""
-    _write(world, PRESENT)
-
-
-def merger(world: Replay) -> None:
-    """Save a session by compare-and-set, as `Merger.save()`."""
-    version = world.cache.read("name", world.load)
-    while version is not None:
-        try:
-            _write(world, version)
-        except RefusedError:
-            version = world.load()
-        else:
-            return
-
-
-def toucher(world: Replay) -> None:
-    """Refresh a session unless others save it meanwhile, as `SessionRepository.touch()`."""
-    version = world.load()
-    if version is not None:
-        _write(world, version)
-
-
-def _write(world: Replay, expected: int) -> None:
-    """Do as `Datastore.run()`, which tries again after a transient fault."""
-    arguments = "name", lambda: world.put(expected), None, (RefusedError,)
-    try:
-        world.cache.write(*arguments)
-    except TransientError:
-        world.cache.write(*arguments)
-
-
-def saver(world: Replay) -> None:
-    """Save a session, also if it was purged, as `DatastoreSessionFactory._write()`."""
-    try:
-        _write(world, PRESENT)
-    except RefusedError:
-        if not world.is_ended():
-            _write(world, ANYTHING)
-            if world.is_ended():
-                dropper(world)
-
-
-def ender(world: Replay) -> None:
-    """End a session for good, as `SessionRepository.revoke()`."""
-    world.end()
-    deleter(world)
-
-
-def deleter(world: Replay) -> None:
-    """End a session that nobody saves again after a purge, so that it needs no mark."""
-
-    def delete() -> None:
-        while (version := world.load()) is not None:
-            try:
-                world.erase(version)
-            except RefusedError:
-                continue
-            return
-
-    world.cache.delete("name", delete)
-
-
-def dropper(world: Replay) -> None:
-    """Delete a record whatever it is, as `SessionRepository.drop()`."""
-    world.cache.delete("name", world.erase)
-
-
-def purger(world: Replay) -> None:
-    """Delete a record, and forget its entry then, as a purge."""
-    world.erase()
-    if not world.cache.forget("name"):
-        raise BackendError("memcache", "model", FAILS)
-
-
-SCRIPTS: dict[str, Callable[[Replay], None]] = {
-    each.__name__: each
-    for each in (
-        *(reader, writer, merger, toucher, saver),
-        *(ender, deleter, dropper, purger),
-    )
-}
-
-#: Those that tell the cache before they delete the record, so that they may die on the way ...
-ENDING = frozenset({"ender", "deleter", "dropper"})
-#: ... and all after which the record is gone.
-DELETING = ENDING | {"purger"}
-
-
-# The model
 
 
 class Entry(NamedTuple):
@@ -274,50 +48,6 @@ class Entry(NamedTuple):
     lasts: bool
     #: Whether it has been there before the last pause; only then it may be evicted.
     is_aged: bool = False
-
-
-class Point:
-    """How far a process has come: it asks something, or has ended.
-
-    :param cache: the class of the cache.
-    :param script: what runs.
-    :param answers: pairs of an answer and how many connections were lost over it.
-    :param known: all points by their places in the code. Processes share one if it makes no
-        difference what answers have led there.
-    """
-
-    def __init__(
-        self,
-        cache: type[CoherentCache],
-        script: str,
-        answers: tuple[Any, ...],
-        known: dict[Hashable, Point],
-    ) -> None:
-        self._cache = cache
-        self._known = known
-        self.script = script
-        self.answers = answers
-        #: What it asks next, or how it ended.
-        self.question: tuple[Any, ...] | str = "returns"
-        self._next: dict[Any, Point] = {}
-        replay = Replay(cache, answers)
-        try:
-            SCRIPTS[script](replay)
-        except Pending:
-            assert replay.question is not None
-            self.question = replay.question
-        except (BackendError, RefusedError, TransientError) as error:
-            self.question = f"raises {type(error).__name__}"
-        self.place = script, self.question, replay.place
-
-    def after(self, answer: Any, losses: int = 0) -> Point:
-        """Return the point that an answer leads to."""
-        point = self._next.get((answer, losses))
-        if point is None:
-            answers = (*self.answers, (answer, losses))
-            point = Point(self._cache, self.script, answers, self._known)
-            point = self._next[answer, losses] = self._known.setdefault(point.place, point)
-        return point
 
 
 class Process(NamedTuple):
@@ -424,16 +154,19 @@ FAULTS = MESSAGE_FAULTS | PROCESS_FAULTS | SERVER_FAULTS | RECORD_FAULTS
 #: clock, and what is sent without waiting for an answer and gets lost.
 BEYOND = frozenset({"restores", "stands still", "sent in vain"})
 
-_STORES = frozenset({"add", "cas", "set", "send", "delete"})
-_OF_RECORD = frozenset({"load", "put", "erase", "end", "is ended"})
+STORES = frozenset({"add", "cas", "set", "send", "delete"})
+OF_RECORD = frozenset({"load", "put", "erase", "end", "is ended"})
 
 
 class Model:
     """What can happen in which state, and what is promised.
 
     :param cache: the class of the cache.
-    :param excuses: whether what is documented counts as kept: a writer that is cut off does not
-        tell, a deletion says so, and one that notices a restart when it fills undoes that.
+    :param excuses: whether a promise counts as kept where it is known not to hold: of a process
+        that could not even send to the cache, which a deletion raises; of a writer that died on its
+        way; while one that has filled a miss, and has noticed over it that the server was
+        restarted, is about to undo that; and while one has saved a session that was purged, and has
+        yet to ask whether it was ended as well. What was sent without waiting arrives first.
     """
 
     def __init__(
@@ -511,7 +244,7 @@ class Model:
                     left = _excused(left, process.name)
                 yield (process.name, "dies"), left
         for number, message in enumerate(state.messages):
-            if not state.is_frozen or message.question[0] in _OF_RECORD:
+            if not state.is_frozen or message.question[0] in OF_RECORD:
                 rest_of = (*state.messages[:number], *state.messages[number + 1 :])
                 yield from self._arrivals(state._replace(messages=rest_of), message)
         if state.pauses:
@@ -546,7 +279,7 @@ class Model:
         if isinstance(question, str):
             yield (process.name, question), self._after(state, number, process)
             return
-        turns = self._at_record if question[0] in _OF_RECORD else self._at_cache
+        turns = self._at_record if question[0] in OF_RECORD else self._at_cache
         for effect, answer, losses, following, changed in turns(state, process, question):
             if question[0] == "set":
                 changed = changed._replace(has_failed=answer == FAILS)
@@ -569,7 +302,7 @@ class Model:
             return
         message = Message(process.name, question)
         delayed = state._replace(messages=(*state.messages, message))
-        delayed = delayed if operation in _STORES else state
+        delayed = delayed if operation in STORES else state
         if state.is_frozen:
             yield "late", FAILS, 1, delayed, failed
             yield "late, and no more", FAILS, 1, delayed, failed._replace(contact=PAUSES)
@@ -585,7 +318,7 @@ class Model:
             if not state.faults:
                 continue
             fewer = done._replace(faults=state.faults - 1)
-            if operation in _STORES:
+            if operation in STORES:
                 for effect in self._effects("unanswered"):
                     yield (effect[0], FAILS, 1, fewer, failed._replace(contact=effect[1]))
                 if self._may["twice"]:
@@ -596,7 +329,7 @@ class Model:
         fewer = state._replace(faults=state.faults - 1)
         for effect in self._effects("lost"):
             yield effect[0], FAILS, 1, fewer, failed._replace(contact=effect[1])
-        if operation in _STORES:
+        if operation in STORES:
             late = delayed._replace(faults=state.faults - 1)
             for effect in self._effects("late"):
                 yield effect[0], FAILS, 1, late, failed._replace(contact=effect[1])
@@ -669,7 +402,7 @@ class Model:
     def _arrivals(self, state: State, message: Message) -> Iterator[tuple[Any, State]]:
         """Let a message arrive."""
         label = message.sender, message.question, "arrives"
-        if message.question[0] not in _OF_RECORD:
+        if message.question[0] not in OF_RECORD:
             for answer, entry in _answers(state, message.question):
                 promised = max(state.promised, message.version)
                 yield (*label, answer), _stored(state._replace(promised=promised), entry)
@@ -732,8 +465,8 @@ def _restarted(state: State, entry: Entry | None) -> State:
     processes = tuple(
         each._replace(is_connected=False) if each.is_connected else each for each in state.processes
     )
-    messages = tuple(each for each in state.messages if each.question[0] in _OF_RECORD)
-    told = (each.version for each in state.messages if each.question[0] not in _OF_RECORD)
+    messages = tuple(each for each in state.messages if each.question[0] in OF_RECORD)
+    told = (each.version for each in state.messages if each.question[0] not in OF_RECORD)
     return state._replace(
         processes=processes,
         messages=messages,
@@ -750,7 +483,7 @@ def _matters(message: Message, state: State) -> bool:
     if operation == "cas":
         return entry is not None and entry.cas == message.question[3]
     may_go = entry is None or state.faults or (state.pauses and not entry.lasts)
-    if operation in _OF_RECORD or entry is None or may_go:
+    if operation in OF_RECORD or entry is None or may_go:
         return True
     return operation != "add" and entry.data != TOMBSTONE
 
@@ -805,59 +538,12 @@ def _of_record(record: Record, question: tuple[Any, ...]) -> tuple[Any, Record]:
             return None, record._replace(is_ended=True)
         case ("is ended",):
             return is_ended, record
-        case ("erase", -2):
+        case ("erase", expected) if expected == ANYTHING:
             return None, record._replace(
                 version=version + 1, is_there=False
             ) if is_there else record
-        case ("put", -2):
+        case ("put", expected) if expected == ANYTHING:
             return version + 1, record._replace(version=version + 1, is_there=True)
     if not is_there or question[1] not in (PRESENT, version):
         return REFUSES, record
     return version + 1, record._replace(version=version + 1, is_there=question[0] == "put")
-
-
-def story(found: Found) -> str:
-    """Tell in words how a promise was broken."""
-    return "\n".join([*map(_sentence, found.path), f"Then {found.problem}."])
-
-
-_DEEDS = {
-    "get": "asks the cache",
-    "gets": "looks what is in the cache",
-    "add": "fills the cache with",
-    "cas": "replaces what it saw by",
-    "set": "puts",
-    "send": "sends, and does not wait,",
-    "delete": "removes the entry",
-    "load": "reads the record",
-    "put": "writes the record",
-    "erase": "deletes the record",
-    "end": "marks the session as ended",
-}
-
-
-def _sentence(step: tuple[Any, ...]) -> str:
-    if len(step) < 4:
-        return f"{' '.join(step)}."
-    name, question, effect, answer = step
-    operation = question[0]
-    if operation == "is ended":
-        return f"{name} asks whether the session was ended: {'yes' if answer is True else 'no'}."
-    if operation == "gets" and answer != FAILS:
-        answer = answer[0]
-    what = f" {_named(question[1])}" if operation in _STORES and len(question) > 1 else ""
-    told = {True: "", False: ": in vain", FAILS: ": fails", BREAKS: ": fails"}.get(answer)
-    if told is None:
-        is_told = operation in ("get", "gets", "load", "put")
-        told = f": {answer if answer == REFUSES else _named(answer)}" if is_told else ""
-    if effect == "arrives":
-        return f"Late, {name} {_DEEDS[operation]}{what}{told}."
-    return f"{name} {_DEEDS[operation]}{what}{told}{effect and f' ({effect})'}."
-
-
-def _named(data: bytes | int | None) -> str:
-    if data is None:
-        return "nothing"
-    if isinstance(data, int):
-        return f"version {data}"
-    return {STALE: "a mark", TOMBSTONE: "a tombstone"}.get(data, f"version {version_of(data)}")

@@ -14,12 +14,8 @@ import pytest
 
 from webapp2_sessions.stored import cache
 from webapp2_sessions.stored.cache import CoherentCache
-from world.protocol import (
-    FAULTS,
-    Model,
-    Scenario,
-    story,
-)
+from world.protocol import FAULTS, Model, Scenario
+from world.stories import story
 
 exhaustive = pytest.mark.skipif(
     os.environ.get("EXHAUSTIVE") != "1", reason="takes minutes; EXHAUSTIVE=1 runs it"
