@@ -59,7 +59,7 @@ class Explorer(Generic[State]):
 
 
 def _path(before: dict[Hashable, tuple[Hashable, Any]], key: Hashable) -> tuple[Any, ...]:
-    steps = []
+    steps: list[Any] = []
     while True:
         key, step = before[key]
         if key is None:

@@ -50,8 +50,8 @@ class Replay:
         self.question: tuple[Any, ...] | None = None
         #: ... and where in the code it is asked, with all that the code has in variables there.
         self.place: tuple[Any, ...] = ()
-        self.cache = cache(self)  # type: ignore[arg-type]
-        self.cache._now = lambda: self.ask("now")  # type: ignore[method-assign]
+        self.cache = cache(self)
+        self.cache._now = lambda: self.ask("now")
 
     def ask(self, *question: Any) -> Any:
         """Return the answer to a question that the code puts to the world."""

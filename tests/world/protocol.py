@@ -224,10 +224,9 @@ class Model:
     def relevant_steps(self, state: State) -> Iterator[tuple[Any, State]]:
         """Return what may happen next, without messages that change nothing when they arrive."""
         for step, following in self.steps(state):
-            messages = following.messages
-            if messages:
-                messages = tuple(sorted((m for m in messages if _matters(m, following)), key=hash))
-                following = following._replace(messages=messages)
+            if following.messages:
+                left = (each for each in following.messages if _matters(each, following))
+                following = following._replace(messages=tuple(sorted(left, key=hash)))
             yield step, following
 
     def steps(self, state: State) -> Iterator[tuple[Any, State]]:
@@ -255,6 +254,7 @@ class Model:
             yield from self._accidents(state._replace(faults=state.faults - 1))
 
     def _accidents(self, state: State) -> Iterator[tuple[Any, State]]:
+        """Return what may happen to the cache."""
         may, entry = self._may, state.entry
         if may["restarts"]:
             yield ("the cache restarts empty",), _restarted(state, None)
@@ -292,6 +292,11 @@ class Model:
     def _at_cache(
         self, state: State, process: Process, question: tuple[Any, ...]
     ) -> Iterator[tuple[str, Any, int, State, Process]]:
+        """Answer a question in every way, those of faults included.
+
+        :returns: what happens, the answer, how many connections are lost over it, and the state and
+            the process after it.
+        """
         operation = question[0]
         if operation == "send":
             yield from self._sent(state, process, question)
@@ -350,7 +355,7 @@ class Model:
     def _sent(
         self, state: State, process: Process, question: tuple[Any, ...]
     ) -> Iterator[tuple[str, Any, int, State, Process]]:
-        """What is sent without waiting for an answer."""
+        """Take what is sent without waiting for an answer, as :meth:`_at_cache`."""
         if process.contact == IS_CUT_OFF:
             yield "not sent", FAILS, 0, state, process._replace(is_mute=True)
             return
@@ -366,6 +371,7 @@ class Model:
     def _at_record(
         self, state: State, process: Process, question: tuple[Any, ...]
     ) -> Iterator[tuple[str, Any, int, State, Process]]:
+        """Answer a question to the record's store, as :meth:`_at_cache`."""
         answer, record = _of_record(state.record, question)
         writes = question[0] in ("put", "erase")
         version = record.version if writes else process.version
@@ -423,10 +429,7 @@ class Model:
 
 
 def _is_noticing(state: State) -> bool:
-    """Return whether one has filled a miss of a server that has been restarted, and buries that.
-
-    This is the one exception: it was noticed over the same command that has filled it.
-    """
+    """Return whether one has filled a miss, and noticed a restart over the same command."""
     return any(each.point.answers[-1:] == ((True, 1),) for each in state.processes)
 
 

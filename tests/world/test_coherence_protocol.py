@@ -1,6 +1,7 @@
 """The cache and the record agree: every order of commands, and every fault at every one of them.
 
-`EXHAUSTIVE=1` explores more processes and two faults at once, some minutes.
+That is 180,000 states. `EXHAUSTIVE=1` explores more processes, and two faults at once: some
+millions, in a quarter of an hour.
 """
 
 from __future__ import annotations
@@ -60,13 +61,12 @@ def test_every_order_with_a_fault(scripts: str, begins: str) -> None:
 
 
 @exhaustive
-@pytest.mark.parametrize("begins", ["cold", "warm", "stale", "old"])
+@pytest.mark.parametrize("begins", ["cold", "warm"])
 @pytest.mark.parametrize(
     "scripts",
     [
         *("writer reader deleter", "writer writer reader", "merger writer", "toucher deleter"),
-        *("reader reader deleter", "writer reader dropper", "reader deleter deleter"),
-        *("writer reader purger", "merger reader"),
+        *("reader reader deleter", "reader deleter deleter", "writer reader purger"),
     ],
 )
 def test_more_processes_with_a_fault(scripts: str, begins: str) -> None:
