@@ -116,7 +116,7 @@ LIMITS = {
     # For the time of one command
     "a miss is filled after a restart": Limit("reader deleter", "cold", "restarts", 1, False),
     # Two faults, one of which loses an entry: up to an hour
-    "... and the process dies before that is undone": Limit(
+    "... and a process dies before that is undone": Limit(
         "reader deleter", "cold", "restarts, dies", 2
     ),
     "... and the answer is lost": Limit("reader deleter", "cold", "restarts, unanswered", 2),
@@ -129,12 +129,13 @@ LIMITS = {
     "the record is written late, when the tombstone has gone": Limit(
         "writer reader", "cold", "record late, restarts", 2
     ),
-    # A session that was purged is saved again while it is ended: for the time of three commands,
-    # and for good if the process dies
+    # A session that was purged is saved again while it is ended: for the time of some commands,
+    # and for good with a fault
     "an ended session is written": Limit("saver ender purger", "warm", "", 0, excuses=False),
     "... and the process dies before it has removed it": Limit(
         "saver ender purger", "warm", "dies", 1
     ),
+    "... or its write gets no answer": Limit("saver ender purger", "warm", "record unanswered", 1),
     # Of another kind
     "a tombstone that is sent without waiting is lost": Limit(
         "deleter", "warm", "lost, pauses, sent in vain", 2
