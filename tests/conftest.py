@@ -42,6 +42,7 @@ SLOW = {
     for name in (
         *("browser", "faults", "packaging", "races", "typing"),
         *("docs/test_custom_backend.py", "property/test_fuzz.py"),
+        "world/test_coherence_protocol.py",
         *("unit/test_benchmarks.py", "unit/test_pytest_plugin.py"),
         *(f"integration/test_{name}.py" for name in ("cli", "datastore_places", "demo")),
         *(f"integration/test_{name}.py" for name in ("gunicorn", "load_run", "purging")),
@@ -62,6 +63,7 @@ def pytest_configure(config: pytest.Config) -> None:
     config.stash[SERVERS] = set()
     if config.getoption("quick"):
         os.environ.setdefault("PROGRAMS", "300")
+        os.environ.setdefault("WORLDS", "6")
 
 
 def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:

@@ -375,6 +375,24 @@ def test_last_writer_wins(backend: Backend) -> None:
     assert visitor.read() == {"x": 1, "two": 2} | ({"one": 1} if backend.merges else {})
 
 
+def test_change_inside_a_value_beside_another(backend: Backend) -> None:
+    """What was loaded is compared with as it was, whatever was done to the session's values."""
+    visitor = backend.visitor()
+    visitor.write({"cart": ["tea"], "left": 0})
+    stores = [SessionStore(visitor.request()) for _ in range(2)]
+    first, second = (store.get_session(backend=backend.keyword) for store in stores)
+    first["left"] = "theirs"
+    second["cart"].append("milk")
+    second["seen"] = True
+    for store in stores:
+        response = webapp2.Response()
+        store.save_sessions(response)
+        visitor.take(response)
+    found = visitor.read()
+    assert found["cart"] == ["tea", "milk"]
+    assert found["left"] == ("theirs" if backend.merges else 0)
+
+
 def test_change_beside_another_that_equality_does_not_tell(backend: Backend) -> None:
     """It is no less a change than others, also where those of requests at once are merged."""
     visitor = backend.visitor()

@@ -11,9 +11,11 @@ import pytest
 from support.fault_injection import Relay
 from support.faults import BOUND, CARD
 from support.servers import DatastoreEmulator, Memcached, wait_until
-from support.visits import Visitor, make_app
+from support.visits import SECRET, Visitor, make_app
 
 from webapp2_sessions import BackendUnavailable
+from webapp2_sessions.sessions_memcache.records import session_memcached
+from webapp2_sessions.stored.cache import CoherentCache
 
 
 @pytest.fixture
@@ -139,3 +141,16 @@ def test_failed_change_is_not_in_the_cache(
         cached.write({"a": 2})
     monkeypatch.setenv("DATASTORE_EMULATOR_HOST", datastore.address)
     assert cached.read() == {"a": 1}
+
+
+def test_miss_is_not_filled_after_a_restart(server: Memcached) -> None:
+    """What was read may have ended since, and the tombstone is gone: nobody may ever get it."""
+    memcache = {"servers": [server.address]}
+    memcached = session_memcached({"secret_key": SECRET, "memcache": memcache}, "datastore")
+
+    def load() -> dict[str, int]:
+        server.restart()
+        return {"a": 1}
+
+    assert CoherentCache(memcached).read("session", load) == {"a": 1}
+    assert memcached.get(memcached.key("session")) is None

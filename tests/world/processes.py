@@ -95,9 +95,11 @@ class Replay:
         return data, self.absent(key) if data is None else Token(cas, self, before)
 
     def fill(self, key: bytes, data: bytes, token: Token, lifetime: float) -> bool:
+        if token.lost != self.lost:
+            return False
         if token.cas is None:
             return self.ask("add", data, lifetime)  # type: ignore[no-any-return]
-        return token.lost == self.lost and self.ask("cas", data, lifetime, token.cas)
+        return self.ask("cas", data, lifetime, token.cas)  # type: ignore[no-any-return]
 
     def set(self, key: bytes, data: bytes, lifetime: float) -> None:
         self.ask("set", data, lifetime)

@@ -164,9 +164,8 @@ class Model:
     :param cache: the class of the cache.
     :param excuses: whether a promise counts as kept where it is known not to hold: of a process
         that could not even send to the cache, which a deletion raises; of a writer that died on its
-        way; while one that has filled a miss, and has noticed over it that the server was
-        restarted, is about to undo that; and while one has saved a session that was purged, and has
-        yet to ask whether it was ended as well. What was sent without waiting arrives first.
+        way; and while one has saved a session that was purged, and has yet to ask whether it was
+        ended as well. What was sent without waiting arrives first.
     """
 
     def __init__(
@@ -197,7 +196,7 @@ class Model:
         if entry is not None:
             version = version_of(entry.data)
             is_old = version is not None and version < promised
-            if is_old and not (self._excuses and _is_noticing(state)):
+            if is_old:
                 return f"readers get version {version}, and whoever made {promised} has finished"
             is_quiet = self._is_quiet and state.faults == self._scenario.at_most
             if is_quiet and entry.data == TOMBSTONE:
@@ -314,7 +313,7 @@ class Model:
             return
         losses = int(process.is_connected is False)
         connected = process._replace(is_connected=True)
-        if losses and operation == "cas":
+        if losses and operation in ("add", "cas"):
             yield "refused by the client", False, losses, state, process._replace(is_connected=None)
             return
         for answer, entry in _answers(state, question):
@@ -426,11 +425,6 @@ class Model:
                 if message.version >= 0:
                     changed = _promised(changed, message.sender, record.version)
         yield (*label, answer), changed
-
-
-def _is_noticing(state: State) -> bool:
-    """Return whether one has filled a miss, and noticed a restart over the same command."""
-    return any(each.point.answers[-1:] == ((True, 1),) for each in state.processes)
 
 
 def _is_undoing(state: State) -> bool:

@@ -113,13 +113,10 @@ LIMITS = {
     "a writer dies on the way": Limit("writer", "warm", "dies", 1, excuses=False),
     "a writer cannot reach the cache": Limit("writer", "warm", "cut off", 1, excuses=False),
     "a deleter cannot, and says so": Limit("deleter", "warm", "cut off", 1, excuses=False),
-    # For the time of one command
-    "a miss is filled after a restart": Limit("reader deleter", "cold", "restarts", 1, False),
     # Two faults, one of which loses an entry: up to an hour
-    "... and a process dies before that is undone": Limit(
+    "a deleter dies, and its first tombstone went in a restart": Limit(
         "reader deleter", "cold", "restarts, dies", 2
     ),
-    "... and the answer is lost": Limit("reader deleter", "cold", "restarts, unanswered", 2),
     "a miss is filled late, when the tombstone has gone": Limit(
         "reader deleter", "cold", "late, evicts", 2
     ),
@@ -302,11 +299,6 @@ MUTANTS = {
         "self._now() - started >= _LONGEST_FILL",
         "False",
         fault("reader deleter", "cold", "evicts"),
-    ),
-    "a restart is not noticed": Mutant(
-        "is_stored and token.server.lost != token.lost",
-        "False",
-        fault("reader deleter", "cold", "restarts"),
     ),
     "a write without an answer was done": Mutant(
         "except BackendError:\n            return False\n        return is_stored",

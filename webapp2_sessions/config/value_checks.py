@@ -162,7 +162,7 @@ def check_servers(key: str, value: Any) -> None:
 def check_key_prefix(key: str, value: Any) -> None:
     """Validate a prefix of memcached keys."""
     check_text(key, value)
-    # memcached takes keys of 250 bytes, of which a session id and a hash need up to 70.
+    # memcached takes keys of 250 bytes, of which a name and its mark need up to 96.
     if not value.isascii() or not value.isprintable() or " " in value or len(value) > 150:
         raise wrong_value(key, value, "at most 150 printable ASCII characters without spaces")
 

@@ -70,7 +70,7 @@ class StaleConnection(TimeoutError):
 
 
 class Connections:
-    """Sends commands to one memcached, with the methods and errors of pymemcache's clients.
+    """Sends commands to one memcached, with the commands and errors of pymemcache's clients.
 
     A connection returns to the pool only after an answer that was understood to its last byte, so
     that a late answer is never taken for that to another command. The one that was used last is
@@ -148,6 +148,14 @@ class Connections:
         """Store a value where there is none; whether it was stored."""
         command = b"add %b 0 %d %d\r\n%b\r\n" % (key, seconds, len(value), value)
         return self._exchange(key, command, _STORED, _IF_UNSENT)
+
+    def fill(self, key: bytes, value: bytes, seconds: int) -> bool | None:
+        """Store a value where there is none, as :meth:`add`, if the server is the same as before.
+
+        :raises ConnectionError: it may have been restarted.
+        """
+        command = b"add %b 0 %d %d\r\n%b\r\n" % (key, seconds, len(value), value)
+        return self._exchange(key, command, _STORED, _NEVER)
 
     def replace(self, key: bytes, value: bytes, seconds: int) -> bool | None:
         """Store a value where there is one; whether it was stored."""

@@ -129,7 +129,7 @@ class SessionMemcached(CacheStore):
         self.namespace = namespace
 
     def key(self, name: str) -> bytes:
-        """Return the memcached key of a record; a name that memcached refuses is hashed."""
+        """Return the memcached key of a record; one that is long or not safe is hashed."""
         # Optimization: most names are ids, which need no pattern.
         is_safe = len(name) <= _LONGEST_NAME and name.isalnum() and name.isascii()
         if not is_safe and not _SAFE_NAME.match(name):
@@ -178,10 +178,10 @@ class SessionMemcached(CacheStore):
 
     def fill(self, key: bytes, data: bytes, token: Token, lifetime: float | None) -> bool:
         """Store ``data`` if nobody has changed what the token tells of; whether it was stored."""
-        if token.cas is None:
-            return bool(token.server.call("add", key, data, expiry(lifetime)))
         if token.server.lost != token.lost:
             return False  # perhaps by a restart, after which another value may have this token
+        if token.cas is None:
+            return bool(token.server.call("fill", key, data, expiry(lifetime)))
         return bool(token.server.call("cas", key, data, token.cas, expiry(lifetime)))
 
     def replace(self, key: bytes, data: bytes, lifetime: float | None) -> bool:

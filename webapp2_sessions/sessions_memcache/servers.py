@@ -38,7 +38,7 @@ _PAUSE = 1.0
 _OPTIONAL = frozenset({"raw_command", "stats"})
 
 #: Commands that store a value, which is their second argument.
-_STORING = frozenset({"add", "cas", "replace", "set"})
+_STORING = frozenset({"add", "cas", "fill", "replace", "set"})
 
 #: The server's words for a value that is larger than its items.
 _TOO_LARGE = b"object too large for cache"
@@ -230,7 +230,7 @@ class Server(Node):
             self._asked_again = 0.0
             if isinstance(error, ConnectionRefusedError):
                 raise self.unavailable("the server refused the connection") from error
-            if operation == "cas":
+            if operation in ("cas", "fill"):
                 return False
             raise self.unavailable("the server closed the connection") from error
         except OSError as error:
@@ -296,6 +296,7 @@ class CustomClient(Node):
 
         :raises ConfigError: the client would decode what it reads.
         """
+        operation = "add" if operation == "fill" else operation
         kwargs = {"noreply": False} if operation in self._NOREPLY_BY_DEFAULT else {}
         try:
             client = _clients.get(self, self._make)

@@ -185,7 +185,8 @@ class SessionRepository:
     def load(self, model: type[Any], sid: str) -> Any:
         """Return the data of a session, ``None`` if there is none or it has expired.
 
-        An ndb context is entered on a cache miss only: that takes longer than a hit.
+        An ndb context is entered on a cache miss only, unless sessions are merged: entering one
+        takes longer than a hit.
         """
         cache = self._cache or self._opened_cache()
         if cache is None or self._operation.fresh:

@@ -46,7 +46,7 @@ class Token(NamedTuple):
 
 
 class CacheStore(Protocol):
-    """Where entries are kept (typing only): anything that can compare and set.
+    """Where entries are kept: anything that can compare and set.
 
     Keys come from :meth:`key`. Each method that asks the server raises a
     :class:`~webapp2_sessions.errors.BackendError` if that fails.

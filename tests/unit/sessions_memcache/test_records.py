@@ -293,7 +293,7 @@ def test_any_true_answer_to_add_and_touch_counts(answer: object) -> None:
     memcached = memcached_of(server)
     assert memcached.fill(KEY, b"value", memcached.absent(KEY), 60) is bool(answer)
     assert memcached.touch(KEY, 60) is bool(answer)
-    assert server.calls == [("add", KEY, b"value", 61), ("touch", KEY, 61)]
+    assert server.calls == [("fill", KEY, b"value", 61), ("touch", KEY, 61)]
 
 
 def test_value_comes_with_a_token_for_compare_and_set() -> None:
