@@ -9,7 +9,7 @@ import pickle
 import threading
 import time
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from types import SimpleNamespace
 from typing import Any, ClassVar
 from unittest import mock
@@ -21,8 +21,12 @@ from support.stores import make_request
 from support.visits import SECRET, make_app
 
 from webapp2_sessions import (
+    BackendError,
+    BackendUnavailable,
+    CustomBackendSessionFactory,
     SecureCookieSerializer,
     SecureCookieSessionFactory,
+    SessionDict,
     SessionMiddleware,
     SessionStore,
     StoredSessionFactory,
@@ -775,3 +779,158 @@ def test_equal_functions_make_a_client_each(monkeypatch: pytest.MonkeyPatch) -> 
         session = SessionStore(make_request(app)).get_session(backend="datastore")
         projects.append(session.container._repository()._datastore.partition()[0])
     assert projects == ["tenant-1", "tenant-2"]
+
+
+class FakeClient:
+    """A client of memcached that keeps entries in a dictionary, and knows no tokens."""
+
+    def __init__(self) -> None:
+        self.entries: dict[bytes, bytes] = {}
+        self.is_away = False
+
+    def get(self, key: bytes) -> bytes | None:
+        if self.is_away:
+            raise ConnectionRefusedError(111, "Connection refused")
+        return self.entries.get(key)
+
+    def gets(self, key: bytes) -> tuple[bytes | None, None]:
+        return self.get(key), None
+
+    def set(self, key: bytes, value: bytes, expire: int = 0, noreply: bool = False) -> bool:
+        self.get(key)
+        self.entries[key] = value
+        return True
+
+    def add(self, key: bytes, value: bytes, expire: int = 0, noreply: bool = False) -> bool:
+        return self.set(key, value)
+
+
+def test_error_of_a_sign_out_can_be_shown() -> None:
+    """It is being handled while the sign-out is tried again."""
+    client = FakeClient()
+    visitor = Visitor(make_app(memcache={"client": client}), backend="memcache")
+    visitor.visit(lambda session: session.update(user=1))
+    store = SessionStore(make_request(visitor.app, visitor.cookie))
+    store.get_session(backend="memcache").destroy()
+    client.is_away = True
+    with pytest.raises(BackendUnavailable, match="the client failed") as raised:
+        store.save_sessions(webapp2.Response())
+    assert raised.value.args[0] == "memcache"
+
+
+def test_session_is_renamed_with_its_record() -> None:
+    """A handler that assigns the container's name finds the session by that."""
+    app = make_app(memcache={"client": FakeClient()})
+    first = Visitor(app, backend="memcache")
+    store = SessionStore(make_request(app))
+    session = store.get_session(backend="memcache")
+    session["user"], session.container.name = 1, "other"
+    response = webapp2.Response()
+    store.save_sessions(response)
+    first.cookie = response.headers["Set-Cookie"].partition(";")[0]
+    first.opened["name"] = "other"
+    assert first.visit() == {"user": 1}
+
+
+def test_merging_needs_tokens() -> None:
+    """An entry without one is not absent: it would be added again and again."""
+    app = make_app(memcache={"client": FakeClient()}, on_conflict="merge")
+    visitor = Visitor(app, backend="memcache")
+    visitor.visit(lambda session: session.update(a=1))
+    with pytest.raises(BackendError, match="gives no token to compare with"):
+        visitor.visit()
+
+
+@pytest.mark.parametrize("now", ["warn", None, "raise"])
+def test_spilled_session_stays_where_it_was_opened(now: str | None) -> None:
+    """Whatever the configuration says since."""
+    visitor = Visitor(make_app(**SPILL))
+    visitor.visit(lambda session: session.update(a=LARGE))
+    store = SessionStore(make_request(visitor.app, visitor.cookie))
+    store.get_session()["b"] = 1
+    store.config["on_oversize"] = now
+    store.save_sessions(webapp2.Response())
+    store.config["on_oversize"] = "memory"
+    assert visitor.visit() == {"a": LARGE, "b": 1}
+
+
+class LazyMapping(Mapping[str, Any]):
+    """Decodes what it holds when it is asked."""
+
+    def __getitem__(self, key: str) -> Any:
+        raise UnreadableSession("lazy", "here", "cannot be decoded")
+
+    def __iter__(self) -> Any:
+        return iter(("a",))
+
+    def __len__(self) -> int:
+        return 1
+
+
+def test_mapping_that_cannot_be_decoded_is_unreadable() -> None:
+    """Also if that is noticed when it is made a dictionary."""
+
+    class Factory(MemorySessionFactory):
+        def _read(self, sid: str) -> Any:
+            return LazyMapping()
+
+    app = make_app(backends={"memory": Factory}, on_unreadable="new")
+    visitor = Visitor(app, backend="memory")
+    visitor.visit(lambda session: session.update(a=1))
+    assert visitor.visit() == {}
+
+
+def test_return_from_a_server_is_tried_again() -> None:
+    """The record ends at the first try, whose answer is lost; the session is still there."""
+    tries = []
+
+    class Forgetful(MemorySessionFactory):
+        """Keeps no tombstones, so that nobody can tell who deleted what is not there."""
+
+        def _supersede(self, sid: str) -> bool:
+            present = self._memory()._records.pop((self.keyword, sid), None)
+            tries.append(sid)
+            if len(tries) == 1:
+                raise BackendUnavailable("memory", "here", "gave no answer")
+            return present is not None
+
+    visitor = Visitor(make_app(**{**SPILL, "backends": {"memory": Forgetful}}))
+    visitor.visit(lambda session: session.update(a=LARGE, b=1))
+    store = SessionStore(make_request(visitor.app, visitor.cookie))
+    del store.get_session()["a"]
+    response = webapp2.Response()
+    with pytest.raises(BackendUnavailable):
+        store.save_sessions(response)
+    store.save_sessions(response)
+    visitor.cookie = response.headers["Set-Cookie"].partition(";")[0]
+    assert visitor.visit() == {"b": 1}
+    assert len(set(tries)) == 1
+
+
+class UpstreamFactory(CustomBackendSessionFactory):
+    """Written for upstream's interface, with attributes of its own."""
+
+    own_serializer = pickle
+    records: ClassVar[dict[str, Any]] = {}
+
+    @property
+    def superseded(self) -> bool:
+        return False
+
+    @property
+    def sets_max_age(self) -> bool:
+        return False
+
+    def _get_by_sid(self, sid: str | None) -> Any:
+        self.sid = sid if self._is_valid_sid(sid) else self._get_new_sid()
+        return SessionDict(self, data=self.records.get(self.sid), new=sid is None)
+
+    def save_session(self, response: Any) -> None:
+        self.records[self.sid] = dict(self.session)
+        self.session_store.save_secure_cookie(response, self.name, {"_sid": self.sid})
+
+
+def test_attributes_of_a_factory_may_have_any_name() -> None:
+    visitor = Visitor(make_app(backends={"own": UpstreamFactory}), backend="own")
+    visitor.visit(lambda session: session.update(a=1))
+    assert visitor.visit() == {"a": 1}

@@ -154,3 +154,22 @@ def test_miss_is_not_filled_after_a_restart(server: Memcached) -> None:
 
     assert CoherentCache(memcached).read("session", load) == {"a": 1}
     assert memcached.get(memcached.key("session")) is None
+
+
+@pytest.mark.parametrize("end", ["destroy", "regenerate_id"])
+def test_session_ends_in_the_cache_from_which_it_was_read(
+    server: Memcached, cached: Visitor, second_memcached: Memcached, end: str
+) -> None:
+    """The configuration names another one since; other processes do not know of that yet."""
+    cached.write({"user": "ada"})
+    former = Visitor(cached.app, backend="datastore")
+    former.cookies = dict(cached.cookies)
+    other = make_app(memcache={"servers": [second_memcached.address]})
+    with Visitor(other).visit() as session:
+        elsewhere = session.container.session_store.config["memcache"]
+    with cached.visit() as session:
+        config = session.container.session_store.config
+        before, config["memcache"] = config["memcache"], elsewhere
+        getattr(session, end)()
+    config["memcache"] = before
+    assert former.read() == {}

@@ -221,7 +221,7 @@ class SecureCookieSessionFactory(BaseSessionFactory):
             return None
         attributes: dict[str, Any] = {}
         args = self._add_ages(session, attributes)
-        serializer = self.own_serializer or self.session_store.serializer
+        serializer = self._own_serializer or self.session_store.serializer
         value = sign_cookie(serializer, self.name, dict(session), attributes)
         rest = sum(len(each) for each in args.values() if isinstance(each, (str, bytes)))
         if limit is None or len(self.name) + len(value) + rest + _ATTRIBUTES < limit:
@@ -235,8 +235,8 @@ class SecureCookieSessionFactory(BaseSessionFactory):
         :returns: its id; ``None`` if another request has ended it.
         :raises SessionTooLarge: ``on_oversize`` is ``'raise'``.
         """
-        keyword = self.session_store.config["on_oversize"]
-        if keyword in _NO_BACKEND:
+        keyword = self.session_store.config.get("on_oversize")
+        if self._spill is None and keyword in _NO_BACKEND:
             from webapp2_sessions.errors.sizes import largest_keys  # for this error alone
 
             raise SessionTooLarge(
@@ -275,6 +275,7 @@ class SecureCookieSessionFactory(BaseSessionFactory):
         return spill  # type: ignore[no-any-return]
 
     def _share_ages(self, spill: StoredSessionFactory) -> None:
-        spill.session_args = self.session_args
+        """Let the spill know what an application may have assigned to the factory, and the ages."""
+        spill.name, spill.session_args = self.name, self.session_args
         spill._max_age, spill._began = self._max_age, self._began
         spill.own_max_age, spill.sets_max_age = self.own_max_age, self.sets_max_age

@@ -82,8 +82,7 @@ class EncryptedCookieSessionFactory(SecureCookieSessionFactory):
 
     # No cached_property, whose lock a fork amid requests would leave locked in the child.
     @property
-    def own_serializer(self) -> EncryptedCookieSerializer:
-        """Encrypts with the keys that the configuration has now."""
+    def _own_serializer(self) -> EncryptedCookieSerializer:
         config = backend_config(self.session_store)
         fallbacks = config.get("secret_key_fallbacks", ())
         return EncryptedCookieSerializer(config["secret_key"], fallbacks)

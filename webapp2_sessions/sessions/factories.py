@@ -62,7 +62,7 @@ class BaseSessionFactory:
     session: SessionDict | None = None
 
     #: Signs and verifies the session's cookie; ``None`` leaves it to the store's methods.
-    own_serializer: Any = None
+    _own_serializer: Any = None
     #: Whether ``save_session()`` can end a session that was destroyed.
     can_destroy: bool = False
 
@@ -88,7 +88,6 @@ class BaseSessionFactory:
         self.session_args = session_store.config["cookie_args"].copy()
         # Optimization: instance attributes are found sooner than class attributes.
         self.session = self.own_max_age = self._snapshot = None
-        self.sets_max_age = self.superseded = False
 
     def get_session(self, max_age: float | None = _default_value) -> SessionDict:
         """Return the session, loading it first if that has not happened yet.
@@ -115,7 +114,7 @@ class BaseSessionFactory:
         if not issubclass(type(store), SignedCookies):  # isinstance() believes what a mock says
             store = CookiesOf(store)
         return store.open_session_cookies(  # type: ignore[no-any-return]
-            self.name, max_age, self.own_serializer
+            self.name, max_age, self._own_serializer
         )
 
     def _take_over(self, cookie: OpenCookie) -> bool:
@@ -145,7 +144,7 @@ class BaseSessionFactory:
         if not issubclass(type(store), SignedCookies):
             store = CookiesOf(store)
         args = self._add_ages(data, attributes)
-        store.save_session_cookie(response, self.name, data, attributes, args, self.own_serializer)
+        store.save_session_cookie(response, self.name, data, attributes, args, self._own_serializer)
 
     def _expire_cookie(self, response: Any) -> None:
         """Expire the session's cookie."""

@@ -30,13 +30,10 @@ class MemcacheSessionFactory(StoredSessionFactory):
     #: Where the session is kept, and the namespace in which it was opened: all of this request
     #: happens there.
     _opened: tuple[SessionMemcached, str] | None = None
-    #: The session's name, with which its record is signed.
-    _owner: str
 
     def _pin_place(self) -> tuple[SessionMemcached, str]:
         memcached = session_memcached(backend_config(self.session_store), "memcache")
         namespace = memcached.namespace
-        self._owner = self.name if isinstance(self.name, str) else self.name.decode("latin-1")
         self._opened = memcached, current_namespace() if namespace is None else namespace
         return self._opened
 
@@ -47,13 +44,13 @@ class MemcacheSessionFactory(StoredSessionFactory):
 
     def _read(self, sid: str) -> dict[Any, Any] | None:
         memcached, key = self._record(sid)
-        data, max_age = memcached.decode_session(key, self._owner, memcached.get(key))
+        data, max_age = memcached.decode_session(key, self.name, memcached.get(key))
         self._note_max_age(max_age)
         return data  # type: ignore[no-any-return]
 
     def _write(self, sid: str, data: dict[Any, Any], lifetime: float | None) -> bool:
         memcached, key = self._record(sid)
-        encoded = memcached.encode_session(key, self._owner, data, self.own_max_age)
+        encoded = memcached.encode_session(key, self.name, data, self.own_max_age)
         if self._is_stored:
             return memcached.replace(key, encoded, lifetime)
         memcached.set(key, encoded, lifetime)
@@ -72,7 +69,7 @@ class MemcacheSessionFactory(StoredSessionFactory):
         if not memcached.touch(key, lifetime):
             return False
         # A session that is only read would be lost when the older key is taken out.
-        memcached.sign_again(key, self._owner, lifetime)
+        memcached.sign_again(key, self.name, lifetime)
         return True
 
     def _superseded_at(self, sid: str) -> float | None:
@@ -89,7 +86,7 @@ class MemcacheSessionFactory(StoredSessionFactory):
 
         def data() -> Any:
             nonlocal is_first
-            found, max_age = memcached.decode_session(key, self._owner, stored)
+            found, max_age = memcached.decode_session(key, self.name, stored)
             if is_first:  # later calls ask for the state before the request
                 self._note_max_age(max_age)
                 is_first = False
@@ -100,7 +97,7 @@ class MemcacheSessionFactory(StoredSessionFactory):
     def _write_version(
         self, sid: str, data: dict[Any, Any], lifetime: float | None, token: Any
     ) -> Version | None:
-        (memcached, key), owner = self._record(sid), self._owner
+        (memcached, key), owner = self._record(sid), self.name
         encoded = memcached.encode_session(key, owner, data, self.own_max_age)
         known = memcached.absent(key) if token is NEW else token
         is_written = memcached.fill(key, encoded, known, lifetime)
@@ -121,7 +118,7 @@ class MemcacheSessionFactory(StoredSessionFactory):
         memcached, key = self._record(sid)
         times = memcached.times(key)  # first, because get resets the idle time
         stored = memcached.get(key)
-        data = None if stored is None else memcached.opened(key, self._owner, stored)
+        data = None if stored is None else memcached.opened(key, self.name, stored)
         if stored is None or data is None:
             return {}
         return {"size": len(stored), "format": format_of(data), **times}

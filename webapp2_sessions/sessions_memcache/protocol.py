@@ -126,12 +126,14 @@ def known_words(message: bytes) -> bytes:
     return b" ".join(known).rstrip(b".,:;")
 
 
-def redact(error: BaseException) -> None:
+def redact(error: BaseException, handled: BaseException | None) -> None:
     """Remove all but known words from another library's error, and from those that led to it.
 
     It becomes the cause of the BackendError, and is logged with it.
+
+    :param handled: what was being handled before, which is none of the library's.
     """
-    seen: set[int] = set()
+    seen = {id(handled)}
     pending: list[BaseException | None] = [error]
     while pending:
         each = pending.pop()

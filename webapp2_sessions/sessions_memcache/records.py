@@ -165,7 +165,12 @@ class SessionMemcached(CacheStore):
         node = self._nodes.node_of(key)
         lost = node.lost
         data, cas = node.call("gets", key)
-        return data, Token(None, node, node.lost) if data is None else Token(cas, node, lost)
+        if data is None:
+            return data, Token(None, node, node.lost)
+        if cas is None:
+            text = "the client gives no token to compare with"
+            raise BackendError("memcache", node.address, text)
+        return data, Token(cas, node, lost)
 
     def set(self, key: bytes, data: bytes, lifetime: float | None) -> None:
         """Store ``data``, whatever was stored before.
@@ -269,7 +274,7 @@ class SessionMemcached(CacheStore):
             pass
         return {}
 
-    def sign_again(self, key: bytes, owner: str, lifetime: float | None) -> None:
+    def sign_again(self, key: bytes, owner: str | bytes, lifetime: float | None) -> None:
         """Sign a stored session with the present key if an older one did; nothing else changes.
 
         :param owner: the session's name.
@@ -288,7 +293,7 @@ class SessionMemcached(CacheStore):
         """Return a value as it is stored under ``key``."""
         return self._values.dumps(key, value)
 
-    def decode(self, key: bytes, data: bytes | None, owner: str | None = None) -> Any:
+    def decode(self, key: bytes, data: bytes | None, owner: str | bytes | None = None) -> Any:
         """Return the value that is stored under ``key``, ``None`` if we did not sign it.
 
         :param owner: the session's name, for a value that is signed with it.
@@ -306,7 +311,7 @@ class SessionMemcached(CacheStore):
             raise UnreadableSession("memcache", self.address(key), undecodable(error)) from error
 
     def encode_session(
-        self, key: bytes, owner: str, data: dict[Any, Any], max_age: int | None
+        self, key: bytes, owner: str | bytes, data: dict[Any, Any], max_age: int | None
     ) -> bytes:
         """Return a session as it is stored under ``key``.
 
@@ -324,7 +329,7 @@ class SessionMemcached(CacheStore):
         return encoded
 
     def decode_session(
-        self, key: bytes, owner: str, stored: bytes | None
+        self, key: bytes, owner: str | bytes, stored: bytes | None
     ) -> tuple[Any, int | None]:
         """Return data and age of a stored session; no data if it is none, or of another name.
 
@@ -337,7 +342,7 @@ class SessionMemcached(CacheStore):
         data, max_age = self.decode(key, stored, owner) or (None, None)
         return data, max_age
 
-    def opened(self, key: bytes, owner: str, stored: bytes) -> bytes | None:
+    def opened(self, key: bytes, owner: str | bytes, stored: bytes) -> bytes | None:
         """Return a stored session as the serializer has made it; ``None`` if it is none.
 
         :param owner: the session's name.
@@ -345,7 +350,7 @@ class SessionMemcached(CacheStore):
         values, name = self._signed(key, owner, stored)
         return values.opened(name, stored)
 
-    def _signed(self, key: bytes, owner: str, stored: bytes) -> tuple[SignedValues, bytes]:
+    def _signed(self, key: bytes, owner: str | bytes, stored: bytes) -> tuple[SignedValues, bytes]:
         """Return what has signed a stored session, and under which name."""
         if stored.startswith(_SESSION):
             return self._sessions, _signed_name(key, owner)
@@ -365,6 +370,7 @@ class SessionMemcached(CacheStore):
             raise SessionTooLarge("memcache", node.address, len(encoded), limit, largest)
 
 
-def _signed_name(key: bytes, owner: str) -> bytes:
+def _signed_name(key: bytes, owner: str | bytes) -> bytes:
     """Return the name under which a session is signed; no key of memcached has a space in it."""
-    return b"%b %b" % (key, owner.encode("utf-8", "surrogatepass"))
+    name = owner.decode("latin-1") if isinstance(owner, bytes) else owner
+    return b"%b %b" % (key, name.encode("utf-8", "surrogatepass"))

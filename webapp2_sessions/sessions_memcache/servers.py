@@ -7,6 +7,7 @@ import functools
 import hashlib
 import socket
 import ssl
+import sys
 import time
 from collections.abc import Mapping
 from typing import Any
@@ -297,6 +298,7 @@ class CustomClient(Node):
         :raises ConfigError: the client would decode what it reads.
         """
         operation = "add" if operation == "fill" else operation
+        handled = sys.exc_info()[1]
         kwargs = {"noreply": False} if operation in self._NOREPLY_BY_DEFAULT else {}
         try:
             client = _clients.get(self, self._make)
@@ -306,12 +308,12 @@ class CustomClient(Node):
             raise self.unavailable("the server closed the connection") from error
         except MemcacheError as error:
             self.lost += 1
-            redact(error)
+            redact(error, handled)
             raise self._refused(error, operation, args) from error
         except (OSError, RuntimeError, KeyError) as error:
             self.lost += 1
             # The latter two: a pool without a free connection, and a broken answer.
-            redact(error)
+            redact(error, handled)
             raise self.unavailable(f"the client failed ({type(error).__name__})") from error
         if operation == "gets" and not isinstance(result, tuple):
             raise self.unavailable("the client has no server for the key")  # HashClient's way

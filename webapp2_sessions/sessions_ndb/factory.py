@@ -55,7 +55,7 @@ class DatastoreSessionFactory(StoredSessionFactory):
             # Optimization: on a hit of the cache no context is entered (9.6 us).
             data = repository.load(model, sid)
         else:
-            data = repository.run(model.get_by_sid, sid)
+            data = as_dict(repository.run(model.get_by_sid, sid))
         if repository.has_loaded:  # a model may read in a way of its own
             self._note_max_age(repository.own_max_age)
         return data

@@ -333,7 +333,7 @@ class SessionRepository:
         self._delete(model, sid, lambda: self.run(delete))
 
     def _delete(self, model: type[Any], sid: str, delete: Callable[[], None]) -> None:
-        cache = self._opened_cache()
+        cache = self._cache or self._opened_cache()
         if cache is None:
             delete()
         else:
@@ -342,6 +342,7 @@ class SessionRepository:
     # The cache
 
     def _opened_cache(self) -> CoherentCache | None:
+        """Return the configured cache, which stays this repository's from then on."""
         if self._settings["cache"] == "memcache":
             # By its name, because pymemcache is needed only where the cache is configured.
             session_memcached = import_object(

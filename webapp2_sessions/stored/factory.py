@@ -173,7 +173,8 @@ class StoredSessionFactory(CustomBackendSessionFactory):
                 if self._merger is not None:
                     session._assigned = set()
                 return self._take_snapshot(session)
-            self._replaced_sids.append(sid)
+            if sid not in self._replaced_sids:
+                self._replaced_sids.append(sid)
         self.sid = self._get_new_sid()
         return self._take_snapshot(SessionDict(self, new=True))
 
@@ -186,6 +187,8 @@ class StoredSessionFactory(CustomBackendSessionFactory):
             else:
                 version = self._first_version(sid)
                 data = None if version is None or version.token is NEW else version.data()
+            if type(data) is not dict:
+                data = as_dict(data)  # a mapping may decode what it holds only now
         except UnreadableSession as error:
             if self.session_store.config.get("on_unreadable") != "new":
                 raise
@@ -193,8 +196,6 @@ class StoredSessionFactory(CustomBackendSessionFactory):
             # Its cookie goes, and no copy of that may find the session later.
             self._former_sids[sid] = True
             return None
-        if type(data) is not dict:
-            data = as_dict(data)
         if data is None:
             if self._was_superseded_now(sid):
                 self.superseded = True
@@ -321,7 +322,8 @@ class StoredSessionFactory(CustomBackendSessionFactory):
 
         :raises BackendError: it is not certain that it is gone.
         """
-        self._leave_id()
+        if self._is_stored:  # not if this is tried again
+            self._leave_id()
         return self._end_former() or self._is_gone()
 
     def merged(self, session: SessionDict) -> bool:

@@ -125,7 +125,7 @@ def read_cookie(
     if parsed.get("max-age") == "0" or not signed:
         return SentCookie(name, expired=True, attributes=parsed)
     made = _cookie_factory(store, backend)(name, store)
-    serializer: Any = made.own_serializer or store.serializer
+    serializer: Any = made._own_serializer or store.serializer
     cookie = serializer.unseal(name, signed)
     data, held = cookie.data, cookie.attributes
     if kept := _id_attributes(held):

@@ -57,7 +57,7 @@ def test_nothing_of_a_key_is_in_an_error_nor_in_what_led_to_it(error: Exception)
             error.__context__ = ConnectionError("the system's words")
             raise error from cause
     except type(error):
-        redact(error)
+        redact(error, None)
     while error is not None:
         assert SID not in f"{error} {error!r}"
         error = error.__cause__  # type: ignore[assignment]
@@ -66,11 +66,23 @@ def test_nothing_of_a_key_is_in_an_error_nor_in_what_led_to_it(error: Exception)
 def test_errors_that_led_to_each_other_are_no_trap() -> None:
     first, second = RuntimeError(SID), KeyError(SID)
     first.__cause__, second.__cause__ = second, first
-    redact(first)
+    redact(first, None)
     assert SID not in repr([first, second])
 
 
 def test_words_of_the_system_stay() -> None:
     error = OSError(111, "Connection refused")
-    redact(error)
+    redact(error, None)
     assert error.args == (111, "Connection refused")
+
+
+def test_errors_of_others_stay_as_they_are() -> None:
+    """A client is called while the application handles an error of its own."""
+    ours, error = (
+        LookupError("order 17"),
+        MemcacheServerError("out of memory 0123456789abcdefghijkl"),
+    )
+    error.__context__ = ours
+    redact(error, ours)
+    assert error.args == ("out of memory",)
+    assert ours.args == ("order 17",)
