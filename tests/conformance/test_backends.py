@@ -393,6 +393,24 @@ def test_change_inside_a_value_beside_another(backend: Backend) -> None:
     assert found["left"] == ("theirs" if backend.merges else 0)
 
 
+def test_age_of_its_own_beside_a_save_of_the_same_data(backend: Backend) -> None:
+    """That another request has stored the same data does not mean that the age is stored."""
+    if not backend.is_ours:
+        pytest.skip("a backend of upstream's kind keeps no ages")
+    visitor = backend.visitor()
+    visitor.write({"a": 1})
+    stores = [SessionStore(visitor.request()) for _ in range(2)]
+    sessions = [store.get_session(backend=backend.keyword) for store in stores]
+    sessions[0].mark_changed()
+    sessions[1].set_max_age(900)
+    for store in stores:
+        response = webapp2.Response()
+        store.save_sessions(response)
+        visitor.take(response)
+    with visitor.visit() as session:
+        assert session.container.own_max_age == 900
+
+
 def test_change_beside_another_that_equality_does_not_tell(backend: Backend) -> None:
     """It is no less a change than others, also where those of requests at once are merged."""
     visitor = backend.visitor()

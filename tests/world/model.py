@@ -246,7 +246,10 @@ class Model:
             grant for grant in leads if grant is not None and grant.max_age == visit.seen.max_age
         ]
         if not grants:
-            raise Violation(f"visit {visit.number}: its cookie has the age {visit.seen.max_age}")
+            raise Violation(
+                f"visit {visit.number}: its cookie has the age {visit.seen.max_age}, not "
+                f"{[grant and grant.max_age for grant in leads]}\n{_told(self, [visit], set())}"
+            )
         grant = grants[0]
         if any(each.record != grant.record for each in grants):
             raise Violation(f"visit {visit.number}: one cookie leads to several sessions")

@@ -52,6 +52,8 @@ class StoredSessionFactory(CustomBackendSessionFactory):
     _is_stored = False
     #: Saves by compare-and-set; ``None`` unless ``on_conflict`` is ``'merge'``.
     _merger: Merger | None = None
+    #: The own age of the record that was read last.
+    _stored_max_age: int | None = None
     #: Former ids of this session, which end before its cookie is set. ``True`` for those that
     #: could not be ended at the first try.
     _former_sids: dict[str, bool]
@@ -151,9 +153,10 @@ class StoredSessionFactory(CustomBackendSessionFactory):
         A backend that keeps :attr:`own_max_age` with the data calls this when it has read a
         record; others leave it to the cookie. What this request has set takes precedence.
         """
+        is_sound = type(max_age) is int and 0 < max_age < 2**31
+        self._stored_max_age = max_age if is_sound else None  # type: ignore[assignment]
         if not self.sets_max_age:
-            is_sound = type(max_age) is int and 0 < max_age < 2**31
-            self.own_max_age = max_age if is_sound else None  # type: ignore[assignment]
+            self.own_max_age = self._stored_max_age
 
     def _get_by_sid(self, sid: Any) -> SessionDict:
         self._pin_place()
@@ -418,6 +421,7 @@ class StoredSessionFactory(CustomBackendSessionFactory):
         return Merger(
             lambda: self._read_version(str(self.sid)),
             lambda data, token: self._write_version(str(self.sid), data, self._lifetime(), token),
+            lambda: not self.sets_max_age or self._stored_max_age == self.own_max_age,
         )
 
     def _degrade(self, error: BackendError, session: SessionDict) -> SessionDict:

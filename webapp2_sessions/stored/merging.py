@@ -46,15 +46,19 @@ class Merger:
         the server has evicted, or whose time is over, has the token :data:`NEW`.
     :param write: stores data if the session is still in the state of a token, and returns the new
         state; ``None`` if another request has changed it.
+    :param is_kept: returns whether what this request keeps beside the data is in the state that
+        was read last.
     """
 
     def __init__(
         self,
         read: Callable[[], Version | None],
         write: Callable[[dict[Any, Any], Any], Version | None],
+        is_kept: Callable[[], bool] = lambda: True,
     ) -> None:
         self._read = read
         self._write = write
+        self._is_kept = is_kept
         #: The state that this request has last read or written, the base of the merge.
         self.known: Version = Version(NEW, dict)
 
@@ -90,8 +94,8 @@ class Merger:
             theirs = current.data()
             if not isinstance(theirs, dict):
                 return None  # this is no session any more
-            if not changed_keys(value, theirs):  # it was written, and the answer lost
-                self.known = current
+            if not changed_keys(value, theirs) and self._is_kept():
+                self.known = current  # it was written, and the answer lost
                 return value
             value = merge(self.known.data(), mine, theirs, flash_keys, assigned)
         raise TooManyConflicts()
