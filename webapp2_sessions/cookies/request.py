@@ -6,14 +6,10 @@ import re
 from typing import Any
 
 from webob.cookies import RequestCookies
-from webob.request import BaseRequest
 
 from webapp2_sessions.cookies.rules import is_name
 
 __all__ = ["read_values", "unquote"]
-
-#: The property by which WebOb's requests parse cookies.
-_WEBOB_COOKIES = BaseRequest.cookies
 
 #: Whitespace around names and values. ``str.strip()`` would also drop a no-break space, and
 #: another host of the domain could set a cookie that passes for the session's.
@@ -34,15 +30,10 @@ def read_values(request: Any, name: str | bytes) -> list[str]:
     :param request: a :class:`webob.Request`, or any object with a mapping ``cookies``.
     :param name: the cookie's name.
     """
-    try:  # Optimization: getattr() with a default takes longer, and every request comes here.
-        is_webob = type(request).cookies is _WEBOB_COOKIES
-    except AttributeError:  # a proxy, as webapp2.get_request() returns
-        is_webob = False
-    if not is_webob:
-        jar = request.cookies
-        if type(jar) is not RequestCookies:
-            value = jar.get(name)  # the request class parses cookies itself
-            return [value] if value else []
+    jar = request.cookies
+    if type(jar) is not RequestCookies:
+        value = jar.get(name)  # the request class parses cookies itself
+        return [value] if value else []
     if isinstance(name, bytes):
         name = name.decode("latin-1")
     header = request.environ.get("HTTP_COOKIE")
