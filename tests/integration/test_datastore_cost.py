@@ -65,11 +65,11 @@ def test_requests_without_the_cache(uncached: Visitor, steps: Steps) -> None:
 
 def test_requests_with_the_cache(cached: Visitor, memcached: Memcached, steps: Steps) -> None:
     """A read is one request to memcached; only a write, or a miss, is one to Datastore."""
-    assert asked(steps, lambda: cached.write({"a": 1})) == ["gets", "Commit", "add"]
+    assert asked(steps, lambda: cached.write({"a": 1})) == ["gets", "Commit", "fill"]
     assert asked(steps, cached.read) == ["get"]
     assert asked(steps, lambda: cached.write({"a": 2})) == ["get", "gets", "Commit", "cas"]
     memcached.flush()
-    assert asked(steps, cached.read) == ["get", "Lookup", "add"]
+    assert asked(steps, cached.read) == ["get", "Lookup", "fill"]
 
 
 # Contexts

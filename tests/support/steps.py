@@ -29,7 +29,7 @@ _MEMCACHED = (
 
 #: Every method of our connections that waits for an answer.
 _OURS = (
-    *("get", "gets", "set", "add", "replace", "cas", "delete", "touch"),
+    *("get", "gets", "set", "add", "fill", "replace", "cas", "delete", "touch"),
     *("stats", "raw_command"),
 )
 

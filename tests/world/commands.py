@@ -15,7 +15,7 @@ from webapp2_sessions.sessions_memcache.connection import Connections
 __all__ = ["Unavailable", "watch_commands"]
 
 #: Every method of connections to memcached that waits for an answer.
-_MEMCACHED = ("get", "gets", "set", "add", "replace", "cas", "delete", "touch")
+_MEMCACHED = ("get", "gets", "set", "add", "fill", "replace", "cas", "delete", "touch")
 
 #: Every way in which gRPC sends a request that has one answer.
 _GRPC = ("__call__", "with_call", "future")

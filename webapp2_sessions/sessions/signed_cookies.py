@@ -331,8 +331,9 @@ class CookiesOf(SignedCookies):
 
     def __init__(self, store: Any) -> None:
         self._store = store
-        self.config, self.sessions = store.config, {}
-        self.request = getattr(store, "request", None)
+        self.config: dict[str, Any] = store.config
+        self.sessions: dict[str, Any] = {}
+        self.request: Any = getattr(store, "request", None)
 
     def get_secure_cookie(self, name: str, max_age: float | None = _default_value) -> Any:
         """Return what the store reads."""
