@@ -7,6 +7,7 @@ save. That is what merging has to come to.
 from __future__ import annotations
 
 import copy
+import functools
 import itertools
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -14,6 +15,7 @@ from typing import Any
 import pytest
 import webapp2
 from support.racing import Step, perform
+from support.steps import Steps
 from support.stores_under_test import StoreUnderTest
 from support.visits import Visitor
 
@@ -249,6 +251,37 @@ def test_renewal_of_a_destroyed_session(target: StoreUnderTest) -> None:
     response = webapp2.Response()
     store.save_sessions(response)
     assert response.headers.getall("Set-Cookie") == []
+
+
+def test_one_of_two_renewals_at_once_counts(
+    target: StoreUnderTest, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One overtakes the other at each of its commands; only the first sends a cookie."""
+    steps = Steps(monkeypatch)
+    for number in itertools.count():
+        visitor = target.visitor()
+        visitor.write(START)
+        first, second = (SessionStore(visitor.request()) for _ in range(2))
+        for store in (first, second):
+            store.get_session(backend=target.backend).regenerate_id()
+        responses = webapp2.Response(), webapp2.Response()
+        reached: list[int] = []
+        overtake = functools.partial(_save_at, number, second, responses[1], reached)
+        with steps.counted(overtake):
+            first.save_sessions(responses[0])
+        if not reached:
+            assert number > 2
+            return
+        cookies = [response.headers.getall("Set-Cookie") for response in responses]
+        assert sorted(map(len, cookies)) == [0, 1], f"overtaken at command {number}"
+
+
+def _save_at(
+    number: int, store: SessionStore, response: webapp2.Response, reached: list[int], step: int
+) -> None:
+    if step == number:
+        reached.append(step)
+        store.save_sessions(response)
 
 
 def test_overwriting_loses_updates(target: StoreUnderTest) -> None:

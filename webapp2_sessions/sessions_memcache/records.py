@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import hashlib
 import math
+import os
 import re
 import time
 from collections.abc import Mapping
@@ -221,23 +222,29 @@ class SessionMemcached(CacheStore):
         :raises BackendError: it is not certain that it is gone.
         """
         node = self._nodes.node_of(key)
-        is_marked = node.call("add", key + _REVOKED, b"%d" % superseded_at, _REVOKED_SECONDS)
-        is_first = self._take_away(key, bool(is_marked))
+        # Nobody else's mark is the same.
+        mark = b"%d %b" % (superseded_at, os.urandom(9).hex().encode("ascii"))
+        is_marked = bool(node.call("add", key + _REVOKED, mark, _REVOKED_SECONDS))
+        is_first = self._take_away(key, mark, is_marked)
         node.call("delete", key)
         return is_first
 
-    def _take_away(self, key: bytes, is_marked: bool) -> bool:
+    def _take_away(self, key: bytes, mark: bytes, is_marked: bool) -> bool:
         """Take a record away from all others who revoke it; whether nobody did so before.
 
-        The mark alone does not tell: it may be of a request whose server failed before the record
-        was deleted.
+        A mark that is there already does not tell: its request may have failed before the record
+        was deleted. Who finds the record puts a mark of its own, by which the other one sees that
+        it was not first.
         """
+        node = self._nodes.node_of(key)
         for _ in range(_TRIES_TO_TAKE):
             data, token = self.gets(key)
             if data is None:
-                return is_marked
+                return is_marked and node.call("get", key + _REVOKED) in (mark, None)
             if data == _TAKEN:
                 return False
+            if not is_marked:
+                self.set(key + _REVOKED, mark, _REVOKED_SECONDS)
             # As :meth:`fill`, but for a second.
             is_same = token.server.lost == token.lost
             if is_same and token.server.call("cas", key, _TAKEN, token.cas, 1):
@@ -261,7 +268,8 @@ class SessionMemcached(CacheStore):
     def superseded_at(self, key: bytes) -> int | None:
         """Return when a session got another id, in Unix seconds; ``None`` if it did not."""
         mark = self._nodes.node_of(key).call("get", key + _REVOKED)
-        return int(mark) or None if mark is not None and mark.isdigit() and len(mark) < 15 else None
+        time = b"" if mark is None else mark.partition(b" ")[0]
+        return int(time) or None if time.isdigit() and len(time) < 15 else None
 
     def times(self, key: bytes) -> dict[str, int]:
         """Return ``expires_in`` and ``idle`` of an entry, as far as the server tells (1.6 does)."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import datetime
 import functools
 from collections.abc import Callable, Iterable, Mapping
@@ -269,15 +270,14 @@ class SessionRepository:
             tombstone = SessionEnded(id=sid, is_superseded=is_superseded or None)
             tombstone.put(**self._datastore.options)
 
-        try:
-            self.run(leave_tombstone, entity=EntityVersion(SessionEnded._get_kind(), sid, ABSENT))
-            is_first = True
-        except VersionConflict:
-            is_first = False
+        entity = EntityVersion(SessionEnded._get_kind(), sid, ABSENT)
+        with contextlib.suppress(VersionConflict):
+            self.run(leave_tombstone, entity=entity)
+        is_first = False
 
         def delete() -> None:
             nonlocal is_first
-            is_first = self._take_away(model, sid, is_first)
+            is_first = self._take_away(model, sid, entity.current, leave_tombstone)
 
         try:
             self._delete(model, sid, delete)
@@ -286,15 +286,24 @@ class SessionRepository:
             raise
         return is_first
 
-    def _take_away(self, model: type[Any], sid: str, left_tombstone: bool) -> bool:
+    def _take_away(
+        self, model: type[Any], sid: str, own: int | None, leave_tombstone: Callable[[], object]
+    ) -> bool:
         """Delete an entity. Return whether no other revocation did so before.
 
-        The tombstone alone is no proof: its writer may have failed before the deletion.
+        A tombstone that is there already is no proof: its writer may have failed before the
+        deletion. Who finds the entity leaves another one, by whose version that writer sees that
+        it was not first.
+
+        :param own: the version of the tombstone that this one has left, ``None`` for that of
+            another.
         """
         while True:
             stored, version = self.look_up(model, sid)
             if stored is None:
-                return left_tombstone
+                return own is not None and self.look_up(SessionEnded, sid)[1] in (own, None)
+            if own is None:
+                self.run(leave_tombstone)
             delete = functools.partial(stored.key.delete, **self._datastore.options)
             try:
                 self.run(delete, entity=EntityVersion(model._get_kind(), sid, version))
