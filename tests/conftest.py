@@ -41,8 +41,7 @@ SLOW = {
     HERE / name
     for name in (
         *("browser", "faults", "packaging", "races", "typing"),
-        *("docs/test_custom_backend.py", "property/test_fuzz.py"),
-        "world/test_coherence_protocol.py",
+        *("world/test_coherence_protocol.py", "world/test_mutants.py"),
         *("unit/test_benchmarks.py", "unit/test_pytest_plugin.py"),
         *(f"integration/test_{name}.py" for name in ("cli", "datastore_places", "demo")),
         *(f"integration/test_{name}.py" for name in ("gunicorn", "load_run", "purging")),
