@@ -38,7 +38,7 @@ class Jar:
 
     def store(self, header: str, url: Url) -> None:
         """Keep what a Set-Cookie header says, if the host may set it."""
-        pair, *attributes = [part.strip() for part in header.split(";")]
+        pair, *attributes = [part.strip(" \t") for part in header.split(";")]
         name, _, value = pair.partition("=")
         given = {}
         for attribute in attributes:
@@ -63,6 +63,11 @@ class Jar:
             self._number += 1
             number = self._number if before is None else before.number
             self._kept[key_] = _Kept(value, not domain, expires, number)
+
+    def has(self, name: str, domain: str, path: str) -> bool:
+        """Return whether there is a cookie, as section 5.3 tells them apart."""
+        kept = self._kept.get((name, domain, path))
+        return kept is not None and kept.expires > self._now()
 
     def pairs(self, url: Url) -> list[tuple[str, str]]:
         """Return names and values for a request, in the order of section 5.4."""

@@ -14,11 +14,14 @@ from webapp2_sessions.testing import Clock, travel
 from world.applications import ENDS, FRONTS, NAMES
 from world.configurations import deployments
 from world.jar import Url
-from world.script import AGES
+from world.script import AGES, NUMBERS, OURS
 from world.totals import Totals
 from world.world import Fault, Request, World
 
 __all__ = ["WorldMachine", "world_settings"]
+
+#: Names of cookies that are not to be taken for a session's, or for that of another session.
+_DISGUISES = ["x {}", "[{}", "a,{}", "\xa0{}", "{} x", *NAMES]
 
 #: What a handler does with a session; what comes more often is there more often.
 _steps = st.sampled_from(
@@ -26,6 +29,8 @@ _steps = st.sampled_from(
         *[("set", "a"), ("set", "b"), ("inner",), ("flash",), ("sign_in",), ("sign_out",)] * 2,
         *[("same", "a"), ("delete", "a"), ("mark",), ("clear",), ("flashes",), ("renew",)],
         *[("grow",), ("shrink",), *(("max_age", age) for age in AGES)],
+        *[("flash_same",), *(("number", number) for number in NUMBERS)],
+        *(("set", key) for key in OURS),
     ]
 )
 _uses = st.tuples(
@@ -97,7 +102,7 @@ class WorldMachine(RuleBasedStateMachine):
         """A server fails during a request."""
         self._world.ask([request], fault=fault)
 
-    @rule(seconds=st.sampled_from([1, 5, 11, 601, 1801, 3601, 7201]))
+    @rule(seconds=st.sampled_from([1, 5, 10, 11, 600, 601, 1800, 1801, 3600, 3601, 7200, 7201]))
     def time_passes(self, seconds: int) -> None:
         """The clocks go on."""
         self._world.let_time_pass(seconds)
@@ -121,15 +126,16 @@ class WorldMachine(RuleBasedStateMachine):
         browser=st.integers(0, 3),
         which=st.integers(0, 30),
         attributes=st.sampled_from([*_PLANTED, "Path=/; Secure"]),
+        disguise=st.sampled_from([*["{}"] * len(_DISGUISES), *_DISGUISES]),
     )
-    def cookie_is_copied(self, browser: int, which: int, attributes: str) -> None:
+    def cookie_is_copied(self, browser: int, which: int, attributes: str, disguise: str) -> None:
         """Somebody gets a cookie that was sent to a browser before, perhaps to another one."""
         world = self._world
         if not world.seen:
             return
         name, text = world.seen[-1 - which % len(world.seen)]
         host = "evil.example.com" if "Domain" in attributes else "www.example.com"
-        world.plant(browser, text, name, Url(host, "/"), attributes)
+        world.plant(browser, text, disguise.format(name), Url(host, "/"), attributes)
 
     @rule(
         browser=st.integers(0, 2),

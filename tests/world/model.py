@@ -579,8 +579,7 @@ def _merge(
             continue
         if key == "_flash":
             was, new, now = (each.get(key, []) for each in (base, mine, theirs))
-            left = [message for message in now if message not in was or message in new]
-            left += [message for message in new if message not in was]
+            left = [*_without(now, _without(was, new)), *_without(new, was)]
             merged[key] = left
             if not left:
                 del merged[key]
@@ -589,6 +588,17 @@ def _merge(
         else:
             merged.pop(key, None)
     return merged
+
+
+def _without(messages: list[Any], others: list[Any]) -> list[Any]:
+    """Return messages without others, each of which takes away one that is equal."""
+    others, left = [*others], []
+    for message in messages:
+        if message in others:
+            others.remove(message)
+        else:
+            left.append(message)
+    return left
 
 
 def _told(model: Model, visits: list[Visit], involved: set[int]) -> str:

@@ -6,13 +6,19 @@ import copy
 import json
 from typing import Any
 
-__all__ = ["STEPS", "Draft", "normal"]
+__all__ = ["NUMBERS", "OURS", "STEPS", "Draft", "normal"]
 
 #: A value that fits no cookie.
 BIG = "x" * 6000
 
 #: Ages in seconds that a session may give itself.
 AGES = (900, 100_000, None)
+
+#: Numbers that are equal for Python, and not the same where they are stored.
+NUMBERS = (0, 0.0, -0.0)
+
+#: Names that the package once took for its own.
+OURS = ("__max_age__", "__began__", "__spilled__", "_sid")
 
 Step = tuple[Any, ...]
 
@@ -25,10 +31,12 @@ STEPS = {
     "delete": "deletes a key",
     "clear": "clears the session",
     "flash": "adds a flash message",
+    "flash_same": "adds the same flash message as others",
     "flashes": "shows the flash messages",
     "sign_in": "signs in",
     "renew": "renews the id",
     "sign_out": "signs out",
+    "number": "stores a number",
     "max_age": "sets an age of its own",
     "grow": "stores a value that fits no cookie",
     "shrink": "removes the large value",
@@ -36,8 +44,11 @@ STEPS = {
 
 
 def normal(data: Any) -> Any:
-    """Return data as JSON gives it back, so that it can be compared wherever it was stored."""
-    return json.loads(json.dumps(data))
+    """Return data as JSON gives it back, so that it can be compared wherever it was stored.
+
+    Numbers become text, which tells those apart that are equal.
+    """
+    return json.loads(json.dumps(data), parse_int=str, parse_float=str)
 
 
 class Draft:
@@ -84,6 +95,10 @@ class Draft:
     def _mark(self, token: str) -> None:
         self.modified = self.forced = True
 
+    def _number(self, token: str, number: float) -> None:
+        self.data["number"] = normal(number)
+        self._touch("number")
+
     def _delete(self, token: str, key: str) -> None:
         if self.data.pop(key, None) is not None:
             self._touch(key)
@@ -95,6 +110,9 @@ class Draft:
     def _flash(self, token: str) -> None:
         self.data.setdefault("_flash", []).append([token, None])
         self._touch("_flash")
+
+    def _flash_same(self, token: str) -> None:
+        self._flash("same")
 
     def _flashes(self, token: str) -> None:
         if self.data.pop("_flash", None) is not None:
@@ -151,6 +169,10 @@ def perform(session: Any, step: Step, token: str) -> None:
         session.clear()
     elif name == "flash":
         session.add_flash(token)
+    elif name == "flash_same":
+        session.add_flash("same")
+    elif name == "number":
+        session["number"] = args[0]
     elif name == "flashes":
         session.get_flashes()
     elif name in ("sign_in", "renew"):

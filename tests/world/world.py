@@ -428,6 +428,20 @@ class _Job:
             # What a sub-request gets goes to the handler that made it.
             if not self._is_sub and len(name) + len(value) <= _LARGEST_COOKIE:
                 self._jar.store(header, self._url)
+        for visit in self.visits.values():
+            self._check_expired(visit)
+
+    def _check_expired(self, visit: Visit) -> None:
+        """Raise if the browser keeps a cookie that was to be expired."""
+        settings, seen, draft = self._app.settings, visit.seen, visit.draft
+        places = []
+        if seen.cookie == EXPIRED:
+            places.append((settings["domain"], settings["path"]))
+        if seen.cookie is not None and (draft.destroyed or draft.regenerates):
+            places += [(None, path) for path in settings["former_paths"]]
+        for domain, path in places:
+            if self._jar.has(visit.name, domain or self._url.host, path):
+                raise Violation(f"{self._request} left a cookie of {domain} and {path}")
 
     def _saved(self) -> tuple[str, bool]:
         """Return what the front does with sessions, and whether their cookies are sent."""
