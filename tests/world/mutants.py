@@ -174,7 +174,6 @@ _FORMER = (
         "middleware.py",
         "        return id(environ) == self._environ_id\n",
         "        return True\n",
-        missing="requests within requests",
     ),
     Mutant(
         "1.6: an age is taken from the data",
