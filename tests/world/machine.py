@@ -14,7 +14,7 @@ from webapp2_sessions.testing import Clock, travel
 from world.applications import ENDS, FRONTS, NAMES
 from world.configurations import deployments
 from world.jar import Url
-from world.script import AGES, NUMBERS, OURS
+from world.script import AGES, NUMBERS, OURS, Step
 from world.totals import Totals
 from world.world import Fault, Request, World
 
@@ -26,12 +26,16 @@ _DISGUISES = ["x {}", "[{}", "a,{}", "\xa0{}", "{} x", *NAMES]
 #: What a handler does with a session; what comes more often is there more often.
 _steps = st.sampled_from(
     [
-        *[("set", "a"), ("set", "b"), ("inner",), ("flash",), ("sign_in",), ("sign_out",)] * 2,
+        *[("set", "a"), ("set", "b"), ("inner",), ("flash",), ("sign_in",), ("sign_out",)] * 3,
         *[("same", "a"), ("delete", "a"), ("mark",), ("clear",), ("flashes",), ("renew",)],
-        *[("grow",), ("shrink",), *(("max_age", age) for age in AGES)],
+        *[("grow",), ("grow",), ("shrink",), *(("max_age", age) for age in AGES)],
         *[("flash_same",), *(("number", number) for number in NUMBERS)],
         *(("set", key) for key in OURS),
     ]
+)
+#: What a request does that comes between the commands of another one.
+_overtaking = st.sampled_from(
+    [*[("sign_out",), ("sign_in",)] * 2, ("set", "b"), ("flashes",), ("grow",), ("shrink",)]
 )
 _uses = st.tuples(
     st.sampled_from([*["session"] * 3, "cart"]), st.lists(_steps, max_size=3).map(tuple)
@@ -52,10 +56,18 @@ _requests = st.builds(
     st.one_of(*[st.none()] * 9, _plain_requests),
 )
 _faults = st.builds(Fault, st.sampled_from(["restart", "freeze", "answer lost"]), st.integers(0, 8))
-_choices = st.lists(st.integers(0, 2), max_size=20)
+#: Whose turn it is, and for how many commands: one that is overtaken is often overtaken by all
+#: that another one does.
+_choices = st.lists(
+    st.tuples(st.integers(0, 2), st.sampled_from([1, 1, 2, 3, 5, 12])), max_size=8
+).map(lambda turns: [choice for choice, commands in turns for _ in range(commands)])
 
 #: Attributes of a cookie that another host of the domain sets.
 _PLANTED = ("Domain=example.com; Path=/; Secure", "Domain=example.com; Path=/app; Secure")
+
+
+#: More commands than any request sends.
+_ALL = 60
 
 
 class WorldMachine(RuleBasedStateMachine):
@@ -95,6 +107,26 @@ class WorldMachine(RuleBasedStateMachine):
         if is_one:  # of one browser
             requests = [_with(each, browser=requests[0].browser) for each in requests]
         self._world.ask(requests, choices)
+
+    @rule(first=_requests, step=_overtaking, commands=st.integers(0, 8), is_evicted=st.booleans())
+    def request_is_overtaken(
+        self, first: Request, step: Step, commands: int, is_evicted: bool
+    ) -> None:
+        """A request comes between two commands of another one that uses the same session.
+
+        Whoever has the cookies from before looks at what became of it.
+        """
+        world, (name, steps) = self._world, first.sessions[0]
+        first = _with(first, sessions=((name, steps),))
+        second = _with(first, sessions=((name, (step,)),), front="SessionHandler", end="ok")
+        if is_evicted and world.apps[first.app % len(world.apps)].rules(name).place == "datastore":
+            world.flush_memcached()
+        url = Url("www.example.com", first.path)
+        before = [text for each, text in world.jars[first.browser].pairs(url) if each == name]
+        world.ask([first, second], [0] * commands + [1] * _ALL)
+        if before:
+            world.plant(3, before[-1], name, url, "Path=/; Secure")
+            world.ask([_with(first, browser=3, sessions=((name, ()),), end="ok")])
 
     @precondition(lambda self: self.world is not None and self.world.uses("memcache", "datastore"))
     @rule(request=_requests, fault=_faults)

@@ -6,7 +6,7 @@ import copy
 import json
 from typing import Any
 
-__all__ = ["NUMBERS", "OURS", "STEPS", "Draft", "normal"]
+__all__ = ["NUMBERS", "OURS", "STEPS", "Draft", "Step", "normal"]
 
 #: A value that fits no cookie.
 BIG = "x" * 6000
