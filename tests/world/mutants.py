@@ -418,9 +418,9 @@ _MISTAKES = (
     Mutant(
         "mark_changed() is ignored where content is compared",
         "cookies",
-        _FACTORIES,
-        "            return session._forced\n",
-        "            return snapshot.differs(session)\n",
+        "sessions/session_dict.py",
+        "        self.modified = self._forced = True\n",
+        "        self.modified = True\n",
     ),
     Mutant(
         "a refresh saves changes inside of values",
