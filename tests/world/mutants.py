@@ -428,6 +428,7 @@ _MISTAKES = (
         _COOKIE,
         "self._set_cookie(response, dict(cookie.data), **attributes)",
         "self._set_cookie(response, dict(self.session or ()), **attributes)",
+        missing="visitors who come back when a refresh is due",
     ),
     Mutant(
         "a refresh forgets where a session is spilled",
@@ -435,6 +436,7 @@ _MISTAKES = (
         _COOKIE,
         "            attributes[SPILLED] = self._spill.sid\n",
         "",
+        missing="visitors who come back when a refresh is due",
     ),
     Mutant(
         "a session that fits again is taken back though another request has ended it",
@@ -442,6 +444,7 @@ _MISTAKES = (
         _COOKIE,
         "            if not spill.retire():\n                return None\n",
         "            spill.retire()\n",
+        missing="a request that shrinks a spilled session and is overtaken by a sign-out",
     ),
     Mutant(
         "a renewal does not renew a spilled session",
@@ -463,6 +466,7 @@ _MISTAKES = (
         "sessions/session_dict.py",
         "            value = dict.pop(self, key, *args)\n            self._note_assigned((key,))\n",
         "            value = dict.pop(self, key, *args)\n",
+        missing="requests that meet on one key more often, or more worlds",
     ),
     Mutant(
         "a former id stays after a renewal",
@@ -484,6 +488,7 @@ _MISTAKES = (
         _STORED,
         "            elif self._is_stored and self._should_refresh() and self.keep():\n",
         "            elif self._is_stored and self._should_refresh():\n",
+        missing="a refresh that is due and is overtaken by a sign-out",
     ),
     Mutant(
         "a degraded session is saved",
@@ -491,6 +496,7 @@ _MISTAKES = (
         _STORED,
         "            if session._degraded:\n                return\n",
         "",
+        missing="a server that fails between the load and the save, and answers again",
     ),
     Mutant(
         "an id that led nowhere does not end with the session",
@@ -519,6 +525,7 @@ _MISTAKES = (
         _MERGING,
         "        if key == _FLASH or key in flash_keys:\n",
         "        if False:\n",
+        missing="requests that meet on one key more often, or more worlds",
     ),
     Mutant(
         "a key that was assigned again does not win",
@@ -526,6 +533,7 @@ _MISTAKES = (
         _MERGING,
         "    for form in dict.fromkeys([*differences(old, ours), *named]):\n",
         "    for form in differences(old, ours):\n",
+        missing="requests that meet on one key more often, or more worlds",
     ),
     Mutant(
         "a merge brings removed keys back",
@@ -533,6 +541,7 @@ _MISTAKES = (
         _MERGING,
         "            merged.pop(form, None)\n",
         "            pass\n",
+        missing="requests that meet on one key more often, or more worlds",
     ),
     Mutant(
         "a merge brings an ended session back",
@@ -541,6 +550,7 @@ _MISTAKES = (
         "            if current is None:\n                return None\n            token",
         "            if current is None:\n                current = Version(NEW, dict)\n"
         "            token",
+        missing="requests that meet on one key more often, or more worlds",
     ),
     Mutant(
         "of equal flash messages all count as shown",
@@ -548,6 +558,7 @@ _MISTAKES = (
         _MERGING,
         "            counts[form] -= 1\n",
         "            pass\n",
+        missing="requests that meet on one key more often, or more worlds",
     ),
     Mutant(
         "an entry of the cache is replaced without a look at its token",
@@ -578,6 +589,7 @@ _MISTAKES = (
         _MEMCACHED,
         "        if self.is_revoked(key):\n            return False\n        self.set(",
         "        self.set(",
+        missing="a look between two commands of a request that the model sees end",
     ),
     Mutant(
         "memcached: a write brings back what was ended",
