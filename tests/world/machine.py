@@ -139,6 +139,22 @@ class WorldMachine(RuleBasedStateMachine):
         """The clocks go on."""
         self._world.let_time_pass(seconds)
 
+    @rule(
+        request=_requests,
+        seconds=st.sampled_from([600, 601, 1800, 3600]),
+        steps=st.sampled_from([(), (("inner",),)]),
+    )
+    def visitor_comes_back(self, request: Request, seconds: int, steps: tuple[Step, ...]) -> None:
+        """Somebody does nothing for a while, asks for a page, and looks what is there then.
+
+        What is due for a refresh is refreshed, and nothing else is saved.
+        """
+        self._world.let_time_pass(seconds)
+        names = [name for name, _ in request.sessions]
+        for each in (steps, ()):
+            sessions = tuple((name, each) for name in names)
+            self._world.ask([_with(request, sessions=sessions, end="ok")])
+
     @precondition(lambda self: self.world is not None and self.world.uses("memcache"))
     @rule(is_restarted=st.sampled_from([False, False, False, True]))
     def memcached_loses_everything(self, is_restarted: bool) -> None:
