@@ -582,6 +582,7 @@ _MISTAKES = (
         "        except BaseException:\n            self._try_to_bury(key)\n            raise\n"
         "        if not",
         "        except BaseException:\n            raise\n        if not",
+        missing="a lost answer to a write of a cached session, then an eviction and another look",
     ),
     Mutant(
         "memcached: a record that was ended is written again without a look",
@@ -640,6 +641,7 @@ _MISTAKES = (
         _ENTITIES,
         "        if cache is None or self._operation.fresh:\n",
         "        if cache is None:\n",
+        missing="merges on one key of a cached session more often, or more worlds",
     ),
     Mutant(
         "Datastore: a write asks for no entity",
