@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
 
 from world.mutants import MUTANTS, WORLDS, Mutant, live, mutate
 
-pytestmark = pytest.mark.usefixtures("memcached", "datastore")
+pytestmark = [
+    pytest.mark.usefixtures("memcached", "datastore"),
+    pytest.mark.skipif(
+        os.environ.get("MUTANTS") != "1", reason="takes half an hour; MUTANTS=1 runs it"
+    ),
+]
 
 
 @pytest.mark.parametrize(

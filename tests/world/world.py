@@ -427,7 +427,7 @@ class _Job:
             # What a sub-request gets goes to the handler that made it.
             if not self._is_sub and len(name) + len(value) <= _LARGEST_COOKIE:
                 self._jar.store(header, self._url)
-        for visit in self.visits.values():
+        for visit in self.visits.values() if not self._is_sub else ():
             self._check_expired(visit)
 
     def _check_expired(self, visit: Visit) -> None:
