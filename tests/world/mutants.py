@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -19,7 +18,7 @@ from world.machine import WorldMachine, world_settings
 from world.model import Violation
 from world.totals import Totals
 
-__all__ = ["MUTANTS", "SEED", "WORLDS", "Found", "Mutant", "live", "mutate"]
+__all__ = ["MUTANTS", "PACKAGE", "SEED", "WORLDS", "Found", "Mutant", "live", "mutate"]
 
 #: The one of all these worlds.
 SEED = 2026
@@ -27,7 +26,8 @@ SEED = 2026
 #: How many worlds of each kind there are. What Hypothesis draws depends on it.
 WORLDS = {"cookies": 200, "memcached": 150, "Datastore": 150}
 
-_PACKAGE = Path(__file__).parents[2] / "webapp2_sessions"
+#: The package itself.
+PACKAGE = Path(__file__).parents[2] / "webapp2_sessions"
 
 #: Seconds after which worlds are given up.
 _PATIENCE = 900
@@ -60,21 +60,18 @@ class Found(NamedTuple):
     requests: int
 
 
-def mutate(mutant: Mutant, folder: Path) -> None:
-    """Copy the package to a folder, and put the fault into it.
+def mutate(mutant: Mutant) -> str:
+    """Return the text of the file with the fault.
 
     :raises ValueError: the text to be replaced does not stand there once.
     """
-    copy = folder / _PACKAGE.name
-    shutil.copytree(_PACKAGE, copy, ignore=shutil.ignore_patterns("__pycache__"))
-    path = copy / mutant.file
-    text = path.read_text("utf-8")
+    text = (PACKAGE / mutant.file).read_text("utf-8")
     if text.count(mutant.old) != 1:
         raise ValueError(f"{mutant.file} has the text {text.count(mutant.old)} times")
-    path.write_text(text.replace(mutant.old, mutant.new), "utf-8")
+    return text.replace(mutant.old, mutant.new)
 
 
-def live(kind: str, folder: Path = _PACKAGE.parent, worlds: int | None = None) -> Found:
+def live(kind: str, folder: Path = PACKAGE.parent, worlds: int | None = None) -> Found:
     """Live through worlds of a kind by the package in a folder, until something is found.
 
     :param worlds: how many; by default those of `WORLDS`.
@@ -257,8 +254,8 @@ _FORMER = (
         "2.6: a session's own age is not kept in its record",
         "memcached",
         "sessions_memcache/factory.py",
-        "memcached.encode_session(key, self._owner, data, self.own_max_age)",
-        "memcached.encode_session(key, self._owner, data, None)",
+        "memcached.encode_session(key, self.name, data, self.own_max_age)",
+        "memcached.encode_session(key, self.name, data, None)",
     ),
     Mutant(
         "2.6: a session's own age is not kept in its entity",
@@ -604,15 +601,15 @@ _MISTAKES = (
         "memcached: the end of a session leaves no mark",
         "memcached",
         _MEMCACHED,
-        'node.call("add", key + _REVOKED, b"%d" % superseded_at, _REVOKED_SECONDS)',
+        'node.call("add", key + _REVOKED, mark, _REVOKED_SECONDS)',
         "True",
     ),
     Mutant(
         "memcached: the second of two renewals counts as first",
         "memcached",
         _MEMCACHED,
-        "            if data is None:\n                return is_marked\n",
-        "            if data is None:\n                return True\n",
+        'return is_marked and node.call("get", key + _REVOKED) in (mark, None)',
+        "return True",
     ),
     Mutant(
         "memcached: the own age of a record is not read",

@@ -3,20 +3,26 @@
 from __future__ import annotations
 
 import os
+import shutil
 from pathlib import Path
 
 import pytest
 
-from world.mutants import MUTANTS, WORLDS, Mutant, live, mutate
+from world.mutants import MUTANTS, PACKAGE, WORLDS, Mutant, live, mutate
 
-pytestmark = [
-    pytest.mark.usefixtures("memcached", "datastore"),
-    pytest.mark.skipif(
-        os.environ.get("MUTANTS") != "1", reason="takes half an hour; MUTANTS=1 runs it"
-    ),
-]
+slow = pytest.mark.skipif(
+    os.environ.get("MUTANTS") != "1", reason="takes half an hour; MUTANTS=1 runs it"
+)
 
 
+@pytest.mark.parametrize("mutant", MUTANTS, ids=[mutant.name for mutant in MUTANTS])
+def test_a_fault_can_be_put_into_the_package(mutant: Mutant) -> None:
+    """The text that it replaces is there once."""
+    mutate(mutant)
+
+
+@slow
+@pytest.mark.usefixtures("memcached", "datastore")
 @pytest.mark.parametrize(
     "mutant",
     [
@@ -30,10 +36,14 @@ pytestmark = [
 )
 def test_the_world_finds_a_fault(mutant: Mutant, tmp_path: Path) -> None:
     """It happens within so many worlds that something happens that must not."""
-    mutate(mutant, tmp_path)
+    copy = tmp_path / "webapp2_sessions"
+    shutil.copytree(PACKAGE, copy, ignore=shutil.ignore_patterns("__pycache__"))
+    (copy / mutant.file).write_text(mutate(mutant), "utf-8")
     assert live(mutant.kind, tmp_path).violation
 
 
+@slow
+@pytest.mark.usefixtures("memcached", "datastore")
 @pytest.mark.parametrize("kind", WORLDS)
 def test_nothing_is_found_without_a_fault(kind: str) -> None:
     """The same worlds are as they ought to be by the package as it is."""
