@@ -244,7 +244,7 @@ class SessionMemcached(CacheStore):
             if data == _TAKEN:
                 return False
             if not is_marked:
-                self.set(key + _REVOKED, mark, _REVOKED_SECONDS)
+                node.call("set", key + _REVOKED, mark, _REVOKED_SECONDS)
             # As :meth:`fill`, but for a second.
             is_same = token.server.lost == token.lost
             if is_same and token.server.call("cas", key, _TAKEN, token.cas, 1):
