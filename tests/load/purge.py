@@ -39,7 +39,8 @@ SAMPLE_EVERY = 0.1
 
 #: The process that runs the command shows each page, so that it can be killed at any of them.
 COMMAND = (
-    "import sys; from webapp2_sessions import cli; cli._LINE_EVERY = 0.0;"
+    "import sys; from webapp2_sessions import cli; from webapp2_sessions.cli import purge;"
+    "purge._INTERVAL = 0.0;"
     "sys.exit(cli.main(['purge', '--older-than', '30d']))"
 )
 

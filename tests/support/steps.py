@@ -18,7 +18,7 @@ from pymemcache.client.base import Client
 
 from webapp2_sessions.sessions_memcache.connection import Connections
 
-__all__ = ["Steps"]
+__all__ = ["GRPC", "OURS", "Steps"]
 
 #: Every method of pymemcache's client that asks the server something.
 _MEMCACHED = (
@@ -28,13 +28,13 @@ _MEMCACHED = (
 )
 
 #: Every method of our connections that waits for an answer.
-_OURS = (
+OURS = (
     *("get", "gets", "set", "add", "fill", "replace", "cas", "delete", "touch"),
     *("stats", "raw_command"),
 )
 
 #: Every way in which gRPC sends a request that has one answer.
-_GRPC = ("__call__", "with_call", "future")
+GRPC = ("__call__", "with_call", "future")
 
 
 class Steps:
@@ -49,12 +49,12 @@ class Steps:
         #: The address of the first memcached that was asked.
         self.first_memcached: str | None = None
         self._before: Callable[[int], object] | None = None
-        for kind, names in ((Client, _MEMCACHED), (Connections, _OURS)):
+        for kind, names in ((Client, _MEMCACHED), (Connections, OURS)):
             for name in filter(functools.partial(hasattr, kind), names):
                 counted = self._counted(getattr(kind, name), self._ask_memcached, name)
                 monkeypatch.setattr(kind, name, counted)
         calls = grpc._channel._UnaryUnaryMultiCallable
-        for name in _GRPC:
+        for name in GRPC:
             counted = self._counted(getattr(calls, name), self._ask_google, name)
             monkeypatch.setattr(calls, name, counted)
 

@@ -9,16 +9,14 @@ from typing import Any
 import grpc
 import grpc._channel
 import pytest
+from support.steps import GRPC, OURS
 
 from webapp2_sessions.sessions_memcache.connection import Connections
 
 __all__ = ["Unavailable", "watch_commands"]
 
-#: Every method of connections to memcached that waits for an answer.
-_MEMCACHED = ("get", "gets", "set", "add", "fill", "replace", "cas", "delete", "touch")
-
-#: Every way in which gRPC sends a request that has one answer.
-_GRPC = ("__call__", "with_call", "future")
+#: Commands about sessions; the others ask about the server.
+_MEMCACHED = [name for name in OURS if name not in ("stats", "raw_command")]
 
 
 class Unavailable(grpc.RpcError, grpc.Call):  # type: ignore[misc]
@@ -85,5 +83,5 @@ def watch_commands(
         method = getattr(Connections, name)
         monkeypatch.setattr(Connections, name, watched(method, "memcached", name))
     calls = grpc._channel._UnaryUnaryMultiCallable
-    for name in _GRPC:
+    for name in GRPC:
         monkeypatch.setattr(calls, name, watched(getattr(calls, name), "datastore", name))

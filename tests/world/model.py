@@ -177,8 +177,6 @@ class Model:
         self.records: dict[int, list[State]] = {}
         #: Where each is stored.
         self.places: dict[int, str] = {}
-        #: Sessions that a cache may serve although they have ended, as their errors have said.
-        self.stale: set[int] = set()
 
     def lose(self, place: str, besides: Sequence[Visit] = ()) -> None:
         """A server has lost what it held, besides the sessions of visits that were checked."""
@@ -230,8 +228,6 @@ class Model:
             states = _distinct(
                 [result.records.get(number, Gone(is_lost=True)) for result in results]
             )
-            if number in self.stale:
-                states = _distinct([*self.records[number], *states])
             self.records[number] = states
         for visit in visits:
             if visit.rules.place is not None:

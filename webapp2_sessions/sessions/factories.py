@@ -189,7 +189,7 @@ class BaseSessionFactory:
         """Reset what is known of the session that came with the request: it was destroyed."""
         self._began = self.own_max_age = self._signed_at = self._snapshot = None
         self.sets_max_age, self.superseded = True, False
-        self._take_snapshot(SessionDict(self))  # what is set from now on is compared with nothing
+        self._take_snapshot(SessionDict(self))  # with which what is set from now on is compared
 
     def forget_inherited_age(self) -> None:
         """Drop an own age that came with the session: an attacker may have planted both."""

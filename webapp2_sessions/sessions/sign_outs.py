@@ -22,7 +22,7 @@ def delete_destroyed(store: Any, response: Any, others: Iterable[Any] = ()) -> b
 
     :param store: the :class:`~webapp2_sessions.sessions.SessionStore`.
     :param response: the response on which the cookies expire.
-    :param others: factories of sessions that were destroyed, and have been saved since.
+    :param others: factories of sessions that were destroyed, and may have been saved since.
     :returns: whether there were any. Backends that were written for upstream's interface cannot
         delete, and have none.
     """
