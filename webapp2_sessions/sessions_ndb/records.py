@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import datetime
 import functools
+import os
 from collections.abc import Callable, Iterable, Mapping
 from contextvars import ContextVar
 from typing import Any, NamedTuple, TypeVar
@@ -56,6 +57,8 @@ class SessionEnded(ndb.Model):
     updated: Any = UtcNowProperty(auto_now=True)
     #: Whether the session has got another id.
     is_superseded: Any = ndb.BooleanProperty(indexed=False)
+    #: Differs from any other's: Datastore keeps the version of an entity that is written as it is.
+    mark: Any = ndb.BlobProperty()
 
 
 class _Operation(NamedTuple):
@@ -267,7 +270,8 @@ class SessionRepository:
         """
 
         def leave_tombstone() -> None:
-            tombstone = SessionEnded(id=sid, is_superseded=is_superseded or None)
+            kept = {"is_superseded": is_superseded or None, "mark": os.urandom(9)}
+            tombstone = SessionEnded(id=sid, **kept)
             tombstone.put(**self._datastore.options)
 
         entity = EntityVersion(SessionEnded._get_kind(), sid, ABSENT)
