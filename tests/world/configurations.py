@@ -88,4 +88,11 @@ def deployments(draw: st.DrawFn, backends: tuple[str, ...] = _BACKENDS) -> list[
     for change in draw(st.lists(st.sampled_from(sorted(_CHANGES)), max_size=2)):
         changed = _CHANGES[change](versions[-1])
         versions.append(changed if changed["first"] in backends else versions[-1])
+    if settings["cached"] and any(version["key"] == 1 for version in versions):
+        # As docs/keys.md has it: the new key is known everywhere before it signs. Who does not know
+        # it reads Datastore instead of the cache, and sees a write before others do.
+        versions = [
+            version if version["key"] == 1 else {**version, "former_keys": [1]}
+            for version in versions
+        ]
     return versions
