@@ -482,9 +482,12 @@ def _saves(
     if isinstance(state, Live) and rules.place == "memcache" and state.key not in rules.keys:
         yield records, None  # for this application it is no session any more
     elif isinstance(state, Live) and rules.merges:
-        data = _merge(loaded.base, data, state.data, draft.assigned)
         if not draft.sets_max_age:
             max_age = state.max_age
+        if dict(state.data) == data and max_age == state.max_age:
+            # It finds stored what it wanted to store, as after an answer that was lost.
+            yield from _stored(visit, records, loaded, data, max_age, is_stored)
+        data = _merge(loaded.base, data, state.data, draft.assigned)
         is_stored = not rules.is_cookie or (rules.place is not None and "big" in data)
     yield from _stored(visit, records, loaded, data, max_age, is_stored)
 
