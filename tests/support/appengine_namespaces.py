@@ -9,23 +9,25 @@ from contextvars import ContextVar
 from types import ModuleType
 from unittest import mock
 
-__all__ = ["in_namespace"]
+__all__ = ["MODULE", "NAME", "current", "in_namespace"]
 
-_NAME = "google.appengine.api.namespace_manager"
+#: Of the module.
+NAME = "google.appengine.api.namespace_manager"
 
 #: As the SDK keeps it: for each request, and the empty text where nobody has set one.
-_current: ContextVar[str] = ContextVar("_current", default="")
+current: ContextVar[str] = ContextVar("current", default="")
 
-_module = ModuleType(_NAME)
-_module.get_namespace = _current.get  # type: ignore[attr-defined]
+#: The stand-in for it.
+MODULE = ModuleType(NAME)
+MODULE.get_namespace = current.get  # type: ignore[attr-defined]
 
 
 @contextmanager
 def in_namespace(namespace: str) -> Iterator[None]:
     """Have the SDK's module loaded, and this namespace set."""
-    token = _current.set(namespace)
+    token = current.set(namespace)
     try:
-        with mock.patch.dict(sys.modules, {_NAME: _module}):
+        with mock.patch.dict(sys.modules, {NAME: MODULE}):
             yield
     finally:
-        _current.reset(token)
+        current.reset(token)

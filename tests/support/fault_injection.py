@@ -86,6 +86,18 @@ class Relay(Server):
         """Silently drop whatever is sent on existing connections."""
         self._order(signal.SIGUSR2)
 
+    def delay_answer(self) -> None:
+        """Pass on the next request, and hold the response back."""
+        self._order(signal.SIGALRM)
+
+    def deliver_answer(self) -> None:
+        """Send the response that was held back, to whoever still listens."""
+        self._order(signal.SIGALRM)
+
+    def close_connections(self) -> None:
+        """Close all existing connections."""
+        self._order(signal.SIGVTALRM)
+
     def hold_entries(self) -> None:
         """Hold back each `add` command; clients time out."""
         self._order(signal.SIGHUP)

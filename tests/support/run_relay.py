@@ -3,7 +3,9 @@
 Run as a program: `run_relay.py PORT TARGET_PORT [STATISTICS]`, both ports of 127.0.0.1. After a
 SIGUSR1 the next answer of the server is lost, and its connection with it. After a SIGUSR2 the
 connections that there are are forgotten, as by a firewall: whatever is sent on them vanishes, and
-nobody is told. After a SIGHUP memcached's command `add` is held back until the next SIGHUP. With
+nobody is told. After a SIGHUP memcached's command `add` is held back until the next SIGHUP. After a
+SIGALRM the next answer is held back until the next SIGALRM, and after a SIGVTALRM the connections
+that there are are closed. With
 STATISTICS the relay is a proxy that does not know memcached's `stats`: it "refuses" the command,
 "closes" the connection or leaves it without an answer ("drops").
 """
@@ -25,6 +27,10 @@ lose_answer = threading.Event()
 forgotten: set[Connection] = set()
 remembered: set[Connection] = set()
 
+#: Set while an answer has to come late; and those that are held back, each with its connection.
+delay_answer = threading.Event()
+late: list[tuple[Connection, bytes]] = []
+
 #: Set as long as entries are held back, and as long as they are not.
 hold_entries, pass_entries = threading.Event(), threading.Event()
 
@@ -43,9 +49,30 @@ def prepare(*_: object) -> None:
 
 def forget(*_: object) -> None:
     """Forget all connections that there are."""
-    forgotten.update(remembered)
+    forgotten.update([*remembered])  # other threads take some out
     remembered.clear()
     confirm("the connections are forgotten")
+
+
+def delay_or_deliver(*_: object) -> None:
+    """Hold the next answer back, or deliver it."""
+    if not late and not delay_answer.is_set():
+        delay_answer.set()
+        confirm("the next answer will be late")
+        return
+    delay_answer.clear()
+    while late:
+        connection, answer = late.pop()
+        with contextlib.suppress(OSError):  # the client may have gone
+            connection.client.sendall(answer)
+    confirm("late answers are delivered")
+
+
+def close(*_: object) -> None:
+    """Close all connections that there are."""
+    for connection in [*remembered]:
+        connection.end()
+    confirm("the connections are closed")
 
 
 class Connection:
@@ -59,6 +86,8 @@ class Connection:
         self.server = server
         self.statistics = statistics
         remembered.add(self)
+        for each in (client, server):  # else what is sent in two parts waits for 40 ms
+            each.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
 
     def serve(self) -> None:
         """Pass on in both directions."""
@@ -108,12 +137,17 @@ class Connection:
                 if lose_answer.is_set():
                     lose_answer.clear()
                     break
+                if delay_answer.is_set():
+                    late.append((self, data))
+                    delay_answer.clear()
+                    continue
                 self.client.sendall(data)
         self.end()
 
     def end(self) -> None:
         """End the connections at both sides of the relay."""
         remembered.discard(self)
+        forgotten.discard(self)
         for connection in (self.client, self.server):
             with contextlib.suppress(OSError):
                 connection.shutdown(socket.SHUT_RDWR)
@@ -136,6 +170,8 @@ def main(port: int, target_port: int, statistics: str = "") -> None:
     signal.signal(signal.SIGUSR1, prepare)
     signal.signal(signal.SIGUSR2, forget)
     signal.signal(signal.SIGHUP, hold_or_pass)
+    signal.signal(signal.SIGALRM, delay_or_deliver)
+    signal.signal(signal.SIGVTALRM, close)
     with socket.create_server((HOST, port)) as listener:
         while True:
             client = listener.accept()[0]

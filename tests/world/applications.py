@@ -12,6 +12,7 @@ import webapp2
 from support.servers import PROJECT
 
 from webapp2_sessions import BackendError, SessionHandler, SessionMiddleware, get_store
+from world import renamed
 from world.model import Rules
 
 __all__ = ["ENDS", "FRONTS", "NAMES", "Application", "Boom", "secret"]
@@ -42,6 +43,9 @@ _FEATURES = {
     "merges": "on_conflict: merge",
     "degrades": "on_backend_error: degrade",
     "by_content": "change_detection: content",
+    "lacks_name": "a name of stored values is gone",
+    "begins_again": "on_unreadable: new",
+    "namespace": "a fixed namespace",
 }
 
 #: Sent to several visitors. Nothing of a visitor may ever be in it.
@@ -113,8 +117,11 @@ class Application:
         """Return the keyword of the backend of a session."""
         return str(self.settings[NAMES[name]])
 
-    def rules(self, name: str) -> Rules:
-        """Return what the model has to know for a session of that name."""
+    def rules(self, name: str, namespace: str = "") -> Rules:
+        """Return what the model has to know for a session of that name.
+
+        :param namespace: the current one.
+        """
         settings, backend = self.settings, self.backend(name)
         is_cookie = backend in ("securecookie", "encryptedcookie")
         keys = [settings["key"], *settings["former_keys"]]
@@ -135,6 +142,10 @@ class Application:
             absolute_max_age=settings["absolute_max_age"],
             renewal_grace=settings["renewal_grace"],
             expires_damaged=settings["expires_damaged"],
+            namespace=settings["namespace"] or namespace,
+            pickles=settings["serializer"] == "pickle" and not is_cookie,
+            lacks_name=settings["lacks_name"],
+            begins_again=settings["begins_again"],
         )
 
     def uses(self, *places: str) -> bool:
@@ -165,7 +176,11 @@ class Application:
         """
         environ[_JOB] = job
         started: list[Any] = []
-        b"".join(self._fronts[front](environ, lambda *args: started.append(args)))
+        token = renamed.is_missing.set(self.settings["lacks_name"])
+        try:
+            b"".join(self._fronts[front](environ, lambda *args: started.append(args)))
+        finally:
+            renamed.is_missing.reset(token)
         return list(started[-1][1])
 
 
@@ -195,15 +210,20 @@ def _config(number: int, settings: Mapping[str, Any], memcached: str) -> dict[st
         "on_oversize": settings["spill"] or "warn",
         "on_damaged_cookie": "expire" if settings["expires_damaged"] else "ignore",
         "on_conflict": "merge" if settings["merges"] else "overwrite",
+        "on_unreadable": "new" if settings["begins_again"] else "raise",
         "on_backend_error": "degrade" if settings["degrades"] else "raise",
         "change_detection": "content" if settings["by_content"] else "flag",
         "serializer": settings["serializer"],
         "serializer_fallbacks": ["json" if settings["serializer"] == "pickle" else "pickle"],
         # Differs, so that each application has connections of its own, as processes have.
-        "memcache": {"servers": [memcached], "timeout": 0.25 + number / 1000},
+        "memcache": {
+            "servers": [memcached],
+            "timeout": 0.1 + number / 1000,
+            "namespace": settings["namespace"],
+        },
         "datastore": {
-            "project": PROJECT,
-            "namespace": f"world{os.getpid()}",  # processes share the emulator
+            "project": f"{PROJECT}{os.getpid()}",  # processes share the emulator
+            "namespace": settings["namespace"],
             "timeout": 0.8 + number / 1000,
             **({"cache": "memcache"} if settings["cached"] else {}),
         },

@@ -40,6 +40,9 @@ _base = st.fixed_dictionaries(
         "by_content": st.booleans(),
         "serializer": st.sampled_from(["pickle", "json"]),
         "cached": st.booleans(),
+        "namespace": st.sampled_from([None, None, None, "fixed"]),
+        "lacks_name": st.just(False),
+        "begins_again": st.booleans(),
     }
 )
 
@@ -67,6 +70,7 @@ _CHANGES = {
     "detection": lambda settings: {**settings, "by_content": True},
     "ages": lambda settings: {**settings, "absolute_max_age": 7200, "session_max_age": 1800},
     "spill": lambda settings: {**settings, "spill": settings["spill"] or "memcache"},
+    "name": lambda settings: {**settings, "lacks_name": True},
     "backend": lambda settings: {**settings, "first": _other(settings["first"])},
 }
 

@@ -8,6 +8,7 @@ from typing import Any, ClassVar
 from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule
+from support.fault_injection import Relay
 from support.servers import Memcached
 
 from webapp2_sessions.testing import Clock, travel
@@ -29,6 +30,7 @@ _steps = st.sampled_from(
         *[("set", "a"), ("set", "b"), ("inner",), ("flash",), ("sign_in",), ("sign_out",)] * 3,
         *[("same", "a"), ("delete", "a"), ("mark",), ("clear",), ("flashes",), ("renew",)],
         *[("grow",), ("grow",), ("shrink",), *(("max_age", age) for age in AGES)],
+        ("named",),
         *[("flash_same",), *(("number", number) for number in NUMBERS)],
         *(("set", key) for key in OURS),
     ]
@@ -48,6 +50,9 @@ _plain_requests = st.builds(
     path=st.sampled_from(["/", "/app/page"]),
     sessions=st.lists(_uses, min_size=1, max_size=2, unique_by=lambda use: use[0]).map(tuple),
     end=st.sampled_from([*["ok"] * 4, *sorted(ENDS)]),
+    namespace=st.sampled_from([*[""] * 7, "tenant"]),
+    moves_to=st.sampled_from([*[None] * 10, "tenant", ""]),
+    is_threaded=st.sampled_from([*[False] * 15, True]),
 )
 #: Requests in whose handlers others are made, now and then.
 _requests = st.builds(
@@ -55,7 +60,7 @@ _requests = st.builds(
     _plain_requests,
     st.one_of(*[st.none()] * 9, _plain_requests),
 )
-_faults = st.builds(Fault, st.sampled_from(["restart", "freeze", "answer lost"]), st.integers(0, 8))
+_faults = st.builds(Fault, st.sampled_from(["restart", "freeze", "answer lost", "answer late"]), st.integers(0, 8))
 #: Whose turn it is, and for how many commands: one that is overtaken is often overtaken by all
 #: that another one does.
 _choices = st.lists(
@@ -75,6 +80,8 @@ class WorldMachine(RuleBasedStateMachine):
 
     #: The server of the worlds, and the backends for which there are servers.
     memcached: ClassVar[Memcached]
+    #: Between it and the applications.
+    relay: ClassVar[Relay]
     backends: ClassVar[tuple[str, ...]] = ("securecookie", "encryptedcookie", "memcache")
 
     #: What happened in all worlds so far.
@@ -88,7 +95,7 @@ class WorldMachine(RuleBasedStateMachine):
         drawn = data.draw(deployments(self.backends), "applications")
         self._travel = travel(Clock(1_800_000_000))
         clock = self._travel.__enter__()
-        self.world = World(drawn, self.memcached, clock)
+        self.world = World(drawn, self.memcached, self.relay, clock)
         start = tuple((name, (("set", "a"), ("inner",))) for name in NAMES)
         for browser in range(2):
             self.world.ask([Request(browser, 0, "SessionHandler", "/", start)])
@@ -133,6 +140,29 @@ class WorldMachine(RuleBasedStateMachine):
     def request_with_a_fault(self, request: Request, fault: Fault) -> None:
         """A server fails during a request."""
         self._world.ask([request], fault=fault)
+
+    @precondition(lambda self: self.world is not None and self.world.uses("memcache"))
+    @rule(
+        requests=st.lists(_requests, min_size=1, max_size=4),
+        idle=st.integers(1, 4),
+        how=st.sampled_from(["forgotten", "forgotten", "closed"]),
+        is_busy=st.booleans(),
+    )
+    def connections_break(
+        self, requests: list[Request], idle: int, how: str, is_busy: bool
+    ) -> None:
+        """A firewall forgets or closes all connections; somebody finds out, and others come then.
+
+        Other threads may be using each connection that is made anew.
+        """
+        world = self._world
+        apps = [number for number, app in enumerate(world.apps) if app.uses("memcache")]
+        number = apps[requests[0].app % len(apps)]
+        world.break_connections(number, idle, how)
+        for request in requests:
+            world.ask([_with(request, app=number)])
+            if is_busy:
+                world.use_connection(number)
 
     @rule(seconds=st.sampled_from([1, 5, 10, 11, 600, 601, 1800, 1801, 3600, 3601, 7200, 7201]))
     def time_passes(self, seconds: int) -> None:

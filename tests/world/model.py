@@ -7,6 +7,7 @@ documentation gives. Where a request failed, several states are possible until s
 
 from __future__ import annotations
 
+import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
@@ -47,6 +48,8 @@ class Live(NamedTuple):
     key: str
     #: When it was written, in Unix seconds.
     written: float
+    #: Whether it cannot be loaded without a name that later versions lack.
+    is_named: bool = False
 
 
 class Gone(NamedTuple):
@@ -83,6 +86,13 @@ class Rules(NamedTuple):
     absolute_max_age: int | None = None
     renewal_grace: int = 10
     expires_damaged: bool = False
+    #: In which its records are.
+    namespace: str = ""
+    #: Whether what it stores may need a name to be loaded, and whether it lacks that.
+    pickles: bool = False
+    lacks_name: bool = False
+    #: Whether it begins a session again that it cannot load.
+    begins_again: bool = False
 
 
 class Grant(NamedTuple):
@@ -99,6 +109,8 @@ class Grant(NamedTuple):
     data: Mapping[str, Any]
     max_age: int | None
     began: int | None
+    #: In which the session on a server is.
+    namespace: str = ""
 
 
 class Loss(NamedTuple):
@@ -115,6 +127,8 @@ class Seen:
     #: Whether the session was new, and what it held; None if it could not be opened.
     opened: tuple[bool, dict[str, Any]] | None = None
     degraded: bool = False
+    #: Whether it could not be opened for what is stored.
+    is_unreadable: bool = False
     #: "yes"; "no"; "ends", if only the end of a destroyed session counts; "perhaps", after an
     #: error.
     saved: str = "no"
@@ -144,6 +158,8 @@ class Visit:
     now: float
     #: What the request does, in words.
     story: str = ""
+    #: Whether what it stores cannot be loaded without a name.
+    is_named: bool = False
     draft: Draft = field(default_factory=lambda: Draft({}))
     seen: Seen = field(default_factory=Seen)
 
@@ -158,6 +174,8 @@ class _Loaded(NamedTuple):
     superseded: bool = False
     #: Records of cookies that led nowhere; they end when the session gets an id.
     replaced: tuple[int, ...] = ()
+    #: Those of them that cannot be loaded, which end when it is stored.
+    unreadable: tuple[int, ...] = ()
 
 
 class _Result(NamedTuple):
@@ -177,6 +195,7 @@ class Model:
         self.records: dict[int, list[State]] = {}
         #: Where each is stored.
         self.places: dict[int, str] = {}
+        self.namespaces: dict[int, str] = {}
 
     def lose(self, place: str, besides: Sequence[Visit] = ()) -> None:
         """A server has lost what it held, besides the sessions of visits that were checked."""
@@ -185,10 +204,10 @@ class Model:
             if self.places[number] == place and number not in checked:
                 self.records[number] = [Gone(is_lost=True)]
 
-    def purge(self, place: str, before: float) -> None:
+    def purge(self, place: str, before: float, namespace: str = "") -> None:
         """Sessions that were written before a time are deleted."""
         for number, states in self.records.items():
-            if self.places[number] == place:
+            if (self.places[number], self.namespaces[number]) == (place, namespace):
                 self.records[number] = _distinct(
                     [
                         Gone() if isinstance(state, Live) and state.written < before else state
@@ -206,6 +225,7 @@ class Model:
                     found.add(number)
                     self.records.setdefault(number, [Gone(is_lost=True)])
                     self.places.setdefault(number, visit.rules.place or "")
+                    self.namespaces.setdefault(number, visit.rules.namespace)
         return found
 
     def check(self, visits: list[Visit], losses: Sequence[Loss] = ()) -> None:
@@ -232,6 +252,7 @@ class Model:
         for visit in visits:
             if visit.rules.place is not None:
                 self.places.setdefault(visit.number, visit.rules.place)
+                self.namespaces.setdefault(visit.number, visit.rules.namespace)
             self._take_cookie(visit, [each.leads.get(visit.number) for each in results])
 
     def _take_cookie(self, visit: Visit, leads: list[Grant | None]) -> None:
@@ -355,19 +376,21 @@ def _number(grant: Grant | None, rules: Rules) -> int | None:
     """
     if grant is None or grant.record is None or rules.place is None:
         return None
-    return grant.record if grant.place == rules.place else -grant.record
+    if (grant.place, grant.namespace) == (rules.place, rules.namespace):
+        return grant.record
+    return -(grant.record << 32 | zlib.crc32(f"{rules.place} {rules.namespace}".encode("ascii")))
 
 
 def _load(grants: Mapping[str, Grant], visit: Visit, records: Records) -> Iterator[_Loaded | None]:
     """Yield what a visit may have loaded, if that is what was seen."""
-    if visit.seen.opened is None:
+    if visit.seen.opened is None and not visit.seen.is_unreadable:
         yield None
         return
-    rules, (is_new, data) = visit.rules, visit.seen.opened
+    rules, (is_new, data) = visit.rules, visit.seen.opened or (False, None)
     if visit.seen.degraded and is_new:
         yield None
         return
-    superseded, replaced = False, []
+    superseded, replaced, unreadable = False, [], []
     for grant in _acceptable(grants, visit)[:_MOST_TRIED]:
         absolute = rules.absolute_max_age
         began = grant.signed_at if grant.began is None else grant.began
@@ -376,7 +399,8 @@ def _load(grants: Mapping[str, Grant], visit: Visit, records: Records) -> Iterat
         if grant.record is None:
             if rules.is_cookie:
                 if not is_new and data == grant.data:
-                    yield _Loaded(None, grant, grant.data, grant.max_age)
+                    ended = tuple(unreadable)
+                    yield _Loaded(None, grant, grant.data, grant.max_age, unreadable=ended)
                 return
             continue
         number = _number(grant, rules)
@@ -385,8 +409,17 @@ def _load(grants: Mapping[str, Grant], visit: Visit, records: Records) -> Iterat
         state = records[number]
         is_signed = rules.place == "memcache"
         if isinstance(state, Live) and not (is_signed and state.key not in rules.keys):
+            if state.is_named and rules.lacks_name:
+                if not rules.begins_again:
+                    if visit.seen.is_unreadable:
+                        yield None
+                    return
+                unreadable.append(number)
+                replaced.append(number)
+                continue
             if not is_new and data == state.data:
-                yield _Loaded(number, grant, state.data, state.max_age)
+                ended = tuple(unreadable)
+                yield _Loaded(number, grant, state.data, state.max_age, unreadable=ended)
             return
         replaced.append(number)
         if isinstance(state, Live):
@@ -394,7 +427,7 @@ def _load(grants: Mapping[str, Grant], visit: Visit, records: Records) -> Iterat
         if state.superseded_at is not None and not state.is_lost:
             superseded = visit.now - state.superseded_at < rules.renewal_grace
     if is_new and data == {}:
-        yield _Loaded(superseded=superseded, replaced=tuple(replaced))
+        yield _Loaded(None, None, {}, None, superseded, tuple(replaced), tuple(unreadable))
 
 
 def _save(
@@ -508,14 +541,19 @@ def _stored(
             records = _ended(records, *loaded.replaced)
         yield records, _grant(visit, loaded, None, data, max_age)
         return
+    records = _ended(records, *loaded.unreadable, at=visit.now)
     number = visit.number if old is None or draft.regenerates else old
     if draft.regenerates:
         former = loaded.replaced if old is None else (*loaded.replaced, old)
         records = _ended(records, *former, at=visit.now)
     yield (
-        {**records, number: Live(data, max_age, visit.rules.signer[0], visit.now)},
+        {**records, number: _live(visit, data, max_age)},
         _grant(visit, loaded, number, {}, max_age),
     )
+
+
+def _live(visit: Visit, data: Mapping[str, Any], max_age: int | None) -> Live:
+    return Live(data, max_age, visit.rules.signer[0], visit.now, visit.is_named)
 
 
 def _refresh(
@@ -558,6 +596,7 @@ def _grant(
         _frozen(data),
         max_age,
         began,
+        rules.namespace if record is not None else "",
     )
 
 

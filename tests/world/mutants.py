@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 from hypothesis import seed
 from hypothesis.stateful import run_state_machine_as_test
-from support.fault_injection import OptionalMemcached
+from support.fault_injection import OptionalMemcached, Relay
 
 from world.configurations import KINDS
 from world.machine import WorldMachine, world_settings
@@ -106,7 +106,14 @@ def _live_here(kind: str, worlds: int, folder: str) -> Found:
     assert str(webapp2_sessions.__file__).startswith(folder), "the package is another one"
     memcached = OptionalMemcached()
     memcached.start()
-    attributes = {"memcached": memcached, "backends": KINDS[kind], "totals": Totals()}
+    relay = Relay(memcached)
+    relay.start()
+    attributes = {
+        "memcached": memcached,
+        "relay": relay,
+        "backends": KINDS[kind],
+        "totals": Totals(),
+    }
     machine: Any = type("Machine", (_Machine,), attributes)
     violation = ""
     try:
@@ -114,6 +121,7 @@ def _live_here(kind: str, worlds: int, folder: str) -> Found:
     except _Enough as enough:
         violation = str(enough)
     finally:
+        relay.stop()
         memcached.stop()
     return Found(violation, machine.totals.worlds, machine.totals.requests)
 

@@ -15,7 +15,7 @@ from typing import Any
 
 from hypothesis import seed
 from hypothesis.stateful import run_state_machine_as_test
-from support.fault_injection import OptionalMemcached
+from support.fault_injection import OptionalMemcached, Relay
 from support.servers import PROJECT, DatastoreEmulator
 
 from world.configurations import KINDS
@@ -44,6 +44,8 @@ def _live(number: int, arguments: argparse.Namespace, reports: Any) -> None:
     ends = time.monotonic() + arguments.seconds
     memcached = OptionalMemcached()
     memcached.start()
+    relay = Relay(memcached)
+    relay.start()
     kinds = itertools.cycle(arguments.kinds)
     for seed_ in itertools.count(arguments.seed * 1_000_000 + number, arguments.processes):
         if time.monotonic() > ends:
@@ -52,7 +54,7 @@ def _live(number: int, arguments: argparse.Namespace, reports: Any) -> None:
         machine: Any = type(
             "Machine",
             (WorldMachine,),
-            {"memcached": memcached, "backends": KINDS[kind], "totals": Totals()},
+            {"memcached": memcached, "relay": relay, "backends": KINDS[kind], "totals": Totals()},
         )
         try:
             run_state_machine_as_test(seed(seed_)(machine), settings=world_settings(_WORLDS))
@@ -61,6 +63,7 @@ def _live(number: int, arguments: argparse.Namespace, reports: Any) -> None:
             reports.put((machine.totals, f"seed {seed_}, {kind}:\n{text}"))
             break
         reports.put((machine.totals, None))
+    relay.stop()
     memcached.stop()
     reports.put(None)
 

@@ -40,6 +40,7 @@ STEPS = {
     "max_age": "sets an age of its own",
     "grow": "stores a value that fits no cookie",
     "shrink": "removes the large value",
+    "named": "stores a value of a class that later versions lack",
 }
 
 
@@ -148,6 +149,11 @@ class Draft:
             self._touch("big")
 
 
+    def _named(self, token: str) -> None:
+        self.data["named"] = token
+        self._touch("named")
+
+
 def perform(session: Any, step: Step, token: str) -> None:
     """Do the same step with a real session."""
     name, *args = step
@@ -183,5 +189,7 @@ def perform(session: Any, step: Step, token: str) -> None:
         session.destroy()
     elif name == "max_age":
         session.set_max_age(args[0])
+    elif name == "named":
+        session["named"] = token
     elif name == "grow":
         session["big"] = BIG

@@ -8,7 +8,7 @@ from collections.abc import Callable
 import pytest
 from hypothesis import seed
 from hypothesis.stateful import run_state_machine_as_test
-from support.fault_injection import OptionalMemcached
+from support.fault_injection import OptionalMemcached, Relay
 from support.servers import Server
 
 from world.configurations import KINDS
@@ -29,6 +29,7 @@ def test_nothing_happens_that_must_not(
     @seed(2026)
     class Machine(WorldMachine):
         memcached = launch(OptionalMemcached())  # type: ignore[assignment]
+        relay = launch(Relay(memcached))  # type: ignore[assignment]
         backends = KINDS[kind]
 
     if "datastore" in Machine.backends:

@@ -2,26 +2,36 @@
 
 from __future__ import annotations
 
+import functools
 import itertools
 import logging
 import re
+import sys
+import threading
 import time
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 import webapp2
+from support import appengine_namespaces
+from support.fault_injection import Relay
 from support.processes import has_abandoned_connections, wait_until
 from support.servers import Memcached
 
 from webapp2_sessions import BackendError, SessionConflict
+from webapp2_sessions.errors import UnreadableSession
+from webapp2_sessions.sessions_memcache.servers import Server
 from webapp2_sessions.testing.clock import Clock
 from world.applications import ENDS, ERRORS, SHARED, Application, Boom, secret
 from world.commands import Unavailable, watch_commands
+from world.connections import Waits, connections_of, fill, take
 from world.jar import Jar, Url
 from world.model import EXPIRED, Loss, Model, Violation, Visit
+from world.renamed import Named
+from world.rivals import Rival
 from world.script import STEPS, Draft, Step, normal, perform
 from world.turns import Turns
 
@@ -42,7 +52,8 @@ class Fault:
     """What happens to a server during a request.
 
     :param kind: "restart", "freeze" (in Datastore both: the command gets no answer, and is not
-        carried out), "answer lost" (it is carried out).
+        carried out), "answer lost" (it is carried out), "answer late" (so it is, and the answer
+        comes when nobody waits for it any more; from Datastore never).
     :param command: the number of the command, from 0.
     """
 
@@ -70,6 +81,11 @@ class Request:
     end: str = "ok"
     #: Another request, of another browser, that the handler makes with a copy of its own.
     sub: Request | None = None
+    #: The namespace in which it is answered, and the one that is set once a session is open.
+    namespace: str = ""
+    moves_to: str | None = None
+    #: Whether two threads open each session at once.
+    is_threaded: bool = False
 
     def __str__(self) -> str:
         done = "; ".join(
@@ -77,7 +93,10 @@ class Request:
             for name, steps in self.sessions
         )
         return (
-            f"browser {self.browser} asks application {self.app} ({self.front}) for {self.path}: "
+            f"browser {self.browser} asks application {self.app} ({self.front}) for {self.path}"
+            f"{f' in namespace {self.namespace}' if self.namespace else ''}"
+            f"{', opens in two threads at once' if self.is_threaded else ''}"
+            f"{'' if self.moves_to is None else f', then sets namespace {self.moves_to!r}'}: "
             f"{done}{ENDS[self.end]}{'' if self.sub is None else f'; in it, {self.sub}'}"
         )
 
@@ -87,17 +106,23 @@ class World:
 
     :param settings: of each application.
     :param memcached: a server of this world's own.
+    :param relay: between it and the applications.
     :param clock: the clock of all applications and browsers.
     """
 
     def __init__(
-        self, settings: Sequence[Mapping[str, Any]], memcached: Memcached, clock: Clock
+        self,
+        settings: Sequence[Mapping[str, Any]],
+        memcached: Memcached,
+        relay: Relay,
+        clock: Clock,
     ) -> None:
         self.clock = clock
         self.memcached = memcached
+        self._relay = relay
         self.model = Model()
         self.apps = [
-            Application(number, each, memcached.address) for number, each in enumerate(settings)
+            Application(number, each, relay.address) for number, each in enumerate(settings)
         ]
         self.jars = [Jar(clock.time) for _ in range(4)]
         #: Every value that a session's cookie had, in the order in which they were sent.
@@ -116,16 +141,28 @@ class World:
         self._commands = 0
         self._sids: set[str] = set()
         self._losses: list[Loss] = []
-        self._frozen = False
+        self._frozen = self._is_late = False
+        self._rivals: dict[int, Rival] = {}
         self._log = _Log()
         self._patches = pytest.MonkeyPatch()
         watch_commands(self._patches, self._notice)
+        self._waits = Waits(self._patches)
+        self._patches.setitem(
+            sys.modules, appengine_namespaces.NAME, appengine_namespaces.MODULE
+        )
+        self._patches.setattr(Server, "_now", lambda _: time.monotonic() + World._pauses)
         if self.uses("datastore"):
             self._let_entities_travel()
         logging.getLogger().addHandler(self._log)
 
+    #: Seconds that have passed between requests, so that a server that was silent is asked again.
+    _pauses: ClassVar[float] = 0.0
+
     def close(self) -> None:
         """Put everything back."""
+        if self._waits.is_used:
+            for app in self.apps:
+                connections_of(app).close()
         logging.getLogger().removeHandler(self._log)
         self._patches.undo()
 
@@ -169,6 +206,7 @@ class World:
         if len(requests) > 1:
             self._happens("requests at once")
             self.story.append(f"... all at once, taking turns by {list(choices)}")
+        waits = self._waits.all
         jobs = [_Job(self, request) for request in requests]
         self._turns.run([job.run for job in jobs])
         jobs += [job.sub for job in jobs if job.sub is not None]
@@ -176,6 +214,7 @@ class World:
         self._recover()
         for job in jobs:
             job.finish()
+        self._check_waits(jobs if fault is None and self._waits.all == waits else ())
         groups: dict[str, list[Visit]] = {}
         for job in jobs:
             for visit in job.visits.values():
@@ -196,6 +235,7 @@ class World:
         self.story.append("memcached is restarted")
         began = self.tick()
         self.memcached.restart()
+        self._relay.close_connections()
         self._losses.append(Loss("memcache", (began, self.tick())))
 
     def flush_memcached(self) -> None:
@@ -214,7 +254,8 @@ class World:
         self.story.append(f"sessions of Datastore are purged that are older than {older_than} s")
         app = next(app for app in self.apps if app.uses("datastore"))
         purging.purge_sessions(older_than, config=app.config)
-        self.model.purge("datastore", self.clock.time() - older_than)
+        namespace = app.settings["namespace"] or ""
+        self.model.purge("datastore", self.clock.time() - older_than, namespace)
 
     def plant(self, browser: int, text: str, name: str, url: Url, attributes: str) -> None:
         """Put a cookie into somebody's browser, as another host of the domain can."""
@@ -225,6 +266,41 @@ class World:
             f"{'a copy' if known else repr(text)}"
         )
         self.jars[browser].store(f"{name}={text}; {attributes}", url)
+
+    def break_connections(self, app: int, idle: int, how: str) -> None:
+        """Break all connections, of which an application has so many.
+
+        :param how: "forgotten": what is sent on them vanishes; "closed".
+        """
+        self._happens(f"idle connections are {how}")
+        self.story.append(f"{idle} idle connections of application {app} are {how}")
+        fill(connections_of(self.apps[app % len(self.apps)]), idle)
+        if how == "closed":
+            self._relay.close_connections()
+        else:
+            self._waits.forget([each for each in self.apps if each.uses("memcache")])
+            self._relay.forget()
+
+    def use_connection(self, app: int) -> None:
+        """Have another thread use the connection that would be used next."""
+        self.story.append(f"another thread of application {app} uses a connection")
+        take(connections_of(self.apps[app % len(self.apps)]))
+
+    def _check_waits(self, undisturbed: Sequence[_Job]) -> None:
+        """Raise if more was waited for, or has failed, than docs/reliability.md says.
+
+        :param undisturbed: the requests, if nothing happened that is an error.
+        """
+        World._pauses += 3.0
+        for number, count in self._waits.forgotten.items():
+            if count > 1:
+                raise Violation(
+                    f"application {number} waited {count} times for connections that were "
+                    f"forgotten at one time\n{self.told()}"
+                )
+        for job in undisturbed:
+            for error in job.backend_errors():
+                raise Violation(f"{job} failed without a cause: {error}\n{self.told()}") from error
 
     def _lose_rest(self, visits: Sequence[Visit]) -> None:
         """Tell the model what was lost besides the sessions of these visits."""
@@ -252,7 +328,27 @@ class World:
         """Let another request go on."""
         self._turns.pass_on()
 
+    def open_twice(self, open_session: Callable[[], Any]) -> Any:
+        """Open a session in two threads, one of which comes while the other one opens it."""
+        self._happens("two threads open a session")
+        rival = self._rivals[threading.get_ident()] = Rival(open_session)
+        try:
+            session = open_session()
+        except BackendError:
+            if rival.finish() is None:
+                raise
+            return rival.session
+        finally:
+            del self._rivals[threading.get_ident()]
+        if rival.finish() not in (None, session) or rival.session is not session:
+            raise Violation("two threads of a request got two sessions")
+        return session
+
     def _notice(self, server: str, command: str, when: str) -> None:
+        rival = self._rivals.get(threading.get_ident())
+        if rival is not None:
+            rival.come()
+        self._deliver()
         if when == "before":
             self._turns.pass_on()
             number, self._commands = self._commands, self._commands + 1
@@ -261,7 +357,10 @@ class World:
         fault = self._fault
         if fault is None or fault.command != number:
             return
-        if when != ("after" if fault.kind == "answer lost" else "before"):
+        is_done = fault.kind == "answer lost"
+        if server == "datastore":
+            is_done = is_done or fault.kind == "answer late"
+        if when != ("after" if is_done else "before"):
             return
         self._fault = None
         self._happens(f"{server}: {fault.kind}")
@@ -270,15 +369,26 @@ class World:
         if fault.kind == "freeze":
             self.memcached.freeze()
             self._frozen = True
+        elif fault.kind == "answer late":
+            self._relay.delay_answer()
+            self._is_late = True
         else:
             self.restart_memcached()
 
     def _recover(self) -> None:
         """Let a frozen server go on, and carry out what was sent to it meanwhile."""
+        self._deliver()
         if self._frozen:
             self._frozen = False
             self.memcached.thaw()
-            wait_until(lambda: not has_abandoned_connections(self.memcached.port), 10.0, 0.001)
+            for server in (self._relay, self.memcached):
+                wait_until(lambda: not has_abandoned_connections(server.port), 10.0, 0.001)  # noqa: B023
+
+    def _deliver(self) -> None:
+        """Deliver an answer that is late, to whoever listens."""
+        if self._is_late:
+            self._is_late = False
+            self._relay.deliver_answer()
 
     def learn(self, container: Any) -> None:
         """Remember an id, which may be in no log."""
@@ -324,7 +434,11 @@ class _Job:
         environ["HTTP_COOKIE"] = header
         environ.pop(ERRORS, None)
         started = time.monotonic()
-        self._headers = self._app.answer(self._request.front, environ, self._handle)
+        token = appengine_namespaces.current.set(self._request.namespace)
+        try:
+            self._headers = self._app.answer(self._request.front, environ, self._handle)
+        finally:
+            appengine_namespaces.current.reset(token)
         self._world.happened.update((f"front: {self._request.front}", f"end: {self._request.end}"))
         ended = self._world.tick()
         for visit in self.visits.values():
@@ -374,14 +488,15 @@ class _Job:
     def _use(self, name: str, steps: Sequence[Step], get_session: Any) -> None:
         world, request = self._world, self._request
         cookies = [value for each, value in self._pairs if each == name]
-        visit = Visit(
-            world.number(), name, self._app.rules(name), cookies, world.clock.time(), str(request)
-        )
+        namespace = appengine_namespaces.current.get()
+        rules = self._app.rules(name, namespace)
+        visit = Visit(world.number(), name, rules, cookies, world.clock.time(), str(request))
         self.visits[name] = visit
         began = world.tick()
         try:
-            session = get_session(name, backend=self._app.backend(name))
-        except BackendError:
+            session = self._open(name, get_session)
+        except BackendError as error:
+            visit.seen.is_unreadable = isinstance(error, UnreadableSession)
             visit.seen.times["load"] = began, world.tick()
             return
         visit.seen.times["load"] = began, world.tick()
@@ -389,14 +504,39 @@ class _Job:
         visit.seen.opened = session.new, normal(dict(session))
         visit.draft = Draft(visit.seen.opened[1])
         self._sessions[name] = session
+        if request.namespace:
+            world.happened["a namespace"] += 1
+        if request.moves_to is not None:
+            world.happened["the namespace changes during a request"] += 1
+            appengine_namespaces.current.set(request.moves_to)
         for number, step in enumerate(steps):
             token = f"{_TOKEN}{visit.number}-{number}"
             visit.draft.do(step, token)
-            perform(session, step, token)
+            is_named = step == ("named",) and rules.pickles and not rules.lacks_name
+            perform(session, step, Named(token) if is_named else token)
             if normal(dict(session)) != visit.draft.data:
                 raise Violation(f"{step} gave {dict(session)}, not {visit.draft.data}")
         world.learn(session.container)
         world.happened.update(STEPS[step[0]] for step in steps)
+
+    def _open(self, name: str, get_session: Any) -> Any:
+        """Open a session."""
+        open_session = functools.partial(get_session, name, backend=self._app.backend(name))
+        if self._request.is_threaded:
+            return self._world.open_twice(open_session)
+        return open_session()
+
+    def __str__(self) -> str:
+        return str(self._request)
+
+    def backend_errors(self) -> list[BackendError]:
+        """Return the failures of memcached that reached the application."""
+        found = [each for each in self._errors if isinstance(each, BackendError)]
+        return [
+            each
+            for each in found
+            if each.backend == "memcache" and not isinstance(each, UnreadableSession)
+        ]
 
     def finish(self) -> None:
         """Note what was seen, and let the browser keep its cookies."""
@@ -407,6 +547,8 @@ class _Job:
             seen, session = visit.seen, self._sessions.get(name)
             if session is not None:
                 self._world.learn(session.container)
+                value = dict(session).get("named")
+                visit.is_named = isinstance(value, Named) and visit.rules.pickles
             was_degraded = seen.degraded
             seen.saved, seen.delivered = self._saved()
             if self._saving and backend_errors and session is not None:
