@@ -176,6 +176,8 @@ class _Loaded(NamedTuple):
     replaced: tuple[int, ...] = ()
     #: Those of them that cannot be loaded, which end when it is stored.
     unreadable: tuple[int, ...] = ()
+    #: What a renewal has found stored, to merge with it.
+    found: State | None = None
 
 
 class _Result(NamedTuple):
@@ -238,6 +240,7 @@ class Model:
         results: list[_Result] = []
         for records in _products({number: self.records[number] for number in involved}):
             events = [Event(visit, kind) for visit in visits for kind in visit.seen.times]
+            events += [Event(visit, "merge") for visit in visits if _merges_first(visit)]
             events += [Event(loss, "loss") for loss in losses]
             places = {**self.places, **{each.number: each.rules.place for each in visits}}
             results += _Orders(self.grants, places).explanations(events, records)
@@ -305,7 +308,7 @@ class Event(NamedTuple):
         """When it began and ended."""
         if isinstance(self.subject, Loss):
             return self.subject.times
-        return self.subject.seen.times[self.kind]
+        return self.subject.seen.times["save" if self.kind == "merge" else self.kind]
 
 
 class _Orders:
@@ -348,10 +351,27 @@ class _Orders:
                 for found in _load(self._grants, subject, records):
                     known = {**loaded, subject.number: found}
                     yield from self.explanations(rest, records, known, leads)
-            else:
+            elif event.kind == "merge":
+                known = {**loaded, subject.number: _found(records, loaded[subject.number])}
+                yield from self.explanations(rest, records, known, leads)
+            elif not any(each.subject is subject for each in rest):  # it has merged
                 for saved, grant in _save(subject, records, loaded[subject.number]):
                     more = leads if grant is None else {**leads, subject.number: grant}
                     yield from self.explanations(rest, saved, loaded, more)
+
+
+def _merges_first(visit: Visit) -> bool:
+    """Return whether a visit merges with a session, and then ends it for one of another id.
+
+    What others save in between is lost, as docs/reliability.md says.
+    """
+    return visit.rules.merges and visit.draft.regenerates and "save" in visit.seen.times
+
+
+def _found(records: Records, loaded: _Loaded | None) -> _Loaded | None:
+    if loaded is None or loaded.record is None:
+        return loaded
+    return loaded._replace(found=records[loaded.record])
 
 
 def _acceptable(grants: Mapping[str, Grant], visit: Visit) -> list[Grant]:
@@ -509,9 +529,11 @@ def _saves(
         return
     is_stored = not rules.is_cookie or (rules.place is not None and "big" in data)
     state = None if loaded.record is None else records[loaded.record]
-    if isinstance(state, Gone) and not state.is_lost:
+    states = [state, loaded.found]
+    if any(isinstance(each, Gone) and not each.is_lost for each in states):
         yield records, None  # another request was first to end it
         return
+    state = loaded.found or state
     if isinstance(state, Live) and rules.place == "memcache" and state.key not in rules.keys:
         yield records, None  # for this application it is no session any more
     elif isinstance(state, Live) and rules.merges:
