@@ -43,7 +43,6 @@ _FEATURES = {
     "merges": "on_conflict: merge",
     "degrades": "on_backend_error: degrade",
     "by_content": "change_detection: content",
-    "lacks_name": "a name of stored values is gone",
     "begins_again": "on_unreadable: new",
     "namespace": "a fixed namespace",
 }
@@ -112,6 +111,10 @@ class Application:
             )
             app.error_handlers[500] = _answer
             self._fronts[front] = SessionMiddleware(app) if is_wrapped else app
+
+    def rename(self) -> None:
+        """Lose the name of stored values, or get it back, as by another version."""
+        self.settings = {**self.settings, "lacks_name": not self.settings["lacks_name"]}
 
     def backend(self, name: str) -> str:
         """Return the keyword of the backend of a session."""

@@ -70,7 +70,6 @@ _CHANGES = {
     "detection": lambda settings: {**settings, "by_content": True},
     "ages": lambda settings: {**settings, "absolute_max_age": 7200, "session_max_age": 1800},
     "spill": lambda settings: {**settings, "spill": settings["spill"] or "memcache"},
-    "name": lambda settings: {**settings, "lacks_name": True},
     "backend": lambda settings: {**settings, "first": _other(settings["first"])},
 }
 

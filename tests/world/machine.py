@@ -164,6 +164,25 @@ class WorldMachine(RuleBasedStateMachine):
             if is_busy:
                 world.use_connection(number)
 
+    @precondition(lambda self: self.world is not None and self.world.uses("memcache", "datastore"))
+    @rule(request=_requests, step=_overtaking)
+    def name_is_lost(self, request: Request, step: Step) -> None:
+        """A version lacks a name of what is stored; visitors come, and the version is taken back.
+
+        Whoever has the cookies from before looks at what became of it.
+        """
+        world, ((name, _), *_) = self._world, request.sessions
+        request = _with(request, sessions=((name, (("named",),)),), sub=None, end="ok")
+        world.ask([request])
+        url = Url("www.example.com", request.path)
+        before = [text for each, text in world.jars[request.browser].pairs(url) if each == name]
+        world.rename(request.app)
+        world.ask([_with(request, sessions=((name, (step,)),))])
+        world.rename(request.app)
+        if before:
+            world.plant(3, before[-1], name, url, "Path=/; Secure")
+            world.ask([_with(request, browser=3, sessions=((name, ()),))])
+
     @rule(seconds=st.sampled_from([1, 5, 10, 11, 600, 601, 1800, 1801, 3600, 3601, 7200, 7201]))
     def time_passes(self, seconds: int) -> None:
         """The clocks go on."""

@@ -233,7 +233,6 @@ _FORMER = (
         "sessions_memcache/factory.py",
         "        memcached, namespace = self._opened or self._pin_place()\n",
         "        memcached, namespace = self._pin_place()\n",
-        missing="namespaces that change during a request",
     ),
     Mutant(
         "2.2: sameness is what == says",
@@ -256,7 +255,24 @@ _FORMER = (
         "sessions_memcache/connection.py",
         "                self._drop()\n                if is_pooled",
         "                self._count_loss()\n                if is_pooled",
-        missing="a firewall that forgets idle connections",
+    ),
+    Mutant(
+        "2.4: a connection is used again though an answer may come",
+        "memcached",
+        "sessions_memcache/connection.py",
+        "                if connection is not None:\n                    connection.close()\n"
+        "                if not isinstance",
+        "                if connection is not None:\n"
+        "                    self._idle.append((time.monotonic(), connection))\n"
+        "                    raise\n"
+        "                if not isinstance",
+    ),
+    Mutant(
+        "2.4: a command is not sent again where an idle connection was closed",
+        "memcached",
+        "sessions_memcache/connection.py",
+        "                if not is_pooled or resend < _IF_CLOSED:\n",
+        "                if True:\n",
     ),
     Mutant(
         "2.6: a session's own age is not kept in its record",
@@ -274,12 +290,18 @@ _FORMER = (
     ),
     Mutant(
         "2.7: threads of one request get sessions of their own",
-        "cookies",
+        "memcached",
         "sessions/store.py",
         "        with self._request_lock():  # threads of one request get one session\n"
         "            config = self.config\n",
         "        if True:\n            config = self.config\n",
-        missing="several threads in one request",
+    ),
+    Mutant(
+        "2.9: an unreadable session stays when another one is begun",
+        "memcached",
+        _STORED,
+        "            self._former_sids[sid] = True\n            return None\n",
+        "            return None\n",
     ),
     Mutant(
         "2.9: on_unreadable is ignored",
@@ -287,7 +309,6 @@ _FORMER = (
         _STORED,
         '            if self.session_store.config.get("on_unreadable") != "new":\n',
         "            if True:\n",
-        missing="values of a class that is renamed",
     ),
     Mutant(
         "2.10: the record of a spilled session outlives destroy()",
@@ -316,7 +337,6 @@ _FORMER = (
         "sessions_memcache/factory.py",
         'memcached.key(f"{namespace}/{sid}" if namespace else sid)',
         "memcached.key(sid)",
-        missing="namespaces",
     ),
 )
 

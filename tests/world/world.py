@@ -281,6 +281,16 @@ class World:
             self._waits.forget([each for each in self.apps if each.uses("memcache")])
             self._relay.forget()
 
+    def rename(self, app: int) -> None:
+        """Deploy a version of an application that lacks the name of stored values, or has it."""
+        found = self.apps[app % len(self.apps)]
+        found.rename()
+        is_lost = found.settings["lacks_name"]
+        self._happens("a name of stored values is lost" if is_lost else "a name comes back")
+        self.story.append(
+            f"application {app} {'loses' if is_lost else 'has'} the name of stored values"
+        )
+
     def use_connection(self, app: int) -> None:
         """Have another thread use the connection that would be used next."""
         self.story.append(f"another thread of application {app} uses a connection")
@@ -497,6 +507,8 @@ class _Job:
             session = self._open(name, get_session)
         except BackendError as error:
             visit.seen.is_unreadable = isinstance(error, UnreadableSession)
+            if visit.seen.is_unreadable:
+                world.happened["an unreadable session"] += 1
             visit.seen.times["load"] = began, world.tick()
             return
         visit.seen.times["load"] = began, world.tick()
