@@ -590,7 +590,10 @@ def _refresh(
     state = records[loaded.record]
     if not isinstance(state, Live):
         return records, None
-    records = {**records, loaded.record: state._replace(written=visit.now)}
+    rules = visit.rules
+    # A record that an older key has signed is signed again.
+    key = rules.signer[0] if state.key in rules.keys else state.key
+    records = {**records, loaded.record: state._replace(written=visit.now, key=key)}
     return records, _grant(visit, loaded, loaded.record, {}, max_age)
 
 

@@ -27,6 +27,7 @@ class Rival:
 
     def __init__(self, open_session: Callable[[], Any]) -> None:
         self._open = open_session
+        self._context = contextvars.copy_context()  # not from the middle of a call of ndb
         self._thread: threading.Thread | None = None
         #: What it got, if it got anything.
         self.session: Any = None
@@ -34,8 +35,9 @@ class Rival:
     def come(self) -> None:
         """Begin, if it has not begun, and go as far as it may."""
         if self._thread is None:
-            context = contextvars.copy_context()
-            self._thread = threading.Thread(target=context.run, args=(self._run,), daemon=True)
+            self._thread = threading.Thread(
+                target=self._context.run, args=(self._run,), daemon=True
+            )
             self._thread.start()
             self._thread.join(_MIDDLE)
 
