@@ -41,20 +41,20 @@ def confirm(what: str) -> None:
     sys.stdout.flush()
 
 
-def prepare(*_: object) -> None:
+def prepare() -> None:
     """Lose the next answer."""
     lose_answer.set()
     confirm("the next answer will be lost")
 
 
-def forget(*_: object) -> None:
+def forget() -> None:
     """Forget all connections that there are."""
     forgotten.update([*remembered])  # other threads take some out
     remembered.clear()
     confirm("the connections are forgotten")
 
 
-def delay_or_deliver(*_: object) -> None:
+def delay_or_deliver() -> None:
     """Hold the next answer back, or deliver it."""
     if not late and not delay_answer.is_set():
         delay_answer.set()
@@ -68,7 +68,7 @@ def delay_or_deliver(*_: object) -> None:
     confirm("late answers are delivered")
 
 
-def close(*_: object) -> None:
+def close() -> None:
     """Close all connections that there are."""
     for connection in [*remembered]:
         connection.end()
@@ -153,7 +153,7 @@ class Connection:
                 connection.shutdown(socket.SHUT_RDWR)
 
 
-def hold_or_pass(*_: object) -> None:
+def hold_or_pass() -> None:
     """Hold entries back from now on, or let go on what is held back."""
     if hold_entries.is_set():
         hold_entries.clear()
@@ -165,22 +165,40 @@ def hold_or_pass(*_: object) -> None:
         confirm("entries are held back")
 
 
+#: What is done at each signal.
+ORDERS = {
+    signal.SIGUSR1: prepare,
+    signal.SIGUSR2: forget,
+    signal.SIGHUP: hold_or_pass,
+    signal.SIGALRM: delay_or_deliver,
+    signal.SIGVTALRM: close,
+}
+
+
+def accept(listener: socket.socket, target_port: int, statistics: str) -> None:
+    """Take connections until the process is killed."""
+    while True:
+        client = listener.accept()[0]
+        try:
+            server = socket.create_connection((HOST, target_port))
+        except OSError:
+            client.close()
+            continue
+        Connection(client, server, statistics).serve()
+
+
 def main(port: int, target_port: int, statistics: str = "") -> None:
-    """Serve until the process is killed."""
-    signal.signal(signal.SIGUSR1, prepare)
-    signal.signal(signal.SIGUSR2, forget)
-    signal.signal(signal.SIGHUP, hold_or_pass)
-    signal.signal(signal.SIGALRM, delay_or_deliver)
-    signal.signal(signal.SIGVTALRM, close)
+    """Serve until the process is killed.
+
+    Signals are waited for. A handler would run late where the signal comes just before a call that
+    blocks.
+    """
+    signal.pthread_sigmask(signal.SIG_BLOCK, ORDERS)
     with socket.create_server((HOST, port)) as listener:
+        arguments = (listener, target_port, statistics)
+        threading.Thread(target=accept, args=arguments, daemon=True).start()
         while True:
-            client = listener.accept()[0]
-            try:
-                server = socket.create_connection((HOST, target_port))
-            except OSError:
-                client.close()
-                continue
-            Connection(client, server, statistics).serve()
+            ORDERS[signal.sigwait(ORDERS)]()
 
 
 if __name__ == "__main__":
