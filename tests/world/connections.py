@@ -1,4 +1,4 @@
-"""An application's connections to memcached: how many are idle, and which are waited for in vain."""
+"""Connections to memcached: how many are idle, and which are waited for in vain."""
 
 from __future__ import annotations
 

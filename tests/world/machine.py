@@ -60,7 +60,9 @@ _requests = st.builds(
     _plain_requests,
     st.one_of(*[st.none()] * 9, _plain_requests),
 )
-_faults = st.builds(Fault, st.sampled_from(["restart", "freeze", "answer lost", "answer late"]), st.integers(0, 8))
+_faults = st.builds(
+    Fault, st.sampled_from(["restart", "freeze", "answer lost", "answer late"]), st.integers(0, 8)
+)
 #: Whose turn it is, and for how many commands: one that is overtaken is often overtaken by all
 #: that another one does.
 _choices = st.lists(

@@ -148,7 +148,6 @@ class Draft:
         if self.data.pop("big", None) is not None:
             self._touch("big")
 
-
     def _named(self, token: str) -> None:
         self.data["named"] = token
         self._touch("named")
