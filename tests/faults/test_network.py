@@ -120,6 +120,46 @@ def test_new_session_on_a_forgotten_connection(launch: Launch) -> None:
     assert visitor.read() == {"b": 2}
 
 
+def test_late_answer_is_nobody_elses(launch: Launch) -> None:
+    """A load is sent again, a first write fails, and what comes late reaches no other request."""
+    relay = launch(Relay(launch(Memcached())))
+    app = make_app(memcache={"servers": [relay.address], "timeout": TIMEOUT})
+    one, other = Visitor(app, backend="memcache"), Visitor(app, backend="memcache")
+    one.write({"a": 1})
+    relay.delay_answer()
+    assert one.read() == {"a": 1}
+    relay.deliver_answer()
+    assert one.read() == {"a": 1}
+    relay.delay_answer()
+    with pytest.raises(BackendUnavailable):
+        other.write({"b": 2})
+    relay.deliver_answer()
+    assert (one.read(), other.read()) == ({"a": 1}, {})
+
+
+@pytest.mark.parametrize("request_", [change, renew, end], ids=lambda each: each.__name__)
+@pytest.mark.parametrize("configuration", CONFIGURATIONS)
+def test_connections_that_are_closed_while_idle_fail_no_request(
+    launch: Launch,
+    datastore: DatastoreEmulator,
+    configuration: str,
+    request_: Callable[[Visitor], None],
+) -> None:
+    """Commands are sent by new ones, whatever they are."""
+    relay = launch(Relay(launch(Memcached())))
+    backend, options = CONFIGURATIONS[configuration]
+    app = make_app(memcache={"servers": [relay.address], "timeout": TIMEOUT}, **options)
+    assert datastore.answers()
+    visitor = Visitor(app, backend=backend)
+    visitor.write({"a": 1})
+    relay.close_connections()
+    request_(visitor)
+    relay.close_connections()
+    new = Visitor(app, backend=backend)
+    new.write({"a": 1})
+    assert (visitor.read(), new.read()) == ({"a": 1, "b": 2}, {"a": 1})
+
+
 def test_idle_channel_is_closed(
     launch: Launch, datastore: DatastoreEmulator, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -261,11 +261,18 @@ _FORMER = (
         "memcached",
         "sessions_memcache/connection.py",
         "                if connection is not None:\n                    connection.close()\n"
-        "                if not isinstance",
-        "                if connection is not None:\n"
-        "                    self._idle.append((time.monotonic(), connection))\n"
+        "                if not isinstance(error, (OSError, MemcacheUnexpectedCloseError)):\n"
+        "                    self._count_loss()  # it can no longer tell of a restart\n"
         "                    raise\n"
-        "                if not isinstance",
+        "                self._drop()\n",
+        "                if connection is not None and not isinstance(error, TimeoutError):\n"
+        "                    connection.close()\n"
+        "                if not isinstance(error, (OSError, MemcacheUnexpectedCloseError)):\n"
+        "                    self._count_loss()\n"
+        "                    raise\n"
+        "                self._drop()\n"
+        "                if isinstance(error, TimeoutError) and connection is not None:\n"
+        "                    self._idle.append((time.monotonic(), connection))\n",
     ),
     Mutant(
         "2.4: a command is not sent again where an idle connection was closed",
