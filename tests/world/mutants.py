@@ -275,6 +275,13 @@ _FORMER = (
         "                    self._idle.append((time.monotonic(), connection))\n",
     ),
     Mutant(
+        "2.4: a load is not sent again where an idle connection was silent",
+        "memcached",
+        "sessions_memcache/connection.py",
+        "        resend: int = _IF_SILENT,\n",
+        "        resend: int = _IF_CLOSED,\n",
+    ),
+    Mutant(
         "2.4: a command is not sent again where an idle connection was closed",
         "memcached",
         "sessions_memcache/connection.py",

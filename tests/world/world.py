@@ -204,7 +204,7 @@ class World:
         if len(requests) > 1:
             self._happens("requests at once")
             self.story.append(f"... all at once, taking turns by {list(choices)}")
-        waits = self._waits.all
+        waits = self._waits.errors
         jobs = [_Job(self, request) for request in requests]
         self._turns.run([job.run for job in jobs])
         jobs += [job.sub for job in jobs if job.sub is not None]
@@ -212,7 +212,7 @@ class World:
         self._recover()
         for job in jobs:
             job.finish()
-        self._check_waits(jobs if fault is None and self._waits.all == waits else ())
+        self._check_waits(jobs if fault is None and self._waits.errors == waits else ())
         groups: dict[str, list[Visit]] = {}
         for job in jobs:
             for visit in job.visits.values():
@@ -359,6 +359,7 @@ class World:
         self._deliver()
         if when == "before":
             self._turns.pass_on()
+            self._waits.command = command
             number, self._commands = self._commands, self._commands + 1
         else:
             number = self._commands - 1
