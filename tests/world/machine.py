@@ -50,8 +50,8 @@ _plain_requests = st.builds(
     path=st.sampled_from(["/", "/app/page"]),
     sessions=st.lists(_uses, min_size=1, max_size=2, unique_by=lambda use: use[0]).map(tuple),
     end=st.sampled_from([*["ok"] * 4, *sorted(ENDS)]),
-    namespace=st.sampled_from([*[""] * 7, "tenant"]),
-    moves_to=st.sampled_from([*[None] * 10, "tenant", ""]),
+    namespace=st.sampled_from([*[""] * 11, "tenant"]),
+    moves_to=st.sampled_from([*[None] * 14, "tenant", ""]),
     is_threaded=st.sampled_from([*[False] * 15, True]),
 )
 #: Requests in whose handlers others are made, now and then.
@@ -145,7 +145,7 @@ class WorldMachine(RuleBasedStateMachine):
 
     @precondition(lambda self: self.world is not None and self.world.uses("memcache"))
     @rule(
-        requests=st.lists(_requests, min_size=1, max_size=4),
+        requests=st.lists(_requests, min_size=1, max_size=3),
         idle=st.integers(1, 4),
         how=st.sampled_from(["forgotten", "forgotten", "closed"]),
         is_busy=st.booleans(),

@@ -24,7 +24,7 @@ __all__ = ["MUTANTS", "PACKAGE", "SEED", "WORLDS", "Found", "Mutant", "live", "m
 SEED = 2026
 
 #: How many worlds of each kind there are. What Hypothesis draws depends on it.
-WORLDS = {"cookies": 200, "memcached": 150, "Datastore": 150}
+WORLDS = {"cookies": 200, "memcached": 250, "Datastore": 150}
 
 #: The package itself.
 PACKAGE = Path(__file__).parents[2] / "webapp2_sessions"
