@@ -307,8 +307,8 @@ class World:
                     f"forgotten at one time\n{self.told()}"
                 )
         for job in undisturbed:
-            for error in job.backend_errors():
-                raise Violation(f"{job} failed without a cause: {error}\n{self.told()}") from error
+            for failure in job.failures():
+                raise Violation(f"{job} failed without a cause: {failure}\n{self.told()}")
 
     def _lose_rest(self, visits: Sequence[Visit]) -> None:
         """Tell the model what was lost besides the sessions of these visits."""
@@ -427,6 +427,8 @@ class _Job:
         self._pairs = self._jar.pairs(self._url)
         self._sessions: dict[str, Any] = {}
         self._errors: list[Exception] = []
+        #: Those that the handler took from `get_session()`.
+        self._failures: list[BackendError] = []
         self._headers: list[tuple[str, str]] = []
         self._saving = 0
         self.visits: dict[str, Visit] = {}
@@ -505,6 +507,7 @@ class _Job:
         try:
             session = self._open(name, get_session)
         except BackendError as error:
+            self._failures.append(error)
             visit.seen.is_unreadable = isinstance(error, UnreadableSession)
             if visit.seen.is_unreadable:
                 world.happened["an unreadable session"] += 1
@@ -540,13 +543,18 @@ class _Job:
     def __str__(self) -> str:
         return str(self._request)
 
-    def backend_errors(self) -> list[BackendError]:
-        """Return the failures of memcached that reached the application."""
-        found = [each for each in self._errors if isinstance(each, BackendError)]
-        return [
-            each
-            for each in found
+    def failures(self) -> list[str]:
+        """Return the failures of memcached that reached the application or degraded a session."""
+        errors = [each for each in self._errors if isinstance(each, BackendError)]
+        found = [
+            str(each)
+            for each in (*errors, *self._failures)
             if each.backend == "memcache" and not isinstance(each, UnreadableSession)
+        ]
+        return found + [
+            f"the session {name!r} is degraded"
+            for name, session in self._sessions.items()
+            if session._degraded and self.visits[name].rules.place == "memcache"
         ]
 
     def finish(self) -> None:
