@@ -12,7 +12,7 @@ from support.fault_injection import Relay
 from support.servers import Memcached
 
 from webapp2_sessions.testing import Clock, travel
-from world.applications import ENDS, FRONTS, NAMES
+from world.applications import ENDS, FRONTS, NAMES, Application
 from world.configurations import deployments
 from world.jar import Url
 from world.script import AGES, NUMBERS, OURS, Step
@@ -166,6 +166,14 @@ class WorldMachine(RuleBasedStateMachine):
             if is_busy:
                 world.use_connection(number)
 
+    @rule(request=_requests, step=_overtaking)
+    def handler_fails(self, request: Request, step: Step) -> None:
+        """A handler fails after all that it did, and the browser comes back."""
+        name, steps = request.sessions[0]
+        request = _with(request, sessions=((name, (*steps, step)),), end="fail")
+        self._world.ask([request])
+        self._world.ask([_with(request, sessions=((name, ()),), sub=None, end="ok")])
+
     @precondition(lambda self: self.world is not None and self.world.uses("memcache", "datastore"))
     @rule(request=_requests, step=_overtaking)
     def name_is_lost(self, request: Request, step: Step) -> None:
@@ -173,8 +181,13 @@ class WorldMachine(RuleBasedStateMachine):
 
         Whoever has the cookies from before looks at what became of it.
         """
-        world, ((name, _), *_) = self._world, request.sessions
-        request = _with(request, sessions=((name, (("named",),)),), sub=None, end="ok")
+        world, apps = self._world, self._world.apps
+        places = [(n, name) for n, app in enumerate(apps) for name in NAMES if _pickles(app, name)]
+        if not places:
+            return
+        number, name = places[request.app % len(places)]
+        sessions = ((name, (("named",),)),)
+        request = _with(request, app=number, sessions=sessions, sub=None, end="ok")
         world.ask([request])
         url = Url("www.example.com", request.path)
         before = [text for each, text in world.jars[request.browser].pairs(url) if each == name]
@@ -270,6 +283,10 @@ def world_settings(worlds: int) -> settings:
         suppress_health_check=list(HealthCheck),
         phases=[Phase.generate] if os.environ.get("NOSHRINK") else [Phase.generate, Phase.shrink],
     )
+
+
+def _pickles(app: Application, name: str) -> bool:
+    return app.rules(name).pickles
 
 
 def _with(request: Request, **changed: Any) -> Request:
