@@ -542,7 +542,7 @@ _MISTAKES = (
         "memcached",
         _STORED,
         "            self._replaced_sids.append(sid)\n",
-        "",
+        "            pass\n",
     ),
     Mutant(
         "a sign-in counts as lost where its former id had ended before",
