@@ -115,8 +115,8 @@ class Seen:
     #: Whether the session was new, and what it held; None if it could not be opened.
     opened: tuple[bool, dict[str, Any]] | None = None
     degraded: bool = False
-    #: "yes"; "no"; "ends", if only the end of a destroyed session counts; "perhaps", after an
-    #: error.
+    #: "yes"; "no"; "ends", if only the end of a destroyed session counts; "perhaps" or "perhaps
+    #: ends", after an error.
     saved: str = "no"
     #: The new value of the cookie that went to the browser, or EXPIRED.
     cookie: str | None = None
@@ -158,6 +158,8 @@ class _Loaded(NamedTuple):
     superseded: bool = False
     #: Records of cookies that led nowhere; they end when the session gets an id.
     replaced: tuple[int, ...] = ()
+    #: What a renewal has found stored, to merge with it.
+    found: State | None = None
 
 
 class _Result(NamedTuple):
@@ -191,7 +193,9 @@ class Model:
             if self.places[number] == place:
                 self.records[number] = _distinct(
                     [
-                        Gone() if isinstance(state, Live) and state.written < before else state
+                        Gone(is_lost=True)
+                        if isinstance(state, Live) and state.written < before
+                        else state
                         for state in states
                     ]
                 )
@@ -218,9 +222,11 @@ class Model:
         results: list[_Result] = []
         for records in _products({number: self.records[number] for number in involved}):
             events = [Event(visit, kind) for visit in visits for kind in visit.seen.times]
+            events += [Event(visit, "merge") for visit in visits if _merges_first(visit)]
             events += [Event(loss, "loss") for loss in losses]
             places = {**self.places, **{each.number: each.rules.place for each in visits}}
             results += _Orders(self.grants, places).explanations(events, records)
+        results = [result for result in results if _is_told(visits, result, bool(losses))]
         if not results:
             raise Violation(_told(self, visits, involved))
         numbers = {number for result in results for number in result.records}
@@ -255,6 +261,21 @@ class Model:
         self.grants[text] = grant
 
 
+def _is_told(visits: Sequence[Visit], result: _Result, is_any_lost: bool) -> bool:
+    """Return whether each visit that has saved a session was sent its cookie.
+
+    Whoever writes again what the server has lost finds out afterwards that another request has
+    ended the session, and sends none.
+    """
+    for visit in visits:
+        grant = result.leads.get(visit.number)
+        if grant is not None and visit.seen.delivered and visit.seen.cookie is None:
+            state = None if grant.record is None else result.records[grant.record]
+            if not is_any_lost or not isinstance(state, Gone) or state.is_lost:
+                return False
+    return True
+
+
 def _products(states: dict[int, list[State]]) -> Iterator[Records]:
     if not states:
         yield {}
@@ -284,7 +305,7 @@ class Event(NamedTuple):
         """When it began and ended."""
         if isinstance(self.subject, Loss):
             return self.subject.times
-        return self.subject.seen.times[self.kind]
+        return self.subject.seen.times["save" if self.kind == "merge" else self.kind]
 
 
 class _Orders:
@@ -327,10 +348,27 @@ class _Orders:
                 for found in _load(self._grants, subject, records):
                     known = {**loaded, subject.number: found}
                     yield from self.explanations(rest, records, known, leads)
-            else:
+            elif event.kind == "merge":
+                known = {**loaded, subject.number: _found(records, loaded[subject.number])}
+                yield from self.explanations(rest, records, known, leads)
+            elif not any(each.subject is subject for each in rest):  # it has merged
                 for saved, grant in _save(subject, records, loaded[subject.number]):
                     more = leads if grant is None else {**leads, subject.number: grant}
                     yield from self.explanations(rest, saved, loaded, more)
+
+
+def _merges_first(visit: Visit) -> bool:
+    """Return whether a visit merges with a session, and then ends it for one of another id.
+
+    What others save in between is lost, as docs/reliability.md says.
+    """
+    return visit.rules.merges and visit.draft.regenerates and "save" in visit.seen.times
+
+
+def _found(records: Records, loaded: _Loaded | None) -> _Loaded | None:
+    if loaded is None or loaded.record is None:
+        return loaded
+    return loaded._replace(found=records[loaded.record])
 
 
 def _acceptable(grants: Mapping[str, Grant], visit: Visit) -> list[Grant]:
@@ -365,7 +403,10 @@ def _load(grants: Mapping[str, Grant], visit: Visit, records: Records) -> Iterat
         return
     rules, (is_new, data) = visit.rules, visit.seen.opened
     if visit.seen.degraded and is_new:
-        yield None
+        if visit.draft.destroyed:
+            yield from _unread(grants, visit)
+        else:
+            yield None
         return
     superseded, replaced = False, []
     for grant in _acceptable(grants, visit)[:_MOST_TRIED]:
@@ -397,6 +438,16 @@ def _load(grants: Mapping[str, Grant], visit: Visit, records: Records) -> Iterat
         yield _Loaded(superseded=superseded, replaced=tuple(replaced))
 
 
+def _unread(grants: Mapping[str, Grant], visit: Visit) -> Iterator[_Loaded]:
+    """Yield what a visit may have failed to read, which it can end all the same."""
+    replaced: list[int] = []
+    for grant in _acceptable(grants, visit)[:_MOST_TRIED]:
+        number = _number(grant, visit.rules)
+        if number is not None:
+            yield _Loaded(number, replaced=tuple(replaced))
+            replaced.append(number)
+
+
 def _save(
     visit: Visit, records: Records, loaded: _Loaded | None
 ) -> Iterator[tuple[Records, Grant | None]]:
@@ -406,8 +457,10 @@ def _save(
         if seen.cookie in (None, EXPIRED):
             yield records, None
         return
-    if seen.saved == "ends":
+    if seen.saved in ("ends", "perhaps ends"):
         ended = _end(records, loaded) if draft.destroyed else records
+        if seen.saved == "perhaps ends" and seen.cookie is None:
+            yield records, None
         if seen.cookie is None or (draft.destroyed and seen.cookie == EXPIRED):
             yield ended, None
         return
@@ -427,8 +480,8 @@ def _save(
                 yield after, None
         elif seen.cookie not in (None, EXPIRED):
             yield after, sent
-        elif seen.cookie is None and not seen.delivered:
-            yield after, None
+        elif seen.cookie is None:
+            yield after, sent if seen.delivered else None
 
 
 def _end(records: Records, loaded: _Loaded) -> Records:
@@ -452,7 +505,7 @@ def _saves(
 ) -> Iterator[tuple[Records, Grant | str | None]]:
     """Yield the states that a save may leave, and the cookie: a grant, EXPIRED or None."""
     rules, draft, seen = visit.rules, visit.draft, visit.seen
-    if seen.degraded:
+    if seen.degraded and not draft.destroyed:
         yield records, None
         return
     if draft.destroyed:
@@ -476,16 +529,21 @@ def _saves(
         return
     is_stored = not rules.is_cookie or (rules.place is not None and "big" in data)
     state = None if loaded.record is None else records[loaded.record]
-    if isinstance(state, Gone) and not state.is_lost:
+    states = [state, loaded.found]
+    if any(isinstance(each, Gone) and not each.is_lost for each in states):
         yield records, None  # another request was first to end it
         return
+    state = loaded.found or state
     if isinstance(state, Live) and rules.place == "memcache" and state.key not in rules.keys:
         yield records, None  # for this application it is no session any more
     elif isinstance(state, Live) and rules.merges:
-        data = _merge(loaded.base, data, state.data, draft.assigned)
         if not draft.sets_max_age:
             max_age = state.max_age
-        is_stored = not rules.is_cookie or (rules.place is not None and "big" in data)
+        is_kept = draft.regenerates or max_age == state.max_age
+        for merged in _merges(loaded.base, data, state.data, draft.assigned, is_kept):
+            is_stored = not rules.is_cookie or (rules.place is not None and "big" in merged)
+            yield from _stored(visit, records, loaded, merged, max_age, is_stored)
+        return
     yield from _stored(visit, records, loaded, data, max_age, is_stored)
 
 
@@ -527,7 +585,10 @@ def _refresh(
     state = records[loaded.record]
     if not isinstance(state, Live):
         return records, None
-    records = {**records, loaded.record: state._replace(written=visit.now)}
+    rules = visit.rules
+    # A record that an older key has signed is signed again.
+    key = rules.signer[0] if state.key in rules.keys else state.key
+    records = {**records, loaded.record: state._replace(written=visit.now, key=key)}
     return records, _grant(visit, loaded, loaded.record, {}, max_age)
 
 
@@ -563,6 +624,34 @@ class _frozen(dict[str, Any]):  # noqa: N801 # a dictionary that can be in a set
         return hash(repr(self))
 
 
+def _merges(
+    base: Mapping[str, Any],
+    mine: Mapping[str, Any],
+    theirs: Mapping[str, Any],
+    assigned: set[str],
+    is_kept: bool,
+) -> Iterator[dict[str, Any]]:
+    """Yield what a merge may come to.
+
+    Requests that add the same message, and make the same changes otherwise, leave one message.
+
+    :param is_kept: whether nothing beside the data is to be saved.
+    """
+    merged = _merge(base, mine, theirs, assigned)
+    was, now, left = (each.get("_flash", []) for each in (base, theirs, merged))
+    others, doubled = _without(now, was), _without(left, now)
+    is_same = {**merged, "_flash": []} == {**theirs, "_flash": []}
+    if (
+        is_kept
+        and doubled
+        and is_same
+        and not _without(now, left)
+        and not _without(doubled, others)
+    ):
+        yield dict(theirs)
+    yield merged
+
+
 def _merge(
     base: Mapping[str, Any], mine: Mapping[str, Any], theirs: Mapping[str, Any], assigned: set[str]
 ) -> dict[str, Any]:
@@ -570,7 +659,7 @@ def _merge(
     if dict(base) == dict(theirs):
         return dict(mine)
     merged = dict(theirs)
-    for key in {*base, *mine}:
+    for key in {*base, *mine, *assigned}:
         if key not in assigned and base.get(key) == mine.get(key):
             continue
         if key == "_flash":

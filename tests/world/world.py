@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime
 import itertools
 import logging
 import re
@@ -18,7 +19,7 @@ from support.servers import Memcached
 
 from webapp2_sessions import BackendError, SessionConflict
 from webapp2_sessions.testing.clock import Clock
-from world.applications import ENDS, ERRORS, SHARED, Application, Boom, secret
+from world.applications import ENDS, ERRORS, NAMES, SHARED, Application, Boom, secret
 from world.commands import Unavailable, watch_commands
 from world.jar import Jar, Url
 from world.model import EXPIRED, Loss, Model, Violation, Visit
@@ -29,6 +30,9 @@ __all__ = ["BOUND", "Fault", "Request", "World"]
 
 #: Seconds within which any request has to be answered: several time-outs, and a slow machine.
 BOUND = 15.0
+
+#: Seconds that pass as well, in which all is done that is done before time passes.
+_MOMENT = 0.01
 
 #: Browsers drop a larger cookie (RFC 6265bis section 5.5): bytes of name and value.
 _LARGEST_COOKIE = 4096
@@ -41,13 +45,15 @@ _TOKEN = "value-of-visit-"
 class Fault:
     """What happens to a server during a request.
 
-    :param kind: "restart", "freeze" (in Datastore both: the command gets no answer, and is not
-        carried out), "answer lost" (it is carried out).
+    :param kind: "restart", "freeze", "refuse" (in Datastore all three: the command gets no answer,
+        and is not carried out), "answer lost" (it is carried out), "evict" (memcached drops all).
     :param command: the number of the command, from 0.
+    :param times: how many commands to Datastore fail, which tries each twice.
     """
 
     kind: str
     command: int
+    times: int = 1
 
 
 @dataclass(frozen=True)
@@ -113,6 +119,10 @@ class World:
         self._ticks = itertools.count(1)
         self._turns = Turns(())
         self._fault: Fault | None = None
+        #: The server whose next commands fail as well.
+        self._failing: str | None = None
+        #: Whether a server has failed during the present requests.
+        self.has_failed = False
         self._commands = 0
         self._sids: set[str] = set()
         self._losses: list[Loss] = []
@@ -133,13 +143,28 @@ class World:
         """Return whether any application keeps sessions there."""
         return any(app.uses(*places) for app in self.apps)
 
+    def stored(self) -> list[tuple[int, str]]:
+        """Return numbers of applications and names of sessions that they keep on a server."""
+        return [
+            (number, name)
+            for number, app in enumerate(self.apps)
+            for name in NAMES
+            if app.rules(name).place is not None
+        ]
+
     def _let_entities_travel(self) -> None:
-        """Have entities dated by the world's clock: Datastore leaves that to its clients."""
+        """Have entities dated by the world's clock: Datastore leaves that to its clients.
+
+        No two have the same time, which tells the tombstones of two requests apart.
+        """
         from webapp2_sessions.sessions_ndb import purging
         from webapp2_sessions.sessions_ndb.records import UtcNowProperty
 
-        now = staticmethod(lambda: self.clock.utc().replace(tzinfo=None))
-        self._patches.setattr(UtcNowProperty, "_now", now)
+        def now() -> datetime.datetime:
+            since = datetime.timedelta(microseconds=self.tick())
+            return self.clock.utc().replace(tzinfo=None) + since
+
+        self._patches.setattr(UtcNowProperty, "_now", staticmethod(now))
         self._patches.setattr(purging, "_utc_now", UtcNowProperty._now)
 
     def told(self) -> str:
@@ -162,10 +187,14 @@ class World:
         """
         self._lose_rest([])
         self._turns, self._fault, self._commands = Turns(choices), fault, 0
+        self._failing, self.has_failed = None, False
         self.requests += len(requests)
         self.story += [str(request) for request in requests]
         if fault is not None:
-            self.story.append(f"... and at command {fault.command} a server fails ({fault.kind})")
+            what = "memcached drops everything" if fault.kind == "evict" else "a server fails"
+            self.story.append(
+                f"... and at command {fault.command} {what} ({fault.kind}, {fault.times} times)"
+            )
         if len(requests) > 1:
             self._happens("requests at once")
             self.story.append(f"... all at once, taking turns by {list(choices)}")
@@ -236,7 +265,7 @@ class World:
         """Move all clocks."""
         self._happens("time passes")
         self.story.append(f"{seconds} s pass")
-        self.clock.advance(seconds)
+        self.clock.advance(seconds + _MOMENT)
 
     # What the jobs call
 
@@ -259,14 +288,22 @@ class World:
         else:
             number = self._commands - 1
         fault = self._fault
-        if fault is None or fault.command != number:
+        if fault is None or (fault.command != number and self._failing != server):
             return
         if when != ("after" if fault.kind == "answer lost" else "before"):
             return
         self._fault = None
+        if fault.kind == "evict":
+            self.flush_memcached()
+            return
         self._happens(f"{server}: {fault.kind}")
+        self.has_failed = True
         if server == "datastore":
+            if fault.times > 1:
+                self._fault, self._failing = Fault(fault.kind, -1, fault.times - 1), server
             raise Unavailable()
+        if fault.kind == "refuse":
+            raise ConnectionRefusedError()
         if fault.kind == "freeze":
             self.memcached.freeze()
             self._frozen = True
@@ -413,6 +450,8 @@ class _Job:
                 seen.saved = "perhaps"
             if session is not None and session._degraded and not was_degraded:
                 seen.saved = "perhaps"
+            if seen.saved == "ends" and self._world.has_failed:
+                seen.saved = "perhaps ends"  # which is logged, since the handler's error is raised
             seen.cookie, seen.max_age = _cookie(set_cookies, name)
             if self._errors:
                 visit.story += f" -> {[type(each).__name__ for each in self._errors]}"
