@@ -99,6 +99,8 @@ class Grant(NamedTuple):
     data: Mapping[str, Any]
     max_age: int | None
     began: int | None
+    #: What else the cookie may hold, until somebody looks.
+    or_data: tuple[Mapping[str, Any], ...] = ()
 
 
 class Loss(NamedTuple):
@@ -158,7 +160,7 @@ class _Loaded(NamedTuple):
     superseded: bool = False
     #: Records of cookies that led nowhere; they end when the session gets an id.
     replaced: tuple[int, ...] = ()
-    #: What a renewal has found stored, to merge with it.
+    #: What a visit that ends a record has found there, to merge with it.
     found: State | None = None
 
 
@@ -255,10 +257,14 @@ class Model:
         grant = grants[0]
         if any(each.record != grant.record for each in grants):
             raise Violation(f"visit {visit.number}: one cookie leads to several sessions")
+        possible = [data for each in grants for data in (each.data, *each.or_data)]
         known = self.grants.get(text)
-        if known is not None and (known.record, known.data) != (grant.record, grant.data):
-            raise Violation(f"visit {visit.number} was sent the cookie of another session")
-        self.grants[text] = grant
+        if known is not None:  # signed in the same second
+            possible = [data for data in (known.data, *known.or_data) if data in possible]
+            if known.record != grant.record or not possible:
+                raise Violation(f"visit {visit.number} was sent the cookie of another session")
+        data, *others = possible
+        self.grants[text] = grant._replace(data=data, or_data=tuple(others))
 
 
 def _is_told(visits: Sequence[Visit], result: _Result, is_any_lost: bool) -> bool:
@@ -358,11 +364,15 @@ class _Orders:
 
 
 def _merges_first(visit: Visit) -> bool:
-    """Return whether a visit merges with a session, and then ends it for one of another id.
+    """Return whether a visit merges with a record, and then ends it: for one of another id, or
+    because the session fits its cookie again.
 
     What others save in between is lost, as docs/reliability.md says.
     """
-    return visit.rules.merges and visit.draft.regenerates and "save" in visit.seen.times
+    draft = visit.draft
+    fits_again = visit.rules.is_cookie and "big" in draft.base and "big" not in draft.data
+    moves = draft.regenerates or fits_again
+    return visit.rules.merges and moves and "save" in visit.seen.times
 
 
 def _found(records: Records, loaded: _Loaded | None) -> _Loaded | None:
@@ -416,8 +426,11 @@ def _load(grants: Mapping[str, Grant], visit: Visit, records: Records) -> Iterat
             continue
         if grant.record is None:
             if rules.is_cookie:
-                if not is_new and data == grant.data:
-                    yield _Loaded(None, grant, grant.data, grant.max_age)
+                for held in (grant.data, *grant.or_data):
+                    if not is_new and data == held:
+                        certain = grant._replace(data=held, or_data=())
+                        yield _Loaded(None, certain, held, grant.max_age)
+                        break
                 return
             continue
         number = _number(grant, rules)
