@@ -364,10 +364,10 @@ class _Orders:
 
 
 def _merges_first(visit: Visit) -> bool:
-    """Return whether a visit merges with a record, and then ends it: for one of another id, or
-    because the session fits its cookie again.
+    """Return whether a visit merges with a record, and then ends it.
 
-    What others save in between is lost, as docs/reliability.md says.
+    It does for a record of another id, and for a session that fits its cookie again. What others
+    save in between is lost, as docs/reliability.md says.
     """
     draft = visit.draft
     fits_again = visit.rules.is_cookie and "big" in draft.base and "big" not in draft.data

@@ -18,6 +18,7 @@ from support.processes import has_abandoned_connections, wait_until
 from support.servers import Memcached
 
 from webapp2_sessions import BackendError, SessionConflict
+from webapp2_sessions.sessions_memcache.connection import Connections
 from webapp2_sessions.testing.clock import Clock
 from world.applications import ENDS, ERRORS, NAMES, SHARED, Application, Boom, secret
 from world.commands import Unavailable, watch_commands
@@ -130,6 +131,7 @@ class World:
         self._log = _Log()
         self._patches = pytest.MonkeyPatch()
         watch_commands(self._patches, self._notice)
+        self._await_what_is_sent()
         if self.uses("datastore"):
             self._let_entities_travel()
         logging.getLogger().addHandler(self._log)
@@ -142,6 +144,20 @@ class World:
     def uses(self, *places: str) -> bool:
         """Return whether any application keeps sessions there."""
         return any(app.uses(*places) for app in self.apps)
+
+    def _await_what_is_sent(self) -> None:
+        """Let memcached carry out at once what is sent to it without waiting for an answer."""
+        send = Connections.set_noreply
+
+        def set_noreply(connections: Connections, *args: Any) -> None:
+            send(connections, *args)
+            if not self._frozen:
+                self._await_memcached()
+
+        self._patches.setattr(Connections, "set_noreply", set_noreply)
+
+    def _await_memcached(self) -> None:
+        wait_until(lambda: not has_abandoned_connections(self.memcached.port), 10.0, 0.001)
 
     def stored(self) -> list[tuple[int, str]]:
         """Return numbers of applications and names of sessions that they keep on a server."""
@@ -315,7 +331,7 @@ class World:
         if self._frozen:
             self._frozen = False
             self.memcached.thaw()
-            wait_until(lambda: not has_abandoned_connections(self.memcached.port), 10.0, 0.001)
+            self._await_memcached()
 
     def learn(self, container: Any) -> None:
         """Remember an id, which may be in no log."""
