@@ -257,7 +257,7 @@ class Model:
         grant = grants[0]
         if any(each.record != grant.record for each in grants):
             raise Violation(f"visit {visit.number}: one cookie leads to several sessions")
-        possible = [data for each in grants for data in (each.data, *each.or_data)]
+        possible = [*dict.fromkeys(grant.data for grant in grants)]
         known = self.grants.get(text)
         if known is not None:  # signed in the same second
             possible = [data for data in (known.data, *known.or_data) if data in possible]

@@ -619,11 +619,11 @@ _MISTAKES = (
         "is_superseded=None)",
     ),
     Mutant(
-        "Datastore: a merge trusts the cache",
+        "Datastore: a merge writes without a look at the version",
         "Datastore",
-        _ENTITIES,
-        "        if cache is None or self._operation.fresh:\n",
-        "        if cache is None:\n",
+        "sessions_ndb/factory.py",
+        "        expected = ABSENT if token is NEW else token\n",
+        "        expected = ABSENT if token is NEW else PRESENT\n",
     ),
     Mutant(
         "Datastore: a write asks for no entity",
