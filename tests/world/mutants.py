@@ -523,6 +523,7 @@ _MISTAKES = (
         _MERGING,
         "    for form in dict.fromkeys([*differences(old, ours), *named]):\n",
         "    for form in differences(old, ours):\n",
+        missing="requests that assign a value again while others change it, more often",
     ),
     Mutant(
         "a merge brings removed keys back",
