@@ -74,6 +74,8 @@ def watch_commands(
                 command = caller._method.decode("ascii").rpartition("/")[2]
             notice(server, command, "before")
             result = method(caller, *args, **kwargs)
+            if name == "future":
+                result.exception()  # what is lost is the answer, and not the command
             notice(server, command, "after")
             return result
 

@@ -39,6 +39,39 @@ _steps = st.sampled_from(
 _overtaking = st.sampled_from(
     [*[("sign_out",), ("sign_in",)] * 2, ("set", "b"), ("flashes",), ("grow",), ("shrink",)]
 )
+#: What requests do with the same keys, of which each has loaded what was there before.
+_meeting = st.lists(
+    st.sampled_from(
+        [
+            *[("flash",), ("flash_same",), ("flashes",), ("set", "a"), ("delete", "a")] * 2,
+            *[("same", "a"), ("inner",), ("mark",), ("shrink",), ("sign_in",), ("set", "b")],
+        ]
+    ),
+    min_size=1,
+    max_size=2,
+).map(tuple)
+#: What a request does before that, and what each of two does.
+_meetings = st.one_of(
+    st.tuples(
+        st.sampled_from([(), (("flash_same",),), (("flash_same",), ("flash",)), (("set", "a"),)]),
+        _meeting,
+        st.one_of(_meeting, _overtaking.map(lambda step: (step,))),
+    ),
+    # A session that was too large for its cookie fits again.
+    st.tuples(
+        st.just((("grow",),)),
+        st.sampled_from([(("shrink",),), (("shrink",), ("set", "a"))]),
+        _overtaking.map(lambda step: (step,)),
+    ),
+    # A value is assigned again while another request changes it.
+    st.tuples(
+        st.just((("set", "a"),)),
+        st.just((("same", "a"),)),
+        st.sampled_from([(("set", "a"),), (("delete", "a"),)]),
+    ),
+    # A session gets another id.
+    st.tuples(st.just(()), st.just((("sign_in",),)), _meeting),
+)
 _uses = st.tuples(
     st.sampled_from([*["session"] * 3, "cart"]), st.lists(_steps, max_size=3).map(tuple)
 )
@@ -61,7 +94,10 @@ _requests = st.builds(
     st.one_of(*[st.none()] * 9, _plain_requests),
 )
 _faults = st.builds(
-    Fault, st.sampled_from(["restart", "freeze", "answer lost", "answer late"]), st.integers(0, 8)
+    Fault,
+    st.sampled_from(["restart", "freeze", "refuse", "answer lost", "answer late"]),
+    st.integers(0, 8),
+    st.integers(1, 2),
 )
 #: Whose turn it is, and for how many commands: one that is overtaken is often overtaken by all
 #: that another one does.
@@ -69,12 +105,20 @@ _choices = st.lists(
     st.tuples(st.integers(0, 2), st.sampled_from([1, 1, 2, 3, 5, 12])), max_size=8
 ).map(lambda turns: [choice for choice, commands in turns for _ in range(commands)])
 
-#: Attributes of a cookie that another host of the domain sets.
-_PLANTED = ("Domain=example.com; Path=/; Secure", "Domain=example.com; Path=/app; Secure")
-
-
 #: More commands than any request sends.
 _ALL = 60
+
+#: Commands of the first of two or three requests; all or some of the second; some more of the
+#: first, and then all of the third.
+_overtakings = st.builds(
+    lambda own, others, more: [0] * own + [1] * others + [0] * more + [2] * _ALL,
+    st.sampled_from([2, 2, 2, 2, 1, 3, 4, 5, 6, 8]),
+    st.sampled_from([_ALL, _ALL, _ALL, 3, 4, 5, 6, 8]),
+    st.integers(0, 6),
+)
+
+#: Attributes of a cookie that another host of the domain sets.
+_PLANTED = ("Domain=example.com; Path=/; Secure", "Domain=example.com; Path=/app; Secure")
 
 
 class WorldMachine(RuleBasedStateMachine):
@@ -121,21 +165,61 @@ class WorldMachine(RuleBasedStateMachine):
     def request_is_overtaken(
         self, first: Request, step: Step, commands: int, is_evicted: bool
     ) -> None:
-        """A request comes between two commands of another one that uses the same session.
-
-        Whoever has the cookies from before looks at what became of it.
-        """
+        """A request comes between two commands of another one that uses the same session."""
         world, (name, steps) = self._world, first.sessions[0]
         first = _with(first, sessions=((name, steps),))
         second = _with(first, sessions=((name, (step,)),), front="SessionHandler", end="ok")
         if is_evicted and world.apps[first.app % len(world.apps)].rules(name).place == "datastore":
             world.flush_memcached()
-        url = Url("www.example.com", first.path)
+        self._ask_and_look([first, second], [0] * commands + [1] * _ALL)
+
+    @precondition(lambda self: self.world is not None and self.world.stored())
+    @rule(
+        browser=st.integers(0, 1),
+        which=st.integers(0, 5),
+        meetings=st.lists(
+            st.tuples(_meetings, _overtakings, st.sampled_from([False, False, True])),
+            min_size=1,
+            max_size=4,
+        ),
+    )
+    def requests_meet(
+        self,
+        browser: int,
+        which: int,
+        meetings: list[tuple[tuple[tuple[Step, ...], ...], list[int], bool]],
+    ) -> None:
+        """Requests change the same keys of one session on a server, or end it.
+
+        Somebody looks in between, or memcached drops everything: both at once may be seen
+        (docs/reliability.md, "What the cache in front of Datastore promises").
+        """
+        stored = self._world.stored()
+        app, name = stored[which % len(stored)]
+        for steps, choices, is_evicted in meetings:
+            before, *requests = [
+                Request(browser, app, "SessionHandler", "/", ((name, each),))
+                for each in (*steps, ())
+            ]
+            self._world.ask([before])
+            if is_evicted:
+                self._ask_and_look(requests[:2], choices, Fault("evict", 1))
+            else:
+                self._ask_and_look(requests, choices)
+
+    def _ask_and_look(
+        self, requests: list[Request], choices: list[int], fault: Fault | None = None
+    ) -> None:
+        """Send requests at once, and look what the cookies open that were there, or are new."""
+        world, first = self._world, requests[0]
+        name, url = first.sessions[0][0], Url("www.example.com", first.path)
         before = [text for each, text in world.jars[first.browser].pairs(url) if each == name]
-        world.ask([first, second], [0] * commands + [1] * _ALL)
-        if before:
-            world.plant(3, before[-1], name, url, "Path=/; Secure")
-            world.ask([_with(first, browser=3, sessions=((name, ()),), end="ok")])
+        known = len(world.seen)
+        world.ask(requests, choices, fault)
+        after = [text for each, text in world.seen[known:] if each == name]
+        for text in dict.fromkeys([*before[-1:], *after]):
+            world.plant(3, text, name, url, "Path=/; Secure")
+            world.ask([_with(first, browser=3, sessions=((name, ()),), end="ok", sub=None)])
 
     @precondition(lambda self: self.world is not None and self.world.uses("memcache", "datastore"))
     @rule(request=_requests, fault=_faults)
@@ -198,6 +282,36 @@ class WorldMachine(RuleBasedStateMachine):
             world.plant(3, before[-1], name, url, "Path=/; Secure")
             world.ask([_with(request, browser=3, sessions=((name, ()),))])
 
+    @precondition(lambda self: self.world is not None and self.world.stored())
+    @rule(
+        browser=st.integers(0, 1),
+        which=st.integers(0, 5),
+        steps=_meeting,
+        fault=st.builds(
+            Fault,
+            st.sampled_from(["refuse", "answer lost"]),
+            st.sampled_from([0, 0, 1, 2, 2, 3, 4]),
+            st.just(2),
+        ),
+    )
+    def server_gives_no_answer(
+        self, browser: int, which: int, steps: tuple[Step, ...], fault: Fault
+    ) -> None:
+        """A server fails before it reads or writes a session, or just after.
+
+        What is there then is the same with the cache and without it.
+        """
+        stored = self._world.stored()
+        app, name = stored[which % len(stored)]
+        request = Request(browser, app, "SessionHandler", "/", ((name, steps),))
+        look = _with(request, sessions=((name, ()),))
+        self._world.ask([look])
+        self._world.ask([request], fault=fault)
+        self._world.ask([look])
+        if self._world.apps[app].rules(name).place == "datastore":
+            self._world.flush_memcached()
+            self._world.ask([look])
+
     @rule(seconds=st.sampled_from([1, 5, 10, 11, 600, 601, 1800, 1801, 3600, 3601, 7200, 7201]))
     def time_passes(self, seconds: int) -> None:
         """The clocks go on."""
@@ -205,19 +319,37 @@ class WorldMachine(RuleBasedStateMachine):
 
     @rule(
         request=_requests,
+        is_large=st.booleans(),
         seconds=st.sampled_from([600, 601, 1800, 3600]),
         steps=st.sampled_from([(), (("inner",),)]),
+        overtaking=st.one_of(st.none(), st.none(), _overtaking),
     )
-    def visitor_comes_back(self, request: Request, seconds: int, steps: tuple[Step, ...]) -> None:
+    def visitor_comes_back(
+        self,
+        request: Request,
+        is_large: bool,
+        seconds: int,
+        steps: tuple[Step, ...],
+        overtaking: Step | None,
+    ) -> None:
         """Somebody does nothing for a while, asks for a page, and looks what is there then.
 
-        What is due for a refresh is refreshed, and nothing else is saved.
+        What is due for a refresh is refreshed, and nothing else is saved, except by another request
+        that comes in between.
         """
-        self._world.let_time_pass(seconds)
         names = [name for name, _ in request.sessions]
-        for each in (steps, ()):
-            sessions = tuple((name, each) for name in names)
-            self._world.ask([_with(request, sessions=sessions, end="ok")])
+
+        def asked(*steps: Step) -> Request:
+            return _with(request, sessions=tuple((name, steps) for name in names), end="ok")
+
+        if is_large:
+            self._world.ask([asked(("grow",))])
+        self._world.let_time_pass(seconds)
+        if overtaking is None:
+            self._world.ask([asked(*steps)])
+        else:
+            self._world.ask([asked(*steps), asked(overtaking)], [0, 0, *[1] * _ALL])
+        self._world.ask([asked()])
 
     @precondition(lambda self: self.world is not None and self.world.uses("memcache"))
     @rule(is_restarted=st.sampled_from([False, False, False, True]))

@@ -111,6 +111,8 @@ class Grant(NamedTuple):
     began: int | None
     #: In which the session on a server is.
     namespace: str = ""
+    #: What else the cookie may hold, until somebody looks.
+    or_data: tuple[Mapping[str, Any], ...] = ()
 
 
 class Loss(NamedTuple):
@@ -129,8 +131,8 @@ class Seen:
     degraded: bool = False
     #: Whether it could not be opened for what is stored.
     is_unreadable: bool = False
-    #: "yes"; "no"; "ends", if only the end of a destroyed session counts; "perhaps", after an
-    #: error.
+    #: "yes"; "no"; "ends", if only the end of a destroyed session counts; "perhaps" or "perhaps
+    #: ends", after an error.
     saved: str = "no"
     #: The new value of the cookie that went to the browser, or EXPIRED.
     cookie: str | None = None
@@ -176,7 +178,7 @@ class _Loaded(NamedTuple):
     replaced: tuple[int, ...] = ()
     #: Those of them that cannot be loaded, which end when it is stored.
     unreadable: tuple[int, ...] = ()
-    #: What a renewal has found stored, to merge with it.
+    #: What a visit that ends a record has found there, to merge with it.
     found: State | None = None
 
 
@@ -212,7 +214,9 @@ class Model:
             if (self.places[number], self.namespaces[number]) == (place, namespace):
                 self.records[number] = _distinct(
                     [
-                        Gone() if isinstance(state, Live) and state.written < before else state
+                        Gone(is_lost=True)
+                        if isinstance(state, Live) and state.written < before
+                        else state
                         for state in states
                     ]
                 )
@@ -244,6 +248,7 @@ class Model:
             events += [Event(loss, "loss") for loss in losses]
             places = {**self.places, **{each.number: each.rules.place for each in visits}}
             results += _Orders(self.grants, places).explanations(events, records)
+        results = [result for result in results if _is_told(visits, result, bool(losses))]
         if not results:
             raise Violation(_told(self, visits, involved))
         numbers = {number for result in results for number in result.records}
@@ -273,10 +278,29 @@ class Model:
         grant = grants[0]
         if any(each.record != grant.record for each in grants):
             raise Violation(f"visit {visit.number}: one cookie leads to several sessions")
+        possible = [*dict.fromkeys(grant.data for grant in grants)]
         known = self.grants.get(text)
-        if known is not None and (known.record, known.data) != (grant.record, grant.data):
-            raise Violation(f"visit {visit.number} was sent the cookie of another session")
-        self.grants[text] = grant
+        if known is not None:  # signed in the same second
+            possible = [data for data in (known.data, *known.or_data) if data in possible]
+            if known.record != grant.record or not possible:
+                raise Violation(f"visit {visit.number} was sent the cookie of another session")
+        data, *others = possible
+        self.grants[text] = grant._replace(data=data, or_data=tuple(others))
+
+
+def _is_told(visits: Sequence[Visit], result: _Result, is_any_lost: bool) -> bool:
+    """Return whether each visit that has saved a session was sent its cookie.
+
+    Whoever writes again what the server has lost finds out afterwards that another request has
+    ended the session, and sends none.
+    """
+    for visit in visits:
+        grant = result.leads.get(visit.number)
+        if grant is not None and visit.seen.delivered and visit.seen.cookie is None:
+            state = None if grant.record is None else result.records[grant.record]
+            if not is_any_lost or not isinstance(state, Gone) or state.is_lost:
+                return False
+    return True
 
 
 def _products(states: dict[int, list[State]]) -> Iterator[Records]:
@@ -361,11 +385,15 @@ class _Orders:
 
 
 def _merges_first(visit: Visit) -> bool:
-    """Return whether a visit merges with a session, and then ends it for one of another id.
+    """Return whether a visit merges with a record, and then ends it.
 
-    What others save in between is lost, as docs/reliability.md says.
+    It does for a record of another id, and for a session that fits its cookie again. What others
+    save in between is lost, as docs/reliability.md says.
     """
-    return visit.rules.merges and visit.draft.regenerates and "save" in visit.seen.times
+    draft = visit.draft
+    fits_again = visit.rules.is_cookie and "big" in draft.base and "big" not in draft.data
+    moves = draft.regenerates or fits_again
+    return visit.rules.merges and moves and "save" in visit.seen.times
 
 
 def _found(records: Records, loaded: _Loaded | None) -> _Loaded | None:
@@ -408,7 +436,10 @@ def _load(grants: Mapping[str, Grant], visit: Visit, records: Records) -> Iterat
         return
     rules, (is_new, data) = visit.rules, visit.seen.opened or (False, None)
     if visit.seen.degraded and is_new:
-        yield None
+        if visit.draft.destroyed:
+            yield from _unread(grants, visit)
+        else:
+            yield None
         return
     superseded, replaced, unreadable = False, [], []
     for grant in _acceptable(grants, visit)[:_MOST_TRIED]:
@@ -418,9 +449,12 @@ def _load(grants: Mapping[str, Grant], visit: Visit, records: Records) -> Iterat
             continue
         if grant.record is None:
             if rules.is_cookie:
-                if not is_new and data == grant.data:
-                    ended = tuple(unreadable)
-                    yield _Loaded(None, grant, grant.data, grant.max_age, unreadable=ended)
+                ended = tuple(unreadable)
+                for held in (grant.data, *grant.or_data):
+                    if not is_new and data == held:
+                        certain = grant._replace(data=held, or_data=())
+                        yield _Loaded(None, certain, held, grant.max_age, unreadable=ended)
+                        break
                 return
             continue
         number = _number(grant, rules)
@@ -450,6 +484,16 @@ def _load(grants: Mapping[str, Grant], visit: Visit, records: Records) -> Iterat
         yield _Loaded(None, None, {}, None, superseded, tuple(replaced), tuple(unreadable))
 
 
+def _unread(grants: Mapping[str, Grant], visit: Visit) -> Iterator[_Loaded]:
+    """Yield what a visit may have failed to read, which it can end all the same."""
+    replaced: list[int] = []
+    for grant in _acceptable(grants, visit)[:_MOST_TRIED]:
+        number = _number(grant, visit.rules)
+        if number is not None:
+            yield _Loaded(number, replaced=tuple(replaced))
+            replaced.append(number)
+
+
 def _save(
     visit: Visit, records: Records, loaded: _Loaded | None
 ) -> Iterator[tuple[Records, Grant | None]]:
@@ -459,8 +503,10 @@ def _save(
         if seen.cookie in (None, EXPIRED):
             yield records, None
         return
-    if seen.saved == "ends":
+    if seen.saved in ("ends", "perhaps ends"):
         ended = _end(records, loaded) if draft.destroyed else records
+        if seen.saved == "perhaps ends" and seen.cookie is None:
+            yield records, None
         if seen.cookie is None or (draft.destroyed and seen.cookie == EXPIRED):
             yield ended, None
         return
@@ -480,8 +526,8 @@ def _save(
                 yield after, None
         elif seen.cookie not in (None, EXPIRED):
             yield after, sent
-        elif seen.cookie is None and not seen.delivered:
-            yield after, None
+        elif seen.cookie is None:
+            yield after, sent if seen.delivered else None
 
 
 def _end(records: Records, loaded: _Loaded) -> Records:
@@ -505,7 +551,7 @@ def _saves(
 ) -> Iterator[tuple[Records, Grant | str | None]]:
     """Yield the states that a save may leave, and the cookie: a grant, EXPIRED or None."""
     rules, draft, seen = visit.rules, visit.draft, visit.seen
-    if seen.degraded:
+    if seen.degraded and not draft.destroyed:
         yield records, None
         return
     if draft.destroyed:
@@ -539,11 +585,11 @@ def _saves(
     elif isinstance(state, Live) and rules.merges:
         if not draft.sets_max_age:
             max_age = state.max_age
-        if dict(state.data) == data and max_age == state.max_age:
-            # It finds stored what it wanted to store, as after an answer that was lost.
-            yield from _stored(visit, records, loaded, data, max_age, is_stored)
-        data = _merge(loaded.base, data, state.data, draft.assigned)
-        is_stored = not rules.is_cookie or (rules.place is not None and "big" in data)
+        is_kept = draft.regenerates or max_age == state.max_age
+        for merged in _merges(loaded.base, data, state.data, draft.assigned, is_kept):
+            is_stored = not rules.is_cookie or (rules.place is not None and "big" in merged)
+            yield from _stored(visit, records, loaded, merged, max_age, is_stored)
+        return
     yield from _stored(visit, records, loaded, data, max_age, is_stored)
 
 
@@ -630,6 +676,34 @@ class _frozen(dict[str, Any]):  # noqa: N801 # a dictionary that can be in a set
         return hash(repr(self))
 
 
+def _merges(
+    base: Mapping[str, Any],
+    mine: Mapping[str, Any],
+    theirs: Mapping[str, Any],
+    assigned: set[str],
+    is_kept: bool,
+) -> Iterator[dict[str, Any]]:
+    """Yield what a merge may come to.
+
+    Requests that add the same message, and make the same changes otherwise, leave one message.
+
+    :param is_kept: whether nothing beside the data is to be saved.
+    """
+    merged = _merge(base, mine, theirs, assigned)
+    was, now, left = (each.get("_flash", []) for each in (base, theirs, merged))
+    others, doubled = _without(now, was), _without(left, now)
+    is_same = {**merged, "_flash": []} == {**theirs, "_flash": []}
+    if (
+        is_kept
+        and doubled
+        and is_same
+        and not _without(now, left)
+        and not _without(doubled, others)
+    ):
+        yield dict(theirs)
+    yield merged
+
+
 def _merge(
     base: Mapping[str, Any], mine: Mapping[str, Any], theirs: Mapping[str, Any], assigned: set[str]
 ) -> dict[str, Any]:
@@ -637,7 +711,7 @@ def _merge(
     if dict(base) == dict(theirs):
         return dict(mine)
     merged = dict(theirs)
-    for key in {*base, *mine}:
+    for key in {*base, *mine, *assigned}:
         if key not in assigned and base.get(key) == mine.get(key):
             continue
         if key == "_flash":

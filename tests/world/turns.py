@@ -37,7 +37,8 @@ class _Thread(threading.Thread):
 class Turns:
     """Runs jobs in threads, one of which runs at any time.
 
-    :param choices: numbers that choose whose turn it is; when they are used up, the first one's.
+    :param choices: numbers of the jobs whose turn it is. A job that cannot go on is passed over;
+        when all are used up, it is the first one's turn.
     """
 
     def __init__(self, choices: Sequence[int]) -> None:
@@ -62,7 +63,7 @@ class Turns:
                     thread = free[0]
                     assert thread.has_stopped.acquire(timeout=_PATIENCE), "a request hangs"
                     continue
-                thread = free[next(self._choices, 0) % len(free)]
+                thread = self._next(threads, free)
                 thread.may_run.release()
                 if not thread.has_stopped.acquire(timeout=_BLOCKED):
                     blocked.append(thread)
@@ -73,6 +74,13 @@ class Turns:
         for thread in threads:
             if thread.error is not None:
                 raise thread.error
+
+    def _next(self, threads: list[_Thread], free: list[_Thread]) -> _Thread:
+        for choice in self._choices:
+            thread = threads[choice % len(threads)]
+            if thread in free:
+                return thread
+        return free[0]
 
     def pass_on(self) -> None:
         """Give up the turn, and wait for the next one; nothing happens outside of a job."""

@@ -23,9 +23,10 @@ from support.servers import Memcached
 
 from webapp2_sessions import BackendError, SessionConflict
 from webapp2_sessions.errors import UnreadableSession
+from webapp2_sessions.sessions_memcache.connection import Connections
 from webapp2_sessions.sessions_memcache.servers import Server
 from webapp2_sessions.testing.clock import Clock
-from world.applications import ENDS, ERRORS, SHARED, Application, Boom, secret
+from world.applications import ENDS, ERRORS, NAMES, SHARED, Application, Boom, secret
 from world.commands import Unavailable, watch_commands
 from world.connections import Waits, connections_of, fill, take
 from world.jar import Jar, Url
@@ -40,6 +41,9 @@ __all__ = ["BOUND", "Fault", "Request", "World"]
 #: Seconds within which any request has to be answered: several time-outs, and a slow machine.
 BOUND = 15.0
 
+#: Seconds that pass as well, in which all is done that is done before time passes.
+_MOMENT = 0.01
+
 #: Browsers drop a larger cookie (RFC 6265bis section 5.5): bytes of name and value.
 _LARGEST_COOKIE = 4096
 
@@ -51,14 +55,17 @@ _TOKEN = "value-of-visit-"
 class Fault:
     """What happens to a server during a request.
 
-    :param kind: "restart", "freeze" (in Datastore both: the command gets no answer, and is not
-        carried out), "answer lost" (it is carried out), "answer late" (so it is, and the answer
-        comes when nobody waits for it any more; from Datastore never).
+    :param kind: "restart", "freeze", "refuse" (in Datastore all three: the command gets no answer,
+        and is not carried out), "answer lost" (it is carried out), "answer late" (so it is, and the
+        answer comes when nobody waits for it any more; from Datastore never), "evict" (memcached
+        drops all).
     :param command: the number of the command, from 0.
+    :param times: how many commands to Datastore fail, which tries each twice.
     """
 
     kind: str
     command: int
+    times: int = 1
 
 
 @dataclass(frozen=True)
@@ -138,6 +145,10 @@ class World:
         self._ticks = itertools.count(1)
         self._turns = Turns(())
         self._fault: Fault | None = None
+        #: The server whose next commands fail as well.
+        self._failing: str | None = None
+        #: Whether a server has failed during the present requests.
+        self.has_failed = False
         self._commands = 0
         self._sids: set[str] = set()
         self._losses: list[Loss] = []
@@ -149,6 +160,7 @@ class World:
         self._waits = Waits(self._patches)
         self._patches.setitem(sys.modules, appengine_namespaces.NAME, appengine_namespaces.MODULE)
         self._patches.setattr(Server, "_now", lambda _: time.monotonic() + World._pauses)
+        self._await_what_is_sent()
         if self.uses("datastore"):
             self._let_entities_travel()
         logging.getLogger().addHandler(self._log)
@@ -167,6 +179,30 @@ class World:
     def uses(self, *places: str) -> bool:
         """Return whether any application keeps sessions there."""
         return any(app.uses(*places) for app in self.apps)
+
+    def _await_what_is_sent(self) -> None:
+        """Let memcached carry out at once what is sent to it without waiting for an answer."""
+        send = Connections.set_noreply
+
+        def set_noreply(connections: Connections, *args: Any) -> None:
+            send(connections, *args)
+            if not self._frozen:
+                self._await_memcached()
+
+        self._patches.setattr(Connections, "set_noreply", set_noreply)
+
+    def _await_memcached(self) -> None:
+        for server in (self._relay, self.memcached):
+            wait_until(lambda: not has_abandoned_connections(server.port), 10.0, 0.001)  # noqa: B023
+
+    def stored(self) -> list[tuple[int, str]]:
+        """Return numbers of applications and names of sessions that they keep on a server."""
+        return [
+            (number, name)
+            for number, app in enumerate(self.apps)
+            for name in NAMES
+            if app.rules(name).place is not None
+        ]
 
     def _let_entities_travel(self) -> None:
         """Have entities dated by the world's clock: Datastore leaves that to its clients."""
@@ -197,10 +233,14 @@ class World:
         """
         self._lose_rest([])
         self._turns, self._fault, self._commands = Turns(choices), fault, 0
+        self._failing, self.has_failed = None, False
         self.requests += len(requests)
         self.story += [str(request) for request in requests]
         if fault is not None:
-            self.story.append(f"... and at command {fault.command} a server fails ({fault.kind})")
+            what = "memcached drops everything" if fault.kind == "evict" else "a server fails"
+            self.story.append(
+                f"... and at command {fault.command} {what} ({fault.kind}, {fault.times} times)"
+            )
         if len(requests) > 1:
             self._happens("requests at once")
             self.story.append(f"... all at once, taking turns by {list(choices)}")
@@ -320,7 +360,7 @@ class World:
         """Move all clocks."""
         self._happens("time passes")
         self.story.append(f"{seconds} s pass")
-        self.clock.advance(seconds)
+        self.clock.advance(seconds + _MOMENT)
 
     # What the jobs call
 
@@ -364,7 +404,7 @@ class World:
         else:
             number = self._commands - 1
         fault = self._fault
-        if fault is None or fault.command != number:
+        if fault is None or (fault.command != number and self._failing != server):
             return
         is_done = fault.kind == "answer lost"
         if server == "datastore":
@@ -372,9 +412,17 @@ class World:
         if when != ("after" if is_done else "before"):
             return
         self._fault = None
+        if fault.kind == "evict":
+            self.flush_memcached()
+            return
         self._happens(f"{server}: {fault.kind}")
+        self.has_failed = True
         if server == "datastore":
+            if fault.times > 1:
+                self._fault, self._failing = Fault(fault.kind, -1, fault.times - 1), server
             raise Unavailable()
+        if fault.kind == "refuse":
+            raise ConnectionRefusedError()
         if fault.kind == "freeze":
             self.memcached.freeze()
             self._frozen = True
@@ -390,8 +438,7 @@ class World:
         if self._frozen:
             self._frozen = False
             self.memcached.thaw()
-            for server in (self._relay, self.memcached):
-                wait_until(lambda: not has_abandoned_connections(server.port), 10.0, 0.001)  # noqa: B023
+            self._await_memcached()
 
     def _deliver(self) -> None:
         """Deliver an answer that is late, to whoever listens."""
@@ -574,6 +621,8 @@ class _Job:
                 seen.saved = "perhaps"
             if session is not None and session._degraded and not was_degraded:
                 seen.saved = "perhaps"
+            if seen.saved == "ends" and self._world.has_failed:
+                seen.saved = "perhaps ends"  # which is logged, since the handler's error is raised
             seen.cookie, seen.max_age = _cookie(set_cookies, name)
             if self._errors:
                 visit.story += f" -> {[type(each).__name__ for each in self._errors]}"
