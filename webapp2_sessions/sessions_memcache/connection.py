@@ -17,7 +17,6 @@ from collections.abc import Callable, Mapping
 from typing import TypeVar
 
 from webapp2_sessions.errors import MissingDependency
-from webapp2_sessions.sessions_memcache.addresses import Addresses, connect
 from webapp2_sessions.sessions_memcache.protocol import (
     CRLF,
     END,
@@ -27,6 +26,7 @@ from webapp2_sessions.sessions_memcache.protocol import (
     Value,
     error_of,
 )
+from webapp2_sessions.stored.addresses import Addresses, connect
 
 try:
     from pymemcache.client.base import normalize_server_spec

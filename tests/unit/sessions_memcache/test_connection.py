@@ -23,7 +23,6 @@ from support.scripted import SILENCE, ScriptedServer
 
 from webapp2_sessions.sessions_memcache import connection as memcached_connection
 from webapp2_sessions.sessions_memcache import protocol
-from webapp2_sessions.sessions_memcache.addresses import Addresses, connect
 from webapp2_sessions.sessions_memcache.connection import (
     LONGEST_IDLE,
     MOST_IDLE,
@@ -31,6 +30,7 @@ from webapp2_sessions.sessions_memcache.connection import (
     StaleConnection,
     is_closed,
 )
+from webapp2_sessions.stored.addresses import Addresses, connect
 
 KEY = b"session:0123456789abcdefghijkl"
 
