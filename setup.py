@@ -9,6 +9,7 @@ HERE = Path(__file__).parent
 
 # Lowest versions without known holes; tests/packaging/test_requirements.py has the advisories.
 MEMCACHE = ["pymemcache>=4.0"]
+REDIS = ["redis>=5.0.1"]
 DATASTORE = ["google-cloud-ndb>=2.3", "tqdm>=4.66.3"]
 ENCRYPTION = ["cryptography>=50.0.0"]
 EXAMPLES = ["waitress>=3.0.1", "jinja2>=3.1.6"]
@@ -70,9 +71,10 @@ setup(
     install_requires=["webapp2>=3.0.0b1", "WebOb>=1.8.11"],
     extras_require={
         "memcache": MEMCACHE,
+        "redis": REDIS,
         "datastore": DATASTORE,
         "encryption": ENCRYPTION,
-        "all": [*MEMCACHE, *DATASTORE, *ENCRYPTION],
+        "all": [*MEMCACHE, *REDIS, *DATASTORE, *ENCRYPTION],
         "examples": EXAMPLES,
     },
     keywords="webapp2 sessions cookies memcached datastore appengine wsgi",

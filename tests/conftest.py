@@ -25,6 +25,7 @@ from support.servers import (
     Emulator,
     FirestoreEmulator,
     Memcached,
+    Redis,
     Server,
 )
 
@@ -125,6 +126,12 @@ def second_memcached(pytestconfig: pytest.Config) -> Iterator[Memcached]:
 def third_memcached(pytestconfig: pytest.Config) -> Iterator[Memcached]:
     """One more, for sessions on several servers."""
     yield from serve(Memcached(), pytestconfig)
+
+
+@pytest.fixture(scope="session")
+def redis_server(pytestconfig: pytest.Config) -> Iterator[Redis]:
+    """A running redis-server, shared by the whole run."""
+    yield from serve(Redis(), pytestconfig)
 
 
 @pytest.fixture(scope="session")

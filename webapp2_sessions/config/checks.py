@@ -11,6 +11,7 @@ from webapp2_sessions.config.value_checks import (
     check_bool,
     check_count,
     check_key_prefix,
+    check_redis_url,
     check_servers,
     check_size,
     check_text,
@@ -172,6 +173,16 @@ CHECKS: dict[str, Check] = {
             "timeout": check_timeout,
             "tls_context": check_tls_context,
             "client": client_of("get", "pymemcache"),
+        }
+    ),
+    "redis": section(
+        {
+            "url": check_redis_url,
+            "key_prefix": check_key_prefix,
+            "namespace": optional(check_text),
+            "timeout": check_timeout,
+            "tls_context": check_tls_context,
+            "client": client_of("execute_command", "redis"),
         }
     ),
     "datastore": section(
