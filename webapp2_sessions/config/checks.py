@@ -192,7 +192,7 @@ CHECKS: dict[str, Check] = {
             "database": optional(check_text),
             "client": client_of("context", "google-cloud-ndb"),
             "timeout": check_timeout,
-            "cache": one_of("memcache", None),
+            "cache": one_of("memcache", "redis", None),
         }
     ),
 }
