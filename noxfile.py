@@ -50,3 +50,18 @@ def _test(session: nox.Session, *options: str) -> None:
     env = {"PROGRAMS": "1000", **os.environ, "PYTHONPATH": ""}
     command = ("pytest", "-q", "-p", "no:cacheprovider", "--numprocesses=2", "--dist=loadfile")
     session.run(*command, *(session.posargs or QUICK), env=env)
+
+
+@nox.session(python=PYTHONS[-2])
+def appengine(session: nox.Session) -> None:
+    """Run the contract on App Engine's bundled memcache, which wants libraries of its own."""
+    fresh = "--reinstall-package=webapp2_sessions"
+    session.install(fresh, ".[all,appengine]", "pytest>=8.0")
+    command = ("pytest", "-q", "-p", "no:cacheprovider", "--override-ini=filterwarnings=default")
+    session.run(*command, "--confcutdir=tests/appengine", "tests/appengine")
+    # Left out are forks: the testbed is in the memory of its process.
+    contract = ("--confcutdir=tests/conformance", "-k", "not fork", "tests/conformance")
+    files = ("test_backends.py", "test_invariants.py", "test_late_requests.py")
+    places = [f"{contract[-1]}/{name}" for name in files]
+    env = {"CONTRACT": "support.bundled_memcache:config"}
+    session.run(*command, *contract[:-1], *places, env=env)

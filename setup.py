@@ -9,6 +9,8 @@ HERE = Path(__file__).parent
 
 # Lowest versions without known holes; tests/packaging/test_requirements.py has the advisories.
 MEMCACHE = ["pymemcache>=4.0"]
+# Not in "all": it wants older libraries than others do.
+APPENGINE = [*MEMCACHE, "appengine-python-standard>=1.1"]
 REDIS = ["redis>=5.0.1"]
 DATASTORE = ["google-cloud-ndb>=2.3", "tqdm>=4.66.3"]
 ENCRYPTION = ["cryptography>=50.0.0"]
@@ -71,6 +73,7 @@ setup(
     install_requires=["webapp2>=3.0.0b1", "WebOb>=1.8.11"],
     extras_require={
         "memcache": MEMCACHE,
+        "appengine": APPENGINE,
         "redis": REDIS,
         "datastore": DATASTORE,
         "encryption": ENCRYPTION,

@@ -121,7 +121,9 @@ def test_metadata(built: Distributions) -> None:
     assert metadata["Requires-Python"] == ">=3.10"
     assert metadata["Description-Content-Type"] == "text/markdown"
     extras = metadata.get_all("Provides-Extra", [])
-    assert set(extras) == {"memcache", "redis", "datastore", "encryption", "all", "examples"}
+    assert set(extras) == {
+        *("memcache", "redis", "appengine", "datastore", "encryption", "all", "examples")
+    }
     required = [line for line in metadata.get_all("Requires-Dist", []) if "extra ==" not in line]
     assert {re.split(r"[^\w-]", line)[0] for line in required} == {"webapp2", "WebOb"}
     assert "Typing :: Typed" in metadata.get_all("Classifier", [])

@@ -136,6 +136,13 @@ def _cached_datastore(request: pytest.FixtureRequest) -> Backend:
     return Backend("datastore", True, datastore=datastore, memcache=settings)
 
 
+def _redis_cached_datastore(request: pytest.FixtureRequest) -> Backend:
+    request.getfixturevalue("datastore")
+    settings = {"url": request.getfixturevalue("redis_server").url, "key_prefix": _prefix()}
+    datastore = {"project": PROJECT, "cache": "redis", "timeout": PATIENCE}
+    return Backend("datastore", True, datastore=datastore, redis=settings)
+
+
 def _nodes(request: pytest.FixtureRequest) -> Backend:
     servers = [request.getfixturevalue("memcached"), request.getfixturevalue("second_memcached")]
     settings = {
@@ -220,6 +227,8 @@ BACKENDS: dict[str, Maker] = {
     "firestore-merge": _with(_firestore, on_conflict="merge"),
     "datastore-json": _with(_datastore, serializer="json"),
     "cached-datastore-merge": _with(_cached_datastore, on_conflict="merge"),
+    "redis-cached-datastore": _redis_cached_datastore,
+    "redis-cached-datastore-merge": _with(_redis_cached_datastore, on_conflict="merge"),
     "cached-datastore-json": _with(_cached_datastore, serializer="json"),
     "cached-datastore-all": _with(
         _cached_datastore,

@@ -26,7 +26,9 @@ _COUNTED = {"error": "{} error{}", "warning": "{} warning{}", "advice": "{} piec
 _LOCAL = ("127.", "localhost", "[::1]", "unix:")
 
 #: URLs of a Redis that nobody on the way can read: by TLS, or on this machine.
-_NOT_OVERHEARD = r"rediss:|unix:|redis://(?:[^/@]*@)?(?:$|/|:|localhost\b|127\.|\[::1\])"
+_NOT_OVERHEARD = (
+    r"rediss:|unix:|redis://(?:[^/]*@)?(?:localhost|127\.[\d.]+|\[::1\])?(?::\d*)?(?:/|\Z)"
+)
 
 
 def run_check(options: argparse.Namespace) -> int:

@@ -160,5 +160,6 @@ def _clients(config: SessionConfig) -> Iterator[tuple[str, str]]:
         if given["client"] is None:
             continue
         for key in keys:
-            if given[key] != defaults[key]:
+            has_effect = key == "timeout" and given["client"] == "appengine"
+            if given[key] != defaults[key] and not has_effect:
                 yield f"{section}[{key!r}]", f"has no effect: {section}['client'] is in its place"

@@ -7,6 +7,7 @@ import math
 import os
 import time
 from collections.abc import Mapping
+from types import NoneType
 from typing import Any
 
 from webapp2_sessions.config import memcache_settings
@@ -56,7 +57,7 @@ def session_memcached(config: Mapping[str, Any], purpose: str) -> SessionMemcach
     """
     settings = memcache_settings(config)
     settings["servers"] = tuple(settings["servers"])
-    if settings["client"] is not None:
+    if not isinstance(settings["client"], (str, NoneType)):
         settings["client"] = Identity(settings["client"])
     return _session_memcached(purpose, *signing_keys(config), *settings.items())
 

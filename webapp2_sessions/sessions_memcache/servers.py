@@ -11,6 +11,7 @@ import time
 from collections.abc import Mapping
 from typing import Any
 
+from webapp2_sessions.config.imports import import_object
 from webapp2_sessions.errors import (
     BackendError,
     BackendUnavailable,
@@ -62,6 +63,10 @@ def nodes_of(settings: Mapping[str, Any]) -> Nodes:
     :param settings: with ``servers``, ``timeout``, ``tls_context`` and ``client``.
     """
     client = settings["client"]
+    if isinstance(client, str):  # "appengine"
+        # By its name, because it needs the SDK.
+        appengine = import_object("webapp2_sessions.sessions_memcache.appengine.AppEngineMemcache")
+        return Nodes([appengine(settings["timeout"])])
     if client is not None:
         return _custom_client(client if isinstance(client, Identity) else Identity(client))
     return _servers(tuple(settings["servers"]), settings["timeout"], settings["tls_context"])

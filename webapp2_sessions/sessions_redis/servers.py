@@ -157,7 +157,7 @@ class RedisServer(Redis):
         if self._asked_again:
             self._take_turn()
         try:
-            answer = _clients.get(self, self._connect).exchange(resend, *command)
+            answer = self._connections().exchange(resend, *command)
         except (exceptions.ConnectionError, exceptions.TimeoutError, OSError) as error:
             if not isinstance(error, (exceptions.TimeoutError, TimeoutError)):
                 self._asked_again = 0.0
@@ -166,10 +166,15 @@ class RedisServer(Redis):
             self._asked_again = 0.0
             answer = error
         self._asked_again = 0.0
-        if isinstance(answer, exceptions.ReadOnlyError):
-            # After a failover its name may stand for another server.
-            _clients.get(self, self._connect).close()
         return answer
+
+    def _refused(self, error: Any) -> BackendError:
+        if isinstance(error, exceptions.ReadOnlyError):
+            self._connections().close()  # after a failover its name may stand for another server
+        return super()._refused(error)
+
+    def _connections(self) -> Any:
+        return _clients.get(self, self._connect)
 
     def _connect(self) -> Connections:
         return Connections(self._url, self._timeout, self._tls_context)
