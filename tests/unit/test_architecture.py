@@ -51,7 +51,8 @@ WINGS_LOADED_AT_ONCE = ("config", "cookies", "errors", "securecookie", "sessions
 LOADED_LATER = {
     *("config.foreign", "config.oversights", "cookies.copying"),
     *("errors.sizes", "errors.unstorable"),
-    *("securecookie.guessable_keys", "sessions.changes", "sessions.encrypted"),
+    *("securecookie.guessable_keys", "securecookie.tokens"),
+    *("sessions.changes", "sessions.encrypted"),
     *("sessions.interfaces", "sessions.sameness", "sessions.sign_outs", "sessions.unsaved"),
 }
 
