@@ -50,7 +50,7 @@ def _in_words(link: re.Match[str]) -> str:
 setup(
     name="webapp2_sessions",
     version=version(),
-    description="webapp2_extras.sessions for Python 3: signed cookies, memcached and Datastore",
+    description="webapp2_extras.sessions for Python 3: signed cookies, memcached, Redis, Datastore",
     long_description=description(),
     long_description_content_type="text/markdown",
     license_expression="Apache-2.0",
@@ -80,7 +80,7 @@ setup(
         "all": [*MEMCACHE, *REDIS, *DATASTORE, *ENCRYPTION],
         "examples": EXAMPLES,
     },
-    keywords="webapp2 sessions cookies memcached datastore appengine wsgi",
+    keywords="webapp2 sessions cookies memcached redis valkey datastore appengine wsgi",
     classifiers=[
         "Development Status :: 4 - Beta",
         "Environment :: Web Environment",
