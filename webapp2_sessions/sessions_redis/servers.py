@@ -151,7 +151,8 @@ class RedisServer(Redis):
         self._timeout = timeout
         self._tls_context = tls_context
         parts = urlsplit(url)
-        self.address = parts.netloc.rpartition("@")[2] or parts.path or "localhost"
+        path = parts.path if parts.scheme == "unix" else ""
+        self.address = parts.netloc.rpartition("@")[2] or path or "localhost"
 
     def _answer(self, resend: int, *command: Any) -> Any:
         if self._asked_again:
@@ -162,6 +163,9 @@ class RedisServer(Redis):
             if not isinstance(error, (exceptions.TimeoutError, TimeoutError)):
                 self._asked_again = 0.0
             raise self._failed(error) from error
+        except exceptions.InvalidResponse as error:
+            self._asked_again = 0.0
+            raise BackendError("redis", self.address, "what answers is no Redis server") from error
         except exceptions.ResponseError as error:  # while connecting
             self._asked_again = 0.0
             answer = error
@@ -194,9 +198,14 @@ class CustomRedis(Redis):
             return client.execute_command(*command)
         except exceptions.ResponseError as error:
             return error.with_traceback(None)
-        except (exceptions.RedisError, OSError) as error:
+        except (exceptions.ConnectionError, exceptions.TimeoutError, OSError) as error:
             problem = self._failed(error)
-        raise problem
+        except (
+            *(exceptions.RedisError, exceptions.RedisClusterException),
+            *(LookupError, RuntimeError),
+        ) as error:  # the latter two as of a pool without a free connection
+            problem = self.unavailable(f"the client failed ({type(error).__name__})")
+        raise problem  # without what the client has raised, which may tell the key
 
     def _unreachable(self, error: OSError, is_optional: bool = False) -> BackendUnavailable:
         return self.unavailable(f"the client failed ({type(error).__name__})")
