@@ -116,7 +116,9 @@ class Redis(Breaker):
 
         Its words are left out: they may repeat the command, and with it a session's id.
         """
-        kind = type(error).__name__
+        # redis-py 5 knows this one in its cluster client alone.
+        is_moved = str(error).startswith("MOVED ")
+        kind = "MovedError" if is_moved else type(error).__name__
         meaning = _MEANINGS.get(kind, "")
         text = f"the server refused ({kind}){': ' if meaning else ''}{meaning}"
         return BackendError("redis", self.address, text)

@@ -215,7 +215,7 @@ def test_interrupted_exchange_closes_the_connection(
 # Connecting
 
 
-@pytest.mark.parametrize("failure", [TimeoutError(), socket.timeout("timed out")], ids=repr)
+@pytest.mark.parametrize("failure", [TimeoutError(), TimeoutError("timed out")], ids=repr)
 def test_connecting_that_takes_too_long_is_a_timeout(
     monkeypatch: pytest.MonkeyPatch, failure: OSError
 ) -> None:
