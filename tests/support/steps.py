@@ -1,8 +1,8 @@
 """Counting the operations that an application sends to its servers, with a hook before each.
 
-The operations are counted where they are sent: in our connections to memcached and Redis, in
-pymemcache's `Client`, which stands below its pools and its clients of several servers, and in gRPC's calls,
-which stand below all of Google's clients.
+The operations are counted where they are sent: in our connections to memcached and to Redis, in
+pymemcache's `Client`, which stands below its pools and its clients of several servers, and in
+gRPC's calls, which stand below all of Google's clients.
 """
 
 from __future__ import annotations

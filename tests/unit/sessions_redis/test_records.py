@@ -379,6 +379,18 @@ def test_record_ends_by_the_servers_clock(ours: SessionRedis) -> None:
 # Settings
 
 
+class Unhashable(Odd):
+    """A client that is equal to any other."""
+
+    __hash__ = None  # type: ignore[assignment]
+
+    def __init__(self) -> None:
+        super().__init__(None)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Unhashable)
+
+
 def config(**settings: Any) -> SessionConfig:
     """A checked configuration."""
     return SessionConfig({"secret_key": "secret", **settings})
@@ -391,12 +403,18 @@ def test_same_settings_give_the_same_records() -> None:
         config(redis={"url": "redis://127.0.0.1:1/1"}),
         config(redis={"key_prefix": "mine:"}),
         config(redis={"namespace": "mine"}),
-        config(redis={"client": Odd(None)}),
+        config(redis={"client": Unhashable()}),
         config(serializer="json"),
         config(secret_key="another"),
         config(secret_key_fallbacks=["another"]),
     ):
         assert first is not session_redis(other)
+
+
+def test_clients_are_told_apart_by_identity() -> None:
+    one, other = config(redis={"client": Unhashable()}), config(redis={"client": Unhashable()})
+    assert session_redis(one) is session_redis(one)
+    assert session_redis(one) is not session_redis(other)
 
 
 def test_key_is_needed() -> None:
