@@ -26,7 +26,9 @@ try:
 except ImportError as _error:
     raise MissingDependency("redis", "redis") from _error
 
-_clients: ClientRegistry[Any] = ClientRegistry()
+#: A cluster's client asks its servers while it is made. Where that fails, all wait no more often
+#: than once a second.
+_clients: ClientRegistry[Any] = ClientRegistry(retry_after=1.0)
 
 #: Stores ARGV[3] for ARGV[4] milliseconds (0: for ever) if the value begins with ARGV[2].
 #: ARGV[1] is the index of the last byte of that.
@@ -46,6 +48,13 @@ _MEANINGS: dict[str, str] = {
     "OutOfMemoryError": "it is full, and evicts nothing",
     "ReadOnlyError": "it is a replica, which takes no writes",
     "MovedError": "it is one of a cluster: give a RedisCluster as redis['client']",
+}
+
+#: The same, of what passes by itself.
+_PASSING: dict[str, str] = {
+    "ClusterDownError": "its cluster is down",
+    "MasterDownError": "it is a replica that has lost its primary",
+    "TryAgainError": "its cluster moves the key",
 }
 
 
@@ -119,6 +128,8 @@ class Redis(Breaker):
         # redis-py 5 knows this one in its cluster client alone.
         is_moved = str(error).startswith("MOVED ")
         kind = "MovedError" if is_moved else type(error).__name__
+        if kind in _PASSING:
+            return self.unavailable(f"the server refused ({kind}): {_PASSING[kind]}")
         meaning = _MEANINGS.get(kind, "")
         text = f"the server refused ({kind}){': ' if meaning else ''}{meaning}"
         return BackendError("redis", self.address, text)
@@ -195,9 +206,8 @@ class CustomRedis(Redis):
         self._given = client
 
     def _answer(self, resend: int, *command: Any) -> Any:
-        client = _clients.get(self, self._make)
         try:
-            return client.execute_command(*command)
+            return _clients.get(self, self._make).execute_command(*command)
         except exceptions.ResponseError as error:
             return error.with_traceback(None)
         except (exceptions.ConnectionError, exceptions.TimeoutError, OSError) as error:

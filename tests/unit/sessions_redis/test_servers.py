@@ -24,7 +24,12 @@ from support.servers import Redis
 from webapp2_sessions.config import redis_settings
 from webapp2_sessions.errors import BackendError, BackendUnavailable, ConfigError
 from webapp2_sessions.sessions_redis.connection import Connections
-from webapp2_sessions.sessions_redis.servers import CustomRedis, RedisServer, server_of
+from webapp2_sessions.sessions_redis.servers import (
+    CustomRedis,
+    RedisServer,
+    _clients,
+    server_of,
+)
 from webapp2_sessions.stored.connections import IF_CLOSED, IF_SILENT, IF_UNSENT, StaleConnection
 
 SID = "0123456789abcdefghijkl"
@@ -377,7 +382,6 @@ def test_failure_of_a_custom_client_names_the_setting_and_no_key(
     ("failure", "text"),
     [
         (exceptions.ResponseError(f"unknown command with {SID}"), r"\(ResponseError\)"),
-        (exceptions.ClusterDownError(SID), r"\(ClusterDownError\)"),
         (exceptions.NoPermissionError(SID), "may not do this"),
         (exceptions.AuthenticationError(SID), "refused user name or password"),
     ],
@@ -390,6 +394,44 @@ def test_refusal_of_a_custom_client_is_an_error_without_the_key(
         custom(failure).call(IF_SILENT, "GET", KEY)
     assert type(caught.value) is BackendError
     assert not [text for text in texts(caught.value) if SID in text]
+
+
+@pytest.mark.parametrize("kind", ["ClusterDownError", "MasterDownError", "TryAgainError"])
+def test_refusal_that_passes_is_an_unavailable_server(kind: str) -> None:
+    failure = getattr(exceptions, kind)(SID)
+    for server in custom(failure), FakeServer(failure):
+        with pytest.raises(BackendUnavailable, match=rf"refused \({kind}\): it") as caught:
+            server.call(IF_SILENT, "GET", KEY)
+        assert not [text for text in texts(caught.value) if SID in text]
+
+
+def test_cluster_that_redis_py_5_does_not_recognize() -> None:
+    with pytest.raises(BackendError, match="is one of a cluster"):
+        FakeServer(exceptions.ResponseError("MOVED 3999 127.0.0.1:6381")).get()
+
+
+def test_error_that_answers_a_custom_client_keeps_no_frames() -> None:
+    # They hold keys and data.
+    answer = custom(exceptions.ResponseError("no"))._answer(IF_SILENT, "GET", KEY)
+    assert answer.__traceback__ is None
+
+
+def test_custom_client_that_cannot_be_made_is_tried_again_after_a_second(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    # A cluster's client asks its servers while it is made.
+    make = mock.Mock(spec=[], side_effect=exceptions.RedisClusterException(SID))
+    server, now = CustomRedis(make), [1000.0]
+    monkeypatch.setattr(_clients, "_now", lambda: now[0])
+    for _ in range(20):
+        with pytest.raises(BackendUnavailable, match="RedisClusterException") as caught:
+            server.call(IF_SILENT, "GET", KEY)
+        assert not [text for text in texts(caught.value) if SID in text]
+        now[0] += 0.25
+    assert make.call_count == 5
+    make.side_effect = lambda: FakeClient(b"value")
+    now[0] += 1
+    assert server.call(IF_SILENT, "GET", KEY) == b"value"
 
 
 @pytest.mark.parametrize("failure", [ZeroDivisionError(), KeyboardInterrupt()], ids=repr)
