@@ -148,6 +148,9 @@ class Redis(Breaker):
             cause = TimeoutError()
         if isinstance(cause, OSError) and not isinstance(cause, ConnectionError):
             return self._unreachable(cause)
+        kind = type(error).__name__
+        if kind not in ("ConnectionError", "TimeoutError") and not isinstance(cause, OSError):
+            return self.unavailable(f"the connection failed ({kind})")  # e.g. no primary was found
         return self.unavailable("the server closed the connection")
 
 

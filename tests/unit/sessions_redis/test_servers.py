@@ -15,7 +15,7 @@ import redis
 import redis.asyncio
 from redis import exceptions
 from redis.cluster import RedisCluster
-from redis.sentinel import Sentinel
+from redis.sentinel import MasterNotFoundError, Sentinel
 from support.faults import texts
 from support.forks import forks, in_child
 from support.scripted import SILENCE, ScriptedServer
@@ -357,7 +357,8 @@ def test_refusal_of_the_script_is_an_error(at: int) -> None:
     [
         (exceptions.ConnectionError(SID), "closed the connection"),
         (exceptions.TimeoutError(SID), r"the client failed \(TimeoutError\)"),
-        (exceptions.MaxConnectionsError(SID), "closed the connection"),
+        (exceptions.MaxConnectionsError(SID), r"connection failed \(MaxConnectionsError\)"),
+        (MasterNotFoundError(SID), r"connection failed \(MasterNotFoundError\)"),
         (exceptions.RedisClusterException(SID), r"failed \(RedisClusterException\)"),
         (exceptions.SlotNotCoveredError(SID), r"failed \(SlotNotCoveredError\)"),
         (exceptions.InvalidResponse(SID), r"failed \(InvalidResponse\)"),
