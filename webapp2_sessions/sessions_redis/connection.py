@@ -6,8 +6,10 @@ session than the exchange itself, and by default they repeat what must not be re
 
 from __future__ import annotations
 
+import re
 import ssl
 from typing import Any
+from urllib.parse import urlsplit
 
 from webapp2_sessions.errors import ConfigError, MissingDependency
 from webapp2_sessions.stored.addresses import Addresses, connect
@@ -16,7 +18,7 @@ from webapp2_sessions.stored.connections import ConnectionPool
 try:
     from redis.connection import AbstractConnection, SSLConnection, parse_url
     from redis.exceptions import ConnectionError as RedisConnectionError
-    from redis.exceptions import ResponseError
+    from redis.exceptions import InvalidResponse, ResponseError
     from redis.exceptions import TimeoutError as RedisTimeoutError
 except ImportError as _error:
     raise MissingDependency("redis", "redis") from _error
@@ -25,6 +27,8 @@ except ImportError as _error:
 _IN_URL = frozenset({"connection_class", "db", "host", "password", "path", "port", "username"})
 
 _DEFAULT_PORT = 6379
+
+_DATABASE = re.compile(r"(/\d*)?\Z", re.ASCII)
 
 
 class Connection(AbstractConnection):  # type: ignore[misc]  # has no types
@@ -45,6 +49,10 @@ class Connection(AbstractConnection):  # type: ignore[misc]  # has no types
     ) -> None:
         timeouts = {"socket_timeout": timeout, "socket_connect_timeout": timeout}
         super().__init__(protocol=2, **timeouts, **options)
+        # redis-py would tell its name and version in two commands, and wait for each answer.
+        self.driver_info = self.lib_name = self.lib_version = None
+        # redis-py reads these after a timeout.
+        self.host, self.port = (place if isinstance(place, str) else place.host), None
         self._place = place
         self._seconds = timeout
         self._tls_context = tls_context
@@ -56,6 +64,17 @@ class Connection(AbstractConnection):  # type: ignore[misc]  # has no types
 
     def _host_error(self) -> str:
         return self._place if isinstance(self._place, str) else self._place.host
+
+    def read_response(self, *args: Any, **kwargs: Any) -> Any:
+        """Return what the server answers.
+
+        :raises InvalidResponse: it is no answer of Redis; its text, which may be data, is left out.
+        """
+        try:
+            return super().read_response(*args, **kwargs)
+        except (InvalidResponse, ValueError) as error:
+            problem = type(error).__name__
+        raise InvalidResponse(f"no answer of Redis ({problem})")
 
     def repr_pieces(self) -> list[tuple[str, Any]]:
         """Return what the representation tells: no password."""
@@ -122,7 +141,16 @@ def parsed(url: str) -> dict[str, Any]:
     """
     try:
         said: dict[str, Any] = parse_url(url)
+        # redis-py passes over what it does not understand there, as the end of a password.
+        parts = urlsplit(url)
+        is_misread = (
+            parts.fragment != ""
+            or "@" in parts.query
+            or (parts.scheme != "unix" and not _DATABASE.match(parts.path))
+        )
     except ValueError:
+        is_misread = True
+    if is_misread:
         said = {"": None}
     unknown = sorted(said.keys() - _IN_URL)
     if unknown:

@@ -96,7 +96,10 @@ class SessionRedis(SignedRecords):
 
     def get(self, key: bytes) -> bytes | None:
         """Return a record, ``None`` if there is none."""
-        data: bytes | None = self._server.call(IF_SILENT, "GET", key)
+        data = self._server.call(IF_SILENT, "GET", key)
+        if data is not None and type(data) is not bytes:
+            problem = f"the server returned {type(data).__name__} and not the bytes that are stored"
+            raise BackendError("redis", self._server.address, problem)
         return data
 
     def gets(self, key: bytes) -> tuple[bytes | None, bytes | None]:
@@ -156,7 +159,7 @@ class SessionRedis(SignedRecords):
 
     def superseded_at(self, key: bytes) -> int | None:
         """Return when a session got another id, in Unix seconds; ``None`` if it did not."""
-        mark = self._server.call(IF_SILENT, "GET", key + _SUPERSEDED)
+        mark = self.get(key + _SUPERSEDED)
         return int(mark) if mark is not None and mark.isdigit() and len(mark) < 15 else None
 
     def is_revoked(self, key: bytes) -> bool:

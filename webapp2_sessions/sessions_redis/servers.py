@@ -26,7 +26,9 @@ try:
 except ImportError as _error:
     raise MissingDependency("redis", "redis") from _error
 
-_clients: ClientRegistry[Any] = ClientRegistry()
+#: A cluster's client asks its servers while it is made. Where that fails, all wait no more often
+#: than once a second.
+_clients: ClientRegistry[Any] = ClientRegistry(retry_after=1.0)
 
 #: Stores ARGV[3] for ARGV[4] milliseconds (0: for ever) if the value begins with ARGV[2].
 #: ARGV[1] is the index of the last byte of that.
@@ -46,6 +48,13 @@ _MEANINGS: dict[str, str] = {
     "OutOfMemoryError": "it is full, and evicts nothing",
     "ReadOnlyError": "it is a replica, which takes no writes",
     "MovedError": "it is one of a cluster: give a RedisCluster as redis['client']",
+}
+
+#: The same, of what passes by itself.
+_PASSING: dict[str, str] = {
+    "ClusterDownError": "its cluster is down",
+    "MasterDownError": "it is a replica that has lost its primary",
+    "TryAgainError": "its cluster moves the key",
 }
 
 
@@ -116,7 +125,11 @@ class Redis(Breaker):
 
         Its words are left out: they may repeat the command, and with it a session's id.
         """
-        kind = type(error).__name__
+        # redis-py 5 knows this one in its cluster client alone.
+        is_moved = str(error).startswith("MOVED ")
+        kind = "MovedError" if is_moved else type(error).__name__
+        if kind in _PASSING:
+            return self.unavailable(f"the server refused ({kind}): {_PASSING[kind]}")
         meaning = _MEANINGS.get(kind, "")
         text = f"the server refused ({kind}){': ' if meaning else ''}{meaning}"
         return BackendError("redis", self.address, text)
@@ -135,6 +148,9 @@ class Redis(Breaker):
             cause = TimeoutError()
         if isinstance(cause, OSError) and not isinstance(cause, ConnectionError):
             return self._unreachable(cause)
+        kind = type(error).__name__
+        if kind not in ("ConnectionError", "TimeoutError") and not isinstance(cause, OSError):
+            return self.unavailable(f"the connection failed ({kind})")  # e.g. no primary was found
         return self.unavailable("the server closed the connection")
 
 
@@ -151,7 +167,8 @@ class RedisServer(Redis):
         self._timeout = timeout
         self._tls_context = tls_context
         parts = urlsplit(url)
-        self.address = parts.netloc.rpartition("@")[2] or parts.path or "localhost"
+        path = parts.path if parts.scheme == "unix" else ""
+        self.address = parts.netloc.rpartition("@")[2] or path or "localhost"
 
     def _answer(self, resend: int, *command: Any) -> Any:
         if self._asked_again:
@@ -162,6 +179,9 @@ class RedisServer(Redis):
             if not isinstance(error, (exceptions.TimeoutError, TimeoutError)):
                 self._asked_again = 0.0
             raise self._failed(error) from error
+        except exceptions.InvalidResponse as error:
+            self._asked_again = 0.0
+            raise BackendError("redis", self.address, "what answers is no Redis server") from error
         except exceptions.ResponseError as error:  # while connecting
             self._asked_again = 0.0
             answer = error
@@ -194,14 +214,18 @@ class CustomRedis(Redis):
         self._given = client
 
     def _answer(self, resend: int, *command: Any) -> Any:
-        client = _clients.get(self, self._make)
         try:
-            return client.execute_command(*command)
+            return _clients.get(self, self._make).execute_command(*command)
         except exceptions.ResponseError as error:
             return error.with_traceback(None)
-        except (exceptions.RedisError, OSError) as error:
+        except (exceptions.ConnectionError, exceptions.TimeoutError, OSError) as error:
             problem = self._failed(error)
-        raise problem
+        except (
+            *(exceptions.RedisError, exceptions.RedisClusterException),
+            *(LookupError, RuntimeError),
+        ) as error:  # the latter two as of a pool without a free connection
+            problem = self.unavailable(f"the client failed ({type(error).__name__})")
+        raise problem  # without what the client has raised, which may tell the key
 
     def _unreachable(self, error: OSError, is_optional: bool = False) -> BackendUnavailable:
         return self.unavailable(f"the client failed ({type(error).__name__})")
