@@ -243,6 +243,28 @@ def test_restart_with_the_data_of_before(
     assert cache.read("name", lambda: "not asked", None) == "newest"
 
 
+@pytest.mark.parametrize("is_silent", [False, True])
+@pytest.mark.parametrize("change", ["write", "delete"])
+def test_full_server_drops_what_has_changed(
+    launch: Callable[[Redis], Redis], change: str, is_silent: bool
+) -> None:
+    """It refuses what is new, and would keep what is old."""
+    server = launch(Redis())
+    cache = cache_of(server, timeout=0.1 if is_silent else PATIENCE)
+    cache.write("name", lambda: "old", None)
+    server.ask("CONFIG", "SET", "maxmemory", "1")
+    if is_silent:
+        server.freeze()
+    if change == "write":
+        cache.write("name", lambda: "new", None)
+    else:
+        cache.delete("name", lambda: None)
+    if is_silent:
+        server.thaw()
+    assert wait_until(lambda: server.ask("DBSIZE") == 0, PATIENCE)
+    assert cache_of(server).read("name", lambda: "new", None) == "new"
+
+
 def test_end_without_its_cache(
     launch: Callable[[AnyServer], AnyServer], kind: type[AnyServer]
 ) -> None:

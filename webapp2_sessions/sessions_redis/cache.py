@@ -41,10 +41,13 @@ _NONCE_SIZE = 16
 #: Seconds for sending an entry without waiting for an answer.
 _NOREPLY_TIMEOUT = 0.05
 
-#: Stores ARGV[2] for ARGV[3] milliseconds under the key ARGV[1] of the present process.
+#: Stores ARGV[2] for ARGV[3] milliseconds under the key ARGV[1] of the present process. A server
+#: that is full at least drops what is there.
 _SET_HERE = """
 local process = string.match(redis.call('INFO', 'server'), 'run_id:(%x+)')
-return redis.call('SET', process .. ':' .. ARGV[1], ARGV[2], 'PX', ARGV[3])
+local place = process .. ':' .. ARGV[1]
+local done = redis.pcall('SET', place, ARGV[2], 'PX', ARGV[3])
+if done.err then redis.call('DEL', place) end
 """
 
 #: How often a command is tried where the server is another process each time.
@@ -213,8 +216,12 @@ class RedisCache(SignedRecords, CacheStore):
         """Store an entry, whatever is there."""
 
         def put(process: bytes) -> None:
-            arguments = "SET", _at(process, key), _entry(data), "PX", milliseconds(lifetime)
-            self._server.call(IF_CLOSED, *arguments)
+            place, expiry = _at(process, key), milliseconds(lifetime)
+            try:
+                self._server.call(IF_CLOSED, "SET", place, _entry(data), "PX", expiry)
+            except BackendError:
+                # A full server keeps the former entry, unless it is told to delete it.
+                self._server.call(IF_SILENT, "DEL", place)
 
         self._at_present(put)
 
