@@ -9,6 +9,9 @@ HERE = Path(__file__).parent
 
 # Lowest versions without known holes; tests/packaging/test_requirements.py has the advisories.
 MEMCACHE = ["pymemcache>=4.0"]
+# Not in "all": it wants older libraries than others do.
+APPENGINE = [*MEMCACHE, "appengine-python-standard>=1.1"]
+REDIS = ["redis>=5.0.1"]
 DATASTORE = ["google-cloud-ndb>=2.3", "tqdm>=4.66.3"]
 ENCRYPTION = ["cryptography>=50.0.0"]
 EXAMPLES = ["waitress>=3.0.1", "jinja2>=3.1.6"]
@@ -47,7 +50,7 @@ def _in_words(link: re.Match[str]) -> str:
 setup(
     name="webapp2_sessions",
     version=version(),
-    description="webapp2_extras.sessions for Python 3: signed cookies, memcached and Datastore",
+    description="webapp2_extras.sessions for Python 3: signed cookies, memcached, Redis, Datastore",
     long_description=description(),
     long_description_content_type="text/markdown",
     license_expression="Apache-2.0",
@@ -70,12 +73,14 @@ setup(
     install_requires=["webapp2>=3.0.0b1", "WebOb>=1.8.11"],
     extras_require={
         "memcache": MEMCACHE,
+        "appengine": APPENGINE,
+        "redis": REDIS,
         "datastore": DATASTORE,
         "encryption": ENCRYPTION,
-        "all": [*MEMCACHE, *DATASTORE, *ENCRYPTION],
+        "all": [*MEMCACHE, *REDIS, *DATASTORE, *ENCRYPTION],
         "examples": EXAMPLES,
     },
-    keywords="webapp2 sessions cookies memcached datastore appengine wsgi",
+    keywords="webapp2 sessions cookies memcached redis valkey datastore appengine wsgi",
     classifiers=[
         "Development Status :: 4 - Beta",
         "Environment :: Web Environment",
@@ -87,6 +92,8 @@ setup(
         "Programming Language :: Python :: 3.11",
         "Programming Language :: Python :: 3.12",
         "Programming Language :: Python :: 3.13",
+        "Programming Language :: Python :: 3.14",
+        "Programming Language :: Python :: 3.15",
         "Topic :: Internet :: WWW/HTTP :: Session",
         "Typing :: Typed",
     ],

@@ -25,6 +25,7 @@ from support.servers import (
     Emulator,
     FirestoreEmulator,
     Memcached,
+    Redis,
     Server,
 )
 
@@ -66,7 +67,9 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
-    """Leave out what is slow, when it has to be quick."""
+    """Leave out what is slow, when it has to be quick, and what has an environment of its own."""
+    if collection_path == HERE / "appengine":  # `nox -s appengine` runs it without this file
+        return True
     return True if config.getoption("quick") and collection_path in SLOW else None
 
 
@@ -125,6 +128,12 @@ def second_memcached(pytestconfig: pytest.Config) -> Iterator[Memcached]:
 def third_memcached(pytestconfig: pytest.Config) -> Iterator[Memcached]:
     """One more, for sessions on several servers."""
     yield from serve(Memcached(), pytestconfig)
+
+
+@pytest.fixture(scope="session")
+def redis_server(pytestconfig: pytest.Config) -> Iterator[Redis]:
+    """A running redis-server, shared by the whole run."""
+    yield from serve(Redis(), pytestconfig)
 
 
 @pytest.fixture(scope="session")

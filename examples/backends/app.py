@@ -1,9 +1,10 @@
-"""One application, three places for its sessions: the cookie itself, memcached or Datastore.
+"""One application, four places for its sessions: the cookie itself, memcached, Redis, Datastore.
 
 Only the name of the backend differs; what handlers do with the session stays the same::
 
     python examples/backends/app.py securecookie
     python examples/backends/app.py memcache
+    python examples/backends/app.py redis
     python examples/backends/app.py datastore
 
 then open http://127.0.0.1:8080
@@ -11,6 +12,7 @@ then open http://127.0.0.1:8080
 Without an argument the variable BACKEND chooses. The servers come from the environment, too:
 
 * MEMCACHED, e.g. ``127.0.0.1:11211``, which is also what is used without it;
+* REDIS_URL, e.g. ``redis://127.0.0.1:6379/0``, which also is the default one;
 * GOOGLE_CLOUD_PROJECT, and for the emulator DATASTORE_EMULATOR_HOST, which Google's client
   library reads by itself.
 """
@@ -28,7 +30,7 @@ import webapp2
 
 from webapp2_sessions import sessions
 
-BACKENDS = ("securecookie", "memcache", "datastore")
+BACKENDS = ("securecookie", "memcache", "redis", "datastore")
 
 
 class BaseHandler(webapp2.RequestHandler):  # type: ignore[misc]  # webapp2 has no types
@@ -59,6 +61,7 @@ def make_app(
     backend: str = "securecookie",
     memcached: str = "127.0.0.1:11211",
     project: str | None = None,
+    redis_url: str = "redis://127.0.0.1:6379/0",
 ) -> webapp2.WSGIApplication:
     """The WSGI application.
 
@@ -67,14 +70,16 @@ def make_app(
         backend: one of `BACKENDS`.
         memcached: the memcached server, as ``host:port``.
         project: the Google Cloud project; None leaves the choice to Google's library.
+        redis_url: the Redis or Valkey server.
     """
     config = {
         "webapp2_extras.sessions": {
             "secret_key": secret_key,
             "cookie_args": {"httponly": True, "samesite": "Lax"},
             # A backend is imported when a session of it is opened for the first time, so these
-            # two cost nothing where they are not used.
+            # three cost nothing where they are not used.
             "memcache": {"servers": [memcached]},
+            "redis": {"url": redis_url},
             "datastore": {"project": project},
         },
         "backend": backend,
@@ -98,6 +103,7 @@ if __name__ == "__main__":
         backend=parser.parse_args().backend,
         memcached=os.environ.get("MEMCACHED", "127.0.0.1:11211"),
         project=os.environ.get("GOOGLE_CLOUD_PROJECT"),
+        redis_url=os.environ.get("REDIS_URL", "redis://127.0.0.1:6379/0"),
     )
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     waitress.serve(app, host="127.0.0.1", port=int(os.environ.get("PORT", "8080")))

@@ -13,7 +13,7 @@ from support.visits import Visitor
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Leave out variants of backends, such as "memcache-json", when it has to be quick."""
-    if config.getoption("quick"):
+    if config.getoption("quick", default=False):  # not without the conftest.py above
         variants = BACKENDS.keys() - KINDS.keys()
         left_out = {
             item

@@ -425,9 +425,7 @@ def test_session_spills_into_the_namespace_where_it_was_opened(
 ) -> None:
     """Also when it has been in its cookie until then."""
     tenant = ["a"]
-    monkeypatch.setattr(
-        "webapp2_sessions.sessions_memcache.factory.current_namespace", lambda: tenant[0]
-    )
+    monkeypatch.setattr("webapp2_sessions.stored.keyed.current_namespace", lambda: tenant[0])
     visitor = backend.visitor(backend.app(max_cookie_size=300))
     with visitor.visit() as session:
         session["large"] = "x" * 400
@@ -443,9 +441,7 @@ def test_tenants_do_not_share_sessions_in_memcached(
 ) -> None:
     """A record belongs to the namespace that is current when it is opened, or a fixed one."""
     tenant = ["a"]
-    monkeypatch.setattr(
-        "webapp2_sessions.sessions_memcache.factory.current_namespace", lambda: tenant[0]
-    )
+    monkeypatch.setattr("webapp2_sessions.stored.keyed.current_namespace", lambda: tenant[0])
     visitor = backend.visitor()
     with visitor.visit() as session:
         session["user"] = "ada"

@@ -10,7 +10,12 @@ from typing import Any
 import pytest
 
 from webapp2_sessions import default_config
-from webapp2_sessions.config import DATASTORE_DEFAULTS, MEMCACHE_DEFAULTS, SessionConfig
+from webapp2_sessions.config import (
+    DATASTORE_DEFAULTS,
+    MEMCACHE_DEFAULTS,
+    REDIS_DEFAULTS,
+    SessionConfig,
+)
 
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "configuration.md"
 TEXT = PAGE.read_text("utf-8")
@@ -20,6 +25,7 @@ SECTIONS: dict[str, dict[str, Any]] = {
     "## Keys": default_config,
     "### `cookie_args`": default_config["cookie_args"],
     "### `memcache`": MEMCACHE_DEFAULTS,
+    "### `redis`": REDIS_DEFAULTS,
     "### `datastore`": DATASTORE_DEFAULTS,
 }
 ROWS = [(section, key) for section, defaults in SECTIONS.items() for key in defaults]
@@ -74,7 +80,7 @@ def test_example_has_all_keys() -> None:
     """No key is forgotten, and no key of ours has its default value there."""
     found = example()
     assert set(found) == set(default_config)
-    for name, defaults in [("memcache", MEMCACHE_DEFAULTS), ("datastore", DATASTORE_DEFAULTS)]:
-        assert set(found[name]) == set(defaults)
+    for name in ("memcache", "redis", "datastore"):
+        assert set(found[name]) == set(SECTIONS[f"### `{name}`"])
     assert set(default_config["cookie_args"]) < set(found["cookie_args"])
     assert [key for key in default_config if found[key] == default_config[key]] == []

@@ -41,11 +41,19 @@ def examples_of(page: Path) -> str:
     return "\n".join(lines)
 
 
+#: Servers that examples ask, as they name them, and the fixtures that have one.
+SERVERS = {"redis://127.0.0.1:6379/0": "redis_server"}
+
+
 @pytest.mark.parametrize("page", [p for p in PAGES if examples_of(p).strip()], ids=page_id)
-def test_examples_run(page: Path, tmp_path: Path) -> None:
+def test_examples_run(page: Path, tmp_path: Path, request: pytest.FixtureRequest) -> None:
     """A page's Python examples, in order and in a process of their own, raise nothing."""
+    code = examples_of(page)
+    for url, fixture in SERVERS.items():
+        if url in code:
+            code = code.replace(url, request.getfixturevalue(fixture).url)
     program = tmp_path / "examples.py"
-    program.write_text(examples_of(page), "utf-8")
+    program.write_text(code, "utf-8")
     done = subprocess.run(
         [sys.executable, "-W", "ignore::DeprecationWarning", str(program)],
         cwd=tmp_path,  # where a page may write files

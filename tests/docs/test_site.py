@@ -32,6 +32,7 @@ MODULES = [
     "sessions",
     "securecookie",
     "sessions_memcache",
+    "sessions_redis",
     "sessions_ndb",
     "handlers",
     "middleware",

@@ -20,7 +20,7 @@ from support.fault_cases import Case, cases
 from support.fault_injection import Fault, OptionalMemcached, Relay
 from support.faults import BOUND, CARD, texts, works
 from support.processes import has_abandoned_connections
-from support.servers import PROJECT, Server, ServerError, wait_until
+from support.servers import PROJECT, Redis, Server, ServerError, wait_until
 from support.steps import Steps
 from support.visits import SECRET, Visitor, make_app
 
@@ -45,9 +45,9 @@ OTHERS: Data = {"b": 3, "others": CARD.replace("2", "3"), "text": "o" * 1500}
 SECRETS = (SECRET, OLD["card"], CHANGE["more"], OTHERS["others"])
 
 #: Seconds after which an application gives up the server that is harmed ...
-IMPATIENT = {"memcache": 0.1, "datastore": 0.3}
+IMPATIENT = {"memcache": 0.1, "redis": 0.1, "datastore": 0.3}
 #: ... and any other. Whoever prepares and judges gives up none before.
-PATIENT = {"memcache": 5.0, "datastore": 5.0}
+PATIENT = {"memcache": 5.0, "redis": 5.0, "datastore": 5.0}
 
 
 @dataclass
@@ -161,7 +161,8 @@ def watched(rescue: Callable[[], object]) -> Iterator[None]:
 class Trial:
     """The servers of a case, and visitors.
 
-    :param nodes: the memcached servers that the application is told, or relays in front of them.
+    :param nodes: the memcached or Redis servers that the application is told, or relays in front of
+        them.
     :param emulator: the same for Datastore, where there is one.
     :param steps: counts the operations of the requests.
     :param log: holds what is logged.
@@ -208,7 +209,7 @@ class Trial:
         victim = self.case.victim
         timeouts = {**PATIENT, victim: IMPATIENT[victim]}
         # A timeout of its own gives the application clients of its own, which have met no fault.
-        timeouts["memcache"] += number / 1000
+        timeouts[self.case.configuration.kind] += number / 1000
         values = self.case.configuration.values(list(self.nodes), timeouts)
         visitor = self.visitor(values, self.stored(OLD))
         # An earlier fault may have cost it its connections; a cached session would be read without
@@ -303,12 +304,16 @@ class Trial:
                 yield f"the error names {error.address}"
         if self.case.is_cache_fault and not result.saved:
             yield "was not saved"
-        if bool(result.cookies) != result.saved:
+        if bool(result.cookies) != result.saved and not self.seemed_ended(result):
             yield f"sent {len(result.cookies)} cookies"
         if result.seen not in (None, OLD, *self.lost("own")):
             yield f"loaded {result.seen}"
         if result.seconds > BOUND:
             yield f"took {result.seconds} s"
+
+    def seemed_ended(self, result: Attempt) -> bool:
+        """Whether the session was lost meanwhile, and was taken for one that somebody has ended."""
+        return self.case.may_seem_ended and result.saved and not result.cookies
 
     def lost(self, whose: str) -> list[Data]:
         """What stands for a session that is gone, if it may be."""
@@ -318,6 +323,8 @@ class Trial:
         """What is wrong in what is stored."""
         wrote = [] if result.wrote is None else [result.wrote]
         allowed = wrote if result.saved else [OLD, *wrote, *self.lost("own")]
+        if self.seemed_ended(result):
+            allowed = [{}]
         judges = [self.judge(visitor.cookies)]
         if self.case.is_cached:
             judges.append(self.judge(visitor.cookies, cached=False))
@@ -344,13 +351,18 @@ def trial(
         relayed = case.fault.relayed and case.victim == kind
         return launch(Relay(server)) if relayed else server
 
-    options = case.fault.options if case.victim == "memcache" else ()
-    nodes = [launch(OptionalMemcached(options)) for _ in range(case.configuration.nodes)]
+    kind = case.configuration.kind
+    options = case.fault.options if case.victim == kind else ()
+    makers: dict[str, Callable[[], Server]] = {
+        "memcache": lambda: OptionalMemcached(options),
+        "redis": lambda: Redis(*options),
+    }
+    nodes = [launch(makers[kind]()) for _ in range(case.configuration.nodes)]
     emulator = None
     if case.configuration.backend == "datastore":
         emulator = front(request.getfixturevalue("emulator"), "datastore")
         monkeypatch.setenv("DATASTORE_EMULATOR_HOST", emulator.address)
-    nodes = [front(node, "memcache") for node in nodes]
+    nodes = [front(node, kind) for node in nodes]
     return Trial(case, nodes, emulator, Steps(monkeypatch), caplog)
 
 

@@ -121,7 +121,9 @@ def test_metadata(built: Distributions) -> None:
     assert metadata["Requires-Python"] == ">=3.10"
     assert metadata["Description-Content-Type"] == "text/markdown"
     extras = metadata.get_all("Provides-Extra", [])
-    assert set(extras) == {"memcache", "datastore", "encryption", "all", "examples"}
+    assert set(extras) == {
+        *("memcache", "redis", "appengine", "datastore", "encryption", "all", "examples")
+    }
     required = [line for line in metadata.get_all("Requires-Dist", []) if "extra ==" not in line]
     assert {re.split(r"[^\w-]", line)[0] for line in required} == {"webapp2", "WebOb"}
     assert "Typing :: Typed" in metadata.get_all("Classifier", [])
@@ -134,7 +136,7 @@ def test_all_has_every_backend(built: Distributions) -> None:
     def of(extra: str) -> set[str]:
         return {line.partition(";")[0] for line in lines if f'extra == "{extra}"' in line}
 
-    assert of("all") == of("memcache") | of("datastore") | of("encryption") != set()
+    assert of("all") == of("memcache") | of("redis") | of("datastore") | of("encryption") != set()
 
 
 def test_the_description_has_no_links_that_lead_nowhere(built: Distributions) -> None:

@@ -78,6 +78,6 @@ def test_advisories_are_in_order() -> None:
 
 def test_each_library_has_a_lower_bound() -> None:
     """Of those that the package itself and its extras need, too."""
-    assert {"webob", "webapp2", "pymemcache", "google-cloud-ndb", "cryptography"} <= set(
+    assert {"webob", "webapp2", "pymemcache", "redis", "google-cloud-ndb", "cryptography"} <= set(
         lowest_versions()
     )

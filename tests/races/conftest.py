@@ -19,6 +19,11 @@ def _in_memcached(ask: Ask, *servers: str, **config: object) -> StoreUnderTest:
     return StoreUnderTest("memcache", memcache={"servers": addresses}, **config)
 
 
+def _in_redis(ask: Ask, **config: object) -> StoreUnderTest:
+    url = ask("redis_server").url  # type: ignore[attr-defined]
+    return StoreUnderTest("redis", redis={"url": url}, **config)
+
+
 def _in_datastore(ask: Ask, emulator: str) -> StoreUnderTest:
     ask(emulator)
     return StoreUnderTest("datastore")
@@ -33,6 +38,8 @@ TARGETS: dict[str, Callable[[Ask], StoreUnderTest]] = {
     "memcached": lambda ask: _in_memcached(ask, "memcached"),
     "three memcacheds": lambda ask: _in_memcached(ask, *_MEMCACHED),
     "memcached, JSON": lambda ask: _in_memcached(ask, "memcached", serializer="json"),
+    "Redis": _in_redis,
+    "Redis, JSON": lambda ask: _in_redis(ask, serializer="json"),
     "Datastore": lambda ask: _in_datastore(ask, "datastore"),
     "Firestore": lambda ask: _in_datastore(ask, "firestore"),
     "cached Datastore": lambda ask: _in_cached_datastore(ask, "datastore"),

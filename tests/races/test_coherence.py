@@ -1,17 +1,19 @@
-"""The cache in front of Datastore where a writer is slow or overtaken, in a real memcached."""
+"""The cache in front of Datastore where a writer is slow or overtaken, in real servers."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
-from support.entries import Entries, entries_of
-from support.servers import Memcached, wait_until
+from support.entries import Entries, RedisEntries, entries_of, redis_entries_of
+from support.servers import Memcached, Redis, wait_until
 
 from webapp2_sessions.config import SessionConfig
 from webapp2_sessions.errors import BackendUnavailable
 from webapp2_sessions.sessions_memcache.records import session_memcached
+from webapp2_sessions.sessions_redis.cache import session_cache
 from webapp2_sessions.stored.cache import CoherentCache
 
 KEY = b"slow:name"
@@ -42,29 +44,55 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     return clock
 
 
-def cache_of(server: Memcached, **settings: Any) -> CoherentCache:
-    """A cache in a memcached."""
-    memcache = {"servers": [server.address], "key_prefix": "slow:", **settings}
+AnyServer = Memcached | Redis
+AnyEntries = Entries | RedisEntries
+
+#: The servers that a cache may be in, by the names of their shared fixtures.
+SERVERS: dict[str, type[AnyServer]] = {"memcached": Memcached, "redis_server": Redis}
+
+
+def cache_of(server: AnyServer, **settings: Any) -> CoherentCache:
+    """A cache in a server."""
+    section = {"key_prefix": "slow:", **settings}
+    if isinstance(server, Redis):
+        config = SessionConfig({"secret_key": "secret", "redis": {"url": server.url, **section}})
+        return CoherentCache(session_cache(config, "datastore"))
+    memcache = {"servers": [server.address], **section}
     config = SessionConfig({"secret_key": "secret", "memcache": memcache})
     return CoherentCache(session_memcached(config, "datastore"))
 
 
-@pytest.fixture
-def cache(memcached: Memcached) -> CoherentCache:
-    """A cache in the shared memcached."""
-    return cache_of(memcached)
+@pytest.fixture(params=SERVERS)
+def kind(request: pytest.FixtureRequest) -> type[AnyServer]:
+    """The kind of server that the cache is in."""
+    return SERVERS[request.param]
 
 
 @pytest.fixture
-def entries(memcached: Memcached) -> Iterator[Entries]:
-    """What the memcached holds; the entry is absent at first."""
-    with entries_of(memcached) as entries:
+def server(kind: type[AnyServer], request: pytest.FixtureRequest) -> AnyServer:
+    """The shared one of that kind."""
+    names = {each: name for name, each in SERVERS.items()}
+    found: AnyServer = request.getfixturevalue(names[kind])
+    return found
+
+
+@pytest.fixture
+def cache(server: AnyServer) -> CoherentCache:
+    """A cache in the shared server."""
+    return cache_of(server)
+
+
+@pytest.fixture
+def entries(server: AnyServer) -> Iterator[AnyEntries]:
+    """What the server holds; the entry is absent at first."""
+    opened = redis_entries_of(server) if isinstance(server, Redis) else entries_of(server)
+    with opened as entries:
         entries.drop(KEY)
         yield entries
 
 
 def test_slow_writer_leaves_an_absent_entry_alone(
-    cache: CoherentCache, entries: Entries, clock: Clock
+    cache: CoherentCache, entries: AnyEntries, clock: Clock
 ) -> None:
     """Meanwhile the record may have been deleted, and the mark of that have gone."""
 
@@ -77,7 +105,7 @@ def test_slow_writer_leaves_an_absent_entry_alone(
 
 
 def test_slow_writer_replaces_an_entry_that_stayed(
-    cache: CoherentCache, entries: Entries, clock: Clock
+    cache: CoherentCache, entries: AnyEntries, clock: Clock
 ) -> None:
     """Where an entry was there its token tells whether anybody came in between."""
     cache.write("name", lambda: "old", None)
@@ -91,7 +119,7 @@ def test_slow_writer_replaces_an_entry_that_stayed(
 
 
 @pytest.mark.parametrize("entry", ["absent", "present"])
-def test_writer_that_was_overtaken(cache: CoherentCache, entries: Entries, entry: str) -> None:
+def test_writer_that_was_overtaken(cache: CoherentCache, entries: AnyEntries, entry: str) -> None:
     """It leaves a mark, and not its own value, where another has written since it began."""
     if entry == "present":
         cache.write("name", lambda: "old", None)
@@ -105,8 +133,8 @@ def test_writer_that_was_overtaken(cache: CoherentCache, entries: Entries, entry
 
 
 @pytest.fixture
-def let_seconds_pass(memcached: Memcached, entries: Entries) -> Callable[[], None]:
-    """Four seconds pass for memcached: what lives no longer has gone."""
+def let_seconds_pass(entries: AnyEntries) -> Callable[[], None]:
+    """Four seconds pass for the server: what lives no longer has gone."""
 
     def drop_what_is_short_lived() -> None:
         left = entries.seconds_left(KEY)
@@ -118,9 +146,9 @@ def let_seconds_pass(memcached: Memcached, entries: Entries) -> Callable[[], Non
 
 @pytest.mark.parametrize("actor", ["reader", "writer"])
 def test_late_entry_of_an_ended_record(
-    cache: CoherentCache, entries: Entries, let_seconds_pass: Callable[[], None], actor: str
+    cache: CoherentCache, entries: AnyEntries, let_seconds_pass: Callable[[], None], actor: str
 ) -> None:
-    """What reaches memcached four seconds after the end of its record finds a tombstone."""
+    """What reaches the server four seconds after the end of its record finds a tombstone."""
 
     def end() -> str:
         cache.delete("name", lambda: None)
@@ -137,7 +165,7 @@ def test_late_entry_of_an_ended_record(
 
 
 def test_late_entry_of_an_overtaken_reader(
-    cache: CoherentCache, entries: Entries, let_seconds_pass: Callable[[], None]
+    cache: CoherentCache, entries: AnyEntries, let_seconds_pass: Callable[[], None]
 ) -> None:
     """Nor does it find the place empty that two writers at once have left to the next reader."""
 
@@ -156,7 +184,7 @@ def test_late_entry_of_an_overtaken_reader(
 
 
 def test_late_writer_leaves_the_tombstone(
-    cache: CoherentCache, entries: Entries, let_seconds_pass: Callable[[], None]
+    cache: CoherentCache, entries: AnyEntries, let_seconds_pass: Callable[[], None]
 ) -> None:
     """A mark of its own in that place would let in who comes later."""
     cache.write("name", lambda: "old", None)
@@ -174,10 +202,10 @@ def test_late_writer_leaves_the_tombstone(
     ("actor", "begins"), [("reader", "absent"), ("writer", "absent"), ("writer", "present")]
 )
 def test_restart_after_the_end(
-    launch: Callable[[Memcached], Memcached], actor: str, begins: str
+    launch: Callable[[AnyServer], AnyServer], kind: type[AnyServer], actor: str, begins: str
 ) -> None:
-    """memcached loses the tombstone, and its tokens count from the beginning."""
-    server = launch(Memcached())
+    """The server loses the tombstone, and memcached's tokens count from the beginning."""
+    server = launch(kind())
     cache = cache_of(server)
     if begins == "present":
         cache.write("name", lambda: "old", None)
@@ -194,25 +222,75 @@ def test_restart_after_the_end(
     assert cache.read("name", lambda: None, None) is None
 
 
-def test_end_without_memcached(launch: Callable[[Memcached], Memcached]) -> None:
+@pytest.mark.parametrize("change", ["write", "delete"])
+def test_restart_with_the_data_of_before(
+    launch: Callable[[Redis], Redis], tmp_path: Path, change: str
+) -> None:
+    """Nobody believes what the former process of the server has left."""
+    server = launch(Redis("--dir", str(tmp_path)))
+    cache = cache_of(server)
+    cache.write("name", lambda: "old", None)
+    server.ask("SAVE")
+    if change == "write":
+        cache.write("name", lambda: "new", None)
+    else:
+        cache.delete("name", lambda: None)
+    server.restart()
+    assert server.ask("DBSIZE") == 1
+    record = "new" if change == "write" else None
+    assert cache.read("name", lambda: record, None) == record
+    cache.write("name", lambda: "newest", None)
+    assert cache.read("name", lambda: "not asked", None) == "newest"
+
+
+@pytest.mark.parametrize("is_silent", [False, True])
+@pytest.mark.parametrize("change", ["write", "delete"])
+def test_full_server_drops_what_has_changed(
+    launch: Callable[[Redis], Redis], change: str, is_silent: bool
+) -> None:
+    """It refuses what is new, and would keep what is old."""
+    server = launch(Redis())
+    cache = cache_of(server, timeout=0.1 if is_silent else PATIENCE)
+    cache.write("name", lambda: "old", None)
+    server.ask("CONFIG", "SET", "maxmemory", "1")
+    if is_silent:
+        server.freeze()
+    if change == "write":
+        cache.write("name", lambda: "new", None)
+    else:
+        cache.delete("name", lambda: None)
+    if is_silent:
+        server.thaw()
+    assert wait_until(lambda: server.ask("DBSIZE") == 0, PATIENCE)
+    assert cache_of(server).read("name", lambda: "new", None) == "new"
+
+
+def test_end_without_its_cache(
+    launch: Callable[[AnyServer], AnyServer], kind: type[AnyServer]
+) -> None:
     """Others may reach it: that the session has ended is told as an error."""
-    server = launch(Memcached())
+    server = launch(kind())
     cache = cache_of(server)
     cache.write("name", lambda: "old", None)
     server.kill()
     gone: list[str] = []
-    with pytest.raises(BackendUnavailable, match=f"memcache backend at {server.address}: .*hour"):
+    with pytest.raises(
+        BackendUnavailable, match=f"{cache.store.backend} backend at {server.address}.*: .*hour"
+    ):
         cache.delete("name", lambda: gone.append("name"))
     assert gone == ["name"]
 
 
-def test_end_while_memcached_is_silent(launch: Callable[[Memcached], Memcached]) -> None:
+def test_end_while_its_cache_is_silent(
+    launch: Callable[[AnyServer], AnyServer], kind: type[AnyServer]
+) -> None:
     """It hears of it when it goes on."""
-    server = launch(Memcached())
+    server = launch(kind())
     cache = cache_of(server, timeout=0.1)
     cache.write("name", lambda: "old", None)
     server.freeze()
     cache.delete("name", lambda: None)
     server.thaw()
-    with entries_of(server) as entries:
+    opened = redis_entries_of(server) if isinstance(server, Redis) else entries_of(server)
+    with opened as entries:
         assert wait_until(lambda: entries.get(KEY) == TOMBSTONE, PATIENCE)

@@ -12,7 +12,7 @@ from support.stores_under_test import StoreUnderTest
 from support.visits import Visitor
 
 #: Rounds of a race. A round takes as long in memcached as a request in Datastore.
-ROUNDS = {"memcache": 48, "datastore": 12}
+ROUNDS = {"memcache": 48, "redis": 48, "datastore": 12}
 
 #: Keys of the flash messages that are added in a race.
 FLASH_KEYS = ("_flash", "notices")

@@ -108,6 +108,16 @@ def _memcache(request: pytest.FixtureRequest) -> Backend:
     return Backend("memcache", True, memcache=settings)
 
 
+def _redis(request: pytest.FixtureRequest) -> Backend:
+    server = request.getfixturevalue("redis_server")
+    return Backend("redis", True, redis={"url": server.url, "key_prefix": _prefix()})
+
+
+def _prefix() -> str:
+    """Return a prefix that no other test has."""
+    return f"contract{os.getpid()}x{next(_numbers)}:"
+
+
 def _datastore(request: pytest.FixtureRequest) -> Backend:
     request.getfixturevalue("datastore")
     return Backend("datastore", True, datastore={"project": PROJECT, "timeout": PATIENCE})
@@ -126,6 +136,13 @@ def _cached_datastore(request: pytest.FixtureRequest) -> Backend:
     return Backend("datastore", True, datastore=datastore, memcache=settings)
 
 
+def _redis_cached_datastore(request: pytest.FixtureRequest) -> Backend:
+    request.getfixturevalue("datastore")
+    settings = {"url": request.getfixturevalue("redis_server").url, "key_prefix": _prefix()}
+    datastore = {"project": PROJECT, "cache": "redis", "timeout": PATIENCE}
+    return Backend("datastore", True, datastore=datastore, redis=settings)
+
+
 def _nodes(request: pytest.FixtureRequest) -> Backend:
     servers = [request.getfixturevalue("memcached"), request.getfixturevalue("second_memcached")]
     settings = {
@@ -141,6 +158,12 @@ def _spill(request: pytest.FixtureRequest, keyword: str = "securecookie") -> Bac
     settings = {"servers": [server.address], "key_prefix": f"contract{next(_numbers)}:"}
     spill = {"on_oversize": "memcache", "max_cookie_size": 1}
     return Backend(keyword, False, memcache=settings, **spill)
+
+
+def _redis_spill(request: pytest.FixtureRequest) -> Backend:
+    """Return the same, in Redis."""
+    spill = {"on_oversize": "redis", "max_cookie_size": 1}
+    return Backend("securecookie", False, **_redis(request)._config, **spill)
 
 
 def _encrypted_spill(request: pytest.FixtureRequest) -> Backend:
@@ -170,6 +193,7 @@ KINDS: dict[str, Maker] = {
     "custom": _custom,
     "spill": _spill,
     "memcache": _memcache,
+    "redis": _redis,
     "datastore": _datastore,
     "cached-datastore": _cached_datastore,
 }
@@ -192,11 +216,19 @@ BACKENDS: dict[str, Maker] = {
     "memcache-all": _with(
         _nodes, on_conflict="merge", serializer="json", on_backend_error="degrade", **_LIFETIMES
     ),
+    "redis-content": _with(_redis, change_detection="content"),
+    "redis-merge": _with(_redis, on_conflict="merge"),
+    "redis-all": _with(
+        _redis, on_conflict="merge", serializer="json", on_backend_error="degrade", **_LIFETIMES
+    ),
+    "redis-spill": _redis_spill,
     "firestore": _firestore,
     "datastore-merge": _with(_datastore, on_conflict="merge"),
     "firestore-merge": _with(_firestore, on_conflict="merge"),
     "datastore-json": _with(_datastore, serializer="json"),
     "cached-datastore-merge": _with(_cached_datastore, on_conflict="merge"),
+    "redis-cached-datastore": _redis_cached_datastore,
+    "redis-cached-datastore-merge": _with(_redis_cached_datastore, on_conflict="merge"),
     "cached-datastore-json": _with(_cached_datastore, serializer="json"),
     "cached-datastore-all": _with(
         _cached_datastore,

@@ -1,15 +1,19 @@
-"""Direct access to memcached, bypassing the package under test."""
+"""Direct access to what servers hold, bypassing the package under test."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+import redis
 from pymemcache.client.base import Client
 
-from support.servers import Memcached
+from support.servers import Memcached, Redis
 
-__all__ = ["Entries", "entries_of"]
+__all__ = ["Entries", "RedisEntries", "entries_of", "redis_entries_of"]
+
+#: Bytes before each entry of a cache in Redis, which tell it from any other.
+_NONCE_SIZE = 16
 
 
 class Entries:
@@ -54,3 +58,35 @@ def entries_of(server: Memcached) -> Iterator[Entries]:
         yield Entries(client)
     finally:
         client.close()
+
+
+class RedisEntries:
+    """The entries of a cache in Redis as they are, without what tells each from any other."""
+
+    def __init__(self, client: redis.Redis) -> None:
+        self._client = client
+        self._process = client.info("server")["run_id"].encode("ascii")
+
+    def get(self, key: bytes) -> bytes | None:
+        """Return the value of an entry; None when there is none."""
+        value: bytes | None = self._client.get(self._key(key))
+        return None if value is None else value[_NONCE_SIZE:]
+
+    def drop(self, key: bytes) -> None:
+        """Remove an entry, as an eviction would."""
+        self._client.delete(self._key(key))
+
+    def seconds_left(self, key: bytes) -> int | None:
+        """Return the seconds until an entry expires: -1 for never, None when there is no entry."""
+        seconds: int = self._client.ttl(self._key(key))
+        return None if seconds == -2 else seconds
+
+    def _key(self, key: bytes) -> bytes:
+        return self._process + b":" + key
+
+
+@contextmanager
+def redis_entries_of(server: Redis) -> Iterator[RedisEntries]:
+    """Connect to a server for the time of the block."""
+    with redis.Redis(port=server.port, socket_timeout=10) as client:
+        yield RedisEntries(client)

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from support.fault_injection import DATASTORE_FAULTS, MEMCACHED_FAULTS, Fault
+from support.fault_injection import DATASTORE_FAULTS, MEMCACHED_FAULTS, REDIS_FAULTS, Fault
 
 __all__ = ["Case", "Configuration", "cases"]
 
@@ -17,7 +17,8 @@ class Configuration:
 
     :param name: its name in reports.
     :param backend: the backend's keyword.
-    :param nodes: the number of memcached servers; where the backend is Datastore they cache.
+    :param nodes: the number of memcached or Redis servers; where the backend is Datastore they
+        cache.
     :param options: further values of the session configuration.
     :param cold: whether the cache holds nothing when the request comes.
     :param level: which faults are tried: "few", "all" that are quick, or those that take seconds
@@ -32,6 +33,11 @@ class Configuration:
     level: str = "all"
 
     @property
+    def kind(self) -> str:
+        """The kind of the servers that are no Datastore, "memcache" or "redis"."""
+        return "redis" if self.backend == "redis" else "memcache"
+
+    @property
     def degrades(self) -> bool:
         """Whether a visitor gets an empty session in place of an error."""
         return self.options.get("on_backend_error") == "degrade"
@@ -39,11 +45,14 @@ class Configuration:
     def values(self, servers: list[str], timeouts: Mapping[str, float]) -> dict[str, Any]:
         """Return the session configuration.
 
-        :param servers: addresses of the memcached servers, none for Datastore without a cache.
-        :param timeouts: seconds for an answer of "memcache" and of "datastore".
+        :param servers: addresses of memcached or Redis servers, none for Datastore without a cache.
+        :param timeouts: seconds for an answer of "memcache", of "redis" and of "datastore".
         """
         values: dict[str, Any] = dict(self.options)
-        if servers:
+        if self.kind == "redis":
+            [address] = servers
+            values["redis"] = {"url": f"redis://{address}/0", "timeout": timeouts["redis"]}
+        elif servers:
             values["memcache"] = {"servers": servers, "timeout": timeouts["memcache"]}
         if self.backend == "datastore":
             cache = "memcache" if servers else None
@@ -52,7 +61,8 @@ class Configuration:
 
     def victims(self) -> dict[str, tuple[Fault, ...]]:
         """Return the kinds of servers that it uses, and what can happen to them."""
-        victims = {"memcache": MEMCACHED_FAULTS} if self.nodes else {}
+        faults = {"memcache": MEMCACHED_FAULTS, "redis": REDIS_FAULTS}
+        victims = {self.kind: faults[self.kind]} if self.nodes else {}
         if self.backend == "datastore":
             victims["datastore"] = DATASTORE_FAULTS
         return victims
@@ -70,6 +80,9 @@ CONFIGURATIONS = (
     Configuration("memcache-degrade", options=_DEGRADE),
     Configuration("memcache-nodes", nodes=3),
     Configuration("memcache-nodes-merge", nodes=3, options=_MERGE),
+    Configuration("redis", "redis"),
+    Configuration("redis-merge", "redis", options=_MERGE),
+    Configuration("redis-degrade", "redis", options=_DEGRADE),
     Configuration("datastore", "datastore", 0, level="slow"),
     Configuration("datastore-merge", "datastore", 0, _MERGE),
     Configuration("datastore-json", "datastore", 0, _JSON),
@@ -88,7 +101,7 @@ _LEVELS = ("few", "all", "slow")
 class Case:
     """A configuration and a fault of one of its servers.
 
-    :param victim: the kind of the server, "memcache" or "datastore".
+    :param victim: the kind of the server, "memcache", "redis" or "datastore".
     """
 
     configuration: Configuration
@@ -107,6 +120,11 @@ class Case:
     def is_cache_fault(self) -> bool:
         """Whether the fault affects the cache, and not Datastore itself."""
         return self.victim != self.configuration.backend
+
+    @property
+    def may_seem_ended(self) -> bool:
+        """Whether a session that the server has lost cannot be told from one that was ended."""
+        return self.victim == "redis" and self.may_lose("others")
 
     def may_lose(self, whose: str) -> bool:
         """Return whether the session that is being written ("own"), or every other, may be gone."""

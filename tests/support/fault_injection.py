@@ -18,9 +18,16 @@ from pymemcache.client.base import Client
 from pymemcache.exceptions import MemcacheServerError
 
 from support.processes import HOST, wait_until
-from support.servers import Memcached, Server
+from support.servers import Memcached, Redis, Server
 
-__all__ = ["DATASTORE_FAULTS", "MEMCACHED_FAULTS", "Fault", "OptionalMemcached", "Relay"]
+__all__ = [
+    "DATASTORE_FAULTS",
+    "MEMCACHED_FAULTS",
+    "REDIS_FAULTS",
+    "Fault",
+    "OptionalMemcached",
+    "Relay",
+]
 
 #: Sizes of values that share memcached's memory with sessions of 1 to 4 kB.
 _SIZES = (900, 1100, 1400, 1700, 2100, 2700, 3400, 4200)
@@ -289,6 +296,52 @@ MEMCACHED_FAULTS = (
         relayed=True,
         level="all",
     ),
+)
+
+
+def _limit(server: Redis) -> None:
+    """Let Redis take nothing more, and keep what it has."""
+    server.ask("CONFIG", "SET", "maxmemory", "1")
+
+
+def _unlimit(server: Redis) -> None:
+    """Let it take everything again."""
+    server.ask("CONFIG", "SET", "maxmemory", "0")
+
+
+def _demote(server: Redis) -> None:
+    """Make it a replica of a server that is away, as after a failover."""
+    server.ask("REPLICAOF", HOST, "1")
+
+
+def _promote(server: Redis) -> None:
+    """Make it a primary again."""
+    server.ask("REPLICAOF", "NO", "ONE")
+
+
+def _hang_up(server: Redis) -> None:
+    """Close the connections of all clients."""
+    server.ask("CLIENT", "KILL", "TYPE", "normal")
+
+
+def _forget_scripts(server: Redis) -> None:
+    """Drop all scripts."""
+    server.ask("SCRIPT", "FLUSH")
+
+
+#: Faults of Redis, which keeps nothing over a restart here.
+REDIS_FAULTS = (
+    Fault("killed", Server.kill, Server.start, loses="all"),
+    Fault("killed shortly", Server.kill, Server.start, loses="all", passes=True),
+    Fault("restarted", Server.restart, loses="all", level="all"),
+    Fault("emptied", Redis.flush, loses="all", level="all"),
+    Fault("frozen", Server.freeze, Server.thaw),
+    Fault("full", _limit, _unlimit, refuses=True),
+    Fault("replica", _demote, _promote, refuses=True),
+    Fault("hanging up", _hang_up),
+    Fault("without scripts", _forget_scripts),
+    Fault("answer lost", Relay.lose_answer, Server.restart, relayed=True),
+    Fault("forgotten", Relay.forget, relayed=True),
 )
 
 #: Faults of Datastore; the emulator loses all data when it stops.

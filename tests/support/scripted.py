@@ -1,4 +1,4 @@
-"""A fake memcached server with scripted responses."""
+"""A fake server with scripted responses, asked as memcached is or as Redis."""
 
 from __future__ import annotations
 
@@ -97,6 +97,9 @@ def _read(connection: socket.socket) -> bytes:
     """Return the next command, with its value if it has one; nothing at the end."""
     with connection.makefile("rb") as stream:
         line = stream.readline()
+        if line.startswith(b"*"):
+            parts = range(int(line[1:]))
+            return b" ".join(stream.read(int(stream.readline()[1:]) + 2)[:-2] for _ in parts)
         words = line.split()
         stores = bool(words) and words[0] in (b"set", b"add", b"replace", b"cas")
         return line + (stream.read(int(words[4]) + 2) if stores else b"")

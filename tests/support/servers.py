@@ -14,7 +14,9 @@ import socket
 import subprocess
 import tempfile
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar
+
+import redis
 
 from support import google_sdk
 from support.processes import HOST, free_port, group_is_stopped, group_members, wait_until
@@ -26,8 +28,10 @@ __all__ = [
     "Emulator",
     "FirestoreEmulator",
     "Memcached",
+    "Redis",
     "Server",
     "ServerError",
+    "Valkey",
     "free_port",
     "group_is_stopped",
     "group_members",
@@ -265,6 +269,74 @@ class Memcached(Server):
             return {}
         lines = [line.split(" ", 2) for line in answer.decode("ascii", "replace").splitlines()]
         return {line[1]: line[2] for line in lines if len(line) == 3 and line[0] == "STAT"}
+
+
+class Redis(Server):
+    """A redis-server, which keeps nothing over a restart.
+
+    :param options: further ones of its command line.
+    """
+
+    name = "redis"
+    #: The program, and the package that has it.
+    program: ClassVar[str] = "redis-server"
+    package: ClassVar[str] = "redis-server"
+    #: What its statistics call its version.
+    version_key: ClassVar[str] = "redis_version"
+    # It has nothing to save.
+    stop_signal = signal.SIGKILL
+
+    def __init__(self, *options: str) -> None:
+        super().__init__()
+        self.options = options
+
+    @property
+    def url(self) -> str:
+        """Its URL."""
+        return f"redis://{self.address}/0"
+
+    @classmethod
+    def missing(cls) -> str | None:
+        """None, or how to install it."""
+        if shutil.which(cls.program):
+            return None
+        return f"{cls.program} is not installed: apt-get install {cls.package}"
+
+    def command(self, folder: Path) -> list[str]:
+        """TCP on 127.0.0.1 only, and nothing on disk."""
+        place = ["--bind", HOST, "--port", str(self.port), "--dir", str(folder)]
+        return [self.program, *place, "--save", "", "--appendonly", "no", *self.options]
+
+    def answers(self) -> bool:
+        """Return whether this very server, and not another at its port, gives statistics."""
+        statistics = self._statistics()
+        self.version = statistics.get(self.version_key)
+        return statistics.get("process_id") == str(self.pid)
+
+    def flush(self) -> None:
+        """Drop everything that is stored."""
+        self.ask("FLUSHALL")
+
+    def ask(self, *command: Any) -> Any:
+        """Send one command, and return what answers it."""
+        with redis.Redis(port=self.port, socket_timeout=5.0) as client:
+            return client.execute_command(*command)
+
+    def _statistics(self) -> dict[str, str]:
+        try:
+            found = self.ask("INFO", "server")
+        except redis.RedisError:
+            return {}
+        return {str(key): str(value) for key, value in found.items()}
+
+
+class Valkey(Redis):
+    """A valkey-server, which keeps nothing over a restart."""
+
+    name = "valkey"
+    program = "valkey-server"
+    package = "valkey-server"
+    version_key = "valkey_version"
 
 
 class Emulator(Server):

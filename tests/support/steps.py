@@ -1,8 +1,8 @@
 """Counting the operations that an application sends to its servers, with a hook before each.
 
-The operations are counted where they are sent: in our connections to memcached, in pymemcache's
-`Client`, which stands below its pools and its clients of several servers, and in gRPC's calls,
-which stand below all of Google's clients.
+The operations are counted where they are sent: in our connections to memcached and to Redis, in
+pymemcache's `Client`, which stands below its pools and its clients of several servers, and in
+gRPC's calls, which stand below all of Google's clients.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ import pytest
 from pymemcache.client.base import Client
 
 from webapp2_sessions.sessions_memcache.connection import Connections
+from webapp2_sessions.sessions_redis.connection import Connections as RedisConnections
 
 __all__ = ["GRPC", "OURS", "Steps"]
 
@@ -44,7 +45,7 @@ class Steps:
     """
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        #: The operations so far, e.g. `gets` and `Lookup`.
+        #: The operations so far, e.g. `gets`, `EVALSHA` and `Lookup`.
         self.operations: list[str] = []
         #: The address of the first memcached that was asked.
         self.first_memcached: str | None = None
@@ -53,6 +54,14 @@ class Steps:
             for name in filter(functools.partial(hasattr, kind), names):
                 counted = self._counted(getattr(kind, name), self._ask_memcached, name)
                 monkeypatch.setattr(kind, name, counted)
+        exchange = RedisConnections.exchange
+
+        def exchanging(connections: RedisConnections, resend: int, *command: Any) -> Any:
+            if self._before is not None:
+                self._step(command[0])
+            return exchange(connections, resend, *command)
+
+        monkeypatch.setattr(RedisConnections, "exchange", exchanging)
         calls = grpc._channel._UnaryUnaryMultiCallable
         for name in GRPC:
             counted = self._counted(getattr(calls, name), self._ask_google, name)

@@ -5,6 +5,8 @@ hiddenimports = [
     "webapp2_sessions.sessions.encrypted",
     "webapp2_sessions.sessions",
     "webapp2_sessions.sessions_memcache",
+    "webapp2_sessions.sessions_redis",
+    "webapp2_sessions.sessions_redis.cache",
     "webapp2_sessions.sessions_ndb",
     # what stands for upstream's modules, and the packages in which these are looked for
     "webapp2_sessions.securecookie",

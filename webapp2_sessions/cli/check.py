@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
@@ -23,6 +24,11 @@ _COUNTED = {"error": "{} error{}", "warning": "{} warning{}", "advice": "{} piec
 
 #: How the addresses of memcached servers on this machine begin.
 _LOCAL = ("127.", "localhost", "[::1]", "unix:")
+
+#: URLs of a Redis that nobody on the way can read: by TLS, or on this machine.
+_NOT_OVERHEARD = (
+    r"rediss:|unix:|redis://(?:[^/]*@)?(?:localhost|127\.[\d.]+|\[::1\])?(?::\d*)?(?:/|\Z)"
+)
 
 
 def run_check(options: argparse.Namespace) -> int:
@@ -160,8 +166,9 @@ def _storage(config: SessionConfig, given: Mapping[str, Any]) -> Iterator[Advice
     if "datastore" in used:
         text = "has 'pickle': who can write to Datastore can run code in the application"
         yield Advice("warning", key, f"{text}; 'json' runs none")
-    elif "memcache" in used:
-        text = "has 'pickle': in memcached it is signed, and nothing but the key keeps it from"
+    elif "memcache" in used or "redis" in used:
+        server = "memcached" if "memcache" in used else "Redis"
+        text = f"has 'pickle': in {server} it is signed, and nothing but the key keeps it from"
         yield Advice("advice", key, f"{text} running code that others wrote; 'json' runs none")
 
 
@@ -171,6 +178,10 @@ def _servers(config: SessionConfig, _: Mapping[str, Any]) -> Iterator[Advice]:
     if remote and memcache["tls_context"] is None and memcache["client"] is None:
         text = "is not set: on the way to servers elsewhere others can read sessions"
         yield Advice("advice", "memcache['tls_context']", text)
+    redis = config["redis"]
+    if redis["client"] is None and not re.match(_NOT_OVERHEARD, redis["url"]):
+        text = "is without TLS: on the way others can read sessions; 'rediss://' encrypts them"
+        yield Advice("advice", "redis['url']", text)
 
 
 def _backends(config: SessionConfig, given: Mapping[str, Any]) -> Iterator[Advice]:

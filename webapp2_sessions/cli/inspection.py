@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import base64
-import binascii
 import contextlib
 import math
 import re
@@ -17,6 +15,7 @@ from webapp2_sessions.errors import InvalidCookie
 from webapp2_sessions.securecookie import SecureCookieSerializer
 from webapp2_sessions.securecookie.cookie_data import BEGAN, IS_DATA, MAX_AGE, SPILLED, read_value
 from webapp2_sessions.securecookie.plain_json import decode_payload
+from webapp2_sessions.securecookie.tokens import token_time
 
 #: Headers, also as ``curl -v`` shows them. What precedes the name must be on the same line: a match
 #: that could start on an earlier line would be tried again from each of them.
@@ -33,11 +32,6 @@ _ATTRIBUTES = {
 #: A bare value: a signed one, or one with "=" at its end only.
 _SIGNED = re.compile(r"[A-Za-z0-9+/]*={0,2}\|[^|=;]*\|[^|=;]*")
 _NO_PAIR = re.compile(r"[^=;]*")
-
-#: A Fernet token begins with this byte and 8 bytes of time (its specification, "Token Format").
-_VERSION = b"\x80"
-_TIME = slice(1, 9)
-_SHORTEST_TOKEN = 73
 
 #: The key under which the cookie of a stored session holds its id, and what an id looks like.
 _SID = "_sid"
@@ -73,7 +67,8 @@ def read_cookies(text: str) -> list[CookieText]:
     if not text:
         return []
     bare = text[1:-1] if len(text) > 1 and text[0] == text[-1] == '"' else text
-    if _SIGNED.fullmatch(bare) or _NO_PAIR.fullmatch(bare) or token_time(bare) is not None:
+    is_token = token_time(_as_bytes(bare)) is not None
+    if is_token or _SIGNED.fullmatch(bare) or _NO_PAIR.fullmatch(bare):
         return [CookieText(None, text)]
     names = {part.partition("=")[0].strip().lower() for part in text.split(";")[1:]}
     is_set = not names.isdisjoint(_ATTRIBUTES)
@@ -95,17 +90,8 @@ def _parse_pair(part: str, attributes: tuple[str, ...] | None = None) -> CookieT
     return CookieText(name.strip(), value.strip(), attributes)
 
 
-def token_time(value: str) -> int | None:
-    """Return when a value was encrypted, in Unix seconds; ``None`` if it is no Fernet token."""
-    try:
-        token = base64.urlsafe_b64decode(value.encode("ascii"))
-    except (UnicodeEncodeError, binascii.Error, ValueError):
-        return None
-    if token[:1] != _VERSION or len(token) < _SHORTEST_TOKEN:
-        return None
-    if base64.urlsafe_b64encode(token).decode("ascii") != value:
-        return None  # decoding ignores characters outside the alphabet
-    return int.from_bytes(token[_TIME], "big")
+def _as_bytes(value: str) -> bytes:
+    return value.encode("utf-8", "surrogatepass")
 
 
 class Limit(NamedTuple):
@@ -172,7 +158,7 @@ def inspect_cookie(
     :raises MissingDependency: an encrypted cookie needs cryptography, which is not installed.
     """
     value = _unquote(cookie.value)
-    encrypted_at = token_time(value)
+    encrypted_at = token_time(_as_bytes(value))
     if encrypted_at is not None:
         seen = Inspection("encrypted", signed_at=encrypted_at)
     elif value.count("|") == 2:

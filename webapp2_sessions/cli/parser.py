@@ -212,7 +212,7 @@ def _add_session(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
     add("sid", metavar="SID", help="the session's id or cookie, or - for standard input")
     add("--config", metavar=_CONFIG, required=True, help="the application's configuration")
-    text = "memcache, datastore or another keyword of 'backends' (default: as configured)"
+    text = "memcache, redis, datastore or another keyword of 'backends' (default: as configured)"
     add("--backend", metavar="B", help=text)
     add("--name", metavar="N", help="the session's name (default: the cookie's, or 'cookie_name')")
 

@@ -147,7 +147,7 @@ def server_backends(given: Mapping[str, Any]) -> tuple[str, ...]:
 
     :param given: a session configuration as the application has it.
     """
-    sections = {key: given.get(key) for key in ("memcache", "datastore")}
+    sections = {key: given.get(key) for key in ("memcache", "redis", "datastore")}
     used = {key: each for key, each in sections.items() if each and isinstance(each, Mapping)}
     named = [*used, used.get("datastore", {}).get("cache")]
     used_by_name = [given.get("on_oversize"), given.get("default_backend")]

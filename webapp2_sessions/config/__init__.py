@@ -22,6 +22,7 @@ __all__ = [
     "datastore_settings",
     "default_config",
     "memcache_settings",
+    "redis_settings",
 ]
 
 #: Sentinel for "not given" where ``None`` has a meaning.
@@ -62,6 +63,7 @@ default_config: dict[str, Any] = {
         "encryptedcookie": "webapp2_sessions.sessions.encrypted.EncryptedCookieSessionFactory",
         "datastore": "webapp2_sessions.sessions_ndb.DatastoreSessionFactory",
         "memcache": "webapp2_sessions.sessions_memcache.MemcacheSessionFactory",
+        "redis": "webapp2_sessions.sessions_redis.RedisSessionFactory",
     },
     "former_cookie_args": (),
     "max_cookie_size": 4093,
@@ -79,6 +81,7 @@ default_config: dict[str, Any] = {
     "on_backend_error": "raise",
     "on_unreadable": "raise",
     "memcache": {},
+    "redis": {},
     "datastore": {},
 }
 
@@ -88,6 +91,16 @@ _BUILT_IN = MappingProxyType({**default_config})
 #: Defaults of ``config["memcache"]``; ``timeout`` is in seconds.
 MEMCACHE_DEFAULTS: dict[str, Any] = {
     "servers": ("127.0.0.1:11211",),
+    "key_prefix": "session:",
+    "namespace": None,
+    "timeout": 1.0,
+    "tls_context": None,
+    "client": None,
+}
+
+#: Defaults of ``config["redis"]``; ``timeout`` is in seconds.
+REDIS_DEFAULTS: dict[str, Any] = {
+    "url": "redis://127.0.0.1:6379/0",
     "key_prefix": "session:",
     "namespace": None,
     "timeout": 1.0,
@@ -165,6 +178,7 @@ class SessionConfig(dict[str, Any]):
         self.update({key: tuple(self[key]) for key in _LISTS})
         self["memcache"] = memcache_settings(self)
         self["memcache"]["servers"] = tuple(self["memcache"]["servers"])
+        self["redis"] = redis_settings(self)
         self["datastore"] = datastore_settings(self)
 
     def _validate_each_key(self) -> dict[str, str]:
@@ -200,6 +214,11 @@ def _by_name(backend: Any) -> Any:
 def memcache_settings(config: Mapping[str, Any]) -> dict[str, Any]:
     """Return ``config["memcache"]`` with defaults, even of a config that was not validated."""
     return {**MEMCACHE_DEFAULTS, **_section(config, "memcache")}
+
+
+def redis_settings(config: Mapping[str, Any]) -> dict[str, Any]:
+    """Return ``config["redis"]`` with defaults, even of a config that was not validated."""
+    return {**REDIS_DEFAULTS, **_section(config, "redis")}
 
 
 def datastore_settings(config: Mapping[str, Any]) -> dict[str, Any]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from types import ModuleType
 from typing import Any
 
 from webapp2_sessions.config.value_checks import (
@@ -11,6 +12,7 @@ from webapp2_sessions.config.value_checks import (
     check_bool,
     check_count,
     check_key_prefix,
+    check_redis_url,
     check_servers,
     check_size,
     check_text,
@@ -138,6 +140,20 @@ _check_grace = valid_if(
     f"a number of seconds, 0 to {_LONGEST_GRACE}",
 )
 
+_check_pymemcache = client_of("get", "pymemcache")
+
+
+def _check_memcache_client(key: str, value: Any) -> None:
+    """Validate a client of memcached, and refuse those of the App Engine SDK."""
+    if value == "appengine":
+        return
+    _check_pymemcache(key, value)
+    where = value.__name__ if isinstance(value, ModuleType) else type(value).__module__
+    if where.startswith("google.appengine."):
+        text = "must be 'appengine' instead: the SDK's own client turns failures into misses"
+        raise ConfigError(key, text)
+
+
 #: The check of each key.
 CHECKS: dict[str, Check] = {
     "secret_key": check_secret,
@@ -171,7 +187,17 @@ CHECKS: dict[str, Check] = {
             "namespace": optional(check_text),
             "timeout": check_timeout,
             "tls_context": check_tls_context,
-            "client": client_of("get", "pymemcache"),
+            "client": _check_memcache_client,
+        }
+    ),
+    "redis": section(
+        {
+            "url": check_redis_url,
+            "key_prefix": check_key_prefix,
+            "namespace": optional(check_text),
+            "timeout": check_timeout,
+            "tls_context": check_tls_context,
+            "client": client_of("execute_command", "redis"),
         }
     ),
     "datastore": section(
@@ -181,7 +207,7 @@ CHECKS: dict[str, Check] = {
             "database": optional(check_text),
             "client": client_of("context", "google-cloud-ndb"),
             "timeout": check_timeout,
-            "cache": one_of("memcache", None),
+            "cache": one_of("memcache", "redis", None),
         }
     ),
 }

@@ -47,6 +47,7 @@ _KINDS: dict[str, tuple[str, Callable[[Any], bool]]] = {
     "on_backend_error": _TEXT,
     "on_unreadable": _TEXT,
     "memcache": ("a dictionary", _like(*_COLLECTIONS, text=_SERVER)),
+    "redis": ("a dictionary", _like(*_COLLECTIONS, text="://")),
     "datastore": ("a dictionary", _like(*_COLLECTIONS)),
 }
 

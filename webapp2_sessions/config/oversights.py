@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 from webapp2_sessions.config import (
     DATASTORE_DEFAULTS,
     MEMCACHE_DEFAULTS,
+    REDIS_DEFAULTS,
     SessionConfig,
     default_config,
 )
@@ -28,6 +29,7 @@ SEVERITIES = ("error", "warning", "advice")
 _NESTED_KEYS = {
     "cookie_args": (*default_config["cookie_args"], "samesite", "partitioned"),
     "memcache": tuple(MEMCACHE_DEFAULTS),
+    "redis": tuple(REDIS_DEFAULTS),
     "datastore": tuple(DATASTORE_DEFAULTS),
 }
 
@@ -35,7 +37,7 @@ _NESTED_KEYS = {
 _KEYS = {key.replace("_", ""): key for key in CHECKS}
 
 #: Superfluous prefixes of keys.
-_PREFIX = re.compile(r"(?:sessions?|cookies?|webapp2|memcached?|datastore|ndb)_(?=.)")
+_PREFIX = re.compile(r"(?:sessions?|cookies?|webapp2|memcached?|redis|datastore|ndb)_(?=.)")
 _DID_YOU_MEAN = "is no key of this package and has no effect; did you mean %r?"
 #: How similar a misspelt key is to the right one, as measured by difflib.
 _SIMILARITY = 0.75
@@ -150,6 +152,7 @@ def _sizes(config: SessionConfig) -> Iterator[tuple[str, str]]:
 def _clients(config: SessionConfig) -> Iterator[tuple[str, str]]:
     replaced: list[tuple[str, dict[str, Any], tuple[str, ...]]] = [
         ("memcache", MEMCACHE_DEFAULTS, ("servers", "timeout", "tls_context")),
+        ("redis", REDIS_DEFAULTS, ("url", "timeout", "tls_context")),
         ("datastore", DATASTORE_DEFAULTS, ("project", "namespace", "database")),
     ]
     for section, defaults, keys in replaced:
@@ -157,5 +160,6 @@ def _clients(config: SessionConfig) -> Iterator[tuple[str, str]]:
         if given["client"] is None:
             continue
         for key in keys:
-            if given[key] != defaults[key]:
+            has_effect = key == "timeout" and given["client"] == "appengine"
+            if given[key] != defaults[key] and not has_effect:
                 yield f"{section}[{key!r}]", f"has no effect: {section}['client'] is in its place"

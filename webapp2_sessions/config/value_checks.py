@@ -18,6 +18,9 @@ Check = Callable[[str, object], object]
 _SERVER = r"(?:unix:|/).+|(?:\[[\w:.%]+\]|[^\s/:@\[\]]+)(?::(?P<port>[0-9]{1,5}))?"
 _LAST_PORT = 65535
 
+#: How the URL of a Redis server begins.
+_REDIS_URL = r"rediss?://\S+|unix://\S*/\S+"
+
 
 def wrong(key: str, value: object, allowed: str) -> ConfigError:
     """Return the error for a wrong value, without showing it."""
@@ -157,6 +160,13 @@ def check_servers(key: str, value: Any) -> None:
             )
     if len(set(servers)) < len(servers):
         raise ConfigError(key, f"names a server twice: {reprlib.repr(value)}")
+
+
+def check_redis_url(key: str, value: object) -> None:
+    """Validate the URL of a Redis server, without showing it: it may hold a password."""
+    if not isinstance(value, str) or not re.match(_REDIS_URL, value):
+        allowed = 'a URL: "redis://host:port/db", "rediss://host:port/db" by TLS, "unix:///path"'
+        raise ConfigError(key, f"must be {allowed}")
 
 
 def check_key_prefix(key: str, value: Any) -> None:

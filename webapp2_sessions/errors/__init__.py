@@ -108,7 +108,7 @@ class UndecodableCookie(InvalidCookie):
 class BackendError(SessionError):
     """An operation of a server-side backend failed: nothing was read, or nothing was written."""
 
-    #: Keyword of the backend, ``"memcache"`` or ``"datastore"``.
+    #: Keyword of the backend, ``"memcache"``, ``"redis"`` or ``"datastore"``.
     backend: str
     #: Address of its server, e.g. ``"127.0.0.1:11211"``.
     address: str

@@ -11,6 +11,7 @@ from webapp2_sessions.errors import BadSignature, MalformedCookie, MissingDepend
 from webapp2_sessions.securecookie import SecureCookieSerializer
 from webapp2_sessions.securecookie.keys import derive_key
 from webapp2_sessions.securecookie.plain_json import decode_json, encode_json
+from webapp2_sessions.securecookie.tokens import token_time
 from webapp2_sessions.sessions.cookie import SecureCookieSessionFactory
 
 try:
@@ -19,10 +20,6 @@ except ImportError as _error:
     raise MissingDependency("cryptography", "encryption", "encryptedcookie") from _error
 
 __all__ = ["EncryptedCookieSerializer", "EncryptedCookieSessionFactory"]
-
-#: A token begins with this byte and 8 bytes of time (Fernet's specification, "Token Format").
-_VERSION = b"\x80"
-_TIME = slice(1, 9)
 
 
 class EncryptedCookieSerializer(SecureCookieSerializer):
@@ -41,15 +38,11 @@ class EncryptedCookieSerializer(SecureCookieSerializer):
         return token
 
     def _open(self, name: bytes, value: bytes) -> tuple[bytes, bytes]:
-        try:
-            token = base64.urlsafe_b64decode(value)
-        except ValueError:
-            token = b""
-        # Decoding passes over characters that are not of the alphabet, and over unused bits.
-        if token[:1] != _VERSION or base64.urlsafe_b64encode(token) != value:
+        signed_at = token_time(value)
+        if signed_at is None:
             raise MalformedCookie("it is no encrypted value")
         try:
-            return self._fernet(name).decrypt(value), b"%d" % int.from_bytes(token[_TIME], "big")
+            return self._fernet(name).decrypt(value), b"%d" % signed_at
         except InvalidToken:
             raise BadSignature("its signature does not fit") from None
 

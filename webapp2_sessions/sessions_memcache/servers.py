@@ -5,13 +5,13 @@ from __future__ import annotations
 import contextlib
 import functools
 import hashlib
-import socket
 import ssl
 import sys
 import time
 from collections.abc import Mapping
 from typing import Any
 
+from webapp2_sessions.config.imports import import_object
 from webapp2_sessions.errors import (
     BackendError,
     BackendUnavailable,
@@ -19,8 +19,9 @@ from webapp2_sessions.errors import (
     SessionTooLarge,
 )
 from webapp2_sessions.sessions_memcache.client_check import check_client
-from webapp2_sessions.sessions_memcache.connection import Connections, StaleConnection
+from webapp2_sessions.sessions_memcache.connection import Connections
 from webapp2_sessions.sessions_memcache.protocol import known_words, redact
+from webapp2_sessions.stored.breaker import Breaker
 from webapp2_sessions.stored.clients import ClientRegistry, Identity
 
 try:
@@ -31,9 +32,6 @@ try:
     )
 except ImportError as _error:
     raise MissingDependency("pymemcache", "memcache") from _error
-
-#: Seconds for which a server that was silent is not asked again.
-_PAUSE = 1.0
 
 #: Commands that a proxy may not understand. If one gets no answer, the server may be well.
 _OPTIONAL = frozenset({"raw_command", "stats"})
@@ -65,6 +63,10 @@ def nodes_of(settings: Mapping[str, Any]) -> Nodes:
     :param settings: with ``servers``, ``timeout``, ``tls_context`` and ``client``.
     """
     client = settings["client"]
+    if isinstance(client, str):  # "appengine"
+        # By its name, because it needs the SDK.
+        appengine = import_object("webapp2_sessions.sessions_memcache.appengine.AppEngineMemcache")
+        return Nodes([appengine(settings["timeout"])])
     if client is not None:
         return _custom_client(client if isinstance(client, Identity) else Identity(client))
     return _servers(tuple(settings["servers"]), settings["timeout"], settings["tls_context"])
@@ -190,11 +192,8 @@ class Node:
     _now = staticmethod(time.monotonic)
 
 
-class Server(Node):
+class Server(Node, Breaker):
     """One memcached server, through a pool of connections for each process.
-
-    After a timeout the server is not asked for a second: a silent server costs its timeout once
-    a second and process, not once a call.
 
     :param address: ``"host:port"`` or ``"unix:/path"``.
     :param timeout: seconds for connecting and for each answer.
@@ -207,8 +206,6 @@ class Server(Node):
         self.address = address
         self._timeout = timeout
         self._tls_context = tls_context
-        #: When it may be asked again, 0 if it answers.
-        self._asked_again = 0.0
 
     @property
     def lost(self) -> int:  # type: ignore[override]  # nobody else counts
@@ -241,29 +238,6 @@ class Server(Node):
             raise self._refused(error, operation, args) from error
         self._asked_again = 0.0
         return result
-
-    def _take_turn(self, is_optional: bool) -> None:
-        """Let one caller a second through to a server that was silent.
-
-        :raises BackendUnavailable: it is not this caller.
-        """
-        now = self._now()
-        if is_optional or now < self._asked_again:
-            raise self.unavailable(
-                f"the server did not answer, and is not asked again for {_PAUSE:g} s"
-            )
-        self._asked_again = now + self._timeout + _PAUSE
-
-    def _unreachable(self, error: OSError, is_optional: bool) -> BackendUnavailable:
-        if not isinstance(error, (TimeoutError, socket.gaierror)):
-            return self.unavailable(f"the server cannot be reached ({type(error).__name__})")
-        if not (is_optional or isinstance(error, StaleConnection)):
-            self._asked_again = self._now() + _PAUSE
-        if isinstance(error, TimeoutError):
-            return self.unavailable(f"the server did not answer within {self._timeout} s")
-        if error.errno == socket.EAI_AGAIN:
-            return self.unavailable("the server's name could not be looked up in time")
-        return self.unavailable("the server's name was not found")
 
     def set_noreply(self, key: bytes, value: bytes, seconds: int) -> None:
         """Fire and forget a value, by a connection of its own."""

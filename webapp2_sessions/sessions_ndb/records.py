@@ -77,6 +77,12 @@ class _Operation(NamedTuple):
 
 _IDLE = _Operation()
 
+#: What makes the store of each cache, by the value of ``datastore['cache']``.
+_CACHES = {
+    "memcache": "webapp2_sessions.sessions_memcache.records.session_memcached",
+    "redis": "webapp2_sessions.sessions_redis.cache.session_cache",
+}
+
 #: The name of a cache entry, of project, database, namespace, kind and the name of the key.
 _ENTRY_NAME = "{}/{}/{}/{}/{}"
 
@@ -356,12 +362,10 @@ class SessionRepository:
 
     def _opened_cache(self) -> CoherentCache | None:
         """Return the configured cache, which stays this repository's from then on."""
-        if self._settings["cache"] == "memcache":
-            # By its name, because pymemcache is needed only where the cache is configured.
-            session_memcached = import_object(
-                "webapp2_sessions.sessions_memcache.records.session_memcached"
-            )
-            self._cache = CoherentCache(session_memcached(self.config, "datastore"))
+        if self._settings["cache"] is not None:
+            # By its name, because its library is needed only where the cache is configured.
+            cache_store = import_object(_CACHES[self._settings["cache"]])
+            self._cache = CoherentCache(cache_store(self.config, "datastore"))
         return self._cache
 
     def _entry_name(self, model: type[Any], sid: str) -> str:

@@ -190,6 +190,8 @@ class MemorySessionFactory(StoredSessionFactory):
     largest: int = 1024 * 1024 - 512 - 33
     #: Whether a server would store the lifetime of ``set_max_age()`` in the serialized value.
     _stores_age_in_value = True
+    #: Whether a session that the server has lost is stored again by who has loaded it before.
+    _restores = True
 
     def _read(self, sid: str) -> dict[Any, Any] | None:
         record = self._memory().read((self.keyword, sid))
@@ -200,8 +202,9 @@ class MemorySessionFactory(StoredSessionFactory):
         return data
 
     def _write(self, sid: str, data: dict[Any, Any], lifetime: float | None) -> bool:
-        def may_write(_: Record | None, is_revoked: bool) -> bool:
-            return not (self._is_stored and is_revoked)  # an expired one is stored again
+        def may_write(present: Record | None, is_revoked: bool) -> bool:
+            # One that the server has lost is stored again, or counts as deleted.
+            return not self._is_stored or not (is_revoked if self._restores else present is None)
 
         return self._store(sid, data, lifetime, may_write) is not None
 
@@ -215,7 +218,8 @@ class MemorySessionFactory(StoredSessionFactory):
         key, memory = (self.keyword, sid), self._memory()
         record = memory.read(key)
         if record is None:
-            return None if self._is_stored and memory.is_revoked(key) else Version(NEW, dict)
+            is_gone = not self._restores or memory.is_revoked(key)
+            return None if self._is_stored and is_gone else Version(NEW, dict)
         self._note_max_age(record.own_max_age)
         return self._version(record)
 
@@ -282,6 +286,21 @@ class _MemoryForDatastore(MemorySessionFactory):
     _stores_age_in_value = False
 
 
+class _MemoryForRedis(MemorySessionFactory):
+    """Stands in for Redis: with its limit, and no record that is missing is stored again."""
+
+    largest = 512 * 1024 * 1024
+    _restores = False
+
+
+#: What stands in for each backend.
+_STANDS_IN: dict[str, type[MemorySessionFactory]] = {
+    "memcache": MemorySessionFactory,
+    "redis": _MemoryForRedis,
+    "datastore": _MemoryForDatastore,
+}
+
+
 @contextmanager
 def memory_sessions(app: Any, *keywords: str) -> Iterator[Memory]:
     """Let an application keep in memory what it keeps on servers, until the block ends.
@@ -290,13 +309,14 @@ def memory_sessions(app: Any, *keywords: str) -> Iterator[Memory]:
     are needed. The memory is empty at first, and goes afterwards.
 
     :param app: the application, or what wraps it: middleware, a test client.
-    :param keywords: the backends to replace; by default ``"memcache"`` and ``"datastore"``.
+    :param keywords: the backends to replace; by default ``"memcache"``, ``"redis"`` and
+        ``"datastore"``.
     """
     registry = webapp_of(app).registry
     backends = load_config(webapp_of(app), CONFIG_KEY, None)["backends"]
     replaced, memory = dict(backends), registry.pop(_MEMORY, None)
-    for keyword in keywords or ("memcache", "datastore"):
-        base = _MemoryForDatastore if keyword == "datastore" else MemorySessionFactory
+    for keyword in keywords or _STANDS_IN:
+        base = _STANDS_IN.get(keyword, MemorySessionFactory)
         backends[keyword] = type("MemorySessionFactory", (base,), {"keyword": keyword})
     try:
         yield memory_of(app)

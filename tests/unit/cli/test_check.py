@@ -120,6 +120,14 @@ CASES: list[tuple[dict[str, Any], list[tuple[str, str]]]] = [
     ({"memcache": {**FAR, "client": dict}}, [("warning", "memcache['servers']")]),
     ({"memcache": {"timeout": 2.0, "client": dict}}, [("warning", "memcache['timeout']")]),
     ({"memcache": {"key_prefix": "x", "client": dict}}, []),
+    ({"redis": {"url": "redis://10.0.0.1/0"}}, [("advice", "redis['url']")]),
+    ({"redis": {"url": "redis://:secret@localhost:6379/0"}}, []),
+    ({"redis": {"url": "redis://localhost.example.com"}}, [("advice", "redis['url']")]),
+    ({"redis": {"url": "redis://a:b@127.0.0.1@10.0.0.1"}}, [("advice", "redis['url']")]),
+    ({"redis": {"url": "rediss://10.0.0.1"}}, []),
+    ({"redis": {"url": "unix:///run/redis.sock"}}, []),
+    ({"redis": {"url": "redis://10.0.0.1", "client": dict}}, [("warning", "redis['url']")]),
+    ({"serializer": "pickle", "redis": {"timeout": 2}}, [("advice", "serializer")]),
     ({"datastore": {"project": "p", "client": dict}}, [("warning", "datastore['project']")]),
     ({"datastore": {"timeout": 2.0, "client": dict}}, []),
     ({"backends": {"own": Stored}, "on_oversize": "own"}, []),
@@ -174,7 +182,7 @@ HOMES = {
     "SESSION_COOKIE_HTTPONLY": "'cookie_args' as 'httponly'",
     "servers": "'memcache'",
     "memcache_servers": "'memcache' as 'servers'",
-    "client": "'memcache' or 'datastore'",
+    "client": "'memcache' or 'redis' or 'datastore'",
     "project": "'datastore'",
 }
 

@@ -17,7 +17,6 @@ from webapp2_sessions.cli.inspection import (
     Limit,
     inspect_cookie,
     read_cookies,
-    token_time,
 )
 from webapp2_sessions.config import SessionConfig
 from webapp2_sessions.sessions.encrypted import EncryptedCookieSerializer
@@ -76,13 +75,6 @@ def test_no_text_raises(text: str) -> None:
 def test_size_counts_name_value_and_attributes_as_browsers_do() -> None:
     assert CookieText("ab", "cd", ("Path=/", "Secure")).size() == len("ab=cd; Path=/; Secure")
     assert CookieText(None, "\xe9").size() == 2
-
-
-def test_token_time() -> None:
-    """The time of a token is in clear; what is no token has none."""
-    assert token_time(TOKEN) is not None
-    for other in ("", "gAAAAA", TOKEN[:-4], TOKEN + "=", " " + TOKEN, VALUE, "\xe9" * 120):
-        assert token_time(other) is None
 
 
 # What a cookie tells

@@ -151,6 +151,8 @@ def test_modules_are_found_elsewhere_for_the_import_only(write: Write) -> None:
         ({"memcache": {}, "datastore": None}, ()),
         ({"memcache": True, "datastore": "memcache", "on_oversize": {}}, ()),
         ({"memcache": {"timeout": 1}}, ("memcache",)),
+        ({"redis": {"timeout": 1}}, ("redis",)),
+        ({"on_oversize": "redis"}, ("redis",)),
         ({"datastore": {"project": "p"}}, ("datastore",)),
         ({"datastore": {"cache": "memcache"}}, ("memcache", "datastore")),
         ({"on_oversize": "datastore"}, ("datastore",)),

@@ -65,12 +65,17 @@ def test_defaults() -> None:
         "encryptedcookie": "webapp2_sessions.sessions.encrypted.EncryptedCookieSessionFactory",
         "datastore": "webapp2_sessions.sessions_ndb.DatastoreSessionFactory",
         "memcache": "webapp2_sessions.sessions_memcache.MemcacheSessionFactory",
+        "redis": "webapp2_sessions.sessions_redis.RedisSessionFactory",
     }
 
 
 def test_each_key_and_each_nested_key_has_a_check() -> None:
     assert sorted(default_config) == sorted(config_checks.CHECKS)
-    checked(memcache=config.MEMCACHE_DEFAULTS, datastore=config.DATASTORE_DEFAULTS)
+    checked(
+        memcache=config.MEMCACHE_DEFAULTS,
+        redis=config.REDIS_DEFAULTS,
+        datastore=config.DATASTORE_DEFAULTS,
+    )
 
 
 # Valid and wrong values
@@ -117,11 +122,20 @@ ACCEPTED: dict[str, list[Any]] = {
         {"namespace": ""},
         {"timeout": 10},
         {"cache": "memcache"},
+        {"cache": "redis"},
         {"cache": None},
         {"client": lambda: None},
         {"client": SimpleNamespace(context=None)},
     ],
-    "on_oversize": ["warn", "raise", "memcache", "datastore"],
+    "on_oversize": ["warn", "raise", "memcache", "redis", "datastore"],
+    "redis": [
+        {},
+        {"url": "redis://10.0.0.1"},
+        {"url": "rediss://user:password@redis.example.com:6380/5"},
+        {"url": "unix:///run/redis.sock?db=1"},
+        {"key_prefix": "", "namespace": "a", "timeout": 0.5},
+        {"client": dict, "tls_context": None},
+    ],
     "on_damaged_cookie": ["ignore", "expire"],
     "change_detection": ["flag", "content"],
     "max_flashes": [None, 1, 100],
@@ -202,7 +216,7 @@ REFUSED: list[tuple[str, list[Any], str]] = [
     ("former_cookie_args[0]", ["/"], DICTIONARY),
     ("former_cookie_args[1]['path']", ["app"], "does not begin with '/'"),
     ("default_backend", [None], TEXT),
-    ("default_backend", ["redis"], "must be a keyword of 'backends' ('securecookie', "),
+    ("default_backend", ["mongo"], "must be a keyword of 'backends' ('securecookie', "),
     ("renewal_grace", [-1, 301, None, True], "a number of seconds, 0 to 300, not {shown}"),
     ("on_unreadable", ["ignore"], "must be 'raise' or 'new', not {shown}"),
     ("backends", [None], DICTIONARY),
@@ -240,15 +254,27 @@ REFUSED: list[tuple[str, list[Any], str]] = [
     ("memcache['timeout']", [0, -1.5, True, None, float("nan"), float("inf"), 1e11], SECONDS),
     ("memcache['tls_context']", [True], "an ssl.SSLContext or None, not {kind}"),
     ("memcache['client']", ["x"], "a client of pymemcache, a function that"),
+    ("redis", ["redis://10.0.0.1", ["10.0.0.1"]], DICTIONARY),
+    ("redis['uri']", ["redis://"], "known keys are url, key_prefix, namespace"),
+    (
+        "redis['url']",
+        [None, "", "10.0.0.1:6379", "http://a", "redis://", "unix://"],
+        "must be a URL: ",
+    ),
+    ("redis['key_prefix']", [None, b"x"], TEXT),
+    ("redis['namespace']", [5], TEXT),
+    ("redis['timeout']", [0, None, True], SECONDS),
+    ("redis['tls_context']", [True], "an ssl.SSLContext or None, not {kind}"),
+    ("redis['client']", ["x"], "a client of redis, a function that"),
     ("datastore", [[]], DICTIONARY),
     ("datastore['kind']", ["x"], "known keys are project, namespace, database"),
     ("datastore['project']", [5], TEXT),
     ("datastore['namespace']", [b"n"], TEXT),
     ("datastore['database']", [True], TEXT),
     ("datastore['timeout']", ["5"], SECONDS),
-    ("datastore['cache']", ["redis", True], "must be 'memcache' or None, not {shown}"),
+    ("datastore['cache']", ["mongo", True], "must be 'memcache' or 'redis' or None, not {shown}"),
     ("datastore['client']", ["x"], "a client of google-cloud-ndb, a function that"),
-    ("on_oversize", ["redis"], "'raise' or a keyword of 'backends', not 'redis'"),
+    ("on_oversize", ["mongo"], "'raise' or a keyword of 'backends', not 'mongo'"),
     ("on_damaged_cookie", ["x"], "must be 'ignore' or 'expire', not {shown}"),
     ("change_detection", ["x"], "must be 'flag' or 'content', not {shown}"),
     ("max_flashes", [0], "must be a positive whole number or None, not {shown}"),
@@ -321,6 +347,7 @@ def test_a_large_value_is_shown_in_part() -> None:
 FOREIGN: dict[str, list[Any]] = {
     "datastore": ["DatastoreSessionFactory", True, None, BaseSessionFactory],
     "memcache": [True, "webapp2_extras.sessions_memcache.MemcacheSessionFactory", None],
+    "redis": [True, "a_client", None],
     "vary": ["User-Agent", ["Cookie"], None],
     "max_flashes": ["all", True],
     "max_cookie_size": [{}, True],
@@ -444,7 +471,7 @@ def test_a_subclass_may_have_another_key_which_errors_name() -> None:
 def test_backends_are_added_to_the_defaults_or_replace_them() -> None:
     given = {"mine": BaseSessionFactory, "memcache": BaseSessionFactory}
     backends = checked(backends=given)["backends"]
-    assert list(backends) == ["securecookie", "encryptedcookie", "datastore", "memcache", "mine"]
+    assert list(backends) == [*config.default_config["backends"], "mine"]
     assert backends["memcache"] is BaseSessionFactory
 
 

@@ -99,7 +99,7 @@ def test_an_unknown_backend_is_answered_with_the_known_ones() -> None:
         make_store(backends={"mine": Recorder}).get_backend("secure")
     assert str(refused.value) == (
         "backend: 'secure' is unknown; known are 'securecookie', 'encryptedcookie', 'datastore', "
-        "'memcache', 'mine'"
+        "'memcache', 'redis', 'mine'"
     )
     # Upstream raises KeyError, and it is wrong configuration.
     for base in (KeyError, ConfigError, ValueError, SessionError):

@@ -23,14 +23,10 @@ from support.scripted import SILENCE, ScriptedServer
 
 from webapp2_sessions.sessions_memcache import connection as memcached_connection
 from webapp2_sessions.sessions_memcache import protocol
-from webapp2_sessions.sessions_memcache.addresses import Addresses, connect
-from webapp2_sessions.sessions_memcache.connection import (
-    LONGEST_IDLE,
-    MOST_IDLE,
-    Connections,
-    StaleConnection,
-    is_closed,
-)
+from webapp2_sessions.sessions_memcache.connection import Connections, is_closed
+from webapp2_sessions.stored import connections as stored_connections
+from webapp2_sessions.stored.addresses import Addresses, connect
+from webapp2_sessions.stored.connections import LONGEST_IDLE, MOST_IDLE, StaleConnection
 
 KEY = b"session:0123456789abcdefghijkl"
 
@@ -73,7 +69,7 @@ def receive(monkeypatch: pytest.MonkeyPatch, first: int, largest: int) -> None:
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> SimpleNamespace:
     clock = SimpleNamespace(now=1000.0, monotonic=lambda: clock.now)
-    monkeypatch.setattr(memcached_connection, "time", clock)
+    monkeypatch.setattr(stored_connections, "time", clock)
     return clock
 
 

@@ -28,9 +28,9 @@ from webapp2_sessions.errors import (
     ConfigError,
     SessionTooLarge,
 )
-from webapp2_sessions.sessions_memcache import servers as memcached_servers
-from webapp2_sessions.sessions_memcache.connection import StaleConnection
 from webapp2_sessions.sessions_memcache.servers import CustomClient, Nodes, Server, nodes_of
+from webapp2_sessions.stored import breaker
+from webapp2_sessions.stored.connections import StaleConnection
 
 KEY = b"session:0123456789abcdefghijkl"
 
@@ -395,7 +395,7 @@ def test_noreply_of_a_custom_client_is_as_it_decides() -> None:
 
 
 def test_pause_is_what_is_documented() -> None:
-    assert memcached_servers._PAUSE == 1.0
+    assert breaker._PAUSE == 1.0
 
 
 # Which server has a key

@@ -162,7 +162,7 @@ class Addresses:
         if count > 1 and not self._has_warned:
             self._has_warned = True
             logger.warning(
-                "The memcached server '%s:%d' has %d addresses. All sessions go to the first one "
+                "The server '%s:%d' has %d addresses. All sessions go to the first one "
                 "that can be reached; list each server under a name of its own",
                 self.host,
                 self._port,

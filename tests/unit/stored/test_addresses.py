@@ -19,8 +19,8 @@ from unittest import mock
 import pytest
 from support.processes import HOST, free_port, wait_until
 
-from webapp2_sessions.sessions_memcache import addresses as memcached_addresses
-from webapp2_sessions.sessions_memcache.addresses import Addresses, connect
+from webapp2_sessions.stored import addresses as memcached_addresses
+from webapp2_sessions.stored.addresses import Addresses, connect
 
 #: Seconds that no test takes.
 LONG = 30.0

@@ -1,0 +1,123 @@
+"""Sessions in App Engine's bundled memcache where something is unusual: errors, sizes, others."""
+
+from __future__ import annotations
+
+import threading
+from typing import Any
+
+import pytest
+from google.appengine.api import apiproxy_stub_map, memcache, namespace_manager
+from google.appengine.runtime import apiproxy_errors
+from support.visits import SECRET, Visitor, make_app
+
+from webapp2_sessions import BackendError, BackendUnavailable, ConfigError, SessionTooLarge
+from webapp2_sessions.config import SessionConfig
+
+#: Seconds that no thread takes.
+PATIENCE = 60.0
+
+
+def visitor_of(**config: Any) -> Visitor:
+    """A visitor of an application with sessions there."""
+    return Visitor(make_app(memcache={"client": "appengine"}, **config), backend="memcache")
+
+
+@pytest.fixture
+def visitor() -> Visitor:
+    """A visitor without cookies."""
+    return visitor_of()
+
+
+def break_service(monkeypatch: pytest.MonkeyPatch, error: Exception) -> None:
+    """Let each call of the service fail."""
+    stub = apiproxy_stub_map.apiproxy.GetStub("memcache")
+
+    def fail(*args: Any, **kwargs: Any) -> None:
+        raise error
+
+    monkeypatch.setattr(stub, "MakeSyncCall", fail)
+
+
+@pytest.mark.parametrize(
+    "error", [apiproxy_errors.DeadlineExceededError(), apiproxy_errors.CapabilityDisabledError()]
+)
+def test_service_that_fails(
+    visitor: Visitor, monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
+    """It is an error, and no miss: an empty session would take the place of the stored one."""
+    visitor.write({"user": "ada"})
+    with monkeypatch.context() as patch:
+        break_service(patch, error)
+        with pytest.raises(BackendUnavailable, match=type(error).__name__):
+            visitor.read()
+        with pytest.raises(BackendUnavailable, match=type(error).__name__):
+            visitor_of().write({"user": "bob"})
+    assert visitor.read() == {"user": "ada"}
+
+
+def test_no_service(visitor: Visitor, testbed: Any) -> None:
+    """The error says how to have one."""
+    testbed.deactivate()
+    try:
+        with pytest.raises(BackendUnavailable, match=r"wrap the application by .*wrap_wsgi_app"):
+            visitor.write({"user": "ada"})
+    finally:
+        testbed.activate()
+
+
+def test_largest_session(visitor: Visitor) -> None:
+    """One of 990 kB is kept, and one of a megabyte is told with its size."""
+    visitor.write({"text": "x" * 990_000})
+    assert visitor.read() == {"text": "x" * 990_000}
+    with pytest.raises(SessionTooLarge, match="text"):
+        visitor.write({"text": "x" * 1_000_000})
+    assert visitor.read() == {"text": "x" * 990_000}
+
+
+def test_what_others_have_stored_is_not_unpickled(visitor: Visitor) -> None:
+    """The SDK would decode it before anybody has checked who wrote it."""
+    sid = visitor.write({"user": "ada"})
+    memcache.set(f"session:{sid}", {"user": "bob"}, namespace="")
+    with pytest.raises(BackendError, match="no session"):
+        visitor.read()
+
+
+def test_namespace_of_the_sdk_counts_once(visitor: Visitor) -> None:
+    """A record belongs to the namespace where it was opened, also when the handler changes it."""
+    namespace_manager.set_namespace("a")
+    try:
+        with visitor.visit() as session:
+            session["user"] = "ada"
+            namespace_manager.set_namespace("b")
+        assert visitor.read() == {}
+        namespace_manager.set_namespace("a")
+        assert visitor.read() == {"user": "ada"}
+    finally:
+        namespace_manager.set_namespace("")
+
+
+def test_threads_that_merge() -> None:
+    """None of a hundred changes is lost."""
+    visitor = visitor_of(on_conflict="merge")
+    visitor.write({"start": 1})
+
+    def change(number: int) -> None:
+        for each in range(5):
+            other = Visitor(visitor.app, backend="memcache")
+            other.cookies = dict(visitor.cookies)
+            with other.visit() as session:
+                session[f"{number}-{each}"] = 1
+
+    threads = [threading.Thread(target=change, args=(number,)) for number in range(20)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(PATIENCE)
+    assert len(visitor.read()) == 101
+
+
+@pytest.mark.parametrize("client", [memcache, memcache.Client()])
+def test_client_of_the_sdk_is_refused(client: Any) -> None:
+    """It turns failures into misses; the error says what to write."""
+    with pytest.raises(ConfigError, match="must be 'appengine' instead"):
+        SessionConfig({"secret_key": SECRET, "memcache": {"client": client}})
