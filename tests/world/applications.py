@@ -97,13 +97,15 @@ class Application:
 
     :param number: tells processes apart.
     :param settings: what was drawn, see :mod:`world.configurations`.
-    :param memcached: the server's address.
+    :param address: of its memcached or Redis.
+    :param place: which it is, "memcache" or "redis".
     """
 
-    def __init__(self, number: int, settings: Mapping[str, Any], memcached: str) -> None:
+    def __init__(self, number: int, settings: Mapping[str, Any], address: str, place: str) -> None:
         self.number = number
         self.settings = settings
-        self.config = _config(number, settings, memcached)
+        self.place = place
+        self.config = _config(number, settings, address, place)
         self._fronts = {}
         for front, (handler, is_wrapped) in FRONTS.items():
             app = webapp2.WSGIApplication(
@@ -155,7 +157,7 @@ class Application:
         """Return whether it keeps sessions there, or a cache of them."""
         rules = [self.rules(name) for name in NAMES]
         is_cached = self.settings["cached"] and any(each.place == "datastore" for each in rules)
-        places_used = {each.place for each in rules} | ({"memcache"} if is_cached else set())
+        places_used = {each.place for each in rules} | ({self.place} if is_cached else set())
         return not places_used.isdisjoint(places)
 
     def features(self) -> list[str]:
@@ -195,7 +197,9 @@ def _answer(request: Any, response: Any, error: Exception) -> None:
     response.set_status(500)
 
 
-def _config(number: int, settings: Mapping[str, Any], memcached: str) -> dict[str, Any]:
+def _config(number: int, settings: Mapping[str, Any], address: str, place: str) -> dict[str, Any]:
+    # Differs, so that each application has connections of its own, as processes have.
+    kept = {"timeout": 0.1 + number / 1000, "namespace": settings["namespace"]}
     args = {"path": settings["path"], "secure": True, "httponly": True}
     if settings["domain"]:
         args["domain"] = settings["domain"]
@@ -218,16 +222,12 @@ def _config(number: int, settings: Mapping[str, Any], memcached: str) -> dict[st
         "change_detection": "content" if settings["by_content"] else "flag",
         "serializer": settings["serializer"],
         "serializer_fallbacks": ["json" if settings["serializer"] == "pickle" else "pickle"],
-        # Differs, so that each application has connections of its own, as processes have.
-        "memcache": {
-            "servers": [memcached],
-            "timeout": 0.1 + number / 1000,
-            "namespace": settings["namespace"],
-        },
+        "memcache": {"servers": [address], **kept},
+        "redis": {"url": f"redis://{address}", **kept},
         "datastore": {
             "project": f"{PROJECT}{os.getpid()}",  # processes share the emulator
             "namespace": settings["namespace"],
             "timeout": 0.8 + number / 1000,
-            **({"cache": "memcache"} if settings["cached"] else {}),
+            **({"cache": place} if settings["cached"] else {}),
         },
     }

@@ -12,6 +12,7 @@ import pytest
 from support.steps import GRPC, OURS
 
 from webapp2_sessions.sessions_memcache.connection import Connections
+from webapp2_sessions.sessions_redis.connection import Connections as RedisConnections
 
 __all__ = ["Unavailable", "watch_commands"]
 
@@ -84,6 +85,16 @@ def watch_commands(
     for name in _MEMCACHED:
         method = getattr(Connections, name)
         monkeypatch.setattr(Connections, name, watched(method, "memcached", name))
+    exchange = RedisConnections.exchange
+
+    def exchange_watched(caller: Any, resend: int, *command: Any) -> Any:
+        name = command[0].lower()
+        notice("redis", name, "before")
+        answer = exchange(caller, resend, *command)
+        notice("redis", name, "after")
+        return answer
+
+    monkeypatch.setattr(RedisConnections, "exchange", exchange_watched)
     calls = grpc._channel._UnaryUnaryMultiCallable
     for name in GRPC:
         monkeypatch.setattr(calls, name, watched(getattr(calls, name), "datastore", name))

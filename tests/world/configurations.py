@@ -16,6 +16,8 @@ KINDS = {
     "cookies": ("securecookie", "encryptedcookie"),
     "memcached": ("securecookie", "memcache"),
     "Datastore": ("securecookie", "datastore", "memcache"),
+    "Redis": ("securecookie", "redis"),
+    "Datastore and Redis": ("securecookie", "datastore", "redis"),
 }
 
 _base = st.fixed_dictionaries(
@@ -81,6 +83,9 @@ def _other(backend: str) -> str:
 @st.composite
 def deployments(draw: st.DrawFn, backends: tuple[str, ...] = _BACKENDS) -> list[dict[str, Any]]:
     """Draw the settings of one to three applications, each a later version of the one before."""
+    # One or the other: what is drawn is the same.
+    uses_redis = "redis" in backends
+    backends = tuple("memcache" if each == "redis" else each for each in backends)
     settings = draw(_base)
     for key in ("first", "second"):
         if settings[key] not in backends:
@@ -98,4 +103,9 @@ def deployments(draw: st.DrawFn, backends: tuple[str, ...] = _BACKENDS) -> list[
             version if version["key"] == 1 else {**version, "former_keys": [1]}
             for version in versions
         ]
-    return versions
+    return [_in_redis(version) for version in versions] if uses_redis else versions
+
+
+def _in_redis(settings: dict[str, Any]) -> dict[str, Any]:
+    places = {key: settings[key] for key in ("first", "second", "spill")}
+    return {**settings, **{key: "redis" for key in places if places[key] == "memcache"}}

@@ -1,47 +1,54 @@
-"""Connections to memcached: how many are idle, and which are waited for in vain."""
+"""Connections to memcached or Redis: how many are idle, and which are waited for in vain."""
 
 from __future__ import annotations
 
 import contextlib
 import socket
+import time
 from collections import Counter
+from typing import Any
 
 import pytest
+from redis import RedisError
 
-from webapp2_sessions.config import memcache_settings
+from webapp2_sessions.config import memcache_settings, redis_settings
 from webapp2_sessions.sessions_memcache import servers
-from webapp2_sessions.sessions_memcache.connection import Connections
+from webapp2_sessions.sessions_redis.cache import session_cache
+from webapp2_sessions.sessions_redis.servers import server_of
+from webapp2_sessions.stored.connections import ConnectionPool
 from world.applications import Application
 
 __all__ = ["Waits", "connections_of", "fill", "take"]
 
 
-def connections_of(app: Application) -> Connections:
-    """Return the connections of an application, which all its threads share."""
+def connections_of(app: Application) -> list[ConnectionPool[Any]]:
+    """Return the connections of an application, which all its threads share.
+
+    Those of a cache in Redis are others than those of sessions.
+    """
+    if app.place == "redis":
+        cache = session_cache(app.config, "datastore")._server
+        return [each._connections() for each in (server_of(redis_settings(app.config)), cache)]
     node = servers.nodes_of(memcache_settings(app.config)).node_of(b"any")
     assert isinstance(node, servers.Server)
-    found: Connections = servers._clients.get(node, node._connect)
-    return found
+    return [servers._clients.get(node, node._connect)]
 
 
-def take(connections: Connections) -> None:
+def take(connections: ConnectionPool[Any]) -> None:
     """Take the idle connection that is used next, as a thread does that sends a command now."""
     if connections._idle:
         connections._idle.pop()[1].close()
 
 
-def fill(connections: Connections, count: int) -> None:
+def fill(connections: ConnectionPool[Any], count: int) -> None:
     """Have so many idle connections at least, as after so many threads at once."""
-    used = []
-    for _ in range(count):
-        with contextlib.suppress(OSError, IndexError):  # on a machine that is too slow
-            connections.get(b"any")
-            used.append(connections._idle.pop())
-    connections._idle[:] = [*connections._idle, *used]
+    for _ in range(count - len(connections)):
+        with contextlib.suppress(OSError, RedisError):  # on a machine that is too slow
+            connections._idle.append((time.monotonic(), connections._open()))
 
 
 #: Commands that are sent again after silence, as docs/reliability.md says.
-_REPEATED = ("get", "gets", "delete", "touch")
+_REPEATED = ("get", "gets", "delete", "touch", "pexpire", "persist", "exists")
 
 
 class Waits:
@@ -79,5 +86,7 @@ class Waits:
         self.is_used = True
         self.forgotten.clear()
         for app in apps:
-            for _, connection in connections_of(app)._idle:
-                self._places[connection.getsockname()] = app.number
+            for connections in connections_of(app):
+                for _, connection in connections._idle:
+                    plain = getattr(connection, "_sock", connection)  # of redis-py, or itself
+                    self._places[plain.getsockname()] = app.number

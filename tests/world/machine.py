@@ -3,23 +3,25 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from typing import Any, ClassVar
 
 from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule
-from support.fault_injection import Relay
-from support.servers import Memcached
+from support.fault_injection import OptionalMemcached, Relay
+from support.servers import Memcached, Redis
 
 from webapp2_sessions.testing import Clock, travel
 from world.applications import ENDS, FRONTS, NAMES, Application
-from world.configurations import deployments
+from world.configurations import KINDS, deployments
 from world.jar import Url
 from world.script import AGES, NUMBERS, OURS, Step
 from world.totals import Totals
 from world.world import Fault, Request, World
 
-__all__ = ["WorldMachine", "world_settings"]
+__all__ = ["WorldMachine", "machine_of", "world_settings"]
 
 #: Names of cookies that are not to be taken for a session's, or for that of another session.
 _DISGUISES = ["x {}", "[{}", "a,{}", "\xa0{}", "{} x", *NAMES]
@@ -125,7 +127,7 @@ class WorldMachine(RuleBasedStateMachine):
     """Everything that may happen, one step after the other."""
 
     #: The server of the worlds, and the backends for which there are servers.
-    memcached: ClassVar[Memcached]
+    server: ClassVar[Memcached | Redis]
     #: Between it and the applications.
     relay: ClassVar[Relay]
     backends: ClassVar[tuple[str, ...]] = ("securecookie", "encryptedcookie", "memcache")
@@ -141,7 +143,7 @@ class WorldMachine(RuleBasedStateMachine):
         drawn = data.draw(deployments(self.backends), "applications")
         self._travel = travel(Clock(1_800_000_000))
         clock = self._travel.__enter__()
-        self.world = World(drawn, self.memcached, self.relay, clock)
+        self.world = World(drawn, self.server, self.relay, clock)
         start = tuple((name, (("set", "a"), ("inner",))) for name in NAMES)
         for browser in range(2):
             self.world.ask([Request(browser, 0, "SessionHandler", "/", start)])
@@ -170,7 +172,7 @@ class WorldMachine(RuleBasedStateMachine):
         first = _with(first, sessions=((name, steps),))
         second = _with(first, sessions=((name, (step,)),), front="SessionHandler", end="ok")
         if is_evicted and world.apps[first.app % len(world.apps)].rules(name).place == "datastore":
-            world.flush_memcached()
+            world.flush_server()
         self._ask_and_look([first, second], [0] * commands + [1] * _ALL)
 
     @precondition(lambda self: self.world is not None and self.world.stored())
@@ -221,13 +223,15 @@ class WorldMachine(RuleBasedStateMachine):
             world.plant(3, text, name, url, "Path=/; Secure")
             world.ask([_with(first, browser=3, sessions=((name, ()),), end="ok", sub=None)])
 
-    @precondition(lambda self: self.world is not None and self.world.uses("memcache", "datastore"))
+    @precondition(
+        lambda self: self.world is not None and self.world.uses(self.world.place, "datastore")
+    )
     @rule(request=_requests, fault=_faults)
     def request_with_a_fault(self, request: Request, fault: Fault) -> None:
         """A server fails during a request."""
         self._world.ask([request], fault=fault)
 
-    @precondition(lambda self: self.world is not None and self.world.uses("memcache"))
+    @precondition(lambda self: self.world is not None and self.world.uses(self.world.place))
     @rule(
         requests=st.lists(_requests, min_size=1, max_size=3),
         idle=st.integers(1, 4),
@@ -242,7 +246,7 @@ class WorldMachine(RuleBasedStateMachine):
         Other threads may be using each connection that is made anew.
         """
         world = self._world
-        apps = [number for number, app in enumerate(world.apps) if app.uses("memcache")]
+        apps = [number for number, app in enumerate(world.apps) if app.uses(world.place)]
         number = apps[requests[0].app % len(apps)]
         world.break_connections(number, idle, how)
         for request in requests:
@@ -258,7 +262,9 @@ class WorldMachine(RuleBasedStateMachine):
         self._world.ask([request])
         self._world.ask([_with(request, sessions=((name, ()),), sub=None, end="ok")])
 
-    @precondition(lambda self: self.world is not None and self.world.uses("memcache", "datastore"))
+    @precondition(
+        lambda self: self.world is not None and self.world.uses(self.world.place, "datastore")
+    )
     @rule(request=_requests, step=_overtaking)
     def name_is_lost(self, request: Request, step: Step) -> None:
         """A version lacks a name of what is stored; visitors come, and the version is taken back.
@@ -309,7 +315,7 @@ class WorldMachine(RuleBasedStateMachine):
         self._world.ask([request], fault=fault)
         self._world.ask([look])
         if self._world.apps[app].rules(name).place == "datastore":
-            self._world.flush_memcached()
+            self._world.flush_server()
             self._world.ask([look])
 
     @rule(seconds=st.sampled_from([1, 5, 10, 11, 600, 601, 1800, 1801, 3600, 3601, 7200, 7201]))
@@ -351,14 +357,14 @@ class WorldMachine(RuleBasedStateMachine):
             self._world.ask([asked(*steps), asked(overtaking)], [0, 0, *[1] * _ALL])
         self._world.ask([asked()])
 
-    @precondition(lambda self: self.world is not None and self.world.uses("memcache"))
+    @precondition(lambda self: self.world is not None and self.world.uses(self.world.place))
     @rule(is_restarted=st.sampled_from([False, False, False, True]))
-    def memcached_loses_everything(self, is_restarted: bool) -> None:
+    def server_loses_everything(self, is_restarted: bool) -> None:
         """Memcached needs the room, or is restarted."""
         if is_restarted:
-            self._world.restart_memcached()
+            self._world.restart_server()
         else:
-            self._world.flush_memcached()
+            self._world.flush_server()
 
     @precondition(lambda self: self.world is not None and self.world.uses("datastore"))
     @rule(older_than=st.sampled_from([3600, 86400]))
@@ -402,6 +408,19 @@ class WorldMachine(RuleBasedStateMachine):
             self.totals.add(self.world)
             self._travel.__exit__(None, None, None)
             self.world = None
+
+
+@contextmanager
+def machine_of(kind: str, base: type[WorldMachine] = WorldMachine) -> Iterator[Any]:
+    """Yield the machine of worlds of a kind, whose server runs."""
+    with ExitStack() as at_end:
+        server: Memcached | Redis = Redis() if "redis" in KINDS[kind] else OptionalMemcached()
+        relay = Relay(server)
+        for each in (server, relay):
+            each.start()
+            at_end.callback(each.stop)
+        attributes = {"server": server, "relay": relay, "backends": KINDS[kind]}
+        yield type("Machine", (base,), {**attributes, "totals": Totals()})
 
 
 def world_settings(worlds: int) -> settings:

@@ -30,6 +30,9 @@ __all__ = [
 #: Stands for a Set-Cookie header that expires a cookie.
 EXPIRED = "expired"
 
+#: Servers whose records are signed.
+_SIGNED = ("memcache", "redis")
+
 #: Cookies of one name that are tried, as docs/security.md says.
 _MOST_TRIED = 4
 
@@ -461,7 +464,7 @@ def _load(grants: Mapping[str, Grant], visit: Visit, records: Records) -> Iterat
         if number is None:
             continue
         state = records[number]
-        is_signed = rules.place == "memcache"
+        is_signed = rules.place in _SIGNED
         if isinstance(state, Live) and not (is_signed and state.key not in rules.keys):
             if state.is_named and rules.lacks_name:
                 if not rules.begins_again:
@@ -576,11 +579,13 @@ def _saves(
     is_stored = not rules.is_cookie or (rules.place is not None and "big" in data)
     state = None if loaded.record is None else records[loaded.record]
     states = [state, loaded.found]
-    if any(isinstance(each, Gone) and not each.is_lost for each in states):
+    # Redis loses nothing by itself: what is missing there counts as ended.
+    is_kept = rules.place == "redis"
+    if any(isinstance(each, Gone) and (is_kept or not each.is_lost) for each in states):
         yield records, None  # another request was first to end it
         return
     state = loaded.found or state
-    if isinstance(state, Live) and rules.place == "memcache" and state.key not in rules.keys:
+    if isinstance(state, Live) and rules.place in _SIGNED and state.key not in rules.keys:
         yield records, None  # for this application it is no session any more
     elif isinstance(state, Live) and rules.merges:
         if not draft.sets_max_age:

@@ -7,16 +7,14 @@ import os
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from hypothesis import seed
 from hypothesis.stateful import run_state_machine_as_test
-from support.fault_injection import OptionalMemcached, Relay
 
 from world.configurations import KINDS
-from world.machine import WorldMachine, world_settings
+from world.machine import WorldMachine, machine_of, world_settings
 from world.model import Violation
-from world.totals import Totals
 
 __all__ = ["MUTANTS", "PACKAGE", "SEED", "WORLDS", "Found", "Mutant", "live", "mutate"]
 
@@ -24,7 +22,7 @@ __all__ = ["MUTANTS", "PACKAGE", "SEED", "WORLDS", "Found", "Mutant", "live", "m
 SEED = 2026
 
 #: How many worlds of each kind there are. What Hypothesis draws depends on it.
-WORLDS = {"cookies": 400, "memcached": 400, "Datastore": 400}
+WORLDS = dict.fromkeys(KINDS, 400)
 
 #: The package itself.
 PACKAGE = Path(__file__).parents[2] / "webapp2_sessions"
@@ -104,25 +102,12 @@ def _live_here(kind: str, worlds: int, folder: str) -> Found:
     import webapp2_sessions
 
     assert str(webapp2_sessions.__file__).startswith(folder), "the package is another one"
-    memcached = OptionalMemcached()
-    memcached.start()
-    relay = Relay(memcached)
-    relay.start()
-    attributes = {
-        "memcached": memcached,
-        "relay": relay,
-        "backends": KINDS[kind],
-        "totals": Totals(),
-    }
-    machine: Any = type("Machine", (_Machine,), attributes)
     violation = ""
-    try:
-        run_state_machine_as_test(seed(SEED)(machine), settings=world_settings(worlds))
-    except _Enough as enough:
-        violation = str(enough)
-    finally:
-        relay.stop()
-        memcached.stop()
+    with machine_of(kind, _Machine) as machine:
+        try:
+            run_state_machine_as_test(seed(SEED)(machine), settings=world_settings(worlds))
+        except _Enough as enough:
+            violation = str(enough)
     return Found(violation, machine.totals.worlds, machine.totals.requests)
 
 
@@ -144,7 +129,9 @@ _SIGNED = "sessions/signed_cookies.py"
 _STORED = "stored/factory.py"
 _MERGING = "stored/merging.py"
 _CACHE = "stored/cache.py"
+_KEYED = "stored/keyed.py"
 _MEMCACHED = "sessions_memcache/records.py"
+_REDIS = "sessions_redis/records.py"
 _ENTITIES = "sessions_ndb/records.py"
 
 #: Faults that applications have met, as /design/FAULTS.md numbers them.
@@ -230,9 +217,9 @@ _FORMER = (
     Mutant(
         "2.1: a session is saved in another place than it was loaded from",
         "memcached",
-        "sessions_memcache/factory.py",
-        "        memcached, namespace = self._opened or self._pin_place()\n",
-        "        memcached, namespace = self._pin_place()\n",
+        _KEYED,
+        "        records, namespace = self._opened or self._pin_place()\n",
+        "        records, namespace = self._pin_place()\n",
     ),
     Mutant(
         "2.2: sameness is what == says",
@@ -252,22 +239,22 @@ _FORMER = (
     Mutant(
         "2.4: after a time-out the other idle connections stay",
         "memcached",
-        "sessions_memcache/connection.py",
+        "stored/connections.py",
         "                self._drop()\n                if is_pooled",
         "                self._count_loss()\n                if is_pooled",
     ),
     Mutant(
         "2.4: a connection is used again though an answer may come",
         "memcached",
-        "sessions_memcache/connection.py",
+        "stored/connections.py",
         "                if connection is not None:\n                    connection.close()\n"
-        "                if not isinstance(error, (OSError, MemcacheUnexpectedCloseError)):\n"
+        "                if not isinstance(error, self._failures):\n"
         "                    self._count_loss()  # it can no longer tell of a restart\n"
         "                    raise\n"
         "                self._drop()\n",
         "                if connection is not None and not isinstance(error, TimeoutError):\n"
         "                    connection.close()\n"
-        "                if not isinstance(error, (OSError, MemcacheUnexpectedCloseError)):\n"
+        "                if not isinstance(error, self._failures):\n"
         "                    self._count_loss()\n"
         "                    raise\n"
         "                self._drop()\n"
@@ -278,22 +265,22 @@ _FORMER = (
         "2.4: a load is not sent again where an idle connection was silent",
         "memcached",
         "sessions_memcache/connection.py",
-        "        resend: int = _IF_SILENT,\n",
-        "        resend: int = _IF_CLOSED,\n",
+        "        resend: int = IF_SILENT,\n",
+        "        resend: int = IF_CLOSED,\n",
     ),
     Mutant(
         "2.4: a command is not sent again where an idle connection was closed",
         "memcached",
-        "sessions_memcache/connection.py",
-        "                if not is_pooled or resend < _IF_CLOSED:\n",
+        "stored/connections.py",
+        "                if not is_pooled or resend < IF_CLOSED:\n",
         "                if True:\n",
     ),
     Mutant(
         "2.6: a session's own age is not kept in its record",
         "memcached",
-        "sessions_memcache/factory.py",
-        "memcached.encode_session(key, self.name, data, self.own_max_age)",
-        "memcached.encode_session(key, self.name, data, None)",
+        _KEYED,
+        "encode_session(key, self.name, data, self.own_max_age)",
+        "encode_session(key, self.name, data, None)",
     ),
     Mutant(
         "2.6: a session's own age is not kept in its entity",
@@ -348,9 +335,9 @@ _FORMER = (
     Mutant(
         "2.11: a session opens in each namespace",
         "memcached",
-        "sessions_memcache/factory.py",
-        'memcached.key(f"{namespace}/{sid}" if namespace else sid)',
-        "memcached.key(sid)",
+        _KEYED,
+        'records.key(f"{namespace}/{sid}" if namespace else sid)',
+        "records.key(sid)",
     ),
 )
 
@@ -642,7 +629,7 @@ _MISTAKES = (
     Mutant(
         "memcached: the own age of a record is not read",
         "memcached",
-        "sessions_memcache/factory.py",
+        _KEYED,
         "        self._note_max_age(max_age)\n        return data",
         "        return data",
     ),
@@ -711,7 +698,67 @@ _MISTAKES = (
     ),
 )
 
-MUTANTS = (*_FORMER, *_MISTAKES)
+#: Mistakes that somebody might make in Redis.
+_IN_REDIS = (
+    Mutant(
+        "Redis: a write brings back what was ended",
+        "Redis",
+        _REDIS,
+        'lifetime, "XX")',
+        "lifetime)",
+    ),
+    Mutant(
+        "Redis: the second of two renewals counts as first",
+        "Redis",
+        _REDIS,
+        'return bool(self._server.call(IF_UNSENT, "DEL", key))',
+        'return self._server.call(IF_UNSENT, "DEL", key) is not None',
+    ),
+    Mutant(
+        "Redis: a renewal leaves no mark",
+        "Redis",
+        _REDIS,
+        "        if superseded_at:\n",
+        "        if False:\n",
+    ),
+    Mutant(
+        "Redis: a merge writes without a look",
+        "Redis",
+        _REDIS,
+        "return self._server.compare_and_set(key, token, data, milliseconds(lifetime))",
+        "return self.replace(key, data, lifetime)",
+    ),
+    Mutant(
+        "Redis: what is gone is stored again by a merge",
+        "Redis",
+        _REDIS,
+        'and is not, has been deleted."""\n        return True',
+        'and is not, has been deleted."""\n        return False',
+    ),
+    Mutant(
+        "Redis: a refresh keeps no record",
+        "Redis",
+        _REDIS,
+        'return bool(self._server.call(IF_SILENT, "PEXPIRE", key, expiry))',
+        'return bool(self._server.call(IF_SILENT, "DEL", key))',
+    ),
+    Mutant(
+        "Redis: a late fill of the cache brings back an ended session",
+        "Datastore and Redis",
+        "sessions_redis/cache.py",
+        'arguments = "SET", place, entry, "PX", expiry, "NX"',
+        'arguments = "SET", place, entry, "PX", expiry',
+    ),
+    Mutant(
+        "Redis: a cached entry is replaced without a look",
+        "Datastore and Redis",
+        "sessions_redis/cache.py",
+        "return self._server.compare_and_set(place, token.cas, entry, expiry)",
+        'return bool(self._server.call(IF_CLOSED, "SET", place, entry, "PX", expiry))',
+    ),
+)
+
+MUTANTS = (*_FORMER, *_MISTAKES, *_IN_REDIS)
 
 
 if __name__ == "__main__":

@@ -15,11 +15,10 @@ from typing import Any
 
 from hypothesis import seed
 from hypothesis.stateful import run_state_machine_as_test
-from support.fault_injection import OptionalMemcached, Relay
 from support.servers import PROJECT, DatastoreEmulator
 
 from world.configurations import KINDS
-from world.machine import WorldMachine, world_settings
+from world.machine import machine_of, world_settings
 from world.totals import Totals
 
 __all__ = ["main"]
@@ -42,29 +41,21 @@ def _live(number: int, arguments: argparse.Namespace, reports: Any) -> None:
     logging.disable(logging.NOTSET)
     logging.getLogger().addHandler(logging.NullHandler())
     ends = time.monotonic() + arguments.seconds
-    memcached = OptionalMemcached()
-    memcached.start()
-    relay = Relay(memcached)
-    relay.start()
     kinds = itertools.cycle(arguments.kinds)
     for seed_ in itertools.count(arguments.seed * 1_000_000 + number, arguments.processes):
         if time.monotonic() > ends:
             break
         kind = next(kinds)
-        machine: Any = type(
-            "Machine",
-            (WorldMachine,),
-            {"memcached": memcached, "relay": relay, "backends": KINDS[kind], "totals": Totals()},
-        )
-        try:
-            run_state_machine_as_test(seed(seed_)(machine), settings=world_settings(_WORLDS))
-        except BaseException as error:
-            text = "".join(traceback.format_exception(error))
-            reports.put((machine.totals, f"seed {seed_}, {kind}:\n{text}"))
-            break
-        reports.put((machine.totals, None))
-    relay.stop()
-    memcached.stop()
+        with machine_of(kind) as machine:
+            failure = None
+            try:
+                run_state_machine_as_test(seed(seed_)(machine), settings=world_settings(_WORLDS))
+            except BaseException as error:
+                text = "".join(traceback.format_exception(error))
+                failure = f"seed {seed_}, {kind}:\n{text}"
+            reports.put((machine.totals, failure))
+            if failure:
+                break
     reports.put(None)
 
 
@@ -102,6 +93,8 @@ def main() -> int:
             process.join(60)
             process.kill()
         emulator.stop()
+    died = [process.exitcode for process in processes if process.exitcode]
+    failures += [f"a process ended with exit code {code}" for code in died]
     seconds = time.monotonic() - started
     _print(f"\n{totals.table()}")
     _print(f"{totals.requests / seconds:.0f} requests a second in {len(processes)} processes")

@@ -19,12 +19,13 @@ import webapp2
 from support import appengine_namespaces
 from support.fault_injection import Relay
 from support.processes import has_abandoned_connections, wait_until
-from support.servers import Memcached
+from support.servers import Memcached, Redis
 
 from webapp2_sessions import BackendError, SessionConflict
 from webapp2_sessions.errors import UnreadableSession
 from webapp2_sessions.sessions_memcache.connection import Connections
-from webapp2_sessions.sessions_memcache.servers import Server
+from webapp2_sessions.sessions_redis.cache import _Connections as CacheConnections
+from webapp2_sessions.stored.breaker import Breaker
 from webapp2_sessions.testing.clock import Clock
 from world.applications import ENDS, ERRORS, NAMES, SHARED, Application, Boom, secret
 from world.commands import Unavailable, watch_commands
@@ -112,7 +113,7 @@ class World:
     """All that is there, and the model of what it ought to be.
 
     :param settings: of each application.
-    :param memcached: a server of this world's own.
+    :param server: a memcached or Redis of this world's own.
     :param relay: between it and the applications.
     :param clock: the clock of all applications and browsers.
     """
@@ -120,16 +121,19 @@ class World:
     def __init__(
         self,
         settings: Sequence[Mapping[str, Any]],
-        memcached: Memcached,
+        server: Memcached | Redis,
         relay: Relay,
         clock: Clock,
     ) -> None:
         self.clock = clock
-        self.memcached = memcached
+        self.server = server
+        #: Where sessions in it are, and what the cache of Datastore is called.
+        self.place = "redis" if isinstance(server, Redis) else "memcache"
         self._relay = relay
         self.model = Model()
         self.apps = [
-            Application(number, each, relay.address) for number, each in enumerate(settings)
+            Application(number, each, relay.address, self.place)
+            for number, each in enumerate(settings)
         ]
         self.jars = [Jar(clock.time) for _ in range(4)]
         #: Every value that a session's cookie had, in the order in which they were sent.
@@ -159,7 +163,7 @@ class World:
         watch_commands(self._patches, self._notice)
         self._waits = Waits(self._patches)
         self._patches.setitem(sys.modules, appengine_namespaces.NAME, appengine_namespaces.MODULE)
-        self._patches.setattr(Server, "_now", lambda _: time.monotonic() + World._pauses)
+        self._patches.setattr(Breaker, "_now", lambda _: time.monotonic() + World._pauses)
         self._await_what_is_sent()
         if self.uses("datastore"):
             self._let_entities_travel()
@@ -172,7 +176,8 @@ class World:
         """Put everything back."""
         if self._waits.is_used:
             for app in self.apps:
-                connections_of(app).close()
+                for connections in connections_of(app):
+                    connections.close()
         logging.getLogger().removeHandler(self._log)
         self._patches.undo()
 
@@ -181,18 +186,21 @@ class World:
         return any(app.uses(*places) for app in self.apps)
 
     def _await_what_is_sent(self) -> None:
-        """Let memcached carry out at once what is sent to it without waiting for an answer."""
-        send = Connections.set_noreply
+        """Let the server carry out at once what is sent to it without waiting for an answer."""
 
-        def set_noreply(connections: Connections, *args: Any) -> None:
-            send(connections, *args)
-            if not self._frozen:
-                self._await_memcached()
+        def awaited(send: Callable[..., None]) -> Callable[..., None]:
+            def send_and_wait(connections: Any, *args: Any) -> None:
+                send(connections, *args)
+                if not self._frozen:
+                    self._await_server()
 
-        self._patches.setattr(Connections, "set_noreply", set_noreply)
+            return send_and_wait
 
-    def _await_memcached(self) -> None:
-        for server in (self._relay, self.memcached):
+        for kind, name in ((Connections, "set_noreply"), (CacheConnections, "send")):
+            self._patches.setattr(kind, name, awaited(getattr(kind, name)))
+
+    def _await_server(self) -> None:
+        for server in (self._relay, self.server):
             wait_until(lambda: not has_abandoned_connections(server.port), 10.0, 0.001)  # noqa: B023
 
     def stored(self) -> list[tuple[int, str]]:
@@ -237,7 +245,11 @@ class World:
         self.requests += len(requests)
         self.story += [str(request) for request in requests]
         if fault is not None:
-            what = "memcached drops everything" if fault.kind == "evict" else "a server fails"
+            what = (
+                f"{self.server.name} drops everything"
+                if fault.kind == "evict"
+                else "a server fails"
+            )
             self.story.append(
                 f"... and at command {fault.command} {what} ({fault.kind}, {fault.times} times)"
             )
@@ -267,22 +279,22 @@ class World:
         if SHARED.headers.getall("Set-Cookie"):
             raise Violation("a response that all requests share got a cookie")
 
-    def restart_memcached(self) -> None:
-        """Restart memcached, empty."""
-        self._happens("memcached restarts")
-        self.story.append("memcached is restarted")
+    def restart_server(self) -> None:
+        """Restart memcached or Redis, empty."""
+        self._happens(f"{self.server.name} restarts")
+        self.story.append(f"{self.server.name} is restarted")
         began = self.tick()
-        self.memcached.restart()
+        self.server.restart()
         self._relay.close_connections()
-        self._losses.append(Loss("memcache", (began, self.tick())))
+        self._losses.append(Loss(self.place, (began, self.tick())))
 
-    def flush_memcached(self) -> None:
-        """Drop all that memcached holds, as evictions do."""
-        self._happens("memcached evicts")
-        self.story.append("memcached drops everything")
+    def flush_server(self) -> None:
+        """Drop all that memcached or Redis holds, as evictions do."""
+        self._happens(f"{self.server.name} evicts")
+        self.story.append(f"{self.server.name} drops everything")
         began = self.tick()
-        self.memcached.flush()
-        self._losses.append(Loss("memcache", (began, self.tick())))
+        self.server.flush()
+        self._losses.append(Loss(self.place, (began, self.tick())))
 
     def purge(self, older_than: float) -> None:
         """Delete from Datastore what was not written for so many seconds."""
@@ -312,11 +324,12 @@ class World:
         """
         self._happens(f"idle connections are {how}")
         self.story.append(f"{idle} idle connections of application {app} are {how}")
-        fill(connections_of(self.apps[app % len(self.apps)]), idle)
+        for connections in connections_of(self.apps[app % len(self.apps)]):
+            fill(connections, idle)
         if how == "closed":
             self._relay.close_connections()
         else:
-            self._waits.forget([each for each in self.apps if each.uses("memcache")])
+            self._waits.forget([each for each in self.apps if each.uses(self.place)])
             self._relay.forget()
 
     def rename(self, app: int) -> None:
@@ -332,7 +345,8 @@ class World:
     def use_connection(self, app: int) -> None:
         """Have another thread use the connection that would be used next."""
         self.story.append(f"another thread of application {app} uses a connection")
-        take(connections_of(self.apps[app % len(self.apps)]))
+        for connections in connections_of(self.apps[app % len(self.apps)]):
+            take(connections)
 
     def _check_waits(self, undisturbed: Sequence[_Job]) -> None:
         """Raise if more was waited for, or has failed, than docs/reliability.md says.
@@ -413,7 +427,7 @@ class World:
             return
         self._fault = None
         if fault.kind == "evict":
-            self.flush_memcached()
+            self.flush_server()
             return
         self._happens(f"{server}: {fault.kind}")
         self.has_failed = True
@@ -424,21 +438,21 @@ class World:
         if fault.kind == "refuse":
             raise ConnectionRefusedError()
         if fault.kind == "freeze":
-            self.memcached.freeze()
+            self.server.freeze()
             self._frozen = True
         elif fault.kind == "answer late":
             self._relay.delay_answer()
             self._is_late = True
         else:
-            self.restart_memcached()
+            self.restart_server()
 
     def _recover(self) -> None:
         """Let a frozen server go on, and carry out what was sent to it meanwhile."""
         self._deliver()
         if self._frozen:
             self._frozen = False
-            self.memcached.thaw()
-            self._await_memcached()
+            self.server.thaw()
+            self._await_server()
 
     def _deliver(self) -> None:
         """Deliver an answer that is late, to whoever listens."""
@@ -591,17 +605,17 @@ class _Job:
         return str(self._request)
 
     def failures(self) -> list[str]:
-        """Return the failures of memcached that reached the application or degraded a session."""
+        """Return the failures of the server that reached the application or degraded a session."""
         errors = [each for each in self._errors if isinstance(each, BackendError)]
         found = [
             str(each)
             for each in (*errors, *self._failures)
-            if each.backend == "memcache" and not isinstance(each, UnreadableSession)
+            if each.backend == self._world.place and not isinstance(each, UnreadableSession)
         ]
         return found + [
             f"the session {name!r} is degraded"
             for name, session in self._sessions.items()
-            if session._degraded and self.visits[name].rules.place == "memcache"
+            if session._degraded and self.visits[name].rules.place == self._world.place
         ]
 
     def finish(self) -> None:
