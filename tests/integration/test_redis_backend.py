@@ -405,6 +405,7 @@ def test_replica_is_told_of(launch: Launch) -> None:
     server, replica = launch(Redis()), launch(Redis())
     visitor = visitor_of(server.url)
     visitor.write({"a": 1})
+    server.ask("CONFIG", "SET", "repl-diskless-sync-delay", "0")
     replica.ask("REPLICAOF", HOST, server.port)
     assert wait_until(lambda: replica.ask("DBSIZE") == 1, BOUND)
     reader = visitor_of(replica.url)

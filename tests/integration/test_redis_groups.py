@@ -139,6 +139,19 @@ def test_cluster_that_decodes(cluster: Cluster) -> None:
         visitor_of(cluster.client(decode_responses=True)).write({"a": 1})
 
 
+@pytest.mark.parametrize("is_once", [True, False])
+def test_cluster_that_repeats_commands(
+    cluster: Cluster, is_once: bool, caplog: pytest.LogCaptureFixture
+) -> None:
+    """It is warned of."""
+    client = cluster.client(**(once() if is_once else {"retry": Retry(NoBackoff(), 2)}))
+    visitor_of(client).write({"a": 1})
+    assert [text for text in caplog.messages if "sends a command again" in text] == (
+        [] if is_once else caplog.messages
+    )
+    assert len(caplog.messages) == (0 if is_once else 1)
+
+
 def test_cluster_that_cannot_be_reached() -> None:
     """The client is made at the first use, and that it fails is an error in time."""
 
@@ -238,3 +251,15 @@ def test_primary_that_has_to_have_a_replica_refuses(watched: Watched) -> None:
     with pytest.raises(BackendError, match="the server refused"):
         destroy(visitor)
     assert visitor.read() == {"n": 1}
+
+
+def test_group_that_is_gone_is_an_error_in_time(watched: Watched) -> None:
+    """If neither Sentinels nor servers answer."""
+    visitor = visitor_of(watched.client(**once()))
+    visitor.write({"a": 1})
+    for server in (watched.primary, watched.replica, *watched.sentinels):
+        server.freeze()
+    for _ in range(2):
+        found, seconds = timed(visitor.read)
+        assert isinstance(found, BackendUnavailable)
+        assert seconds < BOUND
