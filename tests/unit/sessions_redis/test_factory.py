@@ -63,6 +63,7 @@ def test_each_check_has_a_key_of_its_own() -> None:
         ({"GET": None}, "a value did not come back"),
         ({"GET": b"a"}, "a value did not come back"),
         ({"EVALSHA": 0}, "a value did not come back"),
+        ({"EVALSHA": 0, "GET": b"b"}, "a value did not come back"),
         ({"EVALSHA": exceptions.NoPermissionError("")}, "may not do this"),
         ({"SET": exceptions.ConnectionError("")}, "closed the connection"),
     ],
