@@ -73,6 +73,7 @@ DROPS: dict[str, Callable[[Any], object]] = {
 #: What these do after they have left the tombstone, by its dotted name.
 TAKES_AWAY = {
     "memcache": "webapp2_sessions.sessions_memcache.records.SessionMemcached._take_away",
+    "redis": "webapp2_sessions.sessions_redis.records.SessionRedis._take_away",
     "datastore": "webapp2_sessions.sessions_ndb.records.SessionRepository._take_away",
 }
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import ssl
 import time
 from collections.abc import Callable
@@ -11,7 +12,10 @@ from typing import Any
 import pytest
 import redis
 import trustme
+from redis.backoff import NoBackoff
+from redis.retry import Retry
 from support.faults import BOUND, texts
+from support.forks import forks, in_child
 from support.processes import HOST, wait_until
 from support.servers import Redis
 from support.visits import SECRET, Visitor, make_app
@@ -220,6 +224,64 @@ def test_frozen_tls_server(tls_server: TlsRedis, authority: trustme.CA) -> None:
         visitor.write({"a": 1})
 
 
+# A client of the application's own
+
+CLIENTS: dict[str, Callable[[Redis], Any]] = {
+    "pool": lambda server: redis.Redis(port=server.port),
+    "RESP2": lambda server: redis.Redis(port=server.port, protocol=2),
+    "RESP3": lambda server: redis.Redis(port=server.port, protocol=3),
+    "from_url": lambda server: redis.Redis.from_url(server.url),
+    "blocking pool": lambda server: redis.Redis(
+        connection_pool=redis.BlockingConnectionPool(port=server.port, max_connections=2)
+    ),
+}
+
+
+@pytest.mark.parametrize("on_conflict", ["overwrite", "merge"])
+@pytest.mark.parametrize("name", CLIENTS)
+@pytest.mark.parametrize("as_function", [False, True], ids=["object", "function"])
+def test_own_client(redis_server: Redis, name: str, as_function: bool, on_conflict: str) -> None:
+    """It takes the place of ours, for all that is done to sessions."""
+    make = CLIENTS[name]
+    client = (lambda: make(redis_server)) if as_function else make(redis_server)
+    config = {"on_conflict": on_conflict, "refresh_after": 1e-9}
+    for max_age in 600, None:
+        app = make_app(redis={"client": client}, session_max_age=max_age, **config)
+        use(Visitor(app, backend="redis"))
+    assert list(RedisSessionFactory._ping({"redis": {"client": client}})) == []
+
+
+def test_own_client_that_fails(launch: Launch) -> None:
+    """A dead server is an error that names the setting."""
+    server = launch(Redis())
+    client = redis.Redis(port=server.port, retry=Retry(NoBackoff(), 0))
+    visitor = Visitor(make_app(redis={"client": client}), backend="redis")
+    sid = visitor.write({"a": 1})
+    server.kill()
+    with pytest.raises(BackendUnavailable, match=r"redis backend at config\['redis'\]") as caught:
+        visitor.read()
+    assert not [text for text in texts(caught.value) if str(sid) in text]
+
+
+@forks
+@pytest.mark.parametrize("as_function", [False, True], ids=["object", "function"])
+def test_own_client_in_forked_children(redis_server: Redis, as_function: bool) -> None:
+    """Parent and child use it at once."""
+    client: Any = redis.Redis(port=redis_server.port)
+    if as_function:
+        client = functools.partial(CLIENTS["pool"], redis_server)
+    app = make_app(redis={"client": client})
+    visitors = [Visitor(app, backend="redis") for _ in range(20)]
+    for number, visitor in enumerate(visitors):
+        visitor.write({"number": number})
+
+    def all_read() -> bool:
+        return [each.read() for each in visitors] == [{"number": n} for n in range(20)]
+
+    assert in_child(all_read)
+    assert all_read()
+
+
 # What a user must be allowed
 
 #: What a session needs; the documentation of the backend has this list.
@@ -343,6 +405,7 @@ def test_replica_is_told_of(launch: Launch) -> None:
     server, replica = launch(Redis()), launch(Redis())
     visitor = visitor_of(server.url)
     visitor.write({"a": 1})
+    server.ask("CONFIG", "SET", "repl-diskless-sync-delay", "0")
     replica.ask("REPLICAOF", HOST, server.port)
     assert wait_until(lambda: replica.ask("DBSIZE") == 1, BOUND)
     reader = visitor_of(replica.url)

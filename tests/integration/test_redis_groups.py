@@ -14,7 +14,7 @@ from redis.retry import Retry
 from support.faults import BOUND, texts
 from support.processes import wait_until
 from support.redis_groups import Cluster, Watched
-from support.servers import Redis, Server
+from support.servers import Redis
 from support.visits import SECRET, Visitor, make_app
 
 from webapp2_sessions import BackendError, BackendUnavailable, ConfigError
@@ -27,7 +27,7 @@ TIMEOUT = 0.5
 
 
 def once() -> dict[str, Any]:
-    """Options of a client that asks once; by default redis-py goes on for many seconds."""
+    """Options of a client that asks once; by default redis-py tries for up to 13 s and more."""
     return {"socket_timeout": TIMEOUT, "retry": Retry(NoBackoff(), 0)}
 
 
@@ -139,6 +139,19 @@ def test_cluster_that_decodes(cluster: Cluster) -> None:
         visitor_of(cluster.client(decode_responses=True)).write({"a": 1})
 
 
+@pytest.mark.parametrize("is_once", [True, False])
+def test_cluster_that_repeats_commands(
+    cluster: Cluster, is_once: bool, caplog: pytest.LogCaptureFixture
+) -> None:
+    """It is warned of."""
+    client = cluster.client(**(once() if is_once else {"retry": Retry(NoBackoff(), 2)}))
+    visitor_of(client).write({"a": 1})
+    assert [text for text in caplog.messages if "sends a command again" in text] == (
+        [] if is_once else caplog.messages
+    )
+    assert len(caplog.messages) == (0 if is_once else 1)
+
+
 def test_cluster_that_cannot_be_reached() -> None:
     """The client is made at the first use, and that it fails is an error in time."""
 
@@ -240,12 +253,13 @@ def test_primary_that_has_to_have_a_replica_refuses(watched: Watched) -> None:
     assert visitor.read() == {"n": 1}
 
 
-def test_client_with_the_options_of_redis_py(watched: Watched) -> None:
-    """It is right as well, and takes as long as redis-py tries."""
-    visitor = visitor_of(watched.client())
+def test_group_that_is_gone_is_an_error_in_time(watched: Watched) -> None:
+    """If neither Sentinels nor servers answer."""
+    visitor = visitor_of(watched.client(**once()))
     visitor.write({"a": 1})
     for server in (watched.primary, watched.replica, *watched.sentinels):
-        assert isinstance(server, Server)
-        server.kill()
-    found, _ = timed(visitor.read)
-    assert isinstance(found, BackendUnavailable)
+        server.freeze()
+    for _ in range(2):
+        found, seconds = timed(visitor.read)
+        assert isinstance(found, BackendUnavailable)
+        assert seconds < BOUND

@@ -16,7 +16,7 @@ import pytest
 from support import entities
 from support.entries import Entries, entries_of
 from support.modules import modules_in
-from support.servers import DatastoreEmulator, Memcached
+from support.servers import DatastoreEmulator, Memcached, Redis
 from support.visits import Visitor
 
 from webapp2_sessions import StoredSessionFactory
@@ -28,7 +28,10 @@ from webapp2_sessions.stored.serializers import dump_pickle
 Output = pytest.CaptureFixture[str]
 
 KEY = "0123456789abcdef0123456789abcdef"
-BACKENDS = ("memcache", "datastore")
+BACKENDS = ("memcache", "redis", "datastore")
+
+#: Those whose records know the name of their session, and tell their times.
+KEYED = ("memcache", "redis")
 
 DATA = {"user": 5, "when": datetime.date(2024, 5, 6), "pair": (1, 2), 7: "seven"}
 SHOWN = {
@@ -58,11 +61,15 @@ class Shop:
 @pytest.fixture
 def make_shop(
     memcached: Memcached,
+    redis_server: Redis,
     datastore: DatastoreEmulator,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> Iterator[Callable[..., Shop]]:
-    """Makes applications of a module each, with a place of their own on the servers."""
+    """Makes applications of a module each, with a place of their own on the servers.
+
+    That on Redis is configured with `redis=True`.
+    """
     monkeypatch.chdir(tmp_path)
     namespace = "ns-" + uuid.uuid4().hex
     config = {
@@ -71,10 +78,13 @@ def make_shop(
         "memcache": {"servers": [memcached.address], "key_prefix": f"{namespace}:"},
         "datastore": {"namespace": namespace},
     }
+    redis = {"url": redis_server.url, "key_prefix": f"{namespace}:"}
     with modules_in(tmp_path) as write:
 
         def make(more: str = "", **values: Any) -> Shop:
             section = {**config, **values}
+            if section.get("redis") is True:
+                section["redis"] = redis
             source = f"CONFIG = {{'webapp2_extras.sessions': {section!r}}}\n{more}"
             app = "import webapp2\napp = webapp2.WSGIApplication(config=CONFIG)\n"
             return Shop(f"{write(source + app)}:app")
@@ -84,8 +94,8 @@ def make_shop(
 
 @pytest.fixture
 def shop(make_shop: Callable[..., Shop]) -> Shop:
-    """One of them."""
-    return make_shop()
+    """One of them, with all servers."""
+    return make_shop(redis=True)
 
 
 @pytest.fixture
@@ -121,7 +131,7 @@ def test_show(shop: Shop, capsys: Output, backend: str) -> None:
     found = shown(capsys)
     assert (found["backend"], found["data"], found["problem"]) == (backend, SHOWN, None)
     assert found["size"] > 20
-    if backend == "memcache":
+    if backend in KEYED:
         assert 3590 < found["expires_in"] <= 3601
         assert found["idle"] >= 0
         assert found["updated"] is None
@@ -138,7 +148,7 @@ def test_show_for_people(shop: Shop, capsys: Output, backend: str) -> None:
     assert run("show", sid, config=shop.name, backend=backend) == 0
     out = capsys.readouterr().out
     labels = [line.split()[0] for line in out.splitlines() if line[0] != " "]
-    times = {"memcache": ["used", "expires"], "datastore": ["written"]}[backend]
+    times = ["used", "expires"] if backend in KEYED else ["written"]
     assert labels == ["backend", "size", "format", *times, "data"]
     assert '"text": "J\xf6rg"' in out
     assert sid not in out
@@ -175,7 +185,7 @@ def test_show_does_not_renew(shop: Shop, capsys: Output, entries: Entries) -> No
 @EACH_BACKEND
 def test_show_a_cookie_of_others(shop: Shop, make_shop: Any, capsys: Output, backend: str) -> None:
     """One that the keys did not sign leads nowhere, and is not shown."""
-    visitor, sid = make_shop(secret_key="f" * 20 + "0123456789").visitor(backend)
+    visitor, sid = make_shop(secret_key="f" * 20 + "0123456789", redis=True).visitor(backend)
     value = visitor.cookies["session"]
     assert run("show", f"session={value}", config=shop.name, backend=backend) == 2
     out, err = capsys.readouterr()
@@ -243,13 +253,15 @@ def test_not_found(shop: Shop, capsys: Output, backend: str, arguments: list[str
 
 
 @EACH_BACKEND
-def test_ended_by_the_application(shop: Shop, capsys: Output, backend: str) -> None:
-    """Why it is not there is told, if the server knows."""
+@pytest.mark.parametrize("end", ["destroy", "regenerate_id"])
+def test_ended_by_the_application(shop: Shop, capsys: Output, backend: str, end: str) -> None:
+    """Why it is not there is told, if the server knows; Redis knows nothing of a destroyed one."""
     visitor, sid = shop.visitor(backend)
     with visitor.visit() as session:
-        session.destroy()
+        getattr(session, end)()
     assert run("show", sid, config=shop.name, backend=backend) == 1
-    assert "it was ended not long ago" in capsys.readouterr().err
+    is_known = (backend, end) != ("redis", "destroy")
+    assert ("it was ended not long ago" in capsys.readouterr().err) is is_known
 
 
 def test_show_an_old_one(shop: Shop, capsys: Output) -> None:
@@ -276,7 +288,7 @@ def test_show_what_cannot_be_decoded(shop: Shop, capsys: Output) -> None:
 
 def vanishing(make_shop: Any, backend: str, **values: Any) -> tuple[Shop, Visitor, str]:
     """A shop in which a session's class was renamed, a visitor with such a session, and its id."""
-    shop = make_shop("class Cart:\n    pass\n", **values)
+    shop = make_shop("class Cart:\n    pass\n", **{"redis": True, **values})
     module = sys.modules[shop.name.partition(":")[0]]
     visitor, sid = shop.visitor(backend, cart=module.Cart())
     del module.Cart
@@ -294,7 +306,7 @@ def test_show_which_class_is_missing(make_shop: Any, capsys: Output, backend: st
     assert found["size"] > 20
     assert run("show", sid, config=shop.name, backend=backend) == 1
     labels = [line.split()[0] for line in capsys.readouterr().out.splitlines() if line[0] != " "]
-    times = {"memcache": ["used", "expires"], "datastore": ["written"]}[backend]
+    times = ["used", "expires"] if backend in KEYED else ["written"]
     assert labels == ["backend", "size", "format", *times, "problem"]
 
 
@@ -315,7 +327,7 @@ def test_delete_what_cannot_be_decoded(
 def test_delete_runs_no_code_of_the_session(make_shop: Any, backend: str) -> None:
     """A class that does something when it is loaded does not do it."""
     source = "class Cart:\n    def __setstate__(self, state):\n        raise SystemExit(5)\n"
-    shop = make_shop(source)
+    shop = make_shop(source, redis=True)
     cart = sys.modules[shop.name.partition(":")[0]].Cart()
     cart.items = []
     _, sid = shop.visitor(backend, cart=cart)
@@ -326,7 +338,7 @@ def test_delete_runs_no_code_of_the_session(make_shop: Any, backend: str) -> Non
 @pytest.mark.parametrize("serializer", ["pickle", "json"])
 def test_show_the_format(make_shop: Any, capsys: Output, backend: str, serializer: str) -> None:
     """Also where it is not accepted any more."""
-    shop = make_shop(serializer=serializer)
+    shop = make_shop(serializer=serializer, redis=True)
     _, sid = shop.visitor(backend)
     assert run("show", sid, "--json", config=shop.name, backend=backend) == 0
     assert shown(capsys)["format"] == serializer
@@ -366,7 +378,7 @@ def test_show_what_others_wrote(shop: Shop, capsys: Output, entries: Entries) ->
 @EACH_BACKEND
 def test_show_classes_of_the_application(make_shop: Any, capsys: Output, backend: str) -> None:
     """They are found as the application finds them, and shown by their names."""
-    shop = make_shop("class Cart(dict):\n    pass\n")
+    shop = make_shop("class Cart(dict):\n    pass\n", redis=True)
     module = sys.modules[shop.name.partition(":")[0]]
     _, sid = shop.visitor(backend, cart=module.Cart(a=1), items=[module.Cart(), 1])
     assert run("show", sid, "--json", config=shop.name, backend=backend) == 0
@@ -483,8 +495,8 @@ def test_session_of_another_name(
     for command in (("show", header, "--json"), ("show", sid, "--name", "auth", "--json")):
         assert run(*command, config=shop.name, backend=backend) == 0
         assert shown(capsys)["data"] == {"user": 7}
-    assert run("show", sid, config=shop.name, backend=backend) == (backend == "memcache")
-    assert ("see --name" in capsys.readouterr().err) is (backend == "memcache")
+    assert run("show", sid, config=shop.name, backend=backend) == (backend in KEYED)
+    assert ("see --name" in capsys.readouterr().err) is (backend in KEYED)
     assert run("delete", "--yes", sid, "--name", "auth", config=shop.name, backend=backend) == 0
     assert visitor.read() == {}
 
@@ -560,6 +572,33 @@ def test_server_that_is_not_there(make_shop: Any, capsys: Output, arguments: lis
         "",
         "error: memcache backend at 127.0.0.1:1: the server refused the connection\n",
     )
+
+
+@pytest.mark.parametrize("arguments", [["show"], ["delete", "--yes"]])
+def test_redis_that_is_not_there(make_shop: Any, capsys: Output, arguments: list[str]) -> None:
+    """The same, without the password of its URL."""
+    shop = make_shop(redis={"url": "redis://:sesame@127.0.0.1:1/0", "timeout": 0.5})
+    assert run(*arguments, "n" * 22, config=shop.name, backend="redis") == 1
+    assert capsys.readouterr() == (
+        "",
+        "error: redis backend at 127.0.0.1:1: the server refused the connection\n",
+    )
+
+
+def test_check_of_redis(make_shop: Any, capsys: Output, redis_server: Redis) -> None:
+    """One that does not answer is named; of one that does, nothing is left."""
+    shop = make_shop(redis={"url": "redis://:sesame@127.0.0.1:1/0", "timeout": 0.5})
+    assert main(["check", shop.name]) == 1
+    out = capsys.readouterr().out
+    [line] = [line for line in out.splitlines() if line.startswith("error")]
+    expected = "redis: redis backend at 127.0.0.1:1: the server refused the connection"
+    assert line == f"error: {expected}"
+    assert "sesame" not in out
+    shop = make_shop(redis=True)
+    main(["check", shop.name])
+    assert "error" not in capsys.readouterr().out
+    prefix = shop.app.config["webapp2_extras.sessions"]["redis"]["key_prefix"]
+    assert redis_server.ask("KEYS", f"{prefix}*") == []
 
 
 def test_check_of_servers_that_answer(shop: Shop, capsys: Output) -> None:

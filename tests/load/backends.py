@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from support.gunicorn import Gunicorn
-from support.servers import PROJECT, DatastoreEmulator, Memcached, Server, wait_until
+from support.servers import PROJECT, DatastoreEmulator, Memcached, Redis, Server, wait_until
 
 from load.checker import Outage
 
@@ -25,17 +25,28 @@ class Servers:
     """The servers of one run."""
 
     memcached: Sequence[Memcached]
+    redis: Redis | None
     datastore: DatastoreEmulator | None
     gunicorn: Gunicorn
 
 
 def restart_memcached(servers: Servers) -> Outage:
     """Kill the first memcached and start it again, empty."""
+    return _restart(servers.memcached[0])
+
+
+def restart_redis(servers: Servers) -> Outage:
+    """Kill Redis and start it again, empty."""
+    assert servers.redis is not None
+    return _restart(servers.redis)
+
+
+def _restart(server: Server) -> Outage:
     began = time.monotonic()
-    servers.memcached[0].kill()
+    server.kill()
     gone = time.monotonic()
     time.sleep(AWAY)
-    servers.memcached[0].start()
+    server.start()
     return Outage(began, time.monotonic(), gone)
 
 
@@ -70,6 +81,7 @@ class Backend:
     #: Session configuration beyond where the servers are.
     config: dict[str, Any]
     memcached: int = 0
+    redis: bool = False
     datastore: bool = False
     #: Whether sessions may begin again after the outage.
     forgets: bool = False
@@ -82,11 +94,13 @@ class Backend:
     #: Seconds after the outage until clients must have found their server again.
     recovery: float = 0.0
 
-    def session_config(self, memcached: Sequence[str]) -> dict[str, Any]:
-        """The whole session configuration, for memcached servers at these addresses."""
+    def session_config(self, memcached: Sequence[str], redis: str | None) -> dict[str, Any]:
+        """The whole session configuration, for memcached at these addresses, Redis at this URL."""
         config = dict(self.config)
         if memcached:
             config["memcache"] = {"servers": list(memcached)}
+        if redis:
+            config["redis"] = {"url": redis}
         if self.datastore:
             config["datastore"] = {"project": PROJECT, **config.get("datastore", {})}
         return config
@@ -96,6 +110,12 @@ _memcache: dict[str, Any] = {
     "keyword": "memcache",
     "outage": restart_memcached,
     "memcached": 1,
+    "forgets": True,
+}
+_redis: dict[str, Any] = {
+    "keyword": "redis",
+    "outage": restart_redis,
+    "redis": True,
     "forgets": True,
 }
 _datastore: dict[str, Any] = {
@@ -126,6 +146,8 @@ BACKENDS = (
         recovery=2.0,
     ),
     Backend("memcache-nodes", config={}, **{**_memcache, "memcached": 3}, recovery=2.0),
+    Backend("redis", config={}, **_redis),
+    Backend("redis-merge", config={"on_conflict": "merge"}, **_redis, merges=True),
     Backend("datastore", config={}, **_datastore),
     Backend("datastore-cached", **_cached),
     Backend("datastore-json", config={"serializer": "json"}, **_datastore),
@@ -138,6 +160,7 @@ def servers_of(backend: Backend) -> list[type[Server]]:
     kinds: list[tuple[type[Server], object]] = [
         (Gunicorn, True),
         (Memcached, backend.memcached),
+        (Redis, backend.redis),
         (DatastoreEmulator, backend.datastore),
     ]
     return [kind for kind, needed in kinds if needed]

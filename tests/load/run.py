@@ -7,7 +7,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass, field
 
 from support.gunicorn import Gunicorn
-from support.servers import PROJECT, DatastoreEmulator, Memcached
+from support.servers import PROJECT, DatastoreEmulator, Memcached, Redis
 
 from load.backends import Backend, Servers
 from load.checker import Findings, Outage, check
@@ -78,14 +78,15 @@ def run(backend: Backend, options: Options, emulator: DatastoreEmulator | None =
     """
     with ExitStack() as at_end:
         memcached = [Memcached() for _ in range(backend.memcached)]
-        for server in memcached:
+        redis = Redis() if backend.redis else None
+        for server in (*memcached, *filter(None, [redis])):
             at_end.callback(server.stop)
             server.start()
-        gunicorn = _gunicorn(backend, options, memcached, emulator)
+        gunicorn = _gunicorn(backend, options, memcached, redis, emulator)
         at_end.callback(gunicorn.stop)
         gunicorn.start()
         _warm_up(gunicorn, backend, WARM_UP)
-        return _drive(backend, options, Servers(memcached, emulator, gunicorn))
+        return _drive(backend, options, Servers(memcached, redis, emulator, gunicorn))
 
 
 def _drive(backend: Backend, options: Options, servers: Servers) -> Outcome:
@@ -117,9 +118,12 @@ def _gunicorn(
     backend: Backend,
     options: Options,
     memcached: list[Memcached],
+    redis: Redis | None,
     emulator: DatastoreEmulator | None,
 ) -> Gunicorn:
-    config = backend.session_config([server.address for server in memcached])
+    config = backend.session_config(
+        [server.address for server in memcached], redis.url if redis else None
+    )
     variables = {"GOOGLE_CLOUD_PROJECT": PROJECT}
     if emulator is not None:
         variables["DATASTORE_EMULATOR_HOST"] = emulator.address
@@ -135,7 +139,7 @@ def _gunicorn(
 
 def warm_up_emulator(backend: Backend, emulator: DatastoreEmulator) -> None:
     """Let a just started emulator, which is slow at first, do some thousand operations."""
-    gunicorn = _gunicorn(backend, Options(), [], emulator)
+    gunicorn = _gunicorn(backend, Options(), [], None, emulator)
     try:
         gunicorn.start()
         _warm_up(gunicorn, backend, EMULATOR_WARM_UP)

@@ -121,7 +121,7 @@ class Watched:
     def client(self, **options: Any) -> Any:
         """Return a client of the application's own."""
         addresses = [(HOST, sentinel.port) for sentinel in self.sentinels]
-        return redis.Sentinel(addresses, **options).master_for("shop", **options)
+        return redis.Sentinel(addresses, sentinel_kwargs=options).master_for("shop", **options)
 
     def replicate(self) -> None:
         """Wait until the replica has all that the primary has."""

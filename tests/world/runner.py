@@ -63,7 +63,7 @@ def main() -> int:
     """Run the worlds; returns 1 if something happened that must not."""
     arguments = _arguments()
     emulator = DatastoreEmulator()
-    if "Datastore" in arguments.kinds:
+    if any("datastore" in KINDS[kind] for kind in arguments.kinds):
         emulator.start()
         os.environ.update(DATASTORE_EMULATOR_HOST=emulator.address, GOOGLE_CLOUD_PROJECT=PROJECT)
     context = multiprocessing.get_context("spawn")

@@ -26,8 +26,8 @@ _COUNTED = {"error": "{} error{}", "warning": "{} warning{}", "advice": "{} piec
 _LOCAL = ("127.", "localhost", "[::1]", "unix:")
 
 #: URLs of a Redis that nobody on the way can read: by TLS, or on this machine.
-_NOT_OVERHEARD = (
-    r"rediss:|unix:|redis://(?:[^/]*@)?(?:localhost|127\.[\d.]+|\[::1\])?(?::\d*)?(?:/|\Z)"
+_NOT_OVERHEARD = re.compile(
+    r"rediss:|unix:|redis://(?:[^/]*@)?(?![^/]*@)(?:localhost|127\.[\d.]+|\[::1\])?(?:[:/?]|$)"
 )
 
 
@@ -179,7 +179,7 @@ def _servers(config: SessionConfig, _: Mapping[str, Any]) -> Iterator[Advice]:
         text = "is not set: on the way to servers elsewhere others can read sessions"
         yield Advice("advice", "memcache['tls_context']", text)
     redis = config["redis"]
-    if redis["client"] is None and not re.match(_NOT_OVERHEARD, redis["url"]):
+    if redis["client"] is None and not _NOT_OVERHEARD.match(redis["url"]):
         text = "is without TLS: on the way others can read sessions; 'rediss://' encrypts them"
         yield Advice("advice", "redis['url']", text)
 

@@ -12,7 +12,14 @@ import traceback
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, NamedTuple
 
-from webapp2_sessions.config import CONFIG_KEY, SessionConfig, default_config
+from webapp2_sessions.config import (
+    CONFIG_KEY,
+    DATASTORE_DEFAULTS,
+    MEMCACHE_DEFAULTS,
+    REDIS_DEFAULTS,
+    SessionConfig,
+    default_config,
+)
 from webapp2_sessions.config.loading import response_class_of
 from webapp2_sessions.config.value_checks import mapping, wrong
 from webapp2_sessions.errors import ConfigError, SessionError
@@ -45,6 +52,15 @@ class Target(NamedTuple):
         :raises ConfigError: a value is wrong.
         """
         return SessionConfig(self.given, self.response_class)
+
+
+#: The sections of the backends that have servers. An application that has handled requests has all
+#: of them in its configuration, with these values.
+_SECTIONS: dict[str, Mapping[str, Any]] = {
+    "memcache": MEMCACHE_DEFAULTS,
+    "redis": REDIS_DEFAULTS,
+    "datastore": DATASTORE_DEFAULTS,
+}
 
 
 @contextlib.contextmanager
@@ -147,8 +163,12 @@ def server_backends(given: Mapping[str, Any]) -> tuple[str, ...]:
 
     :param given: a session configuration as the application has it.
     """
-    sections = {key: given.get(key) for key in ("memcache", "redis", "datastore")}
-    used = {key: each for key, each in sections.items() if each and isinstance(each, Mapping)}
+    sections = {key: given.get(key) for key in _SECTIONS}
+    used = {
+        key: each
+        for key, each in sections.items()
+        if each and isinstance(each, Mapping) and each != _SECTIONS[key]
+    }
     named = [*used, used.get("datastore", {}).get("cache")]
     used_by_name = [given.get("on_oversize"), given.get("default_backend")]
     backends = given.get("backends") or {}

@@ -154,6 +154,9 @@ class SessionRedis(SignedRecords):
         if superseded_at:
             mark, seconds = b"%d" % superseded_at, _SUPERSEDED_SECONDS
             self._server.call(IF_SILENT, "SET", key + _SUPERSEDED, mark, "EX", seconds)
+        return self._take_away(key)
+
+    def _take_away(self, key: bytes) -> bool:
         # After a lost answer another try would count as the second.
         return bool(self._server.call(IF_UNSENT, "DEL", key))
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import hashlib
 import inspect
+import logging
 import ssl
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -25,6 +27,8 @@ try:
     from redis import exceptions
 except ImportError as _error:
     raise MissingDependency("redis", "redis") from _error
+
+logger: logging.Logger = logging.getLogger(__name__)
 
 #: A cluster's client asks its servers while it is made. Where that fails, all wait no more often
 #: than once a second.
@@ -255,3 +259,17 @@ def _check(client: Any) -> None:
             "redis['client']",
             "must be a client without decode_responses=True: what is stored is bytes, not text",
         )
+    if _repeats(client):
+        logger.warning(
+            "The client in config['redis']['client'] sends a command again whose answer was lost: "
+            "a session that gets a new id is gone then, without an error. Give it "
+            "retry=Retry(NoBackoff(), 0)"
+        )
+
+
+def _repeats(client: Any) -> bool:
+    """Return whether a client of redis-py is known to send a command again."""
+    found = [getattr(client, "retry", None)]
+    with contextlib.suppress(AttributeError):  # a cluster's client of redis-py 5 may raise it
+        found.append(client.get_retry())
+    return any(getattr(each, "_retries", 0) != 0 for each in found)

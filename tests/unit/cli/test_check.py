@@ -122,6 +122,7 @@ CASES: list[tuple[dict[str, Any], list[tuple[str, str]]]] = [
     ({"memcache": {"key_prefix": "x", "client": dict}}, []),
     ({"redis": {"url": "redis://10.0.0.1/0"}}, [("advice", "redis['url']")]),
     ({"redis": {"url": "redis://:secret@localhost:6379/0"}}, []),
+    ({"redis": {"url": "redis://:secret@10.0.0.1"}}, [("advice", "redis['url']")]),
     ({"redis": {"url": "redis://localhost.example.com"}}, [("advice", "redis['url']")]),
     ({"redis": {"url": "redis://a:b@127.0.0.1@10.0.0.1"}}, [("advice", "redis['url']")]),
     ({"redis": {"url": "rediss://10.0.0.1"}}, []),

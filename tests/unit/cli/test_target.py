@@ -11,6 +11,7 @@ import pytest
 from support.modules import modules_in
 
 from webapp2_sessions.cli.target import load_target, server_backends
+from webapp2_sessions.config import SessionConfig
 from webapp2_sessions.errors import ConfigError
 
 Write = Callable[[str], str]
@@ -157,6 +158,13 @@ def test_modules_are_found_elsewhere_for_the_import_only(write: Write) -> None:
         ({"datastore": {"cache": "memcache"}}, ("memcache", "datastore")),
         ({"on_oversize": "datastore"}, ("datastore",)),
         ({"on_oversize": "raise"}, ()),
+        # As an application has it that has handled requests.
+        (SessionConfig({"secret_key": "k"}), ()),
+        (SessionConfig({"secret_key": "k", "redis": {"timeout": 2.0}}), ("redis",)),
+        (
+            SessionConfig({"secret_key": "k", "datastore": {"cache": "memcache"}}),
+            ("memcache", "datastore"),
+        ),
     ],
 )
 def test_server_backends_are_those_of_which_the_configuration_says_something(

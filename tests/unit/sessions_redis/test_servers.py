@@ -14,7 +14,9 @@ import pytest
 import redis
 import redis.asyncio
 from redis import exceptions
+from redis.backoff import NoBackoff
 from redis.cluster import RedisCluster
+from redis.retry import Retry
 from redis.sentinel import MasterNotFoundError, Sentinel
 from support.faults import texts
 from support.forks import forks, in_child
@@ -483,6 +485,42 @@ def test_client_that_cannot_be_used_is_refused_before_it_is_asked(
     for _ in range(2):
         with pytest.raises(ConfigError, match=text):
             server.call(IF_SILENT, "GET", KEY)
+
+
+ONCE = Retry(NoBackoff(), 0)
+TWICE = Retry(NoBackoff(), 1)
+
+
+@pytest.mark.parametrize(
+    ("make", "is_told"),
+    [
+        (lambda: redis.Redis(port=1, retry=TWICE), True),
+        (lambda: redis.Redis(port=1, retry=ONCE), False),
+        (
+            lambda: Sentinel([("127.0.0.1", 1)], sentinel_kwargs={"retry": ONCE}).master_for(
+                "shop", retry=TWICE
+            ),
+            True,
+        ),
+        (
+            lambda: Sentinel([("127.0.0.1", 1)], sentinel_kwargs={"retry": ONCE}).master_for(
+                "shop", retry=ONCE
+            ),
+            False,
+        ),
+        (lambda: mock.Mock(spec=["execute_command", "retry"], retry=TWICE), True),
+        (lambda: mock.Mock(spec=["execute_command", "retry"], retry=ONCE), False),
+        (lambda: FakeClient(b"value"), False),
+    ],
+)
+def test_client_that_repeats_commands_is_warned_of_once(
+    caplog: pytest.LogCaptureFixture, make: Callable[[], Any], is_told: bool
+) -> None:
+    server = CustomRedis(make())
+    for _ in range(2):
+        with contextlib.suppress(BackendError):
+            server.call(IF_SILENT, "GET", KEY)
+    assert [("retry=Retry(NoBackoff(), 0)" in text) for text in caplog.messages] == [True] * is_told
 
 
 def test_cluster_that_decodes_is_refused() -> None:
