@@ -46,6 +46,7 @@ class Counting(webapp2.RequestHandler):
         before = namespace_manager.get_namespace()
         namespace_manager.set_namespace(self.request.get("namespace"))
         store = sessions.get_store(request=self.request)
+        assert type(store).__module__ == "webapp2_sessions.sessions.store"
         session = store.get_session(backend="memcache")
         session["visits"] = session.get("visits", 0) + 1
         store.save_sessions(self.response)
