@@ -31,7 +31,7 @@ os.environ["PATH"] = os.pathsep.join(
 if nox.options.error_on_missing_interpreters:
     missing = [version for version in NEW if shutil.which(f"python{version}") is None]
     PYTHONS = [version for version in PYTHONS if version not in missing]
-    print(f"Pythons that are not here, and not tested: {', '.join(missing) or 'none'}")
+    print(f"Pythons that are not here, and not tested: {', '.join(missing) or 'none'}")  # noqa: T201
 
 
 @nox.session(python=PYTHONS)
