@@ -31,6 +31,9 @@ APPLICATIONS = {
     "whole module": OLD.replace(
         _IMPORT, "import webapp2_extras.sessions\nfrom webapp2_extras import auth\n"
     ).replace(" sessions.get_store(", " webapp2_extras.sessions.get_store("),
+    "one name": OLD.replace(
+        _IMPORT, "from webapp2_extras import auth\nfrom webapp2_extras.sessions import get_store\n"
+    ).replace(" sessions.get_store(", " get_store("),
 }
 
 SIGN_IN = ["POST", "/sign-in", {"password": "engine"}]
