@@ -153,7 +153,8 @@ class SessionRedis(SignedRecords):
         """
         if superseded_at:
             mark, seconds = b"%d" % superseded_at, _SUPERSEDED_SECONDS
-            self._server.call(IF_SILENT, "SET", key + _SUPERSEDED, mark, "EX", seconds)
+            # The first one counts: a late request may give an id another one that had ended before.
+            self._server.call(IF_SILENT, "SET", key + _SUPERSEDED, mark, "EX", seconds, "NX")
         return self._take_away(key)
 
     def _take_away(self, key: bytes) -> bool:
