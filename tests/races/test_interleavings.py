@@ -285,6 +285,43 @@ def test_one_of_two_renewals_at_once_counts(
         assert sorted(map(len, cookies)) == [0, 1], f"overtaken at command {number}"
 
 
+def test_session_that_was_seen_to_end_does_not_come_back(
+    target: StoreUnderTest, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A late request saves at each command of a sign-out, before and after others look."""
+    steps = Steps(monkeypatch)
+    for number in itertools.count():
+        visitor = target.visitor(on_conflict="overwrite")
+        visitor.write(START)
+        ending, late = (SessionStore(visitor.request()) for _ in range(2))
+        ending.get_session(backend=target.backend).destroy()
+        late.get_session(backend=target.backend)["late"] = 1
+        seen: list[Any] = []
+
+        def overtake(
+            step: int,
+            number: int = number,
+            visitor: Visitor = visitor,
+            late: SessionStore = late,
+            seen: list[Any] = seen,
+        ) -> None:
+            if step == number:
+                seen.append(_read(visitor))
+                response = webapp2.Response()
+                late.save_sessions(response)
+                seen.extend([_read(visitor), response.headers.getall("Set-Cookie")])
+
+        with steps.counted(overtake):
+            ending.save_sessions(webapp2.Response())
+        if not seen:
+            assert number > 0
+            return
+        before, after, cookies = seen
+        if before is None:
+            assert (after, cookies) == (None, []), f"overtaken at command {number}"
+        assert _read(visitor) is None
+
+
 def _save_at(
     number: int, store: SessionStore, response: webapp2.Response, reached: list[int], step: int
 ) -> None:

@@ -87,6 +87,7 @@ class AppEngineMemcache(Node):
         return self._store("replace_multi_async", key, value, seconds)
 
     def _cas(self, key: bytes, value: bytes, token: Any, seconds: int) -> bool:
+        seconds = 1 if seconds < 0 else seconds  # the service takes none that has passed
         return self._store("cas_multi_async", key, value, seconds, token)
 
     def _touch(self, key: bytes, seconds: int) -> bool:

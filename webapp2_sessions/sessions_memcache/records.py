@@ -26,9 +26,10 @@ _LATEST_EXPIRY = 2**31 - 1
 #: Ends the key of the mark of a revoked record; 250 bytes are memcached's limit.
 _REVOKED = b":ended"
 _REVOKED_SECONDS = 3600
-#: Replaces a record between its revocation and its deletion, for a second at most. Nobody signs
-#: it, so that it counts as no session.
+#: Replaces a record that is revoked, with an expiry that has passed: memcached has no command that
+#: compares and deletes. Nobody signs it, so that it counts as no session where it stays for longer.
 _TAKEN = b"ended"
+_EXPIRED = -1
 #: Each try fails only if another request has just written the record.
 _TRIES_TO_TAKE = 20
 
@@ -217,9 +218,9 @@ class SessionMemcached(SignedRecords, CacheStore):
                 return False
             if not is_marked:
                 node.call("set", key + _REVOKED, mark, _REVOKED_SECONDS)
-            # As :meth:`fill`, but for a second.
+            # As :meth:`fill`.
             is_same = token.server.lost == token.lost
-            if is_same and token.server.call("cas", key, _TAKEN, token.cas, 1):
+            if is_same and token.server.call("cas", key, _TAKEN, token.cas, _EXPIRED):
                 return True
         return is_marked
 
