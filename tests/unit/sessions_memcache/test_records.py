@@ -342,7 +342,7 @@ def test_revoked_record_is_marked_before_it_is_deleted(time: float, mark: bytes)
     assert (key, left.partition(b" ")[0], seconds) == (KEY + b":ended", mark, 3600)
     assert others == [
         ("gets", KEY),
-        ("cas", KEY, b"ended", b"7", 1),
+        ("cas", KEY, b"ended", b"7", -1),
         ("delete", KEY),
     ]
 
