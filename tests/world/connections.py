@@ -18,20 +18,22 @@ from webapp2_sessions.sessions_redis.servers import server_of
 from webapp2_sessions.stored.connections import ConnectionPool
 from world.applications import Application
 
-__all__ = ["Waits", "connections_of", "fill", "take"]
+__all__ = ["Waits", "connections_of", "fill", "servers_of", "take"]
+
+
+def servers_of(app: Application) -> list[Any]:
+    """Return what an application knows of its server: for sessions, and for the cache."""
+    if app.place == "redis":
+        cache = session_cache(app.config, "datastore")._server
+        return [server_of(redis_settings(app.config)), cache]
+    return [servers.nodes_of(memcache_settings(app.config)).node_of(b"any")]
 
 
 def connections_of(app: Application) -> list[ConnectionPool[Any]]:
-    """Return the connections of an application, which all its threads share.
-
-    Those of a cache in Redis are others than those of sessions.
-    """
+    """Return the connections of an application, which all its threads share."""
     if app.place == "redis":
-        cache = session_cache(app.config, "datastore")._server
-        return [each._connections() for each in (server_of(redis_settings(app.config)), cache)]
-    node = servers.nodes_of(memcache_settings(app.config)).node_of(b"any")
-    assert isinstance(node, servers.Server)
-    return [servers._clients.get(node, node._connect)]
+        return [each._connections() for each in servers_of(app)]
+    return [servers._clients.get(each, each._connect) for each in servers_of(app)]
 
 
 def take(connections: ConnectionPool[Any]) -> None:

@@ -12,7 +12,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any
 
 import pytest
 import webapp2
@@ -25,11 +25,10 @@ from webapp2_sessions import BackendError, SessionConflict
 from webapp2_sessions.errors import UnreadableSession
 from webapp2_sessions.sessions_memcache.connection import Connections
 from webapp2_sessions.sessions_redis.cache import _Connections as CacheConnections
-from webapp2_sessions.stored.breaker import Breaker
 from webapp2_sessions.testing.clock import Clock
 from world.applications import ENDS, ERRORS, NAMES, SHARED, Application, Boom, secret
 from world.commands import Unavailable, watch_commands
-from world.connections import Waits, connections_of, fill, take
+from world.connections import Waits, connections_of, fill, servers_of, take
 from world.jar import Jar, Url
 from world.model import EXPIRED, Loss, Model, Violation, Visit
 from world.renamed import Named
@@ -163,14 +162,10 @@ class World:
         watch_commands(self._patches, self._notice)
         self._waits = Waits(self._patches)
         self._patches.setitem(sys.modules, appengine_namespaces.NAME, appengine_namespaces.MODULE)
-        self._patches.setattr(Breaker, "_now", lambda _: time.monotonic() + World._pauses)
         self._await_what_is_sent()
         if self.uses("datastore"):
             self._let_entities_travel()
         logging.getLogger().addHandler(self._log)
-
-    #: Seconds that have passed between requests, so that a server that was silent is asked again.
-    _pauses: ClassVar[float] = 0.0
 
     def close(self) -> None:
         """Put everything back."""
@@ -353,7 +348,9 @@ class World:
 
         :param undisturbed: the requests, if nothing happened that is an error.
         """
-        World._pauses += 3.0
+        for app in self.apps:
+            for server in servers_of(app):
+                server._asked_again = 0.0  # somebody else has asked it since
         for number, count in self._waits.forgotten.items():
             if count > 1:
                 raise Violation(
