@@ -352,7 +352,8 @@ class World:
             for server in servers_of(app):
                 server._asked_again = 0.0  # somebody else has asked it since
         for number, count in self._waits.forgotten.items():
-            if count > 1:
+            # A cache in Redis has connections of its own.
+            if count > len(servers_of(self.apps[number])):
                 raise Violation(
                     f"application {number} waited {count} times for connections that were "
                     f"forgotten at one time\n{self.told()}"
