@@ -583,6 +583,9 @@ def _saves(
     is_kept = rules.place == "redis"
     if any(isinstance(each, Gone) and (is_kept or not each.is_lost) for each in states):
         yield records, None  # another request was first to end it
+        if draft.regenerates and loaded.record is not None:
+            # It leaves its mark before it finds that out.
+            yield _ended(records, loaded.record, at=visit.now), None
         return
     state = loaded.found or state
     if isinstance(state, Live) and rules.place in _SIGNED and state.key not in rules.keys:
