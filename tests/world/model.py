@@ -539,12 +539,20 @@ def _end(records: Records, loaded: _Loaded) -> Records:
     return _ended(records, *loaded.replaced, *own)
 
 
-def _ended(records: Records, *numbers: int, at: float | None = None) -> Records:
-    """End sessions; what has ended already stays as it is."""
+def _ended(
+    records: Records, *numbers: int, at: float | None = None, place: str | None = None
+) -> Records:
+    """End sessions; what has ended already stays as it is.
+
+    Redis does not remember what was destroyed, so that the mark of another id may come later.
+    """
     after = dict(records)
     for number in numbers:
         state = records[number]
-        if isinstance(state, Live) or state.is_lost:
+        is_marked_late = (
+            place == "redis" and isinstance(state, Gone) and state.superseded_at is None
+        )
+        if isinstance(state, Live) or state.is_lost or is_marked_late:
             after[number] = Gone(at)
     return after
 
@@ -585,7 +593,7 @@ def _saves(
         yield records, None  # another request was first to end it
         if draft.regenerates and loaded.record is not None:
             # It leaves its mark before it finds that out.
-            yield _ended(records, loaded.record, at=visit.now), None
+            yield _ended(records, loaded.record, at=visit.now, place=rules.place), None
         return
     state = loaded.found or state
     if isinstance(state, Live) and rules.place in _SIGNED and state.key not in rules.keys:
@@ -612,16 +620,16 @@ def _stored(
     draft, old = visit.draft, loaded.record
     if not is_stored:
         if old is not None:
-            records = _ended(records, old, at=visit.now)
+            records = _ended(records, old, at=visit.now, place=visit.rules.place)
         if draft.regenerates:
             records = _ended(records, *loaded.replaced)
         yield records, _grant(visit, loaded, None, data, max_age)
         return
-    records = _ended(records, *loaded.unreadable, at=visit.now)
+    records = _ended(records, *loaded.unreadable, at=visit.now, place=visit.rules.place)
     number = visit.number if old is None or draft.regenerates else old
     if draft.regenerates:
         former = loaded.replaced if old is None else (*loaded.replaced, old)
-        records = _ended(records, *former, at=visit.now)
+        records = _ended(records, *former, at=visit.now, place=visit.rules.place)
     yield (
         {**records, number: _live(visit, data, max_age)},
         _grant(visit, loaded, number, {}, max_age),
