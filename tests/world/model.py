@@ -591,7 +591,7 @@ def _saves(
     is_kept = rules.place == "redis"
     if any(isinstance(each, Gone) and (is_kept or not each.is_lost) for each in states):
         yield records, None  # another request was first to end it
-        if draft.regenerates and loaded.record is not None:
+        if loaded.record is not None and (draft.regenerates or not is_stored):
             # It leaves its mark before it finds that out.
             yield _ended(records, loaded.record, at=visit.now, place=rules.place), None
         return
