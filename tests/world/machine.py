@@ -175,6 +175,24 @@ class WorldMachine(RuleBasedStateMachine):
             world.flush_server()
         self._ask_and_look([first, second], [0] * commands + [1] * _ALL)
 
+    @precondition(lambda self: self.world is not None and self.world.cached())
+    @rule(
+        browser=st.integers(0, 1),
+        which=st.integers(0, 5),
+        commands=st.integers(1, 4),
+        steps=st.lists(_overtaking, min_size=1, max_size=2),
+    )
+    def fill_is_overtaken(self, browser: int, which: int, commands: int, steps: list[Step]) -> None:
+        """Others change or end a session while a request fills the cache with what it was."""
+        cached = self._world.cached()
+        app, name = cached[which % len(cached)]
+        looks, *others = (
+            Request(browser, app, "SessionHandler", "/", ((name, done),))
+            for done in [(), *((step,) for step in steps)]
+        )
+        self._world.flush_server()
+        self._ask_and_look([looks, *others], [0] * commands + [1] * _ALL + [2] * _ALL)
+
     @precondition(lambda self: self.world is not None and self.world.stored())
     @rule(
         browser=st.integers(0, 1),

@@ -207,6 +207,15 @@ class World:
             if app.rules(name).place is not None
         ]
 
+    def cached(self) -> list[tuple[int, str]]:
+        """Return those of them that are in Datastore, behind a cache."""
+        found = ((self.apps[number], number, name) for number, name in self.stored())
+        return [
+            (number, name)
+            for app, number, name in found
+            if app.settings["cached"] and app.rules(name).place == "datastore"
+        ]
+
     def _let_entities_travel(self) -> None:
         """Have entities dated by the world's clock: Datastore leaves that to its clients."""
         from webapp2_sessions.sessions_ndb import purging
