@@ -7,13 +7,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from redis.exceptions import TimeoutError as RedisTimeoutError
 from support.entries import Entries, RedisEntries, entries_of, redis_entries_of
 from support.servers import Memcached, Redis, wait_until
 
 from webapp2_sessions.config import SessionConfig
-from webapp2_sessions.errors import BackendUnavailable
+from webapp2_sessions.errors import BackendUnavailable, StaleCache
 from webapp2_sessions.sessions_memcache.records import session_memcached
 from webapp2_sessions.sessions_redis.cache import session_cache
+from webapp2_sessions.sessions_redis.connection import Connections as RedisConnections
 from webapp2_sessions.stored.cache import CoherentCache
 
 KEY = b"slow:name"
@@ -263,6 +265,67 @@ def test_full_server_drops_what_has_changed(
         server.thaw()
     assert wait_until(lambda: server.ask("DBSIZE") == 0, PATIENCE)
     assert cache_of(server).read("name", lambda: "new", None) == "new"
+
+
+def test_server_that_takes_no_writes(launch: Callable[[Redis], Redis]) -> None:
+    """It hands out what it has: that a session has ended is told as an error."""
+    server = launch(Redis())
+    cache = cache_of(server)
+    cache.write("name", lambda: "old", None)
+    server.ask("REPLICAOF", "127.0.0.1", "1")
+    gone: list[str] = []
+    with pytest.raises(StaleCache, match="hour"):
+        cache.delete("name", lambda: gone.append("name"))
+    assert gone == ["name"]
+
+
+def test_failover_and_back(launch: Callable[[Redis], Redis]) -> None:
+    """Nobody believes what a server has from when it was the primary before."""
+    server = launch(Redis())
+    other = launch(Redis("--replicaof", "127.0.0.1", str(server.port)))
+    cache = cache_of(server)
+    cache.write("name", lambda: "old", None)
+    assert wait_until(lambda: other.ask("DBSIZE") == 1, PATIENCE)
+    for primary, replica in ((other, server), (server, other)):
+        assert wait_until(lambda: _are_even(server, other), PATIENCE)
+        primary.ask("REPLICAOF", "NO", "ONE")
+        replica.ask("REPLICAOF", "127.0.0.1", str(primary.port))
+        assert wait_until(lambda: _are_even(server, other), PATIENCE)
+    assert server.ask("DBSIZE") == 1
+    assert cache_of(server, timeout=2.0).read("name", lambda: "new", None) == "new"
+
+
+def _are_even(*servers: Redis) -> bool:
+    """Whether the replica has all that the primary has."""
+    states = [server.ask("INFO", "replication") for server in servers]
+    links = [state.get("master_link_status") for state in states if state["role"] == "slave"]
+    return links == ["up"]
+
+
+@pytest.mark.parametrize("timeout", [0.3, PATIENCE])
+def test_command_that_is_lost_leaves_the_tombstone(
+    launch: Callable[[Redis], Redis], monkeypatch: pytest.MonkeyPatch, timeout: float
+) -> None:
+    """The second tombstone gets no answer on a kept connection; the first one stays."""
+    cache = cache_of(launch(Redis()), timeout=timeout)
+    ask = RedisConnections._ask
+    sets: list[str] = []
+
+    def lose(connections: Any, connection: Any, *command: Any) -> Any:
+        if command[0] == "SET" and len(sets) < 2:
+            sets.append("SET")
+            if len(sets) == 2:
+                raise RedisTimeoutError("lost")
+        return ask(connections, connection, *command)
+
+    def late() -> str:
+        monkeypatch.setattr(RedisConnections, "_ask", lose)
+        cache.delete("name", lambda: None)
+        return "ended"
+
+    assert cache.read("name", late, None) == "ended"
+    assert len(sets) == 2
+    assert cache.read("name", lambda: None, None) is None
 
 
 def test_end_without_its_cache(

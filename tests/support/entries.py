@@ -65,7 +65,8 @@ class RedisEntries:
 
     def __init__(self, client: redis.Redis) -> None:
         self._client = client
-        self._process = client.info("server")["run_id"].encode("ascii")
+        process = client.info("server")["run_id"] + client.info("replication")["master_replid"]
+        self._process = process.encode("ascii")
 
     def get(self, key: bytes) -> bytes | None:
         """Return the value of an entry; None when there is none."""

@@ -11,14 +11,14 @@ from collections.abc import Callable, Hashable, Iterator
 from types import FrameType
 from typing import Any
 
-from webapp2_sessions.errors import BackendError
+from webapp2_sessions.errors import BackendError, BackendUnavailable
 from webapp2_sessions.stored.cache import CoherentCache, Token
 
 #: What a write of the record expects, where it is not a version.
 ANYTHING, PRESENT = -2, -1
 
 #: Answers that are raised.
-FAILS, BREAKS, REFUSES = "fails", "breaks off", "refuses"
+FAILS, FULL, BREAKS, REFUSES = "fails", "is full", "breaks off", "refuses"
 
 
 class RefusedError(Exception):
@@ -59,7 +59,9 @@ class Replay:
             for answer, losses in self._answers:
                 self.lost += losses
                 if answer == FAILS:
-                    raise BackendError("memcache", "model", FAILS)
+                    raise BackendUnavailable("memcache", "model", FAILS)
+                if answer == FULL:
+                    raise BackendError("memcache", "model", FULL)
                 if answer == BREAKS:
                     raise TransientError()
                 if answer == REFUSES:
@@ -107,8 +109,7 @@ class Replay:
     def set_noreply(self, key: bytes, data: bytes, lifetime: float) -> None:
         self.ask("send", data, lifetime)
 
-    def delete(self, key: bytes) -> None:
-        """Not used, but by a mutant."""
+    def drop(self, key: bytes) -> None:
         self.ask("delete")
 
     # The store of the record

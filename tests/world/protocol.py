@@ -21,6 +21,7 @@ from world.processes import (
     DELETING,
     ENDING,
     FAILS,
+    FULL,
     PRESENT,
     REFUSES,
     Point,
@@ -341,7 +342,7 @@ class Model:
                 # memcached removes what a "set" should have replaced.
                 is_removed = operation == "set" and state.entry is not None and state.entry.is_aged
                 left = fewer._replace(entry=None) if is_removed else fewer
-                yield "no memory left", FAILS, 0, left, connected
+                yield "no memory left", FULL, 0, left, connected
         if self._may["cut off"]:
             yield "cut off", FAILS, 1, fewer, failed._replace(contact=IS_CUT_OFF)
 

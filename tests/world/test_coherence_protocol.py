@@ -218,7 +218,7 @@ MUTANTS = {
     ),
     "a mark removes the entry": Mutant(
         "self.store.fill(key, _STALE, token, _LONGEST_LIFETIME)",
-        "[self.store.delete(key)]",
+        "[self.store.drop(key)]",
         Scenario("writer writer reader", "cold"),
     ),
     "a mark replaces a tombstone": Mutant(

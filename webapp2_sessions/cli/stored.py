@@ -190,9 +190,9 @@ def _default_backend(given: Mapping[str, Any], config: SessionConfig, is_spilled
     if default not in ("securecookie", "encryptedcookie"):
         return default
     mentioned = server_backends(given)
-    # Datastore with a cache mentions memcached too.
-    is_cached = (given.get("datastore") or {}).get("cache") is not None
-    if len(mentioned) == 1 or (mentioned == ("memcache", "datastore") and is_cached):
+    # Datastore with a cache mentions that too.
+    cache = (given.get("datastore") or {}).get("cache")
+    if len(mentioned) == 1 or mentioned == (cache, "datastore"):
         return mentioned[-1]
     raise ConfigError("--backend", "is needed: the configuration does not tell where sessions are")
 

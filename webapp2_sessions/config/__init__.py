@@ -142,7 +142,12 @@ class SessionConfig(dict[str, Any]):
     @reprlib.recursive_repr("{...}")
     def __repr__(self) -> str:
         """Hide secret values: tracebacks and logs may show a configuration."""
-        hidden = {key: "<hidden>" for key in self if _SECRET.search(str(key)) and self[key]}
+        hidden: dict[str, Any] = {
+            key: "<hidden>" for key in self if _SECRET.search(str(key)) and self[key]
+        }
+        redis = self.get("redis")
+        if isinstance(redis, dict) and "@" in str(redis.get("url")):
+            hidden["redis"] = {**redis, "url": "<hidden>"}
         return repr({**self, **hidden})
 
     def __init__(

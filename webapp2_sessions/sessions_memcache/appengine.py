@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any, NoReturn
 
-from webapp2_sessions.errors import BackendError, MissingDependency
-from webapp2_sessions.sessions_memcache.servers import Node
+from webapp2_sessions.errors import BackendError, MissingDependency, SessionTooLarge
+from webapp2_sessions.sessions_memcache.servers import TAKEN, Node
 
 try:
     from google.appengine.api import memcache
@@ -16,6 +16,9 @@ except ImportError as _error:
 
 #: The largest value that the service takes, in bytes.
 _LARGEST_VALUE = 10**6
+
+#: Each try fails only if another request has just written the value.
+_TRIES = 20
 
 #: Namespaces are part of our keys. The service's own one would depend on when it is asked.
 _NO_NAMESPACE = ""
@@ -84,7 +87,14 @@ class AppEngineMemcache(Node):
     _fill = _add
 
     def _replace(self, key: bytes, value: bytes, seconds: int) -> bool:
-        return self._store("replace_multi_async", key, value, seconds)
+        """Store a value where there is one that has not been taken away."""
+        for _ in range(_TRIES):
+            stored, token = self._gets(key)
+            if stored in (None, TAKEN):
+                return False
+            if self._cas(key, value, token, seconds):
+                return True
+        raise self.unavailable("others have written the session at each try")
 
     def _cas(self, key: bytes, value: bytes, token: Any, seconds: int) -> bool:
         seconds = 1 if seconds < 0 else seconds  # the service takes none that has passed
@@ -93,7 +103,7 @@ class AppEngineMemcache(Node):
     def _touch(self, key: bytes, seconds: int) -> bool:
         """Store a value once more as it is: the service has no command for its expiry."""
         value, token = self._gets(key)
-        if value is None:
+        if value in (None, TAKEN):
             return False
         # If not, another request has just written it, or ended it.
         return self._cas(key, value, token, seconds) or self._get(key) is not None
@@ -106,6 +116,8 @@ class AppEngineMemcache(Node):
     def _store(
         self, method: str, key: bytes, value: bytes, seconds: int, client: Any = None
     ) -> bool:
+        if len(value) > _LARGEST_VALUE:
+            raise SessionTooLarge("memcache", self.address, len(value), _LARGEST_VALUE)
         storing = getattr(client or memcache.Client(), method)
         status = self._result(storing, {key: value}, time=seconds, namespace=_NO_NAMESPACE)[key]
         if status == memcache.ERROR:

@@ -12,7 +12,7 @@ from typing import Any
 
 from webapp2_sessions.config import memcache_settings
 from webapp2_sessions.errors import BackendError
-from webapp2_sessions.sessions_memcache.servers import Nodes, nodes_of
+from webapp2_sessions.sessions_memcache.servers import TAKEN, Nodes, nodes_of
 from webapp2_sessions.stored.cache import CacheStore, Token
 from webapp2_sessions.stored.clients import Identity
 from webapp2_sessions.stored.records import SignedRecords, signed_values, signing_keys
@@ -26,9 +26,7 @@ _LATEST_EXPIRY = 2**31 - 1
 #: Ends the key of the mark of a revoked record; 250 bytes are memcached's limit.
 _REVOKED = b":ended"
 _REVOKED_SECONDS = 3600
-#: Replaces a record that is revoked, with an expiry that has passed: memcached has no command that
-#: compares and deletes. Nobody signs it, so that it counts as no session where it stays for longer.
-_TAKEN = b"ended"
+#: An expiry that has passed: memcached has no command that compares and deletes.
 _EXPIRED = -1
 #: Each try fails only if another request has just written the record.
 _TRIES_TO_TAKE = 20
@@ -177,6 +175,10 @@ class SessionMemcached(SignedRecords, CacheStore):
         self.set(key, data, lifetime)
         return not self.discard_if_revoked(key)
 
+    def drop(self, key: bytes) -> None:
+        """Delete what is under ``key``; memcached has done so if it has refused a ``set``."""
+        self.call("delete", key)
+
     def touch(self, key: bytes, lifetime: float | None) -> bool:
         """Give a record another lifetime; whether there is one."""
         return bool(self._nodes.node_of(key).call("touch", key, expiry(lifetime)))
@@ -214,13 +216,13 @@ class SessionMemcached(SignedRecords, CacheStore):
             data, token = self.gets(key)
             if data is None:
                 return is_marked and node.call("get", key + _REVOKED) in (mark, None)
-            if data == _TAKEN:
+            if data == TAKEN:
                 return False
             if not is_marked:
                 node.call("set", key + _REVOKED, mark, _REVOKED_SECONDS)
             # As :meth:`fill`.
             is_same = token.server.lost == token.lost
-            if is_same and token.server.call("cas", key, _TAKEN, token.cas, _EXPIRED):
+            if is_same and token.server.call("cas", key, TAKEN, token.cas, _EXPIRED):
                 return True
         return is_marked
 

@@ -33,6 +33,10 @@ try:
 except ImportError as _error:
     raise MissingDependency("pymemcache", "memcache") from _error
 
+#: Replaces a record that is revoked. Nobody signs it: where it stays for a moment, it counts as no
+#: session.
+TAKEN = b"ended"
+
 #: Commands that a proxy may not understand. If one gets no answer, the server may be well.
 _OPTIONAL = frozenset({"raw_command", "stats"})
 

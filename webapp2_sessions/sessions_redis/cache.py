@@ -28,11 +28,16 @@ from webapp2_sessions.stored.signed_values import SignedValues
 __all__ = ["session_cache"]
 
 try:
+    from redis.exceptions import ConnectionError as RedisConnectionError
     from redis.exceptions import ResponseError
 except ImportError as _error:
     raise MissingDependency("redis", "redis") from _error
 
 Result = TypeVar("Result")
+
+#: What tells a process of a server from others, by sections of ``INFO``. The latter changes when a
+#: replica becomes the primary, so that one that was the primary before is another one.
+_PROCESS = (("server", b"run_id"), ("replication", b"master_replid"))
 
 #: Bytes at the beginning of each entry that no other one has. With equal ones, a request that has
 #: looked at an earlier tombstone could replace a later one.
@@ -45,7 +50,8 @@ _NOREPLY_TIMEOUT = 0.05
 #: that is full at least drops what is there.
 _SET_HERE = """
 local process = string.match(redis.call('INFO', 'server'), 'run_id:(%x+)')
-local place = process .. ':' .. ARGV[1]
+local role = string.match(redis.call('INFO', 'replication'), 'master_replid:(%x+)') or ''
+local place = process .. role .. ':' .. ARGV[1]
 local done = redis.pcall('SET', place, ARGV[2], 'PX', ARGV[3])
 if done.err then redis.call('DEL', place) end
 """
@@ -97,17 +103,22 @@ class _Connections(Connections):
 
     def _open(self) -> Connection:
         connection = super()._open()
-        information = super()._ask(connection, "INFO", "server")
-        if isinstance(information, ResponseError):
-            connection.close()
-            raise information
-        found = re.search(rb"^run_id:(\w+)", information, re.MULTILINE)
-        self.process = connection.process = b"" if found is None else found[1]
+        found = []
+        for section, name in _PROCESS:
+            information = super()._ask(connection, "INFO", section)
+            if isinstance(information, ResponseError):
+                connection.close()
+                raise information
+            text = information if isinstance(information, bytes) else b""
+            found += re.findall(rb"^%b:(\w+)" % name, text, re.MULTILINE)
+        self.process = connection.process = b"".join(found)
         return connection
 
     def _ask(self, connection: Connection, *command: Any) -> Any:
+        if connection.process != self.process:
+            raise RedisConnectionError("this connection leads to a former process")
         key = command[3 if command[0] in ("EVAL", "EVALSHA") else 1]
-        if not connection.process or not key.startswith(connection.process + b":"):
+        if not self.process or not key.startswith(self.process + b":"):
             return _AnotherProcess()
         return super()._ask(connection, *command)
 
@@ -193,7 +204,7 @@ class RedisCache(SignedRecords, CacheStore):
         """Return what is there, and its token."""
 
         def get(process: bytes) -> tuple[bytes | None, Token]:
-            stored = self._server.call(IF_SILENT, "GET", _at(process, key))
+            stored = self._server.get(_at(process, key))
             if stored is None:
                 return None, Token(None, self._server, process)
             token = Token(stored[:_NONCE_SIZE], self._server, process)
@@ -216,14 +227,14 @@ class RedisCache(SignedRecords, CacheStore):
         """Store an entry, whatever is there."""
 
         def put(process: bytes) -> None:
-            place, expiry = _at(process, key), milliseconds(lifetime)
-            try:
-                self._server.call(IF_CLOSED, "SET", place, _entry(data), "PX", expiry)
-            except BackendError:
-                # A full server keeps the former entry, unless it is told to delete it.
-                self._server.call(IF_SILENT, "DEL", place)
+            expiry = milliseconds(lifetime)
+            self._server.call(IF_CLOSED, "SET", _at(process, key), _entry(data), "PX", expiry)
 
         self._at_present(put)
+
+    def drop(self, key: bytes) -> None:
+        """Delete an entry; a server that is full keeps it otherwise."""
+        self._at_present(lambda process: self._server.call(IF_SILENT, "DEL", _at(process, key)))
 
     def set_noreply(self, key: bytes, data: bytes, lifetime: float) -> None:
         """Fire and forget an entry; a paused server applies it when it resumes."""

@@ -134,6 +134,16 @@ class Connections(ConnectionPool[Connection]):
             return True
 
 
+def address_in(url: str) -> str:
+    """Return how errors name the server of a URL.
+
+    :raises ConfigError: the URL cannot be understood.
+    """
+    said = parsed(url)
+    parts = urlsplit(url)
+    return said.get("path") or parts.netloc.rpartition("@")[2] or "localhost"
+
+
 def parsed(url: str) -> dict[str, Any]:
     """Return what a URL says, by the names of redis-py's arguments.
 

@@ -43,10 +43,13 @@ class RedisSessionFactory(KeyedSessionFactory):
             try:
                 server.call(IF_SILENT, "SET", key, b"a", "PX", _PROBE_LIFETIME)
                 is_set = server.compare_and_set(key, b"a", b"b", _PROBE_LIFETIME)
-                if not is_set or server.call(IF_SILENT, "GET", key) != b"b":
+                is_there = server.call(IF_SILENT, "PEXPIRE", key, _PROBE_LIFETIME)
+                if not is_set or not is_there or server.get(key) != b"b":
                     yield str(server.unavailable("a value did not come back"))
-            finally:
+                server.call(IF_SILENT, "DEL", key)
+            except BackendError:
                 with contextlib.suppress(BackendError):
                     server.call(IF_SILENT, "DEL", key)
+                raise
         except (BackendError, ConfigError) as error:
             yield str(error)

@@ -96,7 +96,7 @@ class SessionRedis(SignedRecords):
 
     def get(self, key: bytes) -> bytes | None:
         """Return a record, ``None`` if there is none."""
-        data = self._server.call(IF_SILENT, "GET", key)
+        data = self._server.get(key)
         if data is not None and type(data) is not bytes:
             problem = f"the server returned {type(data).__name__} and not the bytes that are stored"
             raise BackendError("redis", self._server.address, problem)
@@ -183,11 +183,12 @@ class SessionRedis(SignedRecords):
 
     def times(self, key: bytes) -> dict[str, int]:
         """Return ``expires_in`` and ``idle`` of a record in seconds, as far as the server tells."""
-        found = {}
-        left = self._server.call(IF_SILENT, "PTTL", key)
-        if left != -2:
-            found["expires_in"] = -1 if left == -1 else left // 1000
-            # One that evicts what is used least often knows no times.
-            with contextlib.suppress(BackendError):
+        found: dict[str, int] = {}
+        # The user may have no right to ask; and one that evicts what is used least often knows no
+        # times of use.
+        with contextlib.suppress(BackendError):
+            left = self._server.call(IF_SILENT, "PTTL", key)
+            if left != -2:
+                found["expires_in"] = -1 if left == -1 else left // 1000
                 found["idle"] = self._server.call(IF_SILENT, "OBJECT", "IDLETIME", key)
         return found

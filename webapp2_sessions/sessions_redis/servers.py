@@ -8,9 +8,9 @@ import hashlib
 import inspect
 import logging
 import ssl
+import sys
 from collections.abc import Callable, Mapping
 from typing import Any
-from urllib.parse import urlsplit
 
 from webapp2_sessions.errors import (
     BackendError,
@@ -18,10 +18,10 @@ from webapp2_sessions.errors import (
     ConfigError,
     MissingDependency,
 )
-from webapp2_sessions.sessions_redis.connection import Connections
+from webapp2_sessions.sessions_redis.connection import Connections, address_in
 from webapp2_sessions.stored.breaker import Breaker
 from webapp2_sessions.stored.clients import ClientRegistry, Identity
-from webapp2_sessions.stored.connections import IF_UNSENT
+from webapp2_sessions.stored.connections import IF_SILENT, IF_UNSENT
 
 try:
     from redis import exceptions
@@ -53,6 +53,10 @@ _MEANINGS: dict[str, str] = {
     "ReadOnlyError": "it is a replica, which takes no writes",
     "MovedError": "it is one of a cluster: give a RedisCluster as redis['client']",
 }
+
+#: What a client of the application's own may raise: a pool without a free connection, a wrapper
+#: that does not expect bytes.
+_CLIENT_ERRORS = (AttributeError, EOFError, LookupError, RuntimeError, TypeError, ValueError)
 
 #: The same, of what passes by itself.
 _PASSING: dict[str, str] = {
@@ -101,6 +105,15 @@ class Redis(Breaker):
             raise self._refused(answer)
         return answer
 
+    def get(self, key: bytes) -> Any:
+        """Return a value, ``None`` for none or what we cannot have written, as a list."""
+        answer = self._answer(IF_SILENT, "GET", key)
+        if isinstance(answer, exceptions.ResponseError):
+            if str(answer).startswith("WRONGTYPE "):
+                return None
+            raise self._refused(answer)
+        return answer
+
     def compare_and_set(
         self, key: bytes, begin: bytes, data: bytes, milliseconds: int | None
     ) -> bool:
@@ -138,10 +151,14 @@ class Redis(Breaker):
         text = f"the server refused ({kind}){': ' if meaning else ''}{meaning}"
         return BackendError("redis", self.address, text)
 
-    def _failed(self, error: Exception) -> BackendError:
-        """Return the error for a server that could not be asked."""
+    def _failed(self, error: Exception, handled: BaseException | None) -> BackendError:
+        """Return the error for a server that could not be asked.
+
+        :param handled: what the application is handling, which is no cause of it.
+        """
         # redis-py raises its own errors while it handles those of sockets.
         cause = error if isinstance(error, OSError) else error.__context__
+        cause = None if cause is handled else cause
         if isinstance(error, exceptions.AuthenticationError):
             return BackendError("redis", self.address, "the server refused user name or password")
         if isinstance(error, exceptions.BusyLoadingError):
@@ -170,20 +187,19 @@ class RedisServer(Redis):
         self._url = url
         self._timeout = timeout
         self._tls_context = tls_context
-        parts = urlsplit(url)
-        path = parts.path if parts.scheme == "unix" else ""
-        self.address = parts.netloc.rpartition("@")[2] or path or "localhost"
+        self.address = address_in(url)
 
     def _answer(self, resend: int, *command: Any) -> Any:
         if self._asked_again:
             self._take_turn()
+        handled = sys.exc_info()[1]
         try:
             answer = self._connections().exchange(resend, *command)
         except (exceptions.ConnectionError, exceptions.TimeoutError, OSError) as error:
             if not isinstance(error, (exceptions.TimeoutError, TimeoutError)):
                 self._asked_again = 0.0
-            raise self._failed(error) from error
-        except exceptions.InvalidResponse as error:
+            raise self._failed(error, handled) from error
+        except (exceptions.InvalidResponse, OverflowError, RecursionError) as error:
             self._asked_again = 0.0
             raise BackendError("redis", self.address, "what answers is no Redis server") from error
         except exceptions.ResponseError as error:  # while connecting
@@ -218,16 +234,16 @@ class CustomRedis(Redis):
         self._given = client
 
     def _answer(self, resend: int, *command: Any) -> Any:
+        handled = sys.exc_info()[1]
         try:
             return _clients.get(self, self._make).execute_command(*command)
+        except ConfigError:
+            raise
         except exceptions.ResponseError as error:
             return error.with_traceback(None)
         except (exceptions.ConnectionError, exceptions.TimeoutError, OSError) as error:
-            problem = self._failed(error)
-        except (
-            *(exceptions.RedisError, exceptions.RedisClusterException),
-            *(LookupError, RuntimeError),
-        ) as error:  # the latter two as of a pool without a free connection
+            problem = self._failed(error, handled)
+        except (exceptions.RedisError, exceptions.RedisClusterException, *_CLIENT_ERRORS) as error:
             problem = self.unavailable(f"the client failed ({type(error).__name__})")
         raise problem  # without what the client has raised, which may tell the key
 
@@ -235,7 +251,8 @@ class CustomRedis(Redis):
         return self.unavailable(f"the client failed ({type(error).__name__})")
 
     def _make(self) -> Any:
-        is_client = hasattr(self._given, "execute_command")
+        # A class makes clients.
+        is_client = hasattr(self._given, "execute_command") and not isinstance(self._given, type)
         make: Callable[[], Any] = self._given
         client = self._given if is_client else make()
         _check(client)

@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable
 from typing import Any, NamedTuple, Protocol
 
-from webapp2_sessions.errors import BackendError, StaleCache
+from webapp2_sessions.errors import BackendError, BackendUnavailable, StaleCache
 
 __all__ = ["CacheStore", "CoherentCache", "Token"]
 
@@ -81,6 +81,9 @@ class CacheStore(Protocol):
 
     def set(self, key: bytes, data: bytes, lifetime: float) -> None:
         """Store an entry, whatever is there."""
+
+    def drop(self, key: bytes) -> None:
+        """Delete an entry."""
 
     def set_noreply(self, key: bytes, data: bytes, lifetime: float) -> None:
         """Fire and forget an entry; a paused server applies it when it resumes."""
@@ -242,11 +245,16 @@ class CoherentCache:
     def _bury(self, key: bytes) -> None:
         """Leave a tombstone; a paused server finds it when it resumes.
 
-        :raises BackendError: it could not even be sent.
+        Where it is refused, as by a server that is full, the entry goes.
+
+        :raises BackendError: it could not even be sent, or the entry stays.
         """
         try:
             self.store.set(key, _TOMBSTONE, _LONGEST_LIFETIME)
-        except BackendError:
+        except BackendUnavailable:
             self.store.set_noreply(key, _TOMBSTONE, _LONGEST_LIFETIME)
+        except BackendError:
+            self.store.drop(key)
+            self.store.set_noreply(key, _TOMBSTONE, _LONGEST_LIFETIME)  # it may have room now
 
     _now = staticmethod(time.monotonic)

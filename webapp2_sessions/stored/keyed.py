@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import logging
 from typing import Any
 
+from webapp2_sessions.errors import BackendError, BackendUnavailable
 from webapp2_sessions.stored.factory import StoredSessionFactory
 from webapp2_sessions.stored.merging import NEW, Version
 from webapp2_sessions.stored.namespaces import current_namespace
@@ -11,6 +13,8 @@ from webapp2_sessions.stored.records import Records
 from webapp2_sessions.stored.serializers import format_of
 
 __all__ = ["KeyedSessionFactory"]
+
+logger: logging.Logger = logging.getLogger(__name__)
 
 
 class KeyedSessionFactory(StoredSessionFactory):
@@ -65,7 +69,12 @@ class KeyedSessionFactory(StoredSessionFactory):
         if not records.touch(key, lifetime):
             return False
         # A session that is only read would be lost when the older key is taken out.
-        records.sign_again(key, self.name, lifetime)
+        try:
+            records.sign_again(key, self.name, lifetime)
+        except BackendUnavailable:
+            raise
+        except BackendError as error:  # as of a server that is full: another renewal tries again
+            logger.warning("The session %r keeps its older signature: %s", self.name, error)
         return True
 
     def _superseded_at(self, sid: str) -> float | None:

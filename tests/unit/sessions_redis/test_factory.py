@@ -76,9 +76,10 @@ def test_what_is_wrong_is_told_and_the_value_is_deleted(odd: dict[str, Any], pro
     assert server.commands[-1][0] == "DEL"
 
 
-def test_deletion_that_fails_is_no_problem() -> None:
-    # The value ends by itself.
-    assert problems(Server(DEL=exceptions.ConnectionError(""))) == []
+def test_deletion_that_fails_is_a_problem() -> None:
+    # So does a sign-out then.
+    [found] = problems(Server(DEL=exceptions.NoPermissionError("")))
+    assert "may not do this" in found
 
 
 def test_client_that_cannot_be_used_is_told() -> None:

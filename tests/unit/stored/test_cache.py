@@ -116,6 +116,10 @@ class FakeServer:
             return self.add(key, data, lifetime)
         return self.cas(key, data, token, lifetime)
 
+    def drop(self, key: bytes) -> None:
+        self._ask("drop")
+        self.data.pop(key, None)
+
     def set_noreply(self, key: bytes, data: bytes, lifetime: float) -> None:
         # Nothing is waited for: a silent server takes it all the same.
         self.calls.append("set_noreply")
