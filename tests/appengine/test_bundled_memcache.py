@@ -12,6 +12,8 @@ from support.visits import SECRET, Visitor, make_app
 
 from webapp2_sessions import BackendError, BackendUnavailable, ConfigError, SessionTooLarge
 from webapp2_sessions.config import SessionConfig
+from webapp2_sessions.sessions_memcache.appengine import AppEngineMemcache
+from webapp2_sessions.sessions_memcache.servers import TAKEN
 
 #: Seconds that no thread takes.
 PATIENCE = 60.0
@@ -94,6 +96,26 @@ def test_namespace_of_the_sdk_counts_once(visitor: Visitor) -> None:
         assert visitor.read() == {"user": "ada"}
     finally:
         namespace_manager.set_namespace("")
+
+
+def test_value_that_is_too_large_for_the_cache(testbed: Any) -> None:
+    """It is an error of the backend's, which a cache passes over."""
+    with pytest.raises(SessionTooLarge):
+        AppEngineMemcache(1.0).call("set", b"key", b"x" * 1_000_001, 60)
+
+
+def test_value_that_was_taken_away_is_none(testbed: Any) -> None:
+    """It stays for a second at most, and nobody replaces it or lets it live."""
+    service = AppEngineMemcache(1.0)
+    service.call("set", b"key", b"record", 60)
+    _, token = service.call("gets", b"key")
+    assert service.call("cas", b"key", TAKEN, token, -1)
+    assert not service.call("replace", b"key", b"late", 60)
+    assert not service.call("touch", b"key", 60)
+    service.call("set", b"other", b"record", 60)
+    assert service.call("replace", b"other", b"more", 60)
+    assert service.call("touch", b"other", 60)
+    assert service.call("get", b"other") == b"more"
 
 
 def test_threads_that_merge() -> None:

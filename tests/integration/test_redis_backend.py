@@ -397,6 +397,20 @@ def test_full_server_refuses_and_loses_nothing(launch: Launch) -> None:
     assert visitor.read() == {}
 
 
+def test_full_server_lets_sessions_be_renewed(launch: Launch, caplog: Any) -> None:
+    """What an older key has signed stays as it is, and the log says so."""
+    server = launch(Redis())
+    visitor = visitor_of(server.url)
+    visitor.write({"a": 1})
+    server.ask("CONFIG", "SET", "maxmemory", "1")
+    app = {"secret_key": "a" + SECRET, "secret_key_fallbacks": [SECRET], "refresh_after": 1e-9}
+    later = visitor_of(server.url, **app)
+    later.cookies = visitor.cookies
+    assert later.read() == {"a": 1}
+    assert len(later.set_cookies) == 1
+    assert "'session' keeps its older signature" in caplog.text
+
+
 def test_replica_is_told_of(launch: Launch) -> None:
     """It gives sessions and takes none."""
     server, replica = launch(Redis()), launch(Redis())

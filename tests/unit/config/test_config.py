@@ -406,10 +406,12 @@ def test_an_unchecked_configuration_may_be_foreign() -> None:
 @pytest.mark.parametrize("shown", [repr, str, pprint.pformat, "{}".format, "%r".__mod__])
 def test_secrets_are_not_shown(shown: Any) -> None:
     """Tracebacks may show local variables, and logs their arguments."""
-    found = SessionConfig({"secret_key": "qwzx", "secret_key_fallbacks": [b"vkjq"], "mine": 7})
+    url = "redis://shop:jxqk@10.0.0.1/0"
+    keys = {"secret_key": "qwzx", "secret_key_fallbacks": [b"vkjq"]}
+    found = SessionConfig({**keys, "mine": 7, "redis": {"url": url}})
     for value in (found, {"webapp2_extras.sessions": found}, [found]):
         text = shown((value,) if shown == "%r".__mod__ else value)
-        assert [each for each in ("qwzx", "vkjq") if each in text] == []
+        assert [each for each in ("qwzx", "vkjq", "jxqk") if each in text] == []
         assert "'mine': 7" in text
         assert "'secret_key': '<hidden>'" in text
 

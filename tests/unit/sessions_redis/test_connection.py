@@ -26,6 +26,7 @@ from support.scripted import SILENCE, ScriptedServer
 from webapp2_sessions.errors import ConfigError
 from webapp2_sessions.sessions_redis import connection as redis_connection
 from webapp2_sessions.sessions_redis.connection import Connection, Connections, parsed
+from webapp2_sessions.sessions_redis.servers import RedisServer
 from webapp2_sessions.stored import connections as stored_connections
 from webapp2_sessions.stored.addresses import Addresses
 from webapp2_sessions.stored.connections import (
@@ -342,9 +343,14 @@ def test_url_is_understood(url: str, said: dict[str, Any]) -> None:
         "redis://:17#sesame@host",
         "redis://:17?sesame@host",
         "unix://:17?sesame@/path",
+        "redis://:[sesame@host",
+        "redis://:\uff03sesame@host",  # is normalized to a "#"
     ],
 )
-def test_url_that_would_be_misread_is_refused_and_not_shown(url: str) -> None:
+@pytest.mark.parametrize("read", [parsed, lambda url: RedisServer(url, 1.0)])
+def test_url_that_would_be_misread_is_refused_and_not_shown(
+    url: str, read: Callable[[str], object]
+) -> None:
     with pytest.raises(ConfigError) as caught:
-        parsed(url)
+        read(url)
     assert not [text for text in texts(caught.value) if "sesame" in text]
