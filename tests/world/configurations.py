@@ -14,10 +14,10 @@ _BACKENDS = ("securecookie", "encryptedcookie", "memcache", "datastore")
 #: Kinds of worlds, by the backends that they have.
 KINDS = {
     "cookies": ("securecookie", "encryptedcookie"),
-    "memcached": ("securecookie", "memcache"),
-    "Datastore": ("securecookie", "datastore", "memcache"),
-    "Redis": ("securecookie", "redis"),
-    "Datastore and Redis": ("securecookie", "datastore", "redis"),
+    "memcached": ("securecookie", "encryptedcookie", "memcache", "memcache"),
+    "Datastore": ("securecookie", "encryptedcookie", "datastore", "datastore", "memcache"),
+    "Redis": ("securecookie", "encryptedcookie", "redis", "redis"),
+    "Datastore and Redis": ("securecookie", "encryptedcookie", "datastore", "datastore", "redis"),
 }
 
 _base = st.fixed_dictionaries(

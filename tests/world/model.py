@@ -456,7 +456,11 @@ def _load(grants: Mapping[str, Grant], visit: Visit, records: Records) -> Iterat
                 for held in (grant.data, *grant.or_data):
                     if not is_new and data == held:
                         certain = grant._replace(data=held, or_data=())
-                        yield _Loaded(None, certain, held, grant.max_age, unreadable=ended)
+                        yield _Loaded(
+                            *(None, certain, held, grant.max_age),
+                            replaced=tuple(replaced),
+                            unreadable=ended,
+                        )
                         break
                 return
             continue
@@ -476,13 +480,17 @@ def _load(grants: Mapping[str, Grant], visit: Visit, records: Records) -> Iterat
                 continue
             if not is_new and data == state.data:
                 ended = tuple(unreadable)
-                yield _Loaded(number, grant, state.data, state.max_age, unreadable=ended)
+                yield _Loaded(
+                    *(number, grant, state.data, state.max_age),
+                    replaced=tuple(replaced),
+                    unreadable=ended,
+                )
             return
         replaced.append(number)
         if isinstance(state, Live):
             continue  # signed by a key that this application does not know
         if state.superseded_at is not None and not state.is_lost:
-            superseded = visit.now - state.superseded_at < rules.renewal_grace
+            superseded |= visit.now - state.superseded_at < rules.renewal_grace
     if is_new and data == {}:
         yield _Loaded(None, None, {}, None, superseded, tuple(replaced), tuple(unreadable))
 

@@ -12,6 +12,17 @@ if TYPE_CHECKING:
 __all__ = ["Totals"]
 
 
+#: A world has one of these.
+_SERVERS = {"memcache", "redis"}
+
+#: What else no world has together: such a session is begun again there.
+_EXCLUSIVE = {("an unreadable session", "on_unreadable: new")}
+
+
+def _server_of(feature: str) -> set[str]:
+    return {server for server in _SERVERS if server in feature}
+
+
 class Totals:
     """Counts worlds, requests, and pairs of features that met."""
 
@@ -36,10 +47,17 @@ class Totals:
         self.features.update(other.features)
         self.pairs.update(other.pairs)
 
+    def possible(self) -> list[tuple[str, str]]:
+        """Return the pairs of features that can meet."""
+        return [
+            pair
+            for pair in itertools.combinations(sorted(self.features), 2)
+            if pair not in _EXCLUSIVE and _server_of(pair[0]) | _server_of(pair[1]) != _SERVERS
+        ]
+
     def unmet(self) -> list[tuple[str, str]]:
         """Return the pairs of features that never met."""
-        pairs = itertools.combinations(sorted(self.features), 2)
-        return [pair for pair in pairs if not self.pairs[pair]]
+        return [pair for pair in self.possible() if not self.pairs[pair]]
 
     def table(self) -> str:
         """Return how often each feature was there, and what it met least often."""
@@ -52,7 +70,7 @@ class Totals:
             }
             rarest = min(met, key=lambda other: met[other])
             lines.append(f"{count:8}  {feature}; least with {rarest!r}: {met[rarest]}")
-        pairs = len(self.features) * (len(self.features) - 1) // 2
-        lines.append(f"{pairs - len(self.unmet())} of {pairs} pairs met")
+        pairs = len(self.possible())
+        lines.append(f"{pairs - len(self.unmet())} of {pairs} pairs met that can")
         lines += [f"          never: {one!r} with {other!r}" for one, other in self.unmet()]
         return "\n".join(lines)
