@@ -20,15 +20,25 @@ def test_time_is_in_clear() -> None:
     assert token_time(serializer.serialize("session", {})) == 1_800_000_000
 
 
-@pytest.mark.parametrize(
-    "value",
-    [
-        *(b"", b"gAAAAA", TOKEN[:-4], TOKEN + b"=", b" " + TOKEN, TOKEN + b"\n", b"\xe9" * 120),
-        *(b"+" + TOKEN[1:], TOKEN[:40] + b"/" + TOKEN[41:], b"A" * 100, b"x|1|" + b"0" * 40),
-    ],
-)
-def test_what_is_no_token_has_no_time(value: bytes) -> None:
+NO_TOKENS = {
+    "nothing": b"",
+    "a beginning": b"gAAAAA",
+    "cut": TOKEN[:-4],
+    "padded": TOKEN + b"=",
+    "a space": b" " + TOKEN,
+    "a line": TOKEN + b"\n",
+    "other bytes": b"\xe9" * 120,
+    "a plus": b"+" + TOKEN[1:],
+    "a slash": TOKEN[:40] + b"/" + TOKEN[41:],
+    "another version": b"A" * 100,
+    "a signed value": b"x|1|" + b"0" * 40,
+}
+
+
+@pytest.mark.parametrize("name", NO_TOKENS)
+def test_what_is_no_token_has_no_time(name: str) -> None:
     """Nor is there a warning: from Python 3.15 on, decoding warns of characters of other base64."""
+    value = NO_TOKENS[name]
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         assert token_time(value) is None
