@@ -397,6 +397,16 @@ def test_full_server_refuses_and_loses_nothing(launch: Launch) -> None:
     assert visitor.read() == {}
 
 
+def test_redis_in_place_of_memcached(redis_server: Redis) -> None:
+    """By configuration alone: the handlers still name memcached."""
+    backends = {"memcache": "webapp2_sessions.sessions_redis.RedisSessionFactory"}
+    app = make_app(backends=backends, redis={"url": redis_server.url}, on_oversize="memcache")
+    visitor = Visitor(app, backend="memcache")
+    sid = visitor.write({"a": 1})
+    assert visitor.read() == {"a": 1}
+    assert redis_server.ask("EXISTS", f"session:{sid}") == 1
+
+
 def test_full_server_lets_sessions_be_renewed(launch: Launch, caplog: Any) -> None:
     """What an older key has signed stays as it is, and the log says so."""
     server = launch(Redis())
