@@ -16,7 +16,17 @@ from world.configurations import KINDS
 from world.machine import WorldMachine, machine_of, world_settings
 from world.model import Violation
 
-__all__ = ["ELSEWHERE", "MUTANTS", "PACKAGE", "SEEDS", "WORLDS", "Found", "Mutant", "live", "mutate"]
+__all__ = [
+    "ELSEWHERE",
+    "MUTANTS",
+    "PACKAGE",
+    "SEEDS",
+    "WORLDS",
+    "Found",
+    "Mutant",
+    "live",
+    "mutate",
+]
 
 #: Worlds of these are tried, one after the other: within one, what Hypothesis draws is alike.
 SEEDS = (2026, 2027, 2028)
