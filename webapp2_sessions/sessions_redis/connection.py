@@ -50,9 +50,12 @@ class Connection(AbstractConnection):  # type: ignore[misc]  # has no types
         timeouts = {"socket_timeout": timeout, "socket_connect_timeout": timeout}
         super().__init__(protocol=2, **timeouts, **options)
         # redis-py would tell its name and version in two commands, and wait for each answer.
-        self.driver_info = self.lib_name = self.lib_version = None
+        self.driver_info: Any = None
+        self.lib_name: Any = None
+        self.lib_version: Any = None
         # redis-py reads these after a timeout.
-        self.host, self.port = (place if isinstance(place, str) else place.host), None
+        self.host: Any = place if isinstance(place, str) else place.host
+        self.port: Any = None
         self._place = place
         self._seconds = timeout
         self._tls_context = tls_context

@@ -187,7 +187,7 @@ class RedisServer(Redis):
         self._url = url
         self._timeout = timeout
         self._tls_context = tls_context
-        self.address = address_in(url)
+        self.address: str = address_in(url)
 
     def _answer(self, resend: int, *command: Any) -> Any:
         if self._asked_again:
