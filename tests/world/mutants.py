@@ -82,7 +82,7 @@ def mutate(mutant: Mutant) -> str:
 def live(kind: str, folder: Path = PACKAGE.parent, worlds: int | None = None) -> Found:
     """Live through worlds of a kind by the package in a folder, until something is found.
 
-    :param worlds: how many; by default those of `WORLDS`.
+    :param worlds: how many at least, of each seed; by default those of `WORLDS`.
     """
     tests = str(Path(__file__).parents[1])
     path = os.pathsep.join([str(folder), tests])
@@ -145,7 +145,7 @@ _MEMCACHED = "sessions_memcache/records.py"
 _REDIS = "sessions_redis/records.py"
 _ENTITIES = "sessions_ndb/records.py"
 
-#: Faults that applications have met, as /design/FAULTS.md numbers them.
+#: Faults that applications have met, in the order in which they became known.
 _FORMER = (
     Mutant(
         "1.1: a shared response gets the cookie",

@@ -33,6 +33,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--seed", type=int, default=1, help="default: 1")
     parser.add_argument("--processes", type=int, default=2, help="default: 2")
     parser.add_argument("--kinds", nargs="*", default=list(KINDS), choices=list(KINDS))
+    parser.add_argument("--only", type=int, help="the seed of a failure, to repeat it")
     return parser.parse_args()
 
 
@@ -42,7 +43,8 @@ def _live(number: int, arguments: argparse.Namespace, reports: Any) -> None:
     logging.getLogger().addHandler(logging.NullHandler())
     ends = time.monotonic() + arguments.seconds
     kinds = itertools.cycle(arguments.kinds)
-    for seed_ in itertools.count(arguments.seed * 1_000_000 + number, arguments.processes):
+    seeds = itertools.count(arguments.seed * 1_000_000 + number, arguments.processes)
+    for seed_ in seeds if arguments.only is None else [arguments.only][number:]:
         if time.monotonic() > ends:
             break
         kind = next(kinds)
@@ -52,7 +54,8 @@ def _live(number: int, arguments: argparse.Namespace, reports: Any) -> None:
                 run_state_machine_as_test(seed(seed_)(machine), settings=world_settings(_WORLDS))
             except BaseException as error:
                 text = "".join(traceback.format_exception(error))
-                failure = f"seed {seed_}, {kind}:\n{text}"
+                again = f"python -m world --only {seed_} --kinds {kind!r}"
+                failure = f"seed {seed_}, {kind}; {again} repeats it:\n{text}"
             reports.put((machine.totals, failure))
             if failure:
                 break

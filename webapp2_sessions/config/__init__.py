@@ -10,7 +10,7 @@ from typing import Any
 
 import webob
 
-from webapp2_sessions.config.checks import CHECKS, CONFIG_KEY, check_secret
+from webapp2_sessions.config.checks import CHECKS, CONFIG_KEY, check_cache, check_secret
 from webapp2_sessions.cookies import rules
 from webapp2_sessions.errors import ConfigError
 
@@ -185,6 +185,7 @@ class SessionConfig(dict[str, Any]):
         self["memcache"]["servers"] = tuple(self["memcache"]["servers"])
         self["redis"] = redis_settings(self)
         self["datastore"] = datastore_settings(self)
+        check_cache(self["datastore"], self["redis"])
 
     def _validate_each_key(self) -> dict[str, str]:
         """Raise for wrong values; replace values meant for something else by the defaults.

@@ -102,6 +102,20 @@ def _check_fallback_secrets(key: str, value: object) -> None:
         check_secret(f"{key}[{index}]", each)
 
 
+def check_cache(datastore: Mapping[str, Any], redis: Mapping[str, Any]) -> None:
+    """Refuse a client of the application's own where Redis is the cache of Datastore.
+
+    :param datastore: the section of that name, with all its keys.
+    :param redis: that of Redis.
+    """
+    if datastore["cache"] == "redis" and redis["client"] is not None:
+        raise ConfigError(
+            "datastore['cache']",
+            "is 'redis', and redis['client'] is set: give redis['url'] instead, because the cache "
+            "has to know to which process of the server each connection leads",
+        )
+
+
 def secret_keys(config: Mapping[str, Any]) -> dict[str, Any]:
     """Return the secret keys of a checked configuration by name."""
     fallbacks = enumerate(config["secret_key_fallbacks"])

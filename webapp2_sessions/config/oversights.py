@@ -155,6 +155,9 @@ def _clients(config: SessionConfig) -> Iterator[tuple[str, str]]:
         ("redis", REDIS_DEFAULTS, ("url", "timeout", "tls_context")),
         ("datastore", DATASTORE_DEFAULTS, ("project", "namespace", "database")),
     ]
+    redis = config["redis"]
+    if redis["tls_context"] is not None and not redis["url"].startswith("rediss:"):
+        yield "redis['tls_context']", "has no effect: redis['url'] has to begin with 'rediss://'"
     for section, defaults, keys in replaced:
         given = config[section]
         if given["client"] is None:

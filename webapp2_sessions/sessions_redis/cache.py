@@ -13,8 +13,9 @@ import re
 from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
 
-from webapp2_sessions.config import redis_settings
-from webapp2_sessions.errors import BackendError, BackendUnavailable, ConfigError, MissingDependency
+from webapp2_sessions.config import datastore_settings, redis_settings
+from webapp2_sessions.config.checks import check_cache
+from webapp2_sessions.errors import BackendError, BackendUnavailable, MissingDependency
 from webapp2_sessions.sessions_redis.connection import Connection, Connections
 from webapp2_sessions.sessions_redis.records import milliseconds
 from webapp2_sessions.sessions_redis.servers import RedisServer
@@ -67,12 +68,7 @@ def session_cache(config: Mapping[str, Any], purpose: str) -> RedisCache:
     :raises ConfigError: it has no ``secret_key``, or a client of its own for Redis.
     """
     settings = redis_settings(config)
-    if settings["client"] is not None:
-        raise ConfigError(
-            "datastore['cache']",
-            "is 'redis', and redis['client'] is set: give redis['url'] instead, because the cache "
-            "has to know to which process of the server each connection leads",
-        )
+    check_cache(datastore_settings(config), settings)
     return _session_cache(purpose, *signing_keys(config), *settings.items())
 
 

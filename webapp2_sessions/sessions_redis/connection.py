@@ -171,6 +171,7 @@ def parsed(url: str) -> dict[str, Any]:
         text = "" if unknown == [""] else f"; {', '.join(map(repr, unknown))} cannot be in it"
         raise ConfigError(
             "redis['url']",
-            f'must be "redis://host:port/db", "rediss://host:port/db" or "unix:///path"{text}',
+            'must be "redis://host:port/db", "rediss://host:port/db" or "unix:///path", with a '
+            f"number as db, and what is special in a password written as %XX{text}",
         )
     return said

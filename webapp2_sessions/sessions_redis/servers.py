@@ -143,8 +143,11 @@ class Redis(Breaker):
         Its words are left out: they may repeat the command, and with it a session's id.
         """
         # redis-py 5 knows this one in its cluster client alone.
-        is_moved = str(error).startswith("MOVED ")
-        kind = "MovedError" if is_moved else type(error).__name__
+        kind, words = type(error).__name__, str(error)
+        if words.startswith("MOVED "):
+            kind = "MovedError"
+        if "can't run this command" in words:  # in a script
+            kind = "NoPermissionError"
         if kind in _PASSING:
             return self.unavailable(f"the server refused ({kind}): {_PASSING[kind]}")
         meaning = _MEANINGS.get(kind, "")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ssl
 from datetime import timedelta
 from typing import Any
 
@@ -126,6 +127,14 @@ CASES: list[tuple[dict[str, Any], list[tuple[str, str]]]] = [
     ({"redis": {"url": "redis://localhost.example.com"}}, [("advice", "redis['url']")]),
     ({"redis": {"url": "redis://a:b@127.0.0.1@10.0.0.1"}}, [("advice", "redis['url']")]),
     ({"redis": {"url": "rediss://10.0.0.1"}}, []),
+    (
+        {"redis": {"tls_context": ssl.create_default_context()}},
+        [("warning", "redis['tls_context']")],
+    ),
+    (
+        {"redis": {"client": dict}, "datastore": {"cache": "redis"}, "serializer": "json"},
+        [("error", "datastore['cache']")],
+    ),
     ({"redis": {"url": "unix:///run/redis.sock"}}, []),
     ({"redis": {"url": "redis://10.0.0.1", "client": dict}}, [("warning", "redis['url']")]),
     ({"serializer": "pickle", "redis": {"timeout": 2}}, [("advice", "serializer")]),
