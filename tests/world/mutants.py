@@ -243,9 +243,9 @@ _FORMER = (
         "2.3: a late fill of the cache brings back an ended session",
         "Datastore",
         _CACHE,
-        "_TOMBSTONE, _LONGEST_LIFETIME)\n        except BackendError:\n",
-        '_TOMBSTONE, _LONGEST_LIFETIME)\n            self.store.call("delete", key)\n'
-        "        except BackendError:\n",
+        "_TOMBSTONE, _LONGEST_LIFETIME)\n        except BackendUnavailable:\n",
+        "_TOMBSTONE, _LONGEST_LIFETIME)\n            self.store.drop(key)\n"
+        "        except BackendUnavailable:\n",
     ),
     Mutant(
         "2.4: after a time-out the other idle connections stay",
