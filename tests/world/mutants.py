@@ -48,7 +48,6 @@ class Mutant(NamedTuple):
     :param file: of the package.
     :param old: what stands there once.
     :param new: what takes its place.
-    :param missing: what the world would need to find it; empty if it does.
     """
 
     name: str
@@ -56,7 +55,6 @@ class Mutant(NamedTuple):
     file: str
     old: str
     new: str
-    missing: str = ""
 
 
 class Found(NamedTuple):
