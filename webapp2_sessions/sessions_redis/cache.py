@@ -48,13 +48,15 @@ _NONCE_SIZE = 16
 _NOREPLY_TIMEOUT = 0.05
 
 #: Stores ARGV[2] for ARGV[3] milliseconds under the key ARGV[1] of the present process. A server
-#: that is full at least drops what is there.
+#: that is full at least drops what is there, if it is another entry but for its first 16 bytes.
 _SET_HERE = """
 local process = string.match(redis.call('INFO', 'server'), 'run_id:(%x+)')
 local role = string.match(redis.call('INFO', 'replication'), 'master_replid:(%x+)') or ''
 local place = process .. role .. ':' .. ARGV[1]
 local done = redis.pcall('SET', place, ARGV[2], 'PX', ARGV[3])
-if done.err then redis.call('DEL', place) end
+if done.err and redis.call('GETRANGE', place, 16, -1) ~= string.sub(ARGV[2], 17) then
+    redis.call('DEL', place)
+end
 """
 
 #: How often a command is tried where the server is another process each time.

@@ -245,7 +245,7 @@ class CoherentCache:
     def _bury(self, key: bytes) -> None:
         """Leave a tombstone; a paused server finds it when it resumes.
 
-        Where it is refused, as by a server that is full, the entry goes.
+        Where it is refused, as by a server that is full, the entry goes, unless it is one already.
 
         :raises BackendError: it could not even be sent, or the entry stays.
         """
@@ -254,7 +254,8 @@ class CoherentCache:
         except BackendUnavailable:
             self.store.set_noreply(key, _TOMBSTONE, _LONGEST_LIFETIME)
         except BackendError:
-            self.store.drop(key)
+            if self.store.get(key) != _TOMBSTONE:
+                self.store.drop(key)
             self.store.set_noreply(key, _TOMBSTONE, _LONGEST_LIFETIME)  # it may have room now
 
     _now = staticmethod(time.monotonic)
