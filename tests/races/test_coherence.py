@@ -267,6 +267,19 @@ def test_full_server_drops_what_has_changed(
     assert cache_of(server).read("name", lambda: "new", None) == "new"
 
 
+def test_full_server_keeps_a_tombstone(launch: Callable[[Redis], Redis]) -> None:
+    """A second one is refused, and would not let anybody fill the place."""
+    server = launch(Redis())
+    cache = cache_of(server)
+    cache.delete("name", lambda: None)
+    server.ask("CONFIG", "SET", "maxmemory", "1")
+    cache.delete("name", lambda: None)
+    cache.store.set_noreply(cache.store.key("name"), TOMBSTONE, 60)
+    server.ask("PING")
+    with redis_entries_of(server) as entries:
+        assert entries.get(KEY) == TOMBSTONE
+
+
 def test_server_that_takes_no_writes(launch: Callable[[Redis], Redis]) -> None:
     """It hands out what it has: that a session has ended is told as an error."""
     server = launch(Redis())
