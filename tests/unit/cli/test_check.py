@@ -128,10 +128,6 @@ CASES: list[tuple[dict[str, Any], list[tuple[str, str]]]] = [
     ({"redis": {"url": "redis://a:b@127.0.0.1@10.0.0.1"}}, [("advice", "redis['url']")]),
     ({"redis": {"url": "rediss://10.0.0.1"}}, []),
     (
-        {"redis": {"tls_context": ssl.create_default_context()}},
-        [("warning", "redis['tls_context']")],
-    ),
-    (
         {"redis": {"client": dict}, "datastore": {"cache": "redis"}, "serializer": "json"},
         [("error", "datastore['cache']")],
     ),
@@ -156,6 +152,11 @@ def test_one_thing_is_different_and_that_is_told(
     values: dict[str, Any], expected: list[tuple[str, str]]
 ) -> None:
     assert briefly(advice(**values)) == expected
+
+
+def test_tls_context_without_tls_is_told() -> None:
+    values = {"redis": {"tls_context": ssl.create_default_context()}}
+    assert briefly(advice(**values)) == [("warning", "redis['tls_context']")]
 
 
 #: By what was meant, keys that somebody may write.
