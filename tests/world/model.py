@@ -53,6 +53,8 @@ class Live(NamedTuple):
     written: float
     #: Whether it cannot be loaded without a name that later versions lack.
     is_named: bool = False
+    #: When a renewal, which then failed, has left the mark of another id in Redis.
+    marked_at: float | None = None
 
 
 class Gone(NamedTuple):
@@ -530,6 +532,10 @@ def _save(
             yield from ((after, None) for after, _ in outcomes)
             if draft.destroyed or draft.regenerates:
                 yield _end(records, loaded), None
+            state = None if loaded.record is None else records[loaded.record]
+            if draft.regenerates and isinstance(state, Live) and visit.rules.place == "redis":
+                marked = state._replace(marked_at=visit.now)  # and then it failed
+                yield {**records, loaded.record: marked}, None  # type: ignore[dict-item]
         return
     for after, sent in outcomes:
         if sent is None or isinstance(sent, str):
@@ -561,7 +567,8 @@ def _ended(
             place == "redis" and isinstance(state, Gone) and state.superseded_at is None
         )
         if isinstance(state, Live) or state.is_lost or is_marked_late:
-            after[number] = Gone(at)
+            marked_at = state.marked_at if isinstance(state, Live) else None
+            after[number] = Gone(at if marked_at is None else marked_at)
     return after
 
 

@@ -15,8 +15,12 @@ __all__ = ["Totals"]
 #: A world has one of these.
 _SERVERS = {"memcache", "redis"}
 
-#: What else no world has together: such a session is begun again there.
-_EXCLUSIVE = {("an unreadable session", "on_unreadable: new")}
+#: What else no world has together.
+_EXCLUSIVE = {
+    ("an unreadable session", "on_unreadable: new"),  # it is begun again there
+    ("spills to datastore", "spills to memcache"),  # an application spills to one place
+    ("spills to datastore", "spills to redis"),
+}
 
 
 def _server_of(feature: str) -> set[str]:
