@@ -261,7 +261,7 @@ class WorldMachine(RuleBasedStateMachine):
     ) -> None:
         """A firewall forgets or closes all connections; somebody finds out, and others come then.
 
-        Other threads may be using each connection that is made anew.
+        Other threads may be using each connection that is opened.
         """
         world = self._world
         apps = [number for number, app in enumerate(world.apps) if app.uses(world.place)]

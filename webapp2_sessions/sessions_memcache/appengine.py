@@ -25,7 +25,7 @@ _NO_NAMESPACE = ""
 
 
 def _refuse(_: Any) -> NoReturn:
-    """Take the place of pickle's decoder: nothing of ours is stored as a pickle of the SDK's."""
+    """Take the place of pickle's decoder: we store no pickles by the SDK."""
     raise BackendError("memcache", AppEngineMemcache.address, "a stored value is no session")
 
 

@@ -18,7 +18,7 @@ from webapp2_sessions.stored.serializers import Serializer
 from webapp2_sessions.stored.signed_values import SignedValues
 
 #: The token of a record: its first byte and its signature, which no other content has. A counter
-#: would begin anew after a restart.
+#: would start from zero after a restart.
 _TOKEN_SIZE = 33
 
 #: Ends the key of the mark of a session that has got another id.
