@@ -49,7 +49,8 @@ def served(app: Callable[..., Any], *, threads: int = 4) -> Iterator[str]:
 
     def run() -> None:
         while not stopping.is_set():
-            wasyncore.loop(timeout=30.0, map=sockets, count=1)
+            # poll(), because select() knows no file beyond the 1,024th that a process has open.
+            wasyncore.loop(timeout=30.0, use_poll=True, map=sockets, count=1)
 
     thread = threading.Thread(target=run, name="waitress")
     thread.start()

@@ -33,7 +33,7 @@ def connections_of(app: Application) -> list[ConnectionPool[Any]]:
     """Return the connections of an application, which all its threads share."""
     if app.place == "redis":
         return [each._connections() for each in servers_of(app)]
-    return [servers._clients.get(each, each._connect) for each in servers_of(app)]
+    return [servers._clients.get(each._key, each._connect) for each in servers_of(app)]
 
 
 def take(connections: ConnectionPool[Any]) -> None:

@@ -9,6 +9,7 @@ import ssl
 import sys
 import time
 from collections.abc import Mapping
+from operator import methodcaller
 from typing import Any
 
 from webapp2_sessions.config.imports import import_object
@@ -210,11 +211,12 @@ class Server(Node, Breaker):
         self.address = address
         self._timeout = timeout
         self._tls_context = tls_context
+        self._key = _clients.key_of(self, methodcaller("close"))
 
     @property
     def lost(self) -> int:  # type: ignore[override]  # nobody else counts
         """How many connections were lost."""
-        count: int = _clients.get(self, self._connect).lost
+        count: int = _clients.get(self._key, self._connect).lost
         return count
 
     def call(self, operation: str, *args: Any) -> Any:
@@ -227,7 +229,7 @@ class Server(Node, Breaker):
         if self._asked_again:
             self._take_turn(is_optional)
         try:
-            result = getattr(_clients.get(self, self._connect), operation)(*args)
+            result = getattr(_clients.get(self._key, self._connect), operation)(*args)
         except (ConnectionError, MemcacheUnexpectedCloseError) as error:
             self._asked_again = 0.0
             if isinstance(error, ConnectionRefusedError):
@@ -246,7 +248,7 @@ class Server(Node, Breaker):
     def set_noreply(self, key: bytes, value: bytes, seconds: int) -> None:
         """Fire and forget a value, by a connection of its own."""
         try:
-            client = _clients.get(self, self._connect)
+            client = _clients.get(self._key, self._connect)
             client.set_noreply(key, value, seconds, min(_NOREPLY_TIMEOUT, self._timeout))
         except (OSError, MemcacheError) as error:
             raise self.unavailable("the server cannot be reached") from error
@@ -269,6 +271,7 @@ class CustomClient(Node):
 
     def __init__(self, client: Any) -> None:
         self._given = client
+        self._key = _clients.key_of(self)
 
     def call(self, operation: str, *args: Any) -> Any:
         """Call a method of the client; what it raises because of a server becomes our error.
@@ -279,7 +282,7 @@ class CustomClient(Node):
         handled = sys.exc_info()[1]
         kwargs = {"noreply": False} if operation in self._NOREPLY_BY_DEFAULT else {}
         try:
-            client = _clients.get(self, self._make)
+            client = _clients.get(self._key, self._make)
             result = getattr(client, operation)(*args, **kwargs)
         except MemcacheUnexpectedCloseError as error:
             self.lost += 1

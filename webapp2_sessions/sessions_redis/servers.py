@@ -10,6 +10,7 @@ import logging
 import ssl
 import sys
 from collections.abc import Callable, Mapping
+from operator import methodcaller
 from typing import Any
 
 from webapp2_sessions.errors import (
@@ -190,6 +191,7 @@ class RedisServer(Redis):
         self._url = url
         self._timeout = timeout
         self._tls_context = tls_context
+        self._key = _clients.key_of(self, methodcaller("close"))
         self.address: str = address_in(url)
 
     def _answer(self, resend: int, *command: Any) -> Any:
@@ -217,7 +219,7 @@ class RedisServer(Redis):
         return super()._refused(error)
 
     def _connections(self) -> Any:
-        return _clients.get(self, self._connect)
+        return _clients.get(self._key, self._connect)
 
     def _connect(self) -> Connections:
         return Connections(self._url, self._timeout, self._tls_context)
@@ -235,11 +237,12 @@ class CustomRedis(Redis):
 
     def __init__(self, client: Any) -> None:
         self._given = client
+        self._key = _clients.key_of(self)
 
     def _answer(self, resend: int, *command: Any) -> Any:
         handled = sys.exc_info()[1]
         try:
-            return _clients.get(self, self._make).execute_command(*command)
+            return _clients.get(self._key, self._make).execute_command(*command)
         except ConfigError:
             raise
         except exceptions.ResponseError as error:

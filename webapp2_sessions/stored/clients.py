@@ -6,6 +6,7 @@ import contextlib
 import os
 import threading
 import time
+import weakref
 from collections.abc import Callable, Hashable
 from types import MethodType
 from typing import Any, Generic, TypeVar
@@ -115,5 +116,23 @@ class ClientRegistry(Generic[Client]):
             raise
         clients.failures.pop(settings, None)
         return client
+
+    def key_of(self, owner: Any, close: Callable[[Client], None] | None = None) -> Hashable:
+        """Return a key for :meth:`get` whose client goes when its owner is collected.
+
+        :param owner: nothing of what :meth:`get` keeps may refer to it.
+        :param close: ends what the client has open.
+        """
+        key = object()
+        weakref.finalize(owner, self._forget, key, close).atexit = False
+        return key
+
+    def _forget(self, key: Hashable, close: Callable[[Client], None] | None) -> None:
+        """Give up this process's client; those of a parent are left alone."""
+        clients = self._clients()
+        clients.failures.pop(key, None)
+        client = clients.built.pop(key, None)
+        if client is not None and close is not None:
+            close(client)
 
     _now = staticmethod(time.monotonic)

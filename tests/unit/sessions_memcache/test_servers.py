@@ -51,6 +51,9 @@ class FakeClient:
             raise answer
         return answer
 
+    def close(self) -> None:
+        """There is nothing to close."""
+
     def __getattr__(self, operation: str) -> Any:
         def call(*args: Any, **kwargs: Any) -> Any:
             return self.answer(operation, *args, *([kwargs] if kwargs else []))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import threading
 from collections.abc import Iterator
@@ -268,3 +269,51 @@ def test_failure_of_a_parent_is_not_remembered(
     assert in_child(lambda: failed.get("a", Client).pid == os.getpid())
     in_another_process(monkeypatch, 1_000_000)
     assert isinstance(failed.get("a", Client), Client)
+
+
+class Owner:
+    """Something that has a client as long as it is there."""
+
+
+def test_client_is_closed_when_its_owner_is_collected(registry: Registry) -> None:
+    """With more settings than are kept, connections to the first ones would stay open."""
+    owner, closed = Owner(), list[Client]()
+    key = registry.key_of(owner, closed.append)
+    client = registry.get(key, Client)
+    assert (registry.get(key, Client), closed) == (client, [])
+    del owner
+    gc.collect()  # PyPy and free-threaded Pythons collect later
+    assert (list(registry.built), closed) == ([], [client])
+
+
+def test_client_that_is_not_to_be_closed_is_only_given_up(registry: Registry) -> None:
+    owner = Owner()
+    registry.get(registry.key_of(owner), Client)
+    del owner
+    gc.collect()
+    assert list(registry.built) == []
+
+
+def test_owner_without_a_client_is_collected_like_any_other(registry: Registry) -> None:
+    closed = list[Client]()
+    registry.key_of(Owner(), closed.append)
+    gc.collect()
+    assert closed == []
+
+
+def test_client_of_a_parent_is_not_closed_when_the_child_gives_up_its_owner(
+    registry: Registry,
+) -> None:
+    owner, closed = Owner(), list[Client]()
+    key = registry.key_of(owner, closed.append)
+    registry.get(key, Client)
+    owners = [owner]
+    del owner
+
+    def give_up() -> bool:
+        owners.clear()
+        gc.collect()
+        return closed == []
+
+    assert in_child(give_up)
+    assert key in registry.built
