@@ -80,6 +80,7 @@ default_config: dict[str, Any] = {
     "on_conflict": "overwrite",
     "on_backend_error": "raise",
     "on_unreadable": "raise",
+    "on_event": None,
     "memcache": {},
     "redis": {},
     "datastore": {},

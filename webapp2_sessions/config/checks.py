@@ -157,6 +157,9 @@ _check_grace = valid_if(
 _check_pymemcache = client_of("get", "pymemcache")
 
 
+_check_callable = valid_if(callable, "a function")
+
+
 def _check_memcache_client(key: str, value: Any) -> None:
     """Validate a client of memcached, and refuse those of the App Engine SDK."""
     if value == "appengine":
@@ -194,6 +197,7 @@ CHECKS: dict[str, Check] = {
     "on_conflict": one_of("overwrite", "merge"),
     "on_backend_error": one_of("raise", "degrade"),
     "on_unreadable": one_of("raise", "new"),
+    "on_event": optional(_check_callable),
     "memcache": section(
         {
             "servers": check_servers,

@@ -46,6 +46,7 @@ _KINDS: dict[str, tuple[str, Callable[[Any], bool]]] = {
     "refresh_after": _NUMBER,
     "on_backend_error": _TEXT,
     "on_unreadable": _TEXT,
+    "on_event": ("a function", _like(text=r"\w\.\w")),  # its dotted name
     "memcache": ("a dictionary", _like(*_COLLECTIONS, text=_SERVER)),
     "redis": ("a dictionary", _like(*_COLLECTIONS, text="://")),
     "datastore": ("a dictionary", _like(*_COLLECTIONS)),

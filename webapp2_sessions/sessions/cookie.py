@@ -17,6 +17,7 @@ from webapp2_sessions.securecookie.cookie_data import (
     OpenCookie,
     sign_cookie,
 )
+from webapp2_sessions.sessions import events
 from webapp2_sessions.sessions.factories import BaseSessionFactory
 from webapp2_sessions.sessions.session_dict import SessionDict
 
@@ -71,6 +72,7 @@ class SecureCookieSessionFactory(BaseSessionFactory):
         :raises BackendError: the session was too large for a cookie, and its server failed.
         """
         if self.session is None:
+            started = events.start(self.session_store.config)
             self._is_spilled, self._cookie = False, None
             keyword = self.session_store.config.get("on_oversize")
             self._spill = None if keyword in _NO_BACKEND else self._make_spill(keyword)
@@ -83,6 +85,8 @@ class SecureCookieSessionFactory(BaseSessionFactory):
                 self._take_over(NO_COOKIE)
                 session = SessionDict(self, new=True)
             self.session = self._take_snapshot(session)
+            if self._cookie is not None:
+                self._tell("load", started, self._size_of(self._cookie.value))
         return self.session
 
     def _session_of(self, cookie: OpenCookie) -> SessionDict | None:
@@ -117,22 +121,24 @@ class SecureCookieSessionFactory(BaseSessionFactory):
         if session is None:
             return
         is_destroyed = session._destroyed
+        started = events.start(self.session_store.config)
         if is_destroyed:
             if self._spill is not None:
                 self._spill.discard()
             self._is_spilled, self._cookie, session._degraded = False, None, False
+            self._tell("end", started)
         if session._degraded:
             return
         if self._should_save(session):
-            self._save(response, session)
+            self._save(response, session, started)
         elif is_destroyed:
             self._expire_cookie(response)
         elif self._should_refresh():
-            self._refresh(response)
+            self._refresh(response, started)
         if is_destroyed:
             self._expire_former_cookies(response)
 
-    def _refresh(self, response: Any) -> None:
+    def _refresh(self, response: Any, started: float | None) -> None:
         """Set the cookie again as it came, since a change inside a value is not saved."""
         attributes = {}
         if self._is_spilled:
@@ -144,9 +150,10 @@ class SecureCookieSessionFactory(BaseSessionFactory):
             is_same = self._cookie is not None and cookie.value == self._cookie.value
             if is_same and isinstance(cookie.data, dict):
                 self._set_cookie(response, dict(cookie.data), **attributes)
+                self._tell("refresh", started, self._size_of(cookie.value))
                 return
 
-    def _save(self, response: Any, session: SessionDict) -> None:
+    def _save(self, response: Any, session: SessionDict, started: float | None) -> None:
         if self._spill is not None:  # before anything is stored or ended
             rules.check_cookie(self.name, self.session_args, type(response), "session_args")
         is_renewed = session._regenerates
@@ -163,6 +170,7 @@ class SecureCookieSessionFactory(BaseSessionFactory):
         self._set_cookie(response, data, **attributes)
         if is_renewed:
             self._expire_former_cookies(response)
+        self._tell("save", started, getattr(self.session_store, "_written", {}).get(self.name))
         session._regenerates = session._destroyed = self.superseded = False
 
     def _move(
@@ -240,8 +248,7 @@ class SecureCookieSessionFactory(BaseSessionFactory):
             from webapp2_sessions.errors.sizes import largest_keys  # for this error alone
 
             raise SessionTooLarge(
-                self.keyword,
-                "the visitor's browser",
+                *self._place(),
                 size,
                 self.session_store.config["max_cookie_size"],
                 largest_keys(dict(session), json.dumps),
@@ -261,6 +268,13 @@ class SecureCookieSessionFactory(BaseSessionFactory):
             dict.update(session, stored)
             session._assigned = stored._assigned
         return spill.sid
+
+    def _size_of(self, value: str | bytes | None) -> int | None:
+        """Return the bytes of a cookie as browsers send it, with what parts it from another."""
+        return None if value is None else len(self.name) + len(value) + 3
+
+    def _place(self) -> tuple[str, str]:
+        return self.keyword, "the visitor's browser"
 
     def _make_spill(self, keyword: str) -> StoredSessionFactory:
         """Create the factory of the ``on_oversize`` backend, pinned to the current place."""

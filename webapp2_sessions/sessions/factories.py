@@ -19,6 +19,7 @@ from webapp2_sessions.securecookie.cookie_data import (
     NO_COOKIE,
     OpenCookie,
 )
+from webapp2_sessions.sessions import events
 from webapp2_sessions.sessions.session_dict import SessionDict
 from webapp2_sessions.sessions.signed_cookies import CookiesOf, SignedCookies
 
@@ -173,6 +174,22 @@ class BaseSessionFactory:
             return self.session_args
         attributes[MAX_AGE] = self.own_max_age
         return {**self.session_args, "max_age": self.own_max_age}
+
+    def _place(self) -> tuple[str, str]:
+        """Return the backend's keyword and its server's address, for errors and events."""
+        return type(self).__name__, "its store"
+
+    def _tell(
+        self,
+        kind: str,
+        started: float | None = None,
+        size: int | None = None,
+        error: str | None = None,
+    ) -> None:
+        """Tell of an event, if ``on_event`` is configured."""
+        config = self.session_store.config
+        if config.get("on_event") is not None:
+            events.tell(config, kind, self._place()[0], started, size=size, error=error)
 
     def _session_to_save(self) -> SessionDict | None:
         """Return the session; ``None`` if there is none, or an unmodified one of another class."""

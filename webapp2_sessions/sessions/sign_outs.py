@@ -8,6 +8,7 @@ from typing import Any
 
 from webapp2_sessions import cookies
 from webapp2_sessions.errors import SessionError
+from webapp2_sessions.sessions import events
 from webapp2_sessions.sessions.session_dict import is_destroyed
 
 logger: logging.Logger = logging.getLogger(__name__)
@@ -40,6 +41,7 @@ def delete_destroyed(store: Any, response: Any, others: Iterable[Any] = ()) -> b
             if getattr(container, "_is_reported", False):
                 continue
             container._is_reported = True
+            events.tell_error(store.config, error)
             # The text of any other error may hold the session's id.
             cause = error if isinstance(error, SessionError) else type(error).__name__
             logger.error("The session %r was destroyed, and not ended: %s", container.name, cause)

@@ -18,8 +18,8 @@ from webapp2_sessions.config import (
 from webapp2_sessions.config.imports import import_object
 from webapp2_sessions.config.loading import load_config, response_class_of, warn_of_foreign_store
 from webapp2_sessions.cookies import rules
-from webapp2_sessions.errors import ConfigError, UnknownBackend
-from webapp2_sessions.sessions import locks
+from webapp2_sessions.errors import BackendError, ConfigError, UnknownBackend
+from webapp2_sessions.sessions import events, locks
 from webapp2_sessions.sessions.cookie import SecureCookieSessionFactory
 from webapp2_sessions.sessions.factories import CustomBackendSessionFactory
 from webapp2_sessions.sessions.locks import lock_of
@@ -163,7 +163,11 @@ class SessionStore(SignedCookies):
             container = self._get_session_container(
                 name or config["cookie_name"], factory or self.get_backend(backend)
             )
-            return container.get_session(max_age=self._max_age(max_age))  # type: ignore[no-any-return]
+            try:
+                return container.get_session(max_age=self._max_age(max_age))  # type: ignore[no-any-return]
+            except BackendError as error:
+                events.tell_error(config, error)
+                raise
 
     def _get_session_container(self, name: str, factory: SessionFactory) -> Any:
         if name in self.sessions:
@@ -232,9 +236,10 @@ class SessionStore(SignedCookies):
                 container.save_session(response)
                 if len(sessions) > len(containers):  # it has opened sessions itself
                     containers += list(sessions.values())[len(containers) :]
-        except BaseException:
+        except BaseException as error:
             from webapp2_sessions.sessions.sign_outs import delete_destroyed  # only for this error
 
+            events.tell_error(config, error)
             delete_destroyed(self, response, destroyed)
             raise
         if sessions or self._has_read:  # also if it has only read a signed cookie

@@ -56,6 +56,7 @@ class DatastoreSessionFactory(StoredSessionFactory):
             data = repository.load(model, sid)
         else:
             data = as_dict(repository.run(model.get_by_sid, sid))
+        self._size = repository.size
         if repository.has_loaded:  # a model may read in a way of its own
             self._note_max_age(repository.own_max_age)
         return data
@@ -65,11 +66,13 @@ class DatastoreSessionFactory(StoredSessionFactory):
         if self._is_stored:
             try:
                 repository.write(model, sid, data, lifetime, self.own_max_age, PRESENT)
+                self._size = repository.size
                 return True
             except VersionConflict:
                 if repository.is_revoked(sid):
                     return False
         repository.write(model, sid, data, lifetime, self.own_max_age)
+        self._size = repository.size
         return not (self._is_stored and repository.was_revoked_meanwhile(model, sid))
 
     def _delete(self, sid: str) -> bool:
@@ -94,6 +97,7 @@ class DatastoreSessionFactory(StoredSessionFactory):
         repository, model = self._repository(), self.session_model
         entity = EntityVersion(model._get_kind(), sid)
         data = repository.run(model.get_by_sid, sid, entity=entity, fresh=fresh)
+        self._size = repository.size
         if repository.has_loaded:
             self._note_max_age(repository.own_max_age)
         return None if data is None else _version_of(repository, data)
@@ -107,6 +111,7 @@ class DatastoreSessionFactory(StoredSessionFactory):
             repository.write(model, sid, data, lifetime, self.own_max_age, expected)
         except VersionConflict:
             return None
+        self._size = repository.size
         version = _version_of(repository, data)
         if self._is_stored and token is NEW and repository.was_revoked_meanwhile(model, sid):
             return None  # the merger reads again, and learns of it

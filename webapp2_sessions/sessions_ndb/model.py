@@ -24,16 +24,20 @@ class _SessionDataProperty(ndb.BlobProperty):
     """
 
     def _to_base_type(self, value: Any) -> bytes:
-        dumps = Serializer.of(active_repository().config, SHARED_PROTOCOL).dumps
+        repository = active_repository()
+        dumps = Serializer.of(repository.config, SHARED_PROTOCOL).dumps
         data = dumps(value)
+        repository.size = len(data)
         if len(data) > _LARGEST:
             largest = largest_keys(value, dumps)
             raise SessionTooLarge("datastore", service_address(), len(data), _LARGEST, largest)
         return data
 
     def _from_base_type(self, value: bytes) -> Any:
+        repository = active_repository()
+        repository.size = len(value)
         try:
-            return Serializer.of(active_repository().config, SHARED_PROTOCOL).loads(value)
+            return Serializer.of(repository.config, SHARED_PROTOCOL).loads(value)
         except Exception as error:
             raise UnreadableSession("datastore", service_address(), undecodable(error)) from error
 

@@ -109,6 +109,8 @@ class SessionRepository:
         self._operation = _IDLE
         #: Once it is needed; ``None`` if none is configured.
         self._cache: CoherentCache | None = None
+        #: Bytes of the data of the entity that was read or written last, ``None`` if not known.
+        self.size: int | None = None
         #: The entity's version if :meth:`run` was asked for it, ``None`` if it is not known.
         self.version: int | None = None
         #: Whether :meth:`load` was called; a model may read in a way of its own.
@@ -170,7 +172,7 @@ class SessionRepository:
         """
         if _active.get() is self:
             return operation(*args)
-        self.version, self.has_loaded = None, False
+        self.version, self.has_loaded, self.size = None, False, None
         doing = _Operation(**options)
         place, entity = self._place, doing.entity
         if place is not None and place.namespace is None:
@@ -365,7 +367,7 @@ class SessionRepository:
         if self._settings["cache"] is not None:
             # By its name, because its library is needed only where the cache is configured.
             cache_store = import_object(_CACHES[self._settings["cache"]])
-            self._cache = CoherentCache(cache_store(self.config, "datastore"))
+            self._cache = CoherentCache(cache_store(self.config, "datastore"), self.config)
         return self._cache
 
     def _entry_name(self, model: type[Any], sid: str) -> str:

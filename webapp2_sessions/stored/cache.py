@@ -5,10 +5,11 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple, Protocol
 
 from webapp2_sessions.errors import BackendError, BackendUnavailable, StaleCache
+from webapp2_sessions.sessions import events
 
 __all__ = ["CacheStore", "CoherentCache", "Token"]
 
@@ -104,6 +105,8 @@ class CoherentCache:
 
     #: Where the entries are.
     store: CacheStore
+    #: The session configuration, whose ``on_event`` is told of hits, misses and failures.
+    config: Mapping[str, Any] = dataclasses.field(default_factory=dict)
 
     def read(
         self,
@@ -116,14 +119,18 @@ class CoherentCache:
         :param lifetime: seconds for which a filled entry may stay, ``None`` for an hour.
         """
         key = self.store.key(name)
-        started = self._now()
+        started, told_from = self._now(), events.start(self.config)
         try:
             cached = self.store.get(key)
             value = self.store.decode(key, cached)
-        except BackendError:
+        except BackendError as error:
+            events.tell_error(self.config, error)
             return load()
         if value is not None:
+            size = len(cached or b"")
+            events.tell(self.config, "cache_hit", self.store.backend, told_from, size=size)
             return value
+        events.tell(self.config, "cache_miss", self.store.backend, told_from)
         if cached is None:
             token: Token | None = self.store.absent(key)
         else:
@@ -150,7 +157,8 @@ class CoherentCache:
         token: Token | None
         try:
             cached, token = self.store.gets(key)
-        except BackendError:
+        except BackendError as error:
+            events.tell_error(self.config, error)
             cached = token = None
         if cached == _TOMBSTONE:
             token = None

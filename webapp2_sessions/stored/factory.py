@@ -18,6 +18,7 @@ from webapp2_sessions.errors import (
     StaleCache,
     UnreadableSession,
 )
+from webapp2_sessions.sessions import events
 from webapp2_sessions.sessions.factories import CustomBackendSessionFactory
 from webapp2_sessions.sessions.session_dict import SessionDict
 from webapp2_sessions.stored.merging import NEW, Merger, TooManyConflicts, Version
@@ -52,6 +53,8 @@ class StoredSessionFactory(CustomBackendSessionFactory):
     _is_stored = False
     #: Saves by compare-and-set; ``None`` unless ``on_conflict`` is ``'merge'``.
     _merger: Merger | None = None
+    #: Bytes of the record that was read or written last, ``None`` if that is not known.
+    _size: int | None = None
     #: The own age of the record that was read last.
     _stored_max_age: int | None = None
     #: Former ids of this session, which end before its cookie is set. ``True`` for those that
@@ -183,6 +186,7 @@ class StoredSessionFactory(CustomBackendSessionFactory):
 
     def _read_or_load(self, sid: str) -> dict[Any, Any] | None:
         """Return a copy of the stored data, ``None`` if there is no session of that id."""
+        started, self._size = events.start(self.session_store.config), None
         version = None
         try:
             if self._merger is None:
@@ -196,9 +200,11 @@ class StoredSessionFactory(CustomBackendSessionFactory):
             if self.session_store.config.get("on_unreadable") != "new":
                 raise
             logger.warning("The session %r is begun again: %s", self.name, error)
+            events.tell_error(self.session_store.config, error)
             # Its cookie goes, and no copy of that may find the session later.
             self._former_sids[sid] = True
             return None
+        self._tell("load", started, self._size)
         if data is None:
             if self._was_superseded_now(sid):
                 self.superseded = True
@@ -263,6 +269,7 @@ class StoredSessionFactory(CustomBackendSessionFactory):
 
         :raises BackendError: it is not certain that the session is stored.
         """
+        started = events.start(self.session_store.config)
         if self.sid is None:  # the application set self.session itself
             self.sid = self._get_new_sid()
         if session._regenerates:
@@ -279,9 +286,14 @@ class StoredSessionFactory(CustomBackendSessionFactory):
         if is_there is False:
             return self._is_gone()
         self._is_stored = True
-        if self._former_sids and not self._end_former():
-            return self._is_gone()
+        size = self._size
+        if self._former_sids:
+            leaving = events.start(self.session_store.config)
+            if not self._end_former():
+                return self._is_gone()
+            self._tell("renewal", leaving)
         session._regenerates = self.superseded = False
+        self._tell("save", started, size)
         return True
 
     def _is_gone(self) -> bool:
@@ -313,6 +325,7 @@ class StoredSessionFactory(CustomBackendSessionFactory):
                 # The cache can only serve what is older than the new id. A cache that is down must
                 # not keep anybody from signing in.
                 logger.warning("The former id of the session %r has ended: %s", self.name, error)
+                events.tell_error(self.session_store.config, error)
                 is_first = error.is_first
             del self._former_sids[former]
             if not (is_first or was_tried):
@@ -338,13 +351,19 @@ class StoredSessionFactory(CustomBackendSessionFactory):
 
     def keep(self) -> bool:
         """Extend the record by another lifetime; return whether there is one."""
-        return self.sid is not None and self._touch(self.sid, self._lifetime())
+        started = events.start(self.session_store.config)
+        is_there = self.sid is not None and self._touch(self.sid, self._lifetime())
+        if is_there:
+            self._tell("refresh", started)
+        return is_there
 
     def discard(self) -> None:
         """Delete the record, if there is one; a new session would have another id."""
+        started = events.start(self.session_store.config)
         present = [self.sid] if self._is_stored and self.sid is not None else []
         for sid in dict.fromkeys((*self._former_sids, *self._replaced_sids, *present)):
             self._delete(sid)
+            self._tell("end", started)
         self._former_sids, self._replaced_sids = {}, []
         self._begin_id()
 
@@ -374,10 +393,6 @@ class StoredSessionFactory(CustomBackendSessionFactory):
 
     def _pin_place(self) -> object:
         """Take a note of where a session is that is opened now: all of a request happens there."""
-
-    def _place(self) -> tuple[str, str]:
-        """Return the backend's keyword and its server's address, for errors."""
-        return type(self).__name__, "its store"
 
     # For the command line
 
@@ -420,9 +435,15 @@ class StoredSessionFactory(CustomBackendSessionFactory):
             raise ConfigError("on_conflict", problem)
         return Merger(
             lambda: self._read_version(str(self.sid)),
-            lambda data, token: self._write_version(str(self.sid), data, self._lifetime(), token),
+            self._compare_and_set,
             lambda: not self.sets_max_age or self._stored_max_age == self.own_max_age,
         )
+
+    def _compare_and_set(self, data: dict[Any, Any], token: Any) -> Version | None:
+        written = self._write_version(str(self.sid), data, self._lifetime(), token)
+        if written is None:
+            self._tell("conflict")
+        return written
 
     def _degrade(self, error: BackendError, session: SessionDict) -> SessionDict:
         """Mark a session as degraded, or raise the error.
@@ -433,6 +454,8 @@ class StoredSessionFactory(CustomBackendSessionFactory):
         if not degrade or isinstance(error, (SessionTooLarge, UnreadableSession)):
             raise error
         logger.warning("The session %r is degraded: %s", self.name, error)
+        events.tell_error(self.session_store.config, error)
+        self._tell("degraded", error=type(error).__name__)
         session._degraded = True
         return session
 

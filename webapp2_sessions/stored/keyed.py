@@ -6,6 +6,7 @@ import logging
 from typing import Any
 
 from webapp2_sessions.errors import BackendError, BackendUnavailable
+from webapp2_sessions.sessions import events
 from webapp2_sessions.stored.factory import StoredSessionFactory
 from webapp2_sessions.stored.merging import NEW, Version
 from webapp2_sessions.stored.namespaces import current_namespace
@@ -44,13 +45,16 @@ class KeyedSessionFactory(StoredSessionFactory):
 
     def _read(self, sid: str) -> dict[Any, Any] | None:
         records, key = self._record(sid)
-        data, max_age = records.decode_session(key, self.name, records.get(key))
+        stored = records.get(key)
+        self._size = None if stored is None else len(stored)
+        data, max_age = records.decode_session(key, self.name, stored)
         self._note_max_age(max_age)
         return data  # type: ignore[no-any-return]
 
     def _write(self, sid: str, data: dict[Any, Any], lifetime: float | None) -> bool:
         records, key = self._record(sid)
         encoded = records.encode_session(key, self.name, data, self.own_max_age)
+        self._size = len(encoded)
         if self._is_stored:
             return records.replace(key, encoded, lifetime)  # type: ignore[no-any-return]
         records.set(key, encoded, lifetime)
@@ -75,6 +79,7 @@ class KeyedSessionFactory(StoredSessionFactory):
             raise
         except BackendError as error:  # as of a server that is full: another renewal tries again
             logger.warning("The session %r keeps its older signature: %s", self.name, error)
+            events.tell_error(self.session_store.config, error)
         return True
 
     def _superseded_at(self, sid: str) -> float | None:
@@ -86,6 +91,7 @@ class KeyedSessionFactory(StoredSessionFactory):
         stored, token = records.gets(key)
         if stored is None:
             return None if self._is_stored and records.is_gone(key) else Version(NEW, dict)
+        self._size = len(stored)
         is_first = True
 
         def data() -> Any:
@@ -103,6 +109,7 @@ class KeyedSessionFactory(StoredSessionFactory):
     ) -> Version | None:
         (records, key), owner = self._record(sid), self.name
         encoded = records.encode_session(key, owner, data, self.own_max_age)
+        self._size = len(encoded)
         known = records.absent(key) if token is NEW else token
         is_written = records.fill(key, encoded, known, lifetime)
         if token is NEW and is_written and self._is_stored and records.discard_if_revoked(key):

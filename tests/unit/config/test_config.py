@@ -97,6 +97,7 @@ ACCEPTED: dict[str, list[Any]] = {
     "default_backend": ["securecookie", "memcache"],
     "renewal_grace": [0, 0.5, 10, 300],
     "on_unreadable": ["raise", "new"],
+    "on_event": [None, print, dict],
     "backends": [{}, {"mine": BaseSessionFactory}, {"mine": "a.b.C"}, {"mine": lambda *args: None}],
     "max_cookie_size": [None, 1, 8192],
     "vary": [True, False],
@@ -219,6 +220,7 @@ REFUSED: list[tuple[str, list[Any], str]] = [
     ("default_backend", ["mongo"], "must be a keyword of 'backends' ('securecookie', "),
     ("renewal_grace", [-1, 301, None, True], "a number of seconds, 0 to 300, not {shown}"),
     ("on_unreadable", ["ignore"], "must be 'raise' or 'new', not {shown}"),
+    ("on_event", ["shop.metrics.count"], "must be a function, not {shown}"),
     ("backends", [None], DICTIONARY),
     ("backends['x']", [None, 5, "", "Factory", ".Factory"], FACTORY),
     (
@@ -357,6 +359,7 @@ FOREIGN: dict[str, list[Any]] = {
     "refresh_after": ["never", datetime.timedelta(hours=1)],
     "on_backend_error": [print],
     "on_unreadable": [{}],
+    "on_event": [{}, "purchase", 5],
 }
 
 

@@ -18,6 +18,7 @@ from webapp2_sessions.errors import (
     BadSignature,
     UnreadableSession,
 )
+from webapp2_sessions.sessions.events import SessionEvent
 from webapp2_sessions.stored.cache import CoherentCache, Token
 from webapp2_sessions.stored.serializers import Serializer
 from webapp2_sessions.stored.signed_values import SignedValues
@@ -816,3 +817,38 @@ def test_sampled_interleavings_agree(actors: str, begins: str) -> None:
     """With more threads than can be tried out in full, the same holds for any sample."""
     sample = itertools.repeat(random.Random(1).randrange, 300)
     assert disagreements(sample, actors, begins) == []
+
+
+# What is told of
+
+
+@pytest.fixture
+def told() -> list[SessionEvent]:
+    """What was told of."""
+    return []
+
+
+@pytest.fixture
+def watched(told: list[SessionEvent]) -> Cached:
+    """A record whose cache tells what it finds."""
+    cached = Cached(1)
+    cached.cache.config = {"on_event": told.append}
+    return cached
+
+
+def test_misses_and_hits_are_told_of(watched: Cached, told: list[SessionEvent]) -> None:
+    assert (watched.read(), watched.read()) == (1, 1)
+    assert [event.kind for event in told] == ["cache_miss", "cache_hit"]
+    assert [event.size for event in told] == [None, len(watched.server.data[KEY])]
+    assert all(event.seconds is not None for event in told)
+
+
+@pytest.mark.parametrize("operation", ["get", "gets"])
+def test_a_cache_that_fails_is_told_of(
+    watched: Cached, told: list[SessionEvent], operation: str
+) -> None:
+    """Nobody else notices: the record itself is read and written."""
+    watched.server.broken[operation] = BackendUnavailable("memcache", "fake:1", "is silent")
+    watched.write(2)
+    assert watched.read() == 2
+    assert {*told} >= {SessionEvent("error", "memcache", error="BackendUnavailable")}
