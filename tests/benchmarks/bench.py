@@ -12,7 +12,7 @@ from functools import cached_property
 from pathlib import Path
 from unittest import mock
 
-from support.servers import PROJECT, PROXY_VARIABLES, DatastoreEmulator, Memcached, Server
+from support.servers import PROJECT, PROXY_VARIABLES, DatastoreEmulator, Memcached, Redis, Server
 
 from benchmarks.measure import Contender, Figure, Samples, compare, measure
 from benchmarks.peers import BASELINE, Peers
@@ -91,17 +91,23 @@ class Bench:
             return measure(contenders, self.seconds * columns, self.chance)
 
     def measure_sites(
-        self, sites: Sequence[Site], paths: Sequence[str], keys: int = KEYS, new: bool = False
+        self,
+        sites: Sequence[Site],
+        paths: Sequence[str],
+        keys: int = KEYS,
+        new: bool = False,
+        baseline: str = BASELINE,
     ) -> list[dict[str, Figure]]:
         """Return the sites' figures for a request to each of the paths.
 
         :param new: whether the visitor comes without a cookie.
+        :param baseline: the name of the site to which the ratios are.
         """
         cookies = [(site, site.checked(keys)) for site in sites]
         if new:
             cookies = [(site, "") for site in sites]
         return [
-            self.measure([site.contender(path, cookie) for site, cookie in cookies])
+            self.measure([site.contender(path, cookie) for site, cookie in cookies], baseline)
             for path in paths
         ]
 
@@ -116,6 +122,14 @@ class Bench:
     def memcached(self) -> Memcached:
         """A memcached that the cases share."""
         return self.start_memcached()
+
+    @cached_property
+    def redis(self) -> Redis:
+        """A redis-server that the cases share, on the CPU on which measuring is done."""
+        server = Redis()
+        with on_one_cpu():
+            self.start(server)
+        return server
 
     @cached_property
     def emulator(self) -> DatastoreEmulator:

@@ -15,11 +15,12 @@ __all__ = ["LIBRARIES", "SERVED", "machine", "markdown", "noise", "noise_line", 
 #: Distributions whose versions are told: of all libraries that are compared, and of a real server.
 LIBRARIES = (
     *("webapp2_sessions", "webapp2", "WebOb", "Flask", "Flask-Session", "Django", "Beaker"),
-    *("pyramid", "starlette", "bottle", "pymemcache", "python-memcached", "google-cloud-ndb"),
+    *("pyramid", "starlette", "starsessions", "bottle", "pymemcache", "python-memcached"),
+    *("redis", "hiredis", "google-cloud-ndb"),  # redis-py is another one where it finds hiredis
 )
 SERVED = (
     *("webapp2_sessions", "webapp2", "WebOb", "gunicorn"),
-    *("cryptography", "pymemcache", "google-cloud-ndb"),
+    *("cryptography", "pymemcache", "redis", "hiredis", "google-cloud-ndb"),
 )
 
 
@@ -78,8 +79,7 @@ def noise(tables: Sequence[Table]) -> float | None:
     ratios = [
         figure.ratio
         for table in tables
-        for row in table.rows
-        if row.name.endswith(" again")
+        for row in table.controls
         for figure in row.figures
         if figure is not None and figure.ratio is not None
     ]

@@ -49,6 +49,11 @@ class Table:
     is_growth: bool = False
     more_is_better: bool = False
 
+    @property
+    def controls(self) -> list[Row]:
+        """What was measured a second time, which shows the noise."""
+        return [row for row in self.rows if row.name.endswith(" again")]
+
 
 def table_of(
     key: str,

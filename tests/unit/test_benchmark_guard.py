@@ -10,6 +10,8 @@ from benchmarks import guard
 from benchmarks.bench import Missing
 from benchmarks.cases import CASES
 from benchmarks.cases.codec import SIZES, column
+from benchmarks.cases.redis import BASELINE as OURS_IN_MEMCACHED
+from benchmarks.cases.redis import CONTROL as OURS_IN_MEMCACHED_AGAIN
 from benchmarks.measure import Figure
 from benchmarks.peers import CONTROL, OURS
 from benchmarks.results import Row, Table
@@ -78,10 +80,24 @@ def test_the_guard_goes_on_without_memcached() -> None:
     assert "memcached is left out: memcached is not installed" in lines
 
 
+def test_redis_is_compared_with_memcached() -> None:
+    """The control is the second one of what the ratios are to, whoever that is."""
+    rows = [
+        Row(OURS_IN_MEMCACHED, [Figure(1.0, 1.0)] * 2),
+        Row(OURS_IN_MEMCACHED_AGAIN, [Figure(1.0, 1.02), Figure(1.0, 0.99)]),
+        Row(OURS, [Figure(1.3, 1.3), Figure(1.5, 1.5)]),
+    ]
+    columns = ["read + modify", "read only"]
+    modify, read = guard.findings_of(Table("redis", "", "µs", columns, rows))
+    assert (modify.ratio, modify.control, modify.holds) == (1.3, 1.02, True)
+    assert (read.ratio, read.control, read.holds) == (1.5, 0.99, False)
+
+
 def test_each_target_is_of_a_case() -> None:
     """And the columns are those that the case has."""
     columns = {
         "cookie": ["read + modify", "read only", "new visitor", "new visitor, read only"],
+        "redis": ["read + modify", "read only"],
         "codec": [column(n) for n in SIZES],
         "import": ["import"],
     }

@@ -16,7 +16,7 @@ import pytest
 from benchmarks import __main__ as command
 from benchmarks import measure, peers, report, saving
 from benchmarks.bench import KEYS, Bench
-from benchmarks.cases import CASES, SEPARATE_CASES, growth, throughput
+from benchmarks.cases import CASES, SEPARATE_CASES, growth, redis, throughput
 from benchmarks.cases.memcached import commands
 from benchmarks.measure import Contender, Figure
 from benchmarks.peers import BASELINE, CONTROL, OURS
@@ -27,7 +27,7 @@ from benchmarks.serving import BARE
 from benchmarks.sites import Site, WrongAnswer
 from benchmarks.visiting import Visitor, visit
 from support.entries import entries_of
-from support.servers import Memcached
+from support.servers import Memcached, Redis
 
 TESTS = Path(__file__).parents[1]
 
@@ -79,6 +79,18 @@ def test_the_command_prints_its_tables() -> None:
     assert "Noise: " in done.stdout
 
 
+@pytest.mark.usefixtures("memcached", "redis_server")
+def test_redis_is_measured_beside_memcached() -> None:
+    """With all libraries that are installed, each on the same server."""
+    done = run("benchmarks", "--seconds", "0", "--case", "redis")
+    assert (done.returncode, done.stderr) == (0, "")
+    rows = [line.split("  ") for line in done.stdout.splitlines() if ": " in line and "  " in line]
+    asked = {row[0]: row[-1] for row in rows}
+    assert list(asked)[:3] == [redis.BASELINE, redis.CONTROL, OURS]
+    assert asked[OURS] == "1 get + 1 set / 1 get"
+    assert asked["Django cache"] == "2 get + 1 set / 1 get"  # its library is there for other tests
+
+
 @pytest.fixture
 def saved(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
     """What the command saves of a run that is none, without another library."""
@@ -90,7 +102,7 @@ def saved(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
     return saved
 
 
-@pytest.mark.parametrize("option", [["--case", "idle"], ["--alone"]])
+@pytest.mark.parametrize("option", [["--case", "idle"], ["--case", "redis"], ["--alone"]])
 def test_parts_are_not_saved(
     saved: list[Any], option: list[str], capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -202,6 +214,13 @@ def test_a_request_asks_memcached_no_more_than_it_must(memcached: Memcached) -> 
         assert commands(site, entries) == "1 get + 1 set / 1 get"
 
 
+def test_a_request_asks_redis_no_more_than_it_must(redis_server: Redis) -> None:
+    """The same; and a site that asks nothing has none."""
+    site = our_site("redis", redis={"url": redis_server.url})
+    assert redis.commands(site, redis_server) == "1 get + 1 set / 1 get"
+    assert redis.commands(our_site(), redis_server) == "none / none"
+
+
 def test_the_bare_call_is_taken_off(monkeypatch: pytest.MonkeyPatch) -> None:
     """By a clock that calls move on: 5 for the whole, of which 3 are for the bare one."""
     now = 0
@@ -295,7 +314,24 @@ def test_each_run_has_a_place_of_its_own_in_the_page(
         assert [table.title for table in saving.load(section)[0]] == [title]
 
 
-#: The runs and their cases; what was never saved has no results.
+def test_a_case_that_was_not_saved_before_gets_its_place(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its table and its picture, though the page and the results of before are without."""
+    monkeypatch.setattr(saving, "FOLDER", tmp_path / "benchmarks")
+    monkeypatch.setattr(saving, "PAGE", tmp_path / "performance.md")
+    saving.PAGE.write_text((saving.DOCS / "performance.md").read_text("utf-8"), "utf-8")
+    tables = [dataclasses.replace(TABLE, key=key, title=f"The case {key}") for key in CASES]
+    saving.save(tables, report.machine())
+    page = saving.PAGE.read_text("utf-8")
+    begin, end = map(page.index, saving.MAIN.marks)
+    pictures = [page.index(f"](benchmarks/{key}.svg)") for key in CASES]
+    assert pictures == sorted(pictures)
+    assert begin < pictures[0] < pictures[-1] < end
+    assert all((saving.FOLDER / f"{key}.svg").exists() for key in CASES)
+
+
+#: The runs and their cases; what was never saved has no results, and no picture.
 SAVED = [
     pytest.param(section, list(cases), id=section.name)
     for section, cases in ((saving.MAIN, CASES), (saving.THROUGHPUT, SEPARATE_CASES))
@@ -312,6 +348,8 @@ def test_the_page_has_the_saved_results(section: saving.Section, keys: list[str]
     page = saving.PAGE.read_text("utf-8")
     tables, _ = saving.load(section)
     assert page == saving.page_text(page, section)
-    assert [table.key for table in tables] == keys
+    assert [table.key for table in tables] == [
+        key for key in keys if (saving.FOLDER / f"{key}.svg").exists()
+    ]
     for table in tables:
         assert (saving.FOLDER / f"{table.key}.svg").read_text("utf-8") == picture(table)

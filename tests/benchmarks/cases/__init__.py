@@ -13,6 +13,7 @@ from benchmarks.cases import (
     growth,
     imports,
     memcached,
+    redis,
     throughput,
 )
 from benchmarks.results import Table
@@ -24,6 +25,7 @@ CASES: dict[str, Callable[[Bench], Table]] = {
     "cookie": cookie.run,
     "codec": codec.run,
     "memcached": memcached.run,
+    "redis": redis.run,
     "datastore": datastore.run,
     "idle": cookie.run_idle,
     "import": imports.run,

@@ -15,7 +15,7 @@ from benchmarks.results import Table, table_of
 __all__ = ["BACKEND_LIBRARIES", "run", "run_idle"]
 
 #: What only a backend needs.
-BACKEND_LIBRARIES = ("google.cloud.ndb", "grpc", "pymemcache", "cryptography")
+BACKEND_LIBRARIES = ("google.cloud.ndb", "grpc", "pymemcache", "redis", "cryptography")
 
 #: A request that does not touch its session, in a fresh process.
 _IDLE_REQUEST = """

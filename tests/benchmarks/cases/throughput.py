@@ -42,14 +42,15 @@ class Served:
 
     :param name: how reports call it.
     :param backend: keyword of the backend of this package, or what `serving` knows besides.
-    :param cache, datastore: whether it needs these servers.
-    :param settings: session configuration beyond where memcached is.
+    :param cache, redis, datastore: whether it needs these servers.
+    :param settings: session configuration beyond where memcached and Redis are.
     :param warm_up: requests before any are counted.
     """
 
     name: str
     backend: str
     cache: bool = False
+    redis: bool = False
     datastore: bool = False
     settings: Mapping[str, Any] = field(default_factory=dict)
     warm_up: int = 200
@@ -64,6 +65,8 @@ class Served:
             assert bench.emulator.address
         if self.cache:
             config["memcache"] = {"servers": [bench.memcached.address]}
+        if self.redis:
+            config["redis"] = {"url": bench.redis.url}
         return config
 
 
@@ -84,6 +87,7 @@ _CACHED = {"datastore": {"cache": "memcache"}}
 SITES = (
     *COOKIE_SITES,
     Served(f"{OURS}, memcache", "memcache", cache=True),
+    Served(f"{OURS}, redis", "redis", redis=True),
     Served(f"{OURS}, datastore", **_EMULATED),
     Served(f"{OURS}, datastore with cache", cache=True, settings=_CACHED, **_EMULATED),
 )

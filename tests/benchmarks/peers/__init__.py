@@ -68,6 +68,10 @@ class Peers:
         """Webapps that keep the session in a memcached."""
         return list(self._of_each("memcached_sites", address))
 
+    def redis_sites(self, url: str) -> list[Site]:
+        """Webapps that keep the session in Redis."""
+        return list(self._of_each("redis_sites", url))
+
     def codecs(self) -> list[Codec]:
         """What signs cookies."""
         return list(self._of_each("codecs"))

@@ -18,7 +18,7 @@ from benchmarks.data import SECRET
 from benchmarks.peers import Codec
 from benchmarks.sites import PATHS, Site, act
 
-__all__ = ["codecs", "cookie_sites", "memcached_sites", "urlpatterns"]
+__all__ = ["codecs", "cookie_sites", "memcached_sites", "redis_sites", "urlpatterns"]
 
 _MIDDLEWARE = "django.contrib.sessions.middleware.SessionMiddleware"
 
@@ -57,11 +57,21 @@ def cookie_sites() -> list[Site]:
 
 
 def memcached_sites(address: str) -> list[Site]:
-    """The cache backend on PyMemcacheCache, which is Django's cache from here on."""
+    """The cache backend on PyMemcacheCache."""
+    return [_cache_site("memcached.PyMemcacheCache", address)]
+
+
+def redis_sites(url: str) -> list[Site]:
+    """The cache backend on RedisCache."""
+    return [_cache_site("redis.RedisCache", url)]
+
+
+def _cache_site(backend: str, location: str) -> Site:
+    """The site of a cache, which is Django's from here on."""
     _configure()
-    backend = "django.core.cache.backends.memcached.PyMemcacheCache"
-    override_settings(CACHES={"default": {"BACKEND": backend, "LOCATION": address}}).enable()
-    return [_site("Django cache", "django.contrib.sessions.backends.cache")]
+    cache = {"BACKEND": f"django.core.cache.backends.{backend}", "LOCATION": location}
+    override_settings(CACHES={"default": cache}).enable()
+    return _site("Django cache", "django.contrib.sessions.backends.cache")
 
 
 def codecs() -> list[Codec]:

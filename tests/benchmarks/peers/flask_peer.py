@@ -1,10 +1,11 @@
-"""Flask's own sessions, and Flask-Session's in memcached."""
+"""Flask's own sessions, and Flask-Session's in memcached and Redis."""
 
 from __future__ import annotations
 
 from typing import Any
 
 import flask
+import redis
 from flask.sessions import SecureCookieSessionInterface
 
 from benchmarks.data import SECRET
@@ -12,7 +13,7 @@ from benchmarks.peers import Codec
 from benchmarks.peers.clients import client
 from benchmarks.sites import PATHS, Site, act
 
-__all__ = ["codecs", "cookie_sites", "memcached_sites"]
+__all__ = ["codecs", "cookie_sites", "memcached_sites", "redis_sites"]
 
 
 def _with_session() -> str:
@@ -36,12 +37,20 @@ def cookie_sites() -> list[Site]:
 
 def memcached_sites(address: str) -> list[Site]:
     """Flask-Session with its defaults."""
+    return [_flask_session(SESSION_TYPE="memcached", SESSION_MEMCACHED=client(address))]
+
+
+def redis_sites(url: str) -> list[Site]:
+    """Flask-Session with its defaults, and with those of redis-py."""
+    return [_flask_session(SESSION_TYPE="redis", SESSION_REDIS=redis.Redis.from_url(url))]
+
+
+def _flask_session(**config: Any) -> Site:
     from flask_session import Session  # not needed by the other functions
 
-    config = {"SESSION_TYPE": "memcached", "SESSION_MEMCACHED": client(address)}
     app = _app(_with_session, SECRET_KEY=SECRET, **config)
     Session(app)
-    return [Site("Flask-Session", app, _app(lambda: "0"))]
+    return Site("Flask-Session", app, _app(lambda: "0"))
 
 
 def codecs() -> list[Codec]:

@@ -1,10 +1,15 @@
-"""Starlette's SessionMiddleware, called without an event loop: nothing here waits."""
+"""Starlette's SessionMiddleware, and sessions of starsessions in Redis.
+
+The former is called without an event loop: nothing in it waits.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+import asyncio
+from collections.abc import Callable, Coroutine, Iterable
 from typing import Any
 
+import redis.asyncio
 from starlette.applications import Starlette
 from starlette.middleware import Middleware
 from starlette.middleware.sessions import SessionMiddleware
@@ -15,7 +20,7 @@ from starlette.routing import Route
 from benchmarks.data import NAME, SECRET
 from benchmarks.sites import PATHS, Site, act
 
-__all__ = ["cookie_sites"]
+__all__ = ["cookie_sites", "redis_sites"]
 
 
 async def _with_session(request: Request) -> PlainTextResponse:
@@ -28,11 +33,26 @@ async def _bare(request: Request) -> PlainTextResponse:
     return PlainTextResponse("0")
 
 
-class _AsWsgi:
-    """An ASGI application as a WSGI one."""
+def _run_at_once(coroutine: Coroutine[Any, Any, None]) -> None:
+    """Run what waits for nothing."""
+    try:
+        coroutine.send(None)
+    except StopIteration:
+        return
+    raise RuntimeError("the application waits for something")
 
-    def __init__(self, app: Any) -> None:
+
+class _AsWsgi:
+    """An ASGI application as a WSGI one.
+
+    :param run: runs a coroutine to its end.
+    """
+
+    def __init__(
+        self, app: Any, run: Callable[[Coroutine[Any, Any, None]], object] = _run_at_once
+    ) -> None:
         self._app = app
+        self._run = run
 
     def __call__(
         self, environ: dict[str, Any], start_response: Callable[..., Any]
@@ -45,13 +65,10 @@ class _AsWsgi:
         async def send(message: dict[str, Any]) -> None:
             sent.append(message)
 
-        try:
-            self._app(_scope(environ), receive, send).send(None)
-        except StopIteration:
-            headers = [(name.decode(), value.decode()) for name, value in sent[0]["headers"]]
-            start_response(f"{sent[0]['status']} OK", headers)
-            return [message["body"] for message in sent[1:]]
-        raise RuntimeError("the application waits for something")
+        self._run(self._app(_scope(environ), receive, send))
+        headers = [(name.decode(), value.decode()) for name, value in sent[0]["headers"]]
+        start_response(f"{sent[0]['status']} OK", headers)
+        return [message["body"] for message in sent[1:]]
 
 
 def _scope(environ: dict[str, Any]) -> dict[str, Any]:
@@ -74,12 +91,29 @@ def _scope(environ: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def _app(view: Any, middleware: Any = ()) -> _AsWsgi:
+def _app(view: Any, middleware: Any = ()) -> Starlette:
     routes = [Route(path, view) for path in PATHS]
-    return _AsWsgi(Starlette(routes=routes, middleware=list(middleware)))
+    return Starlette(routes=routes, middleware=list(middleware))
 
 
 def cookie_sites() -> list[Site]:
     """JSON by itsdangerous."""
     sessions = Middleware(SessionMiddleware, secret_key=SECRET, session_cookie=NAME)
-    return [Site("Starlette SessionMiddleware", _app(_with_session, [sessions]), _app(_bare))]
+    app, bare = _AsWsgi(_app(_with_session, [sessions])), _AsWsgi(_app(_bare))
+    return [Site("Starlette SessionMiddleware", app, bare)]
+
+
+def redis_sites(url: str) -> list[Site]:
+    """starsessions with its defaults, in an event loop, as is the same without."""
+    from starsessions import SessionMiddleware, load_session  # not needed otherwise
+    from starsessions.stores.redis import RedisStore
+
+    async def with_session(request: Request) -> PlainTextResponse:
+        await load_session(request)
+        return await _with_session(request)
+
+    store = RedisStore(connection=redis.asyncio.Redis.from_url(url))
+    sessions = Middleware(SessionMiddleware, store=store, cookie_name=NAME)
+    run = asyncio.new_event_loop().run_until_complete
+    app, bare = _AsWsgi(_app(with_session, [sessions]), run), _AsWsgi(_app(_bare), run)
+    return [Site("starsessions", app, bare)]

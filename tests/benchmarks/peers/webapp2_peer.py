@@ -18,7 +18,7 @@ from benchmarks.peers import BASELINE, CONTROL, OURS, Codec
 from benchmarks.peers.clients import PickledMemcache
 from benchmarks.sites import PATHS, Site, act
 
-__all__ = ["bare_app", "codecs", "cookie_sites", "memcached_sites", "our_site"]
+__all__ = ["bare_app", "codecs", "cookie_sites", "memcached_sites", "our_site", "redis_sites"]
 
 _CONFIG_KEY = "webapp2_extras.sessions"
 
@@ -85,6 +85,11 @@ def memcached_sites(address: str) -> list[Site]:
     install()  # for the import of google.appengine
     upstream = [_upstream_memcached(name, address) for name in (BASELINE, CONTROL)]
     return [*upstream, our_site("memcache", memcache={"servers": [address]})]
+
+
+def redis_sites(url: str) -> list[Site]:
+    """This package alone: webapp2_extras has no sessions in Redis."""
+    return [our_site("redis", redis={"url": url})]
 
 
 def _upstream_memcached(name: str, address: str) -> Site:
