@@ -173,7 +173,7 @@ class Connections(ConnectionPool[socket.socket]):
         """
         if not _is_key(key):
             raise MemcacheIllegalInputError("memcached would misread the key")
-        return self._exchange(resend, key, command, results, words)  # type: ignore[no-any-return]
+        return self.exchange(resend, key, command, results, words)  # type: ignore[no-any-return]
 
     def _open(self) -> socket.socket:
         return connect(self._place, self._timeout, self._tls_context)

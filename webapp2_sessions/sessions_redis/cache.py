@@ -16,7 +16,7 @@ from typing import Any, TypeVar
 from webapp2_sessions.config import datastore_settings, redis_settings
 from webapp2_sessions.config.checks import check_cache
 from webapp2_sessions.errors import BackendError, BackendUnavailable, MissingDependency
-from webapp2_sessions.sessions_redis.connection import Connection, Connections
+from webapp2_sessions.sessions_redis.connection import Connection, Connections, packed
 from webapp2_sessions.sessions_redis.records import milliseconds
 from webapp2_sessions.sessions_redis.servers import RedisServer
 from webapp2_sessions.stored.addresses import connect
@@ -122,7 +122,6 @@ class _Connections(Connections):
 
     def send(self, *command: Any) -> None:
         """Send a command by a connection of its own, and do not wait for an answer."""
-        packed = Connection(self._place, self._timeout, None, **self._options).pack_command
         user, password = self._options.get("username"), self._options.get("password")
         commands = [command]
         if self._options.get("db"):
@@ -131,7 +130,7 @@ class _Connections(Connections):
             commands.insert(0, ("AUTH", *filter(None, (user, password or ""))))
         timeout = min(_NOREPLY_TIMEOUT, self._timeout)
         with connect(self._place, timeout, self._tls_context) as plain:
-            plain.sendall(b"".join(part for each in commands for part in packed(*each)))
+            plain.sendall(b"".join(packed(*each) for each in commands))
 
 
 class _CacheServer(RedisServer):

@@ -102,8 +102,10 @@ class ConnectionPool(Generic[Connection]):
             while True:
                 self._idle.pop()[1].close()
 
-    def _exchange(self, resend: int, *command: Any) -> Any:
-        """Send a command, if need be twice; return what :meth:`_ask` returns.
+    def exchange(self, resend: int, *command: Any) -> Any:
+        """Send a command, if need be twice; return what answers it.
+
+        :param resend: after which failures it is sent again; a constant of this module.
 
         A connection returns to the pool after a whole answer. Anything else, an interrupt included,
         closes it: the rest of the answer may be yet to come.

@@ -10,6 +10,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from redis.connection import Connection as RedisConnection
 from redis.exceptions import (
     AuthenticationError,
     BusyLoadingError,
@@ -25,7 +26,7 @@ from support.scripted import SILENCE, ScriptedServer
 
 from webapp2_sessions.errors import ConfigError
 from webapp2_sessions.sessions_redis import connection as redis_connection
-from webapp2_sessions.sessions_redis.connection import Connection, Connections, parsed
+from webapp2_sessions.sessions_redis.connection import Connection, Connections, packed, parsed
 from webapp2_sessions.sessions_redis.servers import RedisServer
 from webapp2_sessions.stored import connections as stored_connections
 from webapp2_sessions.stored.addresses import Addresses
@@ -354,3 +355,16 @@ def test_url_that_would_be_misread_is_refused_and_not_shown(
     with pytest.raises(ConfigError) as caught:
         read(url)
     assert not [text for text in texts(caught.value) if "sesame" in text]
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        ("GET", b"key"),
+        ("SET", b"key", b"\r\n$0\r\n\x00", "PX", 5, "NX"),
+        ("AUTH", "Zoë", ""),
+        ("EVAL", "return 1", 0, -1, 2**63),
+    ],
+)
+def test_commands_are_sent_as_redis_py_sends_them(command: tuple[Any, ...]) -> None:
+    assert packed(*command) == b"".join(RedisConnection().pack_command(*command))
