@@ -23,6 +23,7 @@ from webapp2_sessions.sessions import (
     get_store,
     set_store,
 )
+from webapp2_sessions.sessions.events import SessionEvent
 
 if TYPE_CHECKING:
     from webapp2_sessions.dropin import install_as_webapp2_extras
@@ -50,6 +51,7 @@ __all__ = [
     "SessionConflict",
     "SessionDict",
     "SessionError",
+    "SessionEvent",
     "SessionHandler",
     "SessionMiddleware",
     "SessionStore",

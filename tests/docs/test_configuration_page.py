@@ -72,7 +72,9 @@ def example() -> dict[str, Any]:
     """What the page's example with all keys sets."""
     code = TEXT.split("\neverything = ", 1)[1].split("\nSessionConfig(", 1)[0]
     return ast.literal_eval(
-        code.replace("ssl.create_default_context()", "...").replace("7 * 24 * 3600", "604800")
+        code.replace("ssl.create_default_context()", "...")
+        .replace("7 * 24 * 3600", "604800")
+        .replace('"on_event": print', '"on_event": ...')
     )
 
 

@@ -5,6 +5,7 @@ The demo has tests of its own, in test_demo.py and in tests/browser.
 
 from __future__ import annotations
 
+import importlib
 import os
 import re
 import signal
@@ -20,6 +21,8 @@ from typing import Any
 
 import pytest
 import webapp2
+from opentelemetry.sdk.metrics import MeterProvider
+from opentelemetry.sdk.metrics.export import InMemoryMetricReader
 from support.examples import EXAMPLES, TIMEOUT, Browser, sid_in, signed
 from support.servers import Memcached, Server, free_port, wait_until
 from support.visits import SECRET
@@ -343,7 +346,62 @@ class TestCustomBackend:
         assert pages == {"Visit number 2, kept by SQLite.\n"}
 
 
-@pytest.mark.parametrize("name", ["hello", "form", "flashes", "backends", "custom_backend", "demo"])
+class TestMetrics:
+    @pytest.fixture
+    def example(self, load: Load) -> ModuleType:
+        return load("metrics")
+
+    def test_prometheus_finds_what_happened(
+        self, example: ModuleType, browse: Open, memcached: Memcached
+    ) -> None:
+        """Two visits load once and save twice; the page of numbers itself opens no session."""
+        settings = {"servers": [memcached.address], "key_prefix": f"metrics{free_port()}:"}
+        config = {"default_backend": "memcache", "memcache": settings}
+        browser = browse(example.make_app(SECRET, **config))
+        assert browser.get("/").text == "Hello! This is your visit number 1.\n"
+        assert browser.get("/").text == "Hello! This is your visit number 2.\n"
+        numbers = browser.get("/metrics").text
+        for line in (
+            'session_events_total{backend="memcache",error="",kind="save"} 2.0',
+            'session_events_total{backend="memcache",error="",kind="load"} 1.0',
+            'session_seconds_count{backend="memcache",kind="load"} 1.0',
+            'session_bytes_count{backend="memcache",kind="save"} 2.0',
+            'session_bytes_bucket{backend="memcache",kind="save",le="512.0"} 2.0',
+        ):
+            assert f"{line}\n" in numbers
+
+    def test_opentelemetry_gets_the_same(self, example: ModuleType, browse: Open) -> None:
+        """Numbers of a visit, and of a server that does not answer."""
+        reader = InMemoryMetricReader()
+        meter = MeterProvider([reader]).get_meter("webapp2_sessions")
+        on_event = importlib.import_module("for_opentelemetry").SessionMetrics(meter)
+        assert browse(example.make_app(SECRET, on_event)).get("/").status_code == 200
+        nobody = {"url": f"redis://127.0.0.1:{free_port()}"}
+        app = example.make_app(SECRET, on_event, default_backend="redis", redis=nobody)
+        answer = app.get_response("/", headers=signed("session", {"_sid": UNKNOWN_SID}))
+        assert answer.status_int == 500
+        assert self.numbers(reader) == {
+            ("session.events", "save", "securecookie", None): 1,
+            ("session.events", "error", "redis", "BackendUnavailable"): 1,
+            ("session.duration", "save", "securecookie", None): 1,
+            ("session.size", "save", "securecookie", None): 1,
+        }
+
+    def numbers(self, reader: InMemoryMetricReader) -> dict[tuple[Any, ...], int]:
+        """What was counted, or how often it was measured, by instrument and labels."""
+        found = {}
+        data: Any = reader.get_metrics_data()
+        for metric in data.resource_metrics[0].scope_metrics[0].metrics:
+            for point in metric.data.data_points:
+                names = ("session.event", "session.backend", "error.type")
+                labels = (metric.name, *(point.attributes.get(name) for name in names))
+                found[labels] = point.count if hasattr(point, "count") else point.value
+        return found
+
+
+@pytest.mark.parametrize(
+    "name", ["hello", "form", "flashes", "backends", "custom_backend", "metrics", "demo"]
+)
 def test_example_runs_as_its_docstring_says(name: str, tmp_path: Path) -> None:
     """`python examples/<name>/app.py` says where it serves, and serves there."""
     port = free_port()
