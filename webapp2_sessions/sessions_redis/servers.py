@@ -268,7 +268,7 @@ class CustomRedis(Redis):
 def _check(client: Any) -> None:
     """Refuse a client that does not give the bytes that are stored.
 
-    :raises ConfigError: it decodes them, or is one of asyncio.
+    :raises ConfigError: it decodes them, asks replicas, or is one of asyncio.
     """
     if not callable(getattr(client, "execute_command", None)):
         kind = type(client).__name__
@@ -282,12 +282,28 @@ def _check(client: Any) -> None:
             "redis['client']",
             "must be a client without decode_responses=True: what is stored is bytes, not text",
         )
+    if _reads_from_replicas(client):
+        raise ConfigError(
+            "redis['client']",
+            "must be a client that reads from the primary: a replica has not heard yet of what was "
+            "just saved, or ended",
+        )
     if _repeats(client):
         logger.warning(
             "The client in config['redis']['client'] sends a command again whose answer was lost: "
             "a session that gets a new id is gone then, without an error. Give it "
             "retry=Retry(NoBackoff(), 0)"
         )
+
+
+def _reads_from_replicas(client: Any) -> bool:
+    """Return whether a client of redis-py is known to ask replicas, in a cluster or by Sentinel."""
+    pool = getattr(client, "connection_pool", None)
+    return (
+        getattr(client, "read_from_replicas", False) is True
+        or getattr(client, "load_balancing_strategy", None) is not None
+        or getattr(pool, "is_master", True) is False
+    )
 
 
 def _repeats(client: Any) -> bool:

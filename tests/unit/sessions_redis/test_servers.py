@@ -474,6 +474,7 @@ def test_custom_client_is_made_once_on_first_use() -> None:
             lambda: Sentinel([("127.0.0.1", 1)]).master_for("shop", decode_responses=True),
             "without decode_responses=True",
         ),
+        (lambda: Sentinel([("127.0.0.1", 1)]).slave_for("shop"), "reads from the primary"),
         (lambda: redis.asyncio.Redis(), "not of redis.asyncio"),
         (lambda: redis.asyncio.RedisCluster(host="127.0.0.1", port=1), "not of redis.asyncio"),
     ],
@@ -528,6 +529,16 @@ def test_cluster_that_decodes_is_refused() -> None:
     cluster = object.__new__(RedisCluster)
     cluster.encoder = redis.Redis(decode_responses=True).get_encoder()
     with pytest.raises(ConfigError, match="without decode_responses=True"):
+        CustomRedis(cluster).call(IF_SILENT, "GET", KEY)
+
+
+@pytest.mark.parametrize(
+    "reading", [{"read_from_replicas": True}, {"load_balancing_strategy": object()}]
+)
+def test_cluster_that_asks_replicas_is_refused(reading: dict[str, Any]) -> None:
+    cluster = object.__new__(RedisCluster)
+    vars(cluster).update(reading, encoder=redis.Redis().get_encoder())
+    with pytest.raises(ConfigError, match="reads from the primary"):
         CustomRedis(cluster).call(IF_SILENT, "GET", KEY)
 
 
