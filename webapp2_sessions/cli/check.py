@@ -235,5 +235,7 @@ def ping(config: Mapping[str, Any], backend: str) -> list[str]:
         raise ConfigError("--backend", f"{backend!r} keeps no sessions on a server of its own")
     try:
         return list(factory._ping(config))
+    except MissingDependency as error:  # with the command that installs it
+        return [str(error)]
     except Exception as error:  # of a client of the application, or of a backend
         return [f"cannot be asked ({type(error).__name__})"]

@@ -427,6 +427,7 @@ def test_check_asks_the_servers_that_are_configured_unless_offline(
 
 BACKENDS = """
 from webapp2_sessions import StoredSessionFactory
+from webapp2_sessions.errors import MissingDependency
 from webapp2_sessions.sessions import CustomBackendSessionFactory
 
 class Own(StoredSessionFactory):
@@ -441,6 +442,11 @@ class Broken(Own):
     @classmethod
     def _ping(cls, config):
         raise RuntimeError("the secret of the client")
+
+class Bare(Own):
+    @classmethod
+    def _ping(cls, config):
+        raise MissingDependency("redis", "redis")
 """
 
 
@@ -454,6 +460,8 @@ def test_check_asks_a_backend_of_the_application(run: Run, config: Config, tmp_p
         broken = config(**GOOD, backends={"own": f"{module}.Broken"}, default_backend="own")
         found = (1, "error: own: cannot be asked (RuntimeError)\n1 error\n", "")
         assert run("check", broken) == found
+        bare = config(**GOOD, backends={"own": f"{module}.Bare"}, default_backend="own")
+        assert "pip install" in run("check", bare)[1]
         for backend, problem in [("old", "keeps no sessions on a server"), ("x", "is unknown")]:
             code, _, err = run("check", name, "--backend", backend)
             assert (code, f"--backend: {backend!r} {problem}" in err) == (2, True)
