@@ -310,6 +310,23 @@ def test_inspector_hides_the_token_of_the_forms(browser: Browser) -> None:
     assert f"{token[:4]}…{token[-4:]}" in sight_in(browser.page, "settings")
 
 
+@pytest.mark.parametrize("place", KINDS)
+def test_inspector_hides_the_id_of_who_is_remembered(
+    open_demo: Callable[..., Browser], running: Callable[[str], Memcached | Redis], place: str
+) -> None:
+    """It stands deeper in the cookie, which has the lifetime beside it."""
+    browser = open_demo(**options_of(running(place)))
+    browser.submit("/backends/use", place=place)
+    browser.submit("/sign-in", name="Ada", password="demo", remember="yes")
+    value = browser.cookies[f"session_{place}"]
+    [data, attributes] = payload_of(value)
+    assert attributes == {"max_age": 30 * 24 * 3600}
+    sight = sight_in(browser.get("/inspector").text, f"session_{place}")
+    assert f'"_sid": "{data["_sid"][:4]}…{data["_sid"][-4:]}"' in sight
+    assert data["_sid"] not in browser.page
+    assert value.strip('"').partition("|")[0] not in browser.page
+
+
 def test_inspector_believes_no_forged_cookie(browser: Browser) -> None:
     """A cookie that another key has signed is taken apart, and opens nothing."""
     forged = "eyJuYW1lIjoiRXZlIn0=|1700000000|" + "0" * 40
