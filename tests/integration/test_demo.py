@@ -10,7 +10,8 @@ import json
 import re
 import sys
 from collections.abc import Callable
-from types import ModuleType
+from contextlib import nullcontext
+from types import ModuleType, SimpleNamespace
 from typing import Any
 
 import pytest
@@ -569,6 +570,15 @@ def test_probe_knows_what_is_no_redis(
     url = f"redis://{memcached.address}/0"
     shelf = shelf_in(open_demo(redis_url=url).get("/backends").text, "redis")
     assert f"What answers at {memcached.address} cannot be used (InvalidResponse)." in shelf
+
+
+def test_valkey_is_called_by_its_name(example: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It tells a version of Redis as well, that of the last one that it is like."""
+    told = {"redis_version": "7.2.4", "server_name": "valkey", "valkey_version": "8.0.1"}
+    probes, client = example.places.probes, SimpleNamespace(info=lambda _section: told)
+    monkeypatch.setattr(probes, "redis_client", lambda _url: nullcontext(client))
+    answer = probes.redis("redis://127.0.0.1:6379/0")
+    assert answer == probes.Answer(True, "Valkey 8.0.1 answers at 127.0.0.1:6379.")
 
 
 def test_probe_of_redis_keeps_the_password(
