@@ -1,9 +1,10 @@
 """What a cookie holds, taken apart for people to look at.
 
 A signed one is ``payload|timestamp|signature``: base64 of JSON, Unix seconds, and the hexadecimal
-HMAC over the cookie's name and the first two. Everybody who has the cookie can read it, as this
-module does without any key, and only the holder of the key can make one. Of an encrypted one,
-a token of Fernet, nothing can be seen but the time.
+HMAC over the cookie's name and the first two. Where the session has a lifetime of its own, the JSON
+is a list of the data and of that. Everybody who has the cookie can read it, as this module does
+without any key, and only the holder of the key can make one. Of an encrypted one, a token of
+Fernet, nothing can be seen but the time.
 
 This module checks nothing; sessions do. It hides what opens a session or sends a form.
 """
@@ -73,7 +74,7 @@ def _signed(name: str, value: str, size: int) -> CookieView | None:
         return None
     shown = without_secrets(payload)
     parts = [
-        # The first 12 characters of an id's base64 are '{"_sid":"', none of the id.
+        # The first 12 characters of an id's base64 are '{"_sid":"' or '[{"_sid":', none of the id.
         ("payload", encoded if shown == payload else hide_middle(encoded, 12)),
         ("time", timestamp),
         ("signature", hide_middle(signature, 6)),
@@ -95,10 +96,13 @@ def _encrypted(name: str, value: str, size: int) -> CookieView | None:
 
 def without_secrets(data: Any) -> Any:
     """The data with its secrets hidden."""
+    if isinstance(data, list):
+        return [without_secrets(each) for each in data]
     if not isinstance(data, dict):
         return data
     return {
-        key: hide_middle(str(value)) if key in SECRETS else value for key, value in data.items()
+        key: hide_middle(str(value)) if key in SECRETS else without_secrets(value)
+        for key, value in data.items()
     }
 
 

@@ -24,7 +24,7 @@ import webapp2
 from opentelemetry.sdk.metrics import MeterProvider
 from opentelemetry.sdk.metrics.export import InMemoryMetricReader
 from support.examples import EXAMPLES, TIMEOUT, Browser, sid_in, signed
-from support.servers import Memcached, Server, free_port, wait_until
+from support.servers import Memcached, Redis, Server, free_port, wait_until
 from support.visits import SECRET
 
 import webapp2_sessions
@@ -251,18 +251,14 @@ class TestBackends:
     def test_memcache(
         self, make_app: Callable[..., Any], browse: Open, memcached: Memcached
     ) -> None:
-        """A real memcached counts."""
-        app = make_app(SECRET, "memcache", memcached=memcached.address)
-        check_counter(browse(app), "memcache")
-
-    def test_memcache_is_where_the_data_is(
-        self, make_app: Callable[..., Any], browse: Open, memcached: Memcached
-    ) -> None:
-        """When memcached loses the data the counter starts again, cookie or not."""
+        """A real memcached counts, and when it loses the data the counter starts again."""
         browser = browse(make_app(SECRET, "memcache", memcached=memcached.address))
-        check_counter(browser, "memcache")
-        memcached.flush()
-        assert browser.get("/").text == "Visit number 1, kept by memcache.\n"
+        check_server_counts(browser, "memcache", memcached)
+
+    def test_redis(self, make_app: Callable[..., Any], browse: Open, redis_server: Redis) -> None:
+        """A real Redis does the same."""
+        browser = browse(make_app(SECRET, "redis", redis_url=redis_server.url))
+        check_server_counts(browser, "redis", redis_server)
 
     @pytest.mark.usefixtures("datastore")
     def test_datastore(self, make_app: Callable[..., Any], browse: Open) -> None:
@@ -274,6 +270,13 @@ def check_counter(browser: Browser, backend: str) -> None:
     """Three visits are counted."""
     pages = [browser.get("/").text for _ in range(3)]
     assert pages == [f"Visit number {n}, kept by {backend}.\n" for n in (1, 2, 3)]
+
+
+def check_server_counts(browser: Browser, backend: str, server: Memcached | Redis) -> None:
+    """The server has the data: when it loses that the counter starts again, cookie or not."""
+    check_counter(browser, backend)
+    server.flush()
+    assert browser.get("/").text == f"Visit number 1, kept by {backend}.\n"
 
 
 class TestCustomBackend:
