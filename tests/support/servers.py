@@ -281,7 +281,7 @@ class Redis(Server):
 
     #: The program; the package that has it is called the same.
     program: ClassVar[str] = os.environ.get("REDIS_SERVER", "redis-server")
-    name = program.removesuffix("-server")
+    name = Path(program).name.removesuffix("-server")
     # It has nothing to save.
     stop_signal = signal.SIGKILL
 
