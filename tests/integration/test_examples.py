@@ -373,6 +373,35 @@ class TestMetrics:
         ):
             assert f"{line}\n" in numbers
 
+    def test_prometheus_finds_what_all_processes_counted(self, tmp_path: Path) -> None:
+        """Each worker of a server shows the numbers of all of them."""
+        package = Path(webapp2_sessions.__file__).parents[1]
+        path = os.pathsep.join([str(package), str(EXAMPLES / "metrics")])
+        env = {**os.environ, "PYTHONPATH": path, "PROMETHEUS_MULTIPROC_DIR": str(tmp_path)}
+        visit = f"from app import make_app\napp = make_app({SECRET!r})\napp.get_response('/')\n"
+        show = "print(app.get_response('/metrics').text)"
+        run = [sys.executable, "-c"]
+        subprocess.run([*run, visit], env=env, check=True, timeout=TIMEOUT)
+        second = subprocess.run(
+            [*run, visit + show], env=env, check=True, timeout=TIMEOUT, capture_output=True
+        )
+        line = 'session_events_total{backend="securecookie",error="",kind="save"} 2.0'
+        assert f"{line}\n" in second.stdout.decode()
+
+    @pytest.mark.usefixtures("example")  # its folder is where Python looks
+    def test_opentelemetry_tells_a_millisecond_from_a_second(self) -> None:
+        """Its default bounds are for milliseconds, and would put both into one bucket."""
+        reader = InMemoryMetricReader()
+        meter = MeterProvider([reader]).get_meter("webapp2_sessions")
+        on_event = importlib.import_module("for_opentelemetry").SessionMetrics(meter)
+        for seconds, size in [(0.0008, 300), (0.8, 300_000)]:
+            on_event(webapp2_sessions.SessionEvent("load", "redis", seconds=seconds, size=size))
+        data: Any = reader.get_metrics_data()
+        for metric in data.resource_metrics[0].scope_metrics[0].metrics:
+            if metric.name != "session.events":
+                (point,) = metric.data.data_points
+                assert sorted(filter(None, point.bucket_counts)) == [1, 1], metric.name
+
     def test_opentelemetry_gets_the_same(self, example: ModuleType, browse: Open) -> None:
         """Numbers of a visit, and of a server that does not answer."""
         reader = InMemoryMetricReader()
