@@ -12,7 +12,7 @@ from support.implementations import Clock
 from support.servers import free_port
 from support.visits import Visitor, make_app
 
-from webapp2_sessions import BackendError, BackendUnavailable
+from webapp2_sessions import BackendError, BackendUnavailable, SessionStore
 from webapp2_sessions.errors import UnreadableSession
 from webapp2_sessions.sessions.events import SessionEvent
 from webapp2_sessions.testing import MemorySessionFactory
@@ -181,6 +181,26 @@ def test_a_degraded_session_is_told_of(keyword: str) -> None:
         SessionEvent("error", keyword, error="BackendUnavailable"),
         SessionEvent("degraded", keyword, error="BackendUnavailable"),
     ]
+
+
+def test_a_secure_cookie_whose_server_is_dead_is_told_of() -> None:
+    """One whose session has spilled is opened there before its data is set."""
+
+    class Silent(MemorySessionFactory):
+        def _read(self, sid: str) -> dict[Any, Any] | None:
+            raise BackendUnavailable("memory", "this process", "is silent")
+
+    watcher = Watcher()
+    config = {"on_oversize": "memory", "max_cookie_size": 200}
+    app = make_app(on_event=watcher, backends={"memory": Silent}, **config)
+    visitor = Visitor(app)
+    visitor.write({"a": "a" * 500})
+
+    def set_cookie() -> None:
+        with pytest.raises(BackendUnavailable):
+            SessionStore(visitor.request()).set_secure_cookie("session", {"b": 1})
+
+    assert watcher.told(set_cookie) == [SessionEvent("error", "memory", error="BackendUnavailable")]
 
 
 def test_a_session_that_spills_is_told_of_in_both_places() -> None:
