@@ -854,9 +854,7 @@ def test_a_cache_that_fails_is_told_of(
     assert {*told} >= {SessionEvent("error", "memcache", error="BackendUnavailable")}
 
 
-def test_a_cache_that_takes_no_writes_is_told_of(
-    watched: Cached, told: list[SessionEvent]
-) -> None:
+def test_a_cache_that_takes_no_writes_is_told_of(watched: Cached, told: list[SessionEvent]) -> None:
     """It answers readers, with what is old: a replica, one that is full, one without the right."""
     for operation in ("set", "add", "cas"):
         watched.server.broken[operation] = BackendError("memcache", "fake:1", "refused")
