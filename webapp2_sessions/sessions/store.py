@@ -246,8 +246,8 @@ class SessionStore(SignedCookies):
         except BaseException as error:
             from webapp2_sessions.sessions.sign_outs import delete_destroyed  # only for this error
 
-            events.tell_error(config, error)
             delete_destroyed(self, response, destroyed)
+            events.tell_error(config, error)
             raise
         if sessions or self._has_read:  # also if it has only read a signed cookie
             if config.get("on_damaged_cookie") == "expire":
