@@ -286,6 +286,32 @@ def test_a_session_that_is_begun_again_is_told_of() -> None:
     ]
 
 
+def test_a_watcher_that_fails_logs_its_own_error_alone(caplog: pytest.LogCaptureFixture) -> None:
+    """The error that it is told of may be caused by one of the application's own, with a value."""
+
+    class Unreadable(MemorySessionFactory):
+        def _read(self, sid: str) -> dict[Any, Any] | None:
+            try:
+                raise ValueError(f"{VALUE!r} is not a valid Tier")
+            except ValueError as error:
+                raise UnreadableSession("memory", "this process", "cannot be decoded") from error
+
+    def fail(event: SessionEvent) -> None:
+        try:
+            {}["tier"]
+        except KeyError:
+            raise RuntimeError("no metrics today")  # noqa: B904
+
+    app = make_app(on_event=fail, on_unreadable="new", backends={"memory": Unreadable})
+    visitor = Visitor(app, backend="memory")
+    visitor.write({"a": 1})
+    visitor.read()
+    assert "is begun again" in caplog.text
+    assert "no metrics today" in caplog.text
+    assert "KeyError: 'tier'" in caplog.text
+    assert VALUE not in caplog.text
+
+
 def test_a_sign_out_that_failed_is_told_of() -> None:
     class Undying(MemorySessionFactory):
         def _delete(self, sid: str) -> bool:
