@@ -147,7 +147,8 @@ class SessionConfig(dict[str, Any]):
             key: "<hidden>" for key in self if _SECRET.search(str(key)) and self[key]
         }
         redis = self.get("redis")
-        if isinstance(redis, dict) and "@" in str(redis.get("url")):
+        # A password is in front of "@", or in the query, where redis-py reads one as well.
+        if isinstance(redis, dict) and re.search("[@?]", str(redis.get("url"))):
             hidden["redis"] = {**redis, "url": "<hidden>"}
         return repr({**self, **hidden})
 

@@ -127,8 +127,9 @@ class SecureCookieSessionFactory(BaseSessionFactory):
             started = events.start(self.session_store.config)
             if self._spill is not None:
                 self._spill.discard()
+            if self._cookie is not None:  # else there was none, or it is ended once more
+                self._tell("end", started)
             self._is_spilled, self._cookie, session._degraded = False, None, False
-            self._tell("end", started)
         if session._degraded:
             return
         if self._should_save(session):

@@ -406,10 +406,13 @@ def test_an_unchecked_configuration_may_be_foreign() -> None:
     assert config.datastore_settings({"datastore": "x"}) == config.DATASTORE_DEFAULTS
 
 
+@pytest.mark.parametrize(
+    "url",
+    ["redis://shop:jxqk@10.0.0.1/0", "redis://10.0.0.1/0?password=jxqk", "unix:///a?password=jxqk"],
+)
 @pytest.mark.parametrize("shown", [repr, str, pprint.pformat, "{}".format, "%r".__mod__])
-def test_secrets_are_not_shown(shown: Any) -> None:
+def test_secrets_are_not_shown(shown: Any, url: str) -> None:
     """Tracebacks may show local variables, and logs their arguments."""
-    url = "redis://shop:jxqk@10.0.0.1/0"
     keys = {"secret_key": "qwzx", "secret_key_fallbacks": [b"vkjq"]}
     found = SessionConfig({**keys, "mine": 7, "redis": {"url": url}})
     for value in (found, {"webapp2_extras.sessions": found}, [found]):
