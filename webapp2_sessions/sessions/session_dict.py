@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import hmac
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any, Generic, TypeVar, overload
 
 from webapp2_sessions.errors import ConfigError
+from webapp2_sessions.sessions import csrf
 
 if TYPE_CHECKING:
     from _typeshed import SupportsKeysAndGetItem
@@ -225,9 +227,11 @@ class SessionDict(dict[Any, Any]):
         only signed again.
 
         An age that :meth:`set_max_age` gave the session in an earlier request is forgotten. Call it
-        again for a visitor who should be remembered.
+        again for a visitor who should be remembered. Its :meth:`get_csrf_token` is another one.
         """
         self._regenerates = True
+        if csrf.KEY in self:
+            csrf.new_token(self)
         forget_inherited_age = getattr(self.container, "forget_inherited_age", None)
         if forget_inherited_age is not None:
             forget_inherited_age()
@@ -270,6 +274,29 @@ class SessionDict(dict[Any, Any]):
         self._regenerates = self._forced = False
         if can_destroy:
             self.container.reset()
+
+    def get_csrf_token(self) -> str:
+        """Return the token that this session's forms send back, so that nobody can forge them.
+
+        It is made on first use and kept in the session, under ``_csrft``. That of a session which
+        is on a server already is derived from its id instead, and nothing is saved for it.
+        """
+        return next(iter(csrf.tokens_of(self)), None) or csrf.new_token(self)
+
+    def new_csrf_token(self) -> str:
+        """Give the session another token, and return it; forms from before are void.
+
+        :meth:`regenerate_id` and :meth:`destroy` do so as well.
+        """
+        return csrf.new_token(self)
+
+    def check_csrf_token(self, value: object) -> bool:
+        """Return whether a value that a request has brought is the session's token.
+
+        :returns: ``False`` also for what is no text, and where the session has no token.
+        """
+        given = str.encode(value, "utf-8", "surrogatepass") if isinstance(value, str) else b""
+        return any(hmac.compare_digest(given, each.encode()) for each in csrf.tokens_of(self))
 
     def get_flashes(self, key: str = _FLASH, *, level: str | None = None) -> list[Any]:
         """Return and remove the flash messages.
