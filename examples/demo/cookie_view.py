@@ -15,7 +15,6 @@ import json
 from dataclasses import dataclass
 from typing import Any
 
-import forms
 from words import hide_middle
 
 #: Bytes of name, ``=`` and value that browsers keep. ``max_cookie_size`` of the configuration is
@@ -23,7 +22,7 @@ from words import hide_middle
 LIMIT = 4096
 
 #: What is worth as much as the session itself, wherever it stands in the data.
-SECRETS = ("_sid", forms.FIELD)
+SECRETS = ("_sid", "_csrft")
 
 #: The first byte of a Fernet token, and where its time stands.
 FERNET = 0x80
