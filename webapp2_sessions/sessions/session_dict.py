@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import datetime
 import hmac
+import time
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any, Generic, TypeVar, overload
 
@@ -254,6 +256,37 @@ class SessionDict(dict[Any, Any]):
         self.container.own_max_age = None if seconds is None else max(1, int(seconds))
         self.container.sets_max_age = True
         self.mark_changed()
+
+    def get_expiry_date(self) -> datetime.datetime | None:
+        """Return the last second, in UTC, in which the next request opens this session.
+
+        It is the earliest of all limits: ``session_max_age`` or the ``max_age`` of
+        ``get_session()``, and ``cookie_args['max_age']`` after which browsers drop the cookie, or
+        in place of these the age of :meth:`set_max_age`, from when the cookie was signed; and
+        ``absolute_max_age`` from when the session began. The next request is supposed to open it by
+        the same arguments, and no other to save it meanwhile.
+
+        A session that was only read ends as its cookie came. One that was changed, or is due for a
+        refresh by ``refresh_after``, ends as if it were saved now, and once it was saved, as that
+        cookie; what is changed later does not count. A backend with upstream's interface does not
+        tell that it has saved: then it is as if it were saved now.
+
+        :returns: ``None`` without a limit, if it is not known when the cookie was signed, and where
+            there is nothing to open: in a session that is new and unchanged, was destroyed or
+            superseded, or is :attr:`degraded`.
+        """
+        at = self._expires_at()
+        return None if at is None else datetime.datetime.fromtimestamp(at, datetime.timezone.utc)
+
+    def get_expiry_age(self) -> int | None:
+        """Return the whole seconds until :meth:`get_expiry_date`, or ``None`` as that does."""
+        at = self._expires_at()
+        return None if at is None else max(0, int(at - time.time()))
+
+    def _expires_at(self) -> int | None:
+        # A mock has any attribute, its class has not.
+        find = getattr(type(self.container), "_expires_at", None)
+        return None if find is None else find(self.container, self)
 
     def destroy(self) -> None:
         """Empty the session, and delete it with the next save.

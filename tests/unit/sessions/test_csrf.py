@@ -24,8 +24,11 @@ def stored_app(**config: Any) -> Any:
 
 @pytest.mark.parametrize(
     "container",
-    [None, SimpleNamespace(), mock.MagicMock(), mock.Mock(sid="a", can_destroy=mock.Mock())],
-    ids=["none", "plain", "mock", "mock with an id"],
+    [
+        *(None, SimpleNamespace(), mock.MagicMock()),
+        *(mock.Mock(sid="a", can_destroy=mock.Mock()), mock.Mock(can_destroy=True)),
+    ],
+    ids=["none", "plain", "mock", "mock with an id", "mock that can destroy"],
 )
 @pytest.mark.parametrize("new", [True, False])
 def test_token_is_made_once(container: Any, new: bool) -> None:
