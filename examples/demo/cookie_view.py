@@ -17,7 +17,6 @@ import string
 from dataclasses import dataclass
 from typing import Any
 
-import forms
 from words import hide_middle
 
 #: Bytes of name, ``=`` and value that browsers keep. ``max_cookie_size`` of the configuration is
@@ -25,7 +24,7 @@ from words import hide_middle
 LIMIT = 4096
 
 #: What is worth as much as the session itself, wherever it stands in the data.
-SECRETS = ("_sid", forms.FIELD)
+SECRETS = ("_sid", "_csrft")
 
 #: The characters of a Fernet token, its first byte, and where its time stands.
 FERNET_ALPHABET = frozenset(string.ascii_letters + string.digits + "-_=")

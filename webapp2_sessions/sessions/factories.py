@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import os
 import re
 import string
@@ -12,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from webapp2_sessions import cookies
 from webapp2_sessions.config import _default_value
+from webapp2_sessions.config.value_checks import seconds_of
 from webapp2_sessions.securecookie.cookie_data import (
     BEGAN,
     IS_DATA,
@@ -37,6 +39,9 @@ _ALPHABET = (string.digits + string.ascii_letters).encode("ascii")
 _TO_ALPHABET = bytes(_ALPHABET[byte % len(_ALPHABET)] for byte in range(256))
 #: ... after the bytes are left out that would make the first characters more likely.
 _UNEVEN = bytes(range(256 - 256 % len(_ALPHABET), 256))
+
+#: The year 10000 in Unix seconds, of which no datetime can tell.
+_NEVER = 253402300800
 
 logger: logging.Logger = logging.getLogger(__name__)
 
@@ -73,6 +78,8 @@ class BaseSessionFactory:
     _began: int | None = None
     #: When the session's cookie was signed, in Unix seconds; ``None`` if that is not known.
     _signed_at: int | None = None
+    #: When this request has set the session's cookie, in Unix seconds; ``None`` if it has not.
+    _sent_at: int | None = None
     #: The session's own age in seconds, from ``set_max_age()``.
     own_max_age: int | None = None
     #: Whether this request has set :attr:`own_max_age`, which overrides what is stored.
@@ -145,7 +152,9 @@ class BaseSessionFactory:
         if not issubclass(type(store), SignedCookies):
             store = CookiesOf(store)
         args = self._add_ages(data, attributes)
+        sent_at = int(time.time())
         store.save_session_cookie(response, self.name, data, attributes, args, self._own_serializer)
+        self._sent_at = sent_at
 
     def _expire_cookie(self, response: Any) -> None:
         """Expire the session's cookie."""
@@ -205,6 +214,7 @@ class BaseSessionFactory:
     def reset(self) -> None:
         """Reset what is known of the session that came with the request: it was destroyed."""
         self._began = self.own_max_age = self._signed_at = self._snapshot = None
+        self._sent_at = None
         self.sets_max_age, self.superseded = True, False
         self._take_snapshot(SessionDict(self))  # with which what is set from now on is compared
 
@@ -219,6 +229,29 @@ class BaseSessionFactory:
         if refresh_after is None or self._signed_at is None:
             return False
         return bool(time.time() - self._signed_at >= refresh_after)
+
+    def _expires_at(self, session: SessionDict) -> int | None:
+        """Return what ``session.get_expiry_date()`` tells, in Unix seconds."""
+        if session._degraded and not session._destroyed:
+            return None
+        signed_at, began, own = self._sent_at, self._began, self.own_max_age
+        is_due = self.can_destroy and self._should_refresh()
+        if signed_at is None and (is_due or self._is_changed(session)):
+            signed_at = int(time.time())
+            if not self.can_destroy:  # its cookie is set by upstream's interface, without ages
+                began = own = None
+        elif signed_at is None:
+            signed_at = self._signed_at
+        config, age = self.session_store.config, self._max_age
+        limits = [(began or signed_at, config.get("absolute_max_age")), (signed_at, own)]
+        if own is None:
+            age = config.get("session_max_age") if age is _default_value else age
+            cookie_age = seconds_of(self.session_args.get("max_age"))
+            limits += [(signed_at, age), (signed_at, cookie_age)]
+        known = [(at, age) for at, age in limits if at is not None and age is not None]
+        ends = [at + math.floor(age) for at, age in known if age < _NEVER]
+        end = max(0, min(ends, default=_NEVER))
+        return end if end < _NEVER else None
 
     #: How a snapshot keeps the session's data.
     _codec: dict[str, Any] = {}  # noqa: RUF012 # read only
@@ -250,6 +283,15 @@ class BaseSessionFactory:
         if not session.modified:
             self._report_lost(snapshot.changed_keys(session))
         return session.modified
+
+    def _is_changed(self, session: SessionDict) -> bool:
+        """Return what :meth:`_should_save` would, and leave everything as it is."""
+        if self.superseded and not session._regenerates:
+            return False
+        snapshot, config = self._snapshot, self.session_store.config
+        if snapshot is None or session._forced or config.get("change_detection") != "content":
+            return session.modified
+        return snapshot.differs(session)
 
     def _report_lost(self, keys: list[Any]) -> None:
         if keys:
