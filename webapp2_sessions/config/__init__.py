@@ -81,6 +81,7 @@ default_config: dict[str, Any] = {
     "on_backend_error": "raise",
     "on_unreadable": "raise",
     "on_event": None,
+    "user_key": None,
     "memcache": {},
     "redis": {},
     "datastore": {},

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from webapp2_sessions import cookies
 from webapp2_sessions.config import _default_value
+from webapp2_sessions.config.imports import import_object
 from webapp2_sessions.securecookie.cookie_data import (
     BEGAN,
     IS_DATA,
@@ -80,6 +81,8 @@ class BaseSessionFactory:
     #: Whether another request has just given the session a new id. The browser has, or is about to
     #: get, another cookie, which this request must not replace.
     superseded: bool = False
+    #: Follows who is signed in, where ``user_key`` is configured.
+    _following: Any = None
     #: What the session held when it was loaded, if change detection needs it.
     _snapshot: Snapshot | None = None
 
@@ -194,13 +197,17 @@ class BaseSessionFactory:
     def _session_to_save(self) -> SessionDict | None:
         """Return the session; ``None`` if there is none, or an unmodified one of another class."""
         session = self.session
-        if session is None or isinstance(session, SessionDict):
-            return session
-        if not getattr(session, "modified", False):
+        if session is None:
             return None
-        made = SessionDict(self, data=session)  # an application may have assigned any mapping
-        made.modified = True
-        return made
+        if not isinstance(session, SessionDict):
+            if not getattr(session, "modified", False):
+                return None
+            made = SessionDict(self, data=session)  # an application may have assigned any mapping
+            made.modified = True
+            session = made
+        if self._following is not None:
+            self._following.before_save(session)
+        return session
 
     def reset(self) -> None:
         """Reset what is known of the session that came with the request: it was destroyed."""
@@ -224,8 +231,11 @@ class BaseSessionFactory:
     _codec: dict[str, Any] = {}  # noqa: RUF012 # read only
 
     def _take_snapshot(self, session: SessionDict) -> SessionDict:
-        """Take a snapshot if change detection needs one."""
+        """Take a snapshot if change detection needs one, and note who is signed in."""
         store = self.session_store
+        user_key = store.config.get("user_key")
+        if user_key is not None:
+            self._following = self._followed(session, user_key)
         if store.config.get("change_detection") == "content" or getattr(store, "debug", False):
             from webapp2_sessions.sessions.changes import (
                 Snapshot,  # loads pickle, which others do without
@@ -233,6 +243,12 @@ class BaseSessionFactory:
 
             self._snapshot = Snapshot(session, **self._codec)
         return session
+
+    def _followed(self, session: SessionDict, user_key: Any) -> Any:
+        """Return what follows the user of a session, ``None`` where none is configured for it."""
+        key = user_key.get(self.name) if isinstance(user_key, Mapping) else user_key
+        # By its name, because that wing is above this one, and most applications do without.
+        return key and import_object("webapp2_sessions.users.following.Following")(session, key)
 
     def _should_save(self, session: SessionDict) -> bool:
         """Return whether a session was changed, by the configured ``change_detection``."""
