@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import copy
 import time
 from typing import Any
@@ -134,6 +135,102 @@ def test_nothing_happens_without_a_user_key(backend: Backend) -> None:
     before = sid_of(visitor)
     visitor.write({"user_id": 6})
     assert sid_of(visitor) == before
+
+
+# A changed password
+
+
+class Passwords:
+    """The users' passwords; `stamp` is a `user_stamp`."""
+
+    def __init__(self) -> None:
+        self.hashes = {5: "a hash", 6: "another hash"}
+
+    def stamp(self, user: int) -> str | None:
+        return self.hashes.get(user)
+
+
+@pytest.fixture
+def passwords() -> Passwords:
+    return Passwords()
+
+
+@pytest.fixture
+def member(backend: Backend, passwords: Passwords) -> Visitor:
+    """A visitor who is signed in as user 5."""
+    if not backend.is_ours:
+        pytest.skip("a backend of upstream's kind follows nobody")
+    visitor = backend.configured(user_key="user_id", user_stamp=passwords.stamp).visitor()
+    visitor.write({"user_id": 5})
+    return visitor
+
+
+def test_a_new_password_ends_the_sessions_from_before(
+    member: Visitor, passwords: Passwords
+) -> None:
+    thief = copied(member)
+    assert member.read() == thief.read() == {"user_id": 5}
+    passwords.hashes[5] = "the hash of a new one"
+    with member.visit() as session:
+        assert (dict(session), session.new, session.destroyed) == ({}, True, True)
+    assert member.cookies == {}
+    assert thief.read() == {}
+    member.write({"user_id": 5})
+    assert member.read() == {"user_id": 5}
+
+
+def test_the_session_that_changes_the_password_may_stay(
+    member: Visitor, passwords: Passwords
+) -> None:
+    other = copied(member)
+    with member.visit() as session:
+        passwords.hashes[5] = "the hash of a new one"
+        session.regenerate_id()
+    assert member.read() == {"user_id": 5}
+    assert other.read() == {}
+
+
+def test_a_user_who_is_gone_is_signed_out(member: Visitor, passwords: Passwords) -> None:
+    del passwords.hashes[5]
+    assert member.read() == {}
+
+
+def test_a_session_from_before_there_were_stamps_gets_one(
+    backend: Backend, passwords: Passwords
+) -> None:
+    if not backend.is_ours:
+        pytest.skip("a backend of upstream's kind follows nobody")
+    visitor = backend.visitor()
+    visitor.write({"user_id": 5})
+    visitor.app.config["webapp2_extras.sessions"].update(
+        user_key="user_id", user_stamp=passwords.stamp
+    )
+    assert visitor.read() == {"user_id": 5}
+    visitor.write({"a": 1})
+    passwords.hashes[5] = "the hash of a new one"
+    assert visitor.read() == {}
+
+
+def test_a_stamp_survives_a_new_key(passwords: Passwords) -> None:
+    visitor = stored(user_key="user_id", user_stamp=passwords.stamp)
+    visitor.write({"user_id": 5})
+    settings = visitor.app.config["webapp2_extras.sessions"]
+    settings.update(secret_key=SECRET[::-1], secret_key_fallbacks=[SECRET])
+    assert visitor.read() == {"user_id": 5}
+    visitor.write({"a": 1})
+    assert visitor.read() == {"user_id": 5, "a": 1}
+    passwords.hashes[5] = "the hash of a new one"
+    assert visitor.read() == {}
+
+
+def test_nobody_has_a_stamp(passwords: Passwords) -> None:
+    visitor = Visitor(make_app(user_key="user_id", user_stamp=passwords.stamp))
+    plain = Visitor(make_app())
+    for each in (visitor, plain):
+        each.write({"a": 1})
+    assert [len(each.cookies["session"]) for each in (visitor, plain)] == [62, 62]
+    visitor.write({"user_id": 5})
+    assert "hash" not in str(base64.b64decode(visitor.cookies["session"].partition("|")[0]))
 
 
 # What tells who is signed in

@@ -82,6 +82,7 @@ default_config: dict[str, Any] = {
     "on_unreadable": "raise",
     "on_event": None,
     "user_key": None,
+    "user_stamp": None,
     "memcache": {},
     "redis": {},
     "datastore": {},

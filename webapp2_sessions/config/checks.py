@@ -208,6 +208,7 @@ CHECKS: dict[str, Check] = {
     "on_unreadable": one_of("raise", "new"),
     "on_event": optional(_check_callable),
     "user_key": optional(_check_user_key),
+    "user_stamp": optional(_check_callable),
     "memcache": section(
         {
             "servers": check_servers,

@@ -18,6 +18,7 @@ from webapp2_sessions.securecookie.cookie_data import (
     IS_DATA,
     MAX_AGE,
     NO_COOKIE,
+    STAMP,
     OpenCookie,
 )
 from webapp2_sessions.sessions import events
@@ -74,6 +75,8 @@ class BaseSessionFactory:
     _began: int | None = None
     #: When the session's cookie was signed, in Unix seconds; ``None`` if that is not known.
     _signed_at: int | None = None
+    #: What the cookie says of the user's password.
+    _stamp: str | None = None
     #: The session's own age in seconds, from ``set_max_age()``.
     own_max_age: int | None = None
     #: Whether this request has set :attr:`own_max_age`, which overrides what is stored.
@@ -128,6 +131,7 @@ class BaseSessionFactory:
         """
         attributes = cookie.attributes
         self._signed_at, self._began = cookie.signed_at, None
+        self._stamp = attributes.get(STAMP)
         if not self.sets_max_age:
             self.own_max_age = attributes.get(MAX_AGE)
         if not isinstance(cookie.data, dict):
@@ -173,6 +177,8 @@ class BaseSessionFactory:
             if self._began is None:
                 self._began = int(time.time())
             attributes[BEGAN] = self._began
+        if self._following is not None:
+            self._following.add_stamp(attributes)
         if self.own_max_age is None:
             return self.session_args
         attributes[MAX_AGE] = self.own_max_age
@@ -211,7 +217,7 @@ class BaseSessionFactory:
 
     def reset(self) -> None:
         """Reset what is known of the session that came with the request: it was destroyed."""
-        self._began = self.own_max_age = self._signed_at = self._snapshot = None
+        self._began = self.own_max_age = self._signed_at = self._snapshot = self._stamp = None
         self.sets_max_age, self.superseded = True, False
         self._take_snapshot(SessionDict(self))  # with which what is set from now on is compared
 
@@ -235,7 +241,7 @@ class BaseSessionFactory:
         store = self.session_store
         user_key = store.config.get("user_key")
         if user_key is not None:
-            self._following = self._followed(session, user_key)
+            self._follow(session, user_key)
         if store.config.get("change_detection") == "content" or getattr(store, "debug", False):
             from webapp2_sessions.sessions.changes import (
                 Snapshot,  # loads pickle, which others do without
@@ -244,11 +250,15 @@ class BaseSessionFactory:
             self._snapshot = Snapshot(session, **self._codec)
         return session
 
-    def _followed(self, session: SessionDict, user_key: Any) -> Any:
-        """Return what follows the user of a session, ``None`` where none is configured for it."""
+    def _follow(self, session: SessionDict, user_key: Any) -> None:
+        """Follow the user of a session; end one that is from before a change of the password."""
         key = user_key.get(self.name) if isinstance(user_key, Mapping) else user_key
-        # By its name, because that wing is above this one, and most applications do without.
-        return key and import_object("webapp2_sessions.users.following.Following")(session, key)
+        if key is not None:
+            # By its name, because that wing is above this one, and most applications do without.
+            following = import_object("webapp2_sessions.users.following.Following")
+            self._following = following(session, key, self.session_store.config)
+            if not self._following.accepts(self._stamp):
+                session.destroy()
 
     def _should_save(self, session: SessionDict) -> bool:
         """Return whether a session was changed, by the configured ``change_detection``."""

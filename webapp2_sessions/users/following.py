@@ -1,14 +1,24 @@
-"""Follow the user of a session: a new id at sign-in, and the end of the record at sign-out."""
+"""Follow the user of a session: a new id at sign-in, the end at sign-out or with the password."""
 
 from __future__ import annotations
 
+import hmac
+import logging
 from collections.abc import Mapping
 from typing import Any
 
+from webapp2_sessions.securecookie.cookie_data import STAMP
+from webapp2_sessions.securecookie.keys import derive_key
+
 __all__ = ["Following", "user_of"]
+
+logger: logging.Logger = logging.getLogger(__name__)
 
 #: The key of ``webapp2_extras.auth``, whose value is a list that begins with the user's id.
 _AUTH = "_user"
+
+#: Hexadecimal digits of a stamp: 96 bits.
+_STAMP_LENGTH = 24
 
 
 def user_of(session: Mapping[Any, Any], key: Any) -> Any:
@@ -29,10 +39,13 @@ class Following:
 
     :param session: the session as it was opened.
     :param key: as of :func:`user_of`.
+    :param config: the session configuration.
     """
 
-    def __init__(self, session: Mapping[Any, Any], key: Any) -> None:
+    def __init__(self, session: Any, key: Any, config: Mapping[str, Any]) -> None:
         self._key = key
+        self._config = config
+        self._name = session.container.name
         #: Who is signed in, as far as is stored.
         self.user: Any = user_of(session, key)
 
@@ -53,6 +66,33 @@ class Following:
             if left:
                 session.update(left)
                 session.mark_changed()
+
+    def accepts(self, stamp: str | None) -> bool:
+        """Return whether a session is from after the last change of its user's password.
+
+        :param stamp: what its cookie has; ``None`` if it was set before there were stamps.
+        """
+        if stamp is None or self.user is None or self._config.get("user_stamp") is None:
+            return True
+        secret_keys = self._config["secret_key"], *self._config.get("secret_key_fallbacks", ())
+        stamped = self._config["user_stamp"](self.user)
+        if any(hmac.compare_digest(stamp.encode(), _sealed(stamped, key)) for key in secret_keys):
+            return True
+        logger.info("The session %r ends: its user's stamp is another one by now", self._name)
+        return False
+
+    def add_stamp(self, attributes: dict[str, Any]) -> None:
+        """Add what changes with the user's password to the attributes of a cookie."""
+        if self.user is not None and self._config.get("user_stamp") is not None:
+            stamped = self._config["user_stamp"](self.user)
+            attributes[STAMP] = _sealed(stamped, self._config["secret_key"]).decode("ascii")
+
+
+def _sealed(stamped: Any, secret_key: Any) -> bytes:
+    """Return what a cookie may show of a stamp; it tells nothing of a hash of a password."""
+    message = stamped if isinstance(stamped, bytes) else str(stamped).encode("utf-8")
+    sealed = hmac.new(derive_key(secret_key, "user stamp"), message, "sha256")
+    return sealed.hexdigest()[:_STAMP_LENGTH].encode("ascii")
 
 
 def _is_same(one: Any, other: Any) -> bool:
