@@ -228,7 +228,7 @@ def test_nobody_has_a_stamp(passwords: Passwords) -> None:
     plain = Visitor(make_app())
     for each in (visitor, plain):
         each.write({"a": 1})
-    assert [len(each.cookies["session"]) for each in (visitor, plain)] == [62, 62]
+    assert len(visitor.cookies["session"]) == len(plain.cookies["session"])
     visitor.write({"user_id": 5})
     assert "hash" not in str(base64.b64decode(visitor.cookies["session"].partition("|")[0]))
 

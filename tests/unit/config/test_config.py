@@ -390,15 +390,8 @@ def opened(store: SessionStore) -> SessionStore:
 #: Keys that security depends on, which must not be ignored silently.
 DECISIVE = [
     *("secret_key", "secret_key_fallbacks", "digest", "digest_fallbacks", "absolute_max_age"),
-    *(
-        "user_key",
-        "user_stamp",
-        "renewal_grace",
-        "serializer",
-        "serializer_fallbacks",
-        "on_conflict",
-        "default_backend",
-    ),
+    *("renewal_grace", "serializer", "serializer_fallbacks", "on_conflict", "default_backend"),
+    *("user_key", "user_stamp"),
     *("former_cookie_args", "cookie_name", "session_max_age", "cookie_args", "backends"),
 ]
 
