@@ -81,6 +81,8 @@ default_config: dict[str, Any] = {
     "on_backend_error": "raise",
     "on_unreadable": "raise",
     "on_event": None,
+    "user_key": None,
+    "user_stamp": None,
     "memcache": {},
     "redis": {},
     "datastore": {},

@@ -1,0 +1,1 @@
+"""Who is signed in: what follows when the user of a session changes."""
