@@ -8,7 +8,7 @@ documentation gives. Where a request failed, several states are possible until s
 from __future__ import annotations
 
 import zlib
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
@@ -338,13 +338,12 @@ def _is_told(visits: Sequence[Visit], result: _Result, is_any_lost: bool) -> boo
     return True
 
 
-def _united(found: Iterable[Possible]) -> Possible:
+def _united(found: Sequence[Possible]) -> Possible:
     """Return all states that each session may have by any of several."""
-    united: dict[int, list[State]] = {}
-    for each in found:
-        for number, states in each.items():
-            united.setdefault(number, []).extend(states)
-    return {number: _distinct(states) for number, states in united.items()}
+    return {
+        number: _distinct([state for each in found for state in each.get(number, [_NONE])])
+        for number in {number for each in found for number in each}
+    }
 
 
 def _products(states: Possible) -> Iterator[Records]:
