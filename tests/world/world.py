@@ -301,8 +301,8 @@ class World:
                 visit.may_ask_former = job.app.number in behind
         is_calm = (fault is None or fault.kind in COMEBACKS) and self._waits.errors == waits
         self._check_waits([job for job in jobs if is_calm and job.app.number not in behind])
-        # One error, and all connections of an application are closed.
-        self._behind -= {job.app.number for job in jobs if job.failures()}
+        if fault is None:  # that was the one error, after which all connections are closed
+            self._behind -= {job.app.number for job in jobs if job.failures()}
         groups: dict[str, list[Visit]] = {}
         for job in jobs:
             for visit in job.visits.values():
