@@ -328,9 +328,9 @@ class Redis(Server):
             return {key: (max(next(found), 0), next(found)) for key in keys}
 
     def load(self, contents: dict[bytes, tuple[int, bytes]]) -> None:
-        """Hold what was there at some time, and nothing else."""
+        """Become a primary that holds what was there at some time, and nothing else."""
         with redis.Redis(port=self.port, socket_timeout=5.0) as client:
-            pipeline = client.pipeline(transaction=False).flushall()
+            pipeline = client.pipeline(transaction=False).replicaof("NO", "ONE").flushall()
             for key, (left, dump) in contents.items():
                 pipeline.restore(key, left, dump)
             pipeline.execute()
@@ -344,8 +344,10 @@ class Redis(Server):
 
         :param serves: whether it answers what it has.
         """
-        self.ask("CONFIG", "SET", "replica-serve-stale-data", "yes" if serves else "no")
-        self.ask("REPLICAOF", HOST, "1")
+        with redis.Redis(port=self.port, socket_timeout=5.0) as client:
+            pipeline = client.pipeline(transaction=False)
+            pipeline.config_set("replica-serve-stale-data", "yes" if serves else "no")
+            pipeline.replicaof(HOST, "1").execute()
 
     def ask(self, *command: Any) -> Any:
         """Send one command, and return what answers it."""

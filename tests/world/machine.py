@@ -431,7 +431,7 @@ class WorldMachine(RuleBasedStateMachine):
 
 
 #: How Redis comes back; seldom by a new process, which takes longer than many requests.
-_comebacks = st.sampled_from([*COMEBACKS, "failover", "failover", "failover, connections stay"])
+_comebacks = st.sampled_from([*COMEBACKS, *["failover", "failover, connections stay"] * 3])
 _faults_with_a_copy = st.builds(
     Fault, _comebacks, st.integers(0, 8), lag=st.sampled_from([0, 1, 1, 2, 3, 9])
 )
@@ -476,7 +476,7 @@ class RedisMachine(WorldMachine):
         browser=st.integers(0, 1),
         which=st.integers(0, 5),
         rounds=st.lists(
-            st.tuples(st.lists(_overtaking, max_size=2), _comebacks), min_size=1, max_size=3
+            st.tuples(st.lists(_overtaking, max_size=2), _comebacks), min_size=1, max_size=2
         ),
     )
     def redis_comes_back(

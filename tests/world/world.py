@@ -357,7 +357,6 @@ class World:
             former.restart()
             former.load(self._copy)
         else:
-            present.promote()
             present.load(self._copy)
             former.demote(serves=kind != "failover, connections lead nowhere")
             self._relay.fail_over()
