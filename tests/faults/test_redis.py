@@ -15,7 +15,7 @@ from support.faults import BOUND, CARD, PATIENCE, returning_visitor
 from support.servers import Redis, Server, wait_until
 from support.visits import Visitor, make_app
 
-from webapp2_sessions import BackendUnavailable
+from webapp2_sessions import BackendError, BackendUnavailable
 from webapp2_sessions.stored import breaker
 
 TIMEOUT = 0.3
@@ -185,6 +185,24 @@ def test_nobody_gets_the_answer_to_another(redis: Redis, monkeypatch: pytest.Mon
             done.set()
         assert all(count.result(PATIENCE) > 10 for count in counts)
     assert wrong == []
+
+
+@pytest.mark.parametrize("serves", [True, False])
+def test_kept_connection_to_a_former_primary(
+    redis: Redis, launch: Callable[[Server], Any], serves: bool
+) -> None:
+    """It costs one error, at the latest on saving; then the present primary is asked."""
+    other = launch(Redis())
+    relay = launch(Relay(redis, standby=other))
+    visitor = visitor_at(relay.address)
+    visitor.write({"a": 1})
+    other.load(redis.contents())
+    redis.demote(serves)
+    relay.fail_over()
+    with pytest.raises(BackendError, match="replica"):
+        visitor.write({"a": 2})
+    visitor.write({"a": 3})
+    assert visitor.read() == {"a": 3}
 
 
 @pytest.mark.parametrize("end", ["destroy", "regenerate_id"])

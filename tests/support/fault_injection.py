@@ -57,15 +57,17 @@ class Relay(Server):
     :param target: the server.
     :param statistics: what happens to the command `stats`, as in proxies that do not support it:
         "refuses", "closes", "drops", or "" if it is passed on.
+    :param standby: a server that may take the other one's place.
     """
 
     name = "relay"
     stop_signal = signal.SIGKILL
 
-    def __init__(self, target: Server, statistics: str = "") -> None:
+    def __init__(self, target: Server, statistics: str = "", standby: Server | None = None) -> None:
         super().__init__()
         self.target = target
         self.statistics = statistics
+        self.standby = standby
 
     @classmethod
     def missing(cls) -> str | None:
@@ -75,9 +77,10 @@ class Relay(Server):
     def command(self, folder: Path) -> list[str]:
         """Return a new interpreter; `-S` and `-E` make it start fast."""
         program = Path(__file__).with_name("run_relay.py")
-        ports = [str(self.port), str(self.target.port)]
+        targets = [str(each.port) for each in (self.target, self.standby) if each is not None]
         options = [self.statistics] if self.statistics else []
-        return [sys.executable, "-S", "-E", str(program), *ports, *options]
+        command = [sys.executable, "-S", "-E", str(program), str(self.port), ",".join(targets)]
+        return [*command, *options]
 
     def answers(self) -> bool:
         """Return whether it takes connections."""
@@ -104,6 +107,12 @@ class Relay(Server):
     def close_connections(self) -> None:
         """Close all existing connections."""
         self._order(signal.SIGVTALRM)
+
+    def fail_over(self) -> None:
+        """Lead new connections to the other server, which is the target from now on."""
+        assert self.standby is not None
+        self.target, self.standby = self.standby, self.target
+        self._order(signal.SIGPROF)
 
     def hold_entries(self) -> None:
         """Hold back each `add` command; clients time out."""
@@ -315,16 +324,6 @@ def _unlimit(server: Redis) -> None:
     server.ask("CONFIG", "SET", "maxmemory", "0")
 
 
-def _demote(server: Redis) -> None:
-    """Make it a replica of a server that is away, as after a failover."""
-    server.ask("REPLICAOF", HOST, "1")
-
-
-def _promote(server: Redis) -> None:
-    """Make it a primary again."""
-    server.ask("REPLICAOF", "NO", "ONE")
-
-
 def _hang_up(server: Redis) -> None:
     """Close the connections of all clients."""
     server.ask("CLIENT", "KILL", "TYPE", "normal")
@@ -343,7 +342,7 @@ REDIS_FAULTS = (
     Fault("emptied", Redis.flush, loses="all", level="all"),
     Fault("frozen", Server.freeze, Server.thaw),
     Fault("full", _limit, _unlimit, refuses=True),
-    Fault("replica", _demote, _promote, refuses=True),
+    Fault("replica", Redis.demote, Redis.promote, refuses=True),
     Fault("hanging up", _hang_up),
     Fault("without scripts", _forget_scripts),
     Fault("answer lost", Relay.lose_answer, Server.restart, relayed=True),

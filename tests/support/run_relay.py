@@ -1,13 +1,13 @@
 """A TCP proxy between an application and its server, which injects network faults.
 
-Run as a program: `run_relay.py PORT TARGET_PORT [STATISTICS]`, both ports of 127.0.0.1. After a
-SIGUSR1 the next answer of the server is lost, and its connection with it. After a SIGUSR2 the
-connections that there are are forgotten, as by a firewall: whatever is sent on them vanishes, and
-nobody is told. After a SIGHUP memcached's command `add` is held back until the next SIGHUP. After a
-SIGALRM the next answer is held back until the next SIGALRM, and after a SIGVTALRM the connections
-that there are are closed. With
-STATISTICS the relay is a proxy that does not know memcached's `stats`: it "refuses" the command,
-"closes" the connection or leaves it without an answer ("drops").
+Run as a program: `run_relay.py PORT TARGET_PORT[,OTHER_PORT] [STATISTICS]`, all ports of 127.0.0.1.
+After a SIGUSR1 the next answer of the server is lost, and its connection with it. After a SIGUSR2
+the connections that there are are forgotten, as by a firewall: whatever is sent on them vanishes,
+and nobody is told. After a SIGHUP memcached's command `add` is held back until the next SIGHUP.
+After a SIGALRM the next answer is held back until the next SIGALRM, and after a SIGVTALRM the
+connections that there are are closed. After a SIGPROF new connections lead to the other server.
+With STATISTICS the relay is a proxy that does not know memcached's `stats`: it "refuses" the
+command, "closes" the connection or leaves it without an answer ("drops").
 """
 
 from __future__ import annotations
@@ -19,6 +19,9 @@ import sys
 import threading
 
 HOST = "127.0.0.1"
+
+#: Ports of servers; new connections lead to the first one.
+targets: list[int] = []
 
 #: Set while an answer has to be lost.
 lose_answer = threading.Event()
@@ -73,6 +76,12 @@ def close() -> None:
     for connection in [*remembered]:
         connection.end()
     confirm("the connections are closed")
+
+
+def fail_over() -> None:
+    """Lead new connections to the other server."""
+    targets.reverse()
+    confirm("another server is the target")
 
 
 class Connection:
@@ -172,34 +181,35 @@ ORDERS = {
     signal.SIGHUP: hold_or_pass,
     signal.SIGALRM: delay_or_deliver,
     signal.SIGVTALRM: close,
+    signal.SIGPROF: fail_over,
 }
 
 
-def accept(listener: socket.socket, target_port: int, statistics: str) -> None:
+def accept(listener: socket.socket, statistics: str) -> None:
     """Take connections until the process is killed."""
     while True:
         client = listener.accept()[0]
         try:
-            server = socket.create_connection((HOST, target_port))
+            server = socket.create_connection((HOST, targets[0]))
         except OSError:
             client.close()
             continue
         Connection(client, server, statistics).serve()
 
 
-def main(port: int, target_port: int, statistics: str = "") -> None:
+def main(port: int, target_ports: str, statistics: str = "") -> None:
     """Serve until the process is killed.
 
     Signals are waited for. A handler would run late where the signal comes just before a call that
     blocks.
     """
+    targets.extend(map(int, target_ports.split(",")))
     signal.pthread_sigmask(signal.SIG_BLOCK, ORDERS)
     with socket.create_server((HOST, port)) as listener:
-        arguments = (listener, target_port, statistics)
-        threading.Thread(target=accept, args=arguments, daemon=True).start()
+        threading.Thread(target=accept, args=(listener, statistics), daemon=True).start()
         while True:
             ORDERS[signal.sigwait(ORDERS)]()
 
 
 if __name__ == "__main__":
-    main(int(sys.argv[1]), int(sys.argv[2]), *sys.argv[3:])
+    main(int(sys.argv[1]), *sys.argv[2:])

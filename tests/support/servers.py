@@ -316,6 +316,38 @@ class Redis(Server):
         """Drop everything that is stored."""
         self.ask("FLUSHALL")
 
+    def contents(self) -> dict[bytes, tuple[int, bytes]]:
+        """Return all that it holds, by key: the milliseconds left (0: for ever), and a dump."""
+        with redis.Redis(port=self.port, socket_timeout=5.0) as client:
+            pipeline = client.pipeline(transaction=False)
+            keys = client.keys()
+            for key in keys:
+                pipeline.pttl(key).dump(key)
+            found = iter(pipeline.execute())
+            return {key: (max(next(found), 0), next(found)) for key in keys}
+
+    def load(self, contents: dict[bytes, tuple[int, bytes]]) -> None:
+        """Become a primary that holds what was there at some time, and nothing else."""
+        with redis.Redis(port=self.port, socket_timeout=5.0) as client:
+            pipeline = client.pipeline(transaction=False).replicaof("NO", "ONE").flushall()
+            for key, (left, dump) in contents.items():
+                pipeline.restore(key, left, dump)
+            pipeline.execute()
+
+    def promote(self) -> None:
+        """Make it a primary."""
+        self.ask("REPLICAOF", "NO", "ONE")
+
+    def demote(self, serves: bool = True) -> None:
+        """Make it a replica of a server that is away, as after a failover.
+
+        :param serves: whether it answers what it has.
+        """
+        with redis.Redis(port=self.port, socket_timeout=5.0) as client:
+            pipeline = client.pipeline(transaction=False)
+            pipeline.config_set("replica-serve-stale-data", "yes" if serves else "no")
+            pipeline.replicaof(HOST, "1").execute()
+
     def ask(self, *command: Any) -> Any:
         """Send one command, and return what answers it."""
         with redis.Redis(port=self.port, socket_timeout=5.0) as client:

@@ -11,7 +11,7 @@ from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule
 from support.fault_injection import OptionalMemcached, Relay
-from support.servers import Memcached, Redis
+from support.servers import Redis, Server
 
 from webapp2_sessions.testing import Clock, travel
 from world.applications import ENDS, FRONTS, NAMES, Application
@@ -19,7 +19,7 @@ from world.configurations import KINDS, deployments
 from world.jar import Url
 from world.script import AGES, NUMBERS, OURS, Step
 from world.totals import Totals
-from world.world import Fault, Request, World
+from world.world import COMEBACKS, Fault, Request, World
 
 __all__ = ["WorldMachine", "machine_of", "world_settings"]
 
@@ -122,14 +122,16 @@ _overtakings = st.builds(
 #: Attributes of a cookie that another host of the domain sets.
 _PLANTED = ("Domain=example.com; Path=/; Secure", "Domain=example.com; Path=/app; Secure")
 
+#: Of pages that browsers ask for.
+_URL = Url("www.example.com", "/")
+
 
 class WorldMachine(RuleBasedStateMachine):
     """Everything that may happen, one step after the other."""
 
-    #: The server of the worlds, and the backends for which there are servers.
-    server: ClassVar[Memcached | Redis]
-    #: Between it and the applications.
+    #: Between the applications and the server of the worlds.
     relay: ClassVar[Relay]
+    #: For which there are servers.
     backends: ClassVar[tuple[str, ...]] = ("securecookie", "encryptedcookie", "memcache")
 
     #: What happened in all worlds so far.
@@ -143,7 +145,7 @@ class WorldMachine(RuleBasedStateMachine):
         drawn = data.draw(deployments(self.backends), "applications")
         self._travel = travel(Clock(1_800_000_000))
         clock = self._travel.__enter__()
-        self.world = World(drawn, self.server, self.relay, clock)
+        self.world = World(drawn, self.relay, clock)
         start = tuple((name, (("set", "a"), ("inner",))) for name in NAMES)
         for browser in range(2):
             self.world.ask([Request(browser, 0, "SessionHandler", "/", start)])
@@ -428,17 +430,91 @@ class WorldMachine(RuleBasedStateMachine):
             self.world = None
 
 
+#: How Redis comes back; seldom by a new process, which takes longer than many requests.
+_comebacks = st.sampled_from([*COMEBACKS, *["failover", "failover, connections stay"] * 3])
+_faults_with_a_copy = st.builds(
+    Fault, _comebacks, st.integers(0, 8), lag=st.sampled_from([0, 1, 1, 2, 3, 9])
+)
+
+
+class RedisMachine(WorldMachine):
+    """Besides, Redis comes back with data of some time ago, or another one takes its place."""
+
+    @precondition(lambda self: self.world is not None and self.world.uses("redis"))
+    @rule(request=_plain_requests, fault=_faults_with_a_copy)
+    def redis_comes_back_during_a_request(self, request: Request, fault: Fault) -> None:
+        """What is undone is that of some commands, or all since the last copy."""
+        self._world.ask([request], fault=fault)
+
+    @precondition(lambda self: self.world is not None and self.world.cached())
+    @rule(
+        browser=st.integers(0, 1),
+        which=st.integers(0, 5),
+        steps=_meetings,
+        choices=_overtakings,
+        fault=_faults_with_a_copy,
+    )
+    def redis_comes_back_among_requests(
+        self,
+        browser: int,
+        which: int,
+        steps: tuple[tuple[Step, ...], ...],
+        choices: list[int],
+        fault: Fault,
+    ) -> None:
+        """The same, where requests change a session at once that is in Datastore: no change."""
+        cached = self._world.cached()
+        app, name = cached[which % len(cached)]
+        before, *requests = [
+            Request(browser, app, "SessionHandler", "/", ((name, each),)) for each in (*steps, ())
+        ]
+        self._world.ask([before])
+        self._ask_and_look(requests, choices, fault)
+
+    @precondition(lambda self: self.world is not None and self.world.uses("redis"))
+    @rule(
+        browser=st.integers(0, 1),
+        which=st.integers(0, 5),
+        rounds=st.lists(
+            st.tuples(st.lists(_overtaking, max_size=2), _comebacks), min_size=1, max_size=2
+        ),
+    )
+    def redis_comes_back(
+        self, browser: int, which: int, rounds: list[tuple[list[Step], str]]
+    ) -> None:
+        """Redis is as it was before some requests. Who has the cookies from then looks as well."""
+        world, stored = self._world, self._world.stored()
+        app, name = stored[which % len(stored)]
+        look = Request(browser, app, "SessionHandler", "/", ((name, ()),))
+        for steps, how in rounds:
+            world.ask([look])
+            before = [text for each, text in world.jars[browser].pairs(_URL) if each == name]
+            world.copy_server()
+            for step in steps:
+                world.ask([_with(look, sessions=((name, (step,)),))])
+            world.come_back(how)
+            for text in before[-1:]:
+                world.plant(3, text, name, _URL, "Path=/; Secure")
+                world.ask([_with(look, browser=3)])
+            world.ask([look])
+
+
 @contextmanager
 def machine_of(kind: str, base: type[WorldMachine] = WorldMachine) -> Iterator[Any]:
     """Yield the machine of worlds of a kind, whose server runs."""
     with ExitStack() as at_end:
-        server: Memcached | Redis = Redis() if "redis" in KINDS[kind] else OptionalMemcached()
-        relay = Relay(server)
-        for each in (server, relay):
-            each.start()
-            at_end.callback(each.stop)
-        attributes = {"server": server, "relay": relay, "backends": KINDS[kind]}
-        yield type("Machine", (base,), {**attributes, "totals": Totals()})
+        bases: tuple[type[WorldMachine], ...] = (base,)
+        server: Server = OptionalMemcached()
+        standby: Redis | None = None
+        if "redis" in KINDS[kind]:
+            server, standby, bases = Redis(), Redis(), (RedisMachine, base)
+        relay = Relay(server, standby=standby)
+        for each in (server, standby, relay):
+            if each is not None:
+                each.start()
+                at_end.callback(each.stop)
+        attributes = {"relay": relay, "backends": KINDS[kind], "totals": Totals()}
+        yield type("Machine", bases, attributes)
 
 
 def world_settings(worlds: int) -> settings:

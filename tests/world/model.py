@@ -16,10 +16,10 @@ from world.script import Draft
 
 __all__ = [
     "EXPIRED",
+    "Change",
     "Gone",
     "Grant",
     "Live",
-    "Loss",
     "Model",
     "Rules",
     "Seen",
@@ -69,6 +69,8 @@ class Gone(NamedTuple):
 State = Live | Gone
 #: The sessions on servers, by number.
 Records = dict[int, State]
+#: All states that each of them may have.
+Possible = dict[int, list[State]]
 
 
 class Rules(NamedTuple):
@@ -120,11 +122,20 @@ class Grant(NamedTuple):
     or_data: tuple[Mapping[str, Any], ...] = ()
 
 
-class Loss(NamedTuple):
-    """A server has lost what it held."""
+class Change(NamedTuple):
+    """Something that happens to all that a server holds.
+
+    :param kind: "lost"; "copied", as by a snapshot or a replica; or "as copied", all that has
+        happened since being undone.
+    """
 
     place: str
     times: tuple[int, int]
+    kind: str = "lost"
+
+
+#: A session that a server does not know.
+_NONE = Gone(is_lost=True)
 
 
 @dataclass
@@ -169,6 +180,8 @@ class Visit:
     is_named: bool = False
     draft: Draft = field(default_factory=lambda: Draft({}))
     seen: Seen = field(default_factory=Seen)
+    #: Whether it may have asked a server that was the primary before the last failover.
+    may_ask_former: bool = False
 
 
 class _Loaded(NamedTuple):
@@ -187,12 +200,20 @@ class _Loaded(NamedTuple):
     found: State | None = None
 
 
+class _Copies(NamedTuple):
+    """Sessions as they were: in the last copy, and at the former primary."""
+
+    saved: Possible
+    former: Possible
+
+
 class _Result(NamedTuple):
     """What the visits have come to in one order."""
 
     records: Records
     #: What each visit's new cookie leads to: a record, or data.
     leads: dict[int, Grant]
+    copies: _Copies
 
 
 class Model:
@@ -200,18 +221,25 @@ class Model:
 
     def __init__(self) -> None:
         self.grants: dict[str, Grant] = {}
-        #: All states that each session on a server may have.
-        self.records: dict[int, list[State]] = {}
+        self.records: Possible = {}
+        self._copies = _Copies({}, {})
         #: Where each is stored.
         self.places: dict[int, str] = {}
         self.namespaces: dict[int, str] = {}
 
-    def lose(self, place: str, besides: Sequence[Visit] = ()) -> None:
-        """A server has lost what it held, besides the sessions of visits that were checked."""
+    def change(self, change: Change, besides: Sequence[Visit] = ()) -> None:
+        """Change what a server holds, besides the sessions of visits that were checked."""
         checked = self._involved(besides) | {visit.number for visit in besides}
-        for number in self.records:
-            if self.places[number] == place and number not in checked:
-                self.records[number] = [Gone(is_lost=True)]
+        saved, former = self._copies
+        for number, states in self.records.items():
+            if self.places[number] != change.place or number in checked:
+                continue
+            if change.kind == "copied":
+                saved[number] = states
+            elif change.kind == "lost":
+                self.records[number] = [_NONE]
+            else:
+                former[number], self.records[number] = states, saved.get(number, [_NONE])
 
     def purge(self, place: str, before: float, namespace: str = "") -> None:
         """Sessions that were written before a time are deleted."""
@@ -219,9 +247,7 @@ class Model:
             if (self.places[number], self.namespaces[number]) == (place, namespace):
                 self.records[number] = _distinct(
                     [
-                        Gone(is_lost=True)
-                        if isinstance(state, Live) and state.written < before
-                        else state
+                        _NONE if isinstance(state, Live) and state.written < before else state
                         for state in states
                     ]
                 )
@@ -231,18 +257,19 @@ class Model:
         found = set()
         for visit in visits:
             for text in visit.cookies:
-                number = _number(self.grants.get(text), visit.rules)
-                if number is not None:
+                grant = self.grants.get(text)
+                number = _number(grant, visit.rules)
+                if number is not None and grant is not None and grant.name == visit.name:
                     found.add(number)
-                    self.records.setdefault(number, [Gone(is_lost=True)])
+                    self.records.setdefault(number, [_NONE])
                     self.places.setdefault(number, visit.rules.place or "")
                     self.namespaces.setdefault(number, visit.rules.namespace)
         return found
 
-    def check(self, visits: list[Visit], losses: Sequence[Loss] = ()) -> None:
+    def check(self, visits: list[Visit], changes: Sequence[Change] = ()) -> None:
         """Find orders of loads and saves that explain what was seen of requests at one time.
 
-        :param losses: when a server lost what it held.
+        :param changes: of all that a server holds, meanwhile.
         :raises Violation: there is none.
         """
         involved = self._involved(visits)
@@ -250,18 +277,21 @@ class Model:
         for records in _products({number: self.records[number] for number in involved}):
             events = [Event(visit, kind) for visit in visits for kind in visit.seen.times]
             events += [Event(visit, "merge") for visit in visits if _merges_first(visit)]
-            events += [Event(loss, "loss") for loss in losses]
+            events += [Event(change, change.kind) for change in changes]
             places = {**self.places, **{each.number: each.rules.place for each in visits}}
-            results += _Orders(self.grants, places).explanations(events, records)
-        results = [result for result in results if _is_told(visits, result, bool(losses))]
+            orders = _Orders(self.grants, places, events)
+            results += orders.explanations(events, records, self._copies)
+        results = [result for result in results if _is_told(visits, result, bool(changes))]
         if not results:
             raise Violation(_told(self, visits, involved))
         numbers = {number for result in results for number in result.records}
         for number in numbers:
-            states = _distinct(
-                [result.records.get(number, Gone(is_lost=True)) for result in results]
-            )
-            self.records[number] = states
+            states = [result.records.get(number, _NONE) for result in results]
+            self.records[number] = _distinct(states)
+        if changes:
+            copies = [result.copies for result in results]
+            saved, former = (_united(each) for each in zip(*copies, strict=True))
+            self._copies = _Copies(saved, former)
         for visit in visits:
             if visit.rules.place is not None:
                 self.places.setdefault(visit.number, visit.rules.place)
@@ -308,7 +338,15 @@ def _is_told(visits: Sequence[Visit], result: _Result, is_any_lost: bool) -> boo
     return True
 
 
-def _products(states: dict[int, list[State]]) -> Iterator[Records]:
+def _united(found: Sequence[Possible]) -> Possible:
+    """Return all states that each session may have by any of several."""
+    return {
+        number: _distinct([state for each in found for state in each.get(number, [_NONE])])
+        for number in {number for each in found for number in each}
+    }
+
+
+def _products(states: Possible) -> Iterator[Records]:
     if not states:
         yield {}
         return
@@ -329,39 +367,103 @@ def _distinct(states: list[State]) -> list[State]:
 class Event(NamedTuple):
     """Something that happens at one moment between two times."""
 
-    subject: Visit | Loss
+    subject: Visit | Change
     kind: str
 
     @property
     def times(self) -> tuple[int, int]:
         """When it began and ended."""
-        if isinstance(self.subject, Loss):
+        if isinstance(self.subject, Change):
             return self.subject.times
         return self.subject.seen.times["save" if self.kind == "merge" else self.kind]
+
+    def comes_during(self, other: Event) -> bool:
+        """Return whether it may be that one begins before the other has ended."""
+        return self.times[0] < other.times[1] and other.times[0] < self.times[1]
 
 
 class _Orders:
     """Orders of events, in which each comes to what was seen.
 
+    A load or a save is one moment there. Where a server comes back with a copy meanwhile, at most
+    one request is on its way, so that each session that it finds or leaves may be as before or
+    after that, whatever the others are.
+
     :param grants: what cookies stand for.
     :param places: where sessions are stored.
+    :param events: all of them.
     """
 
-    def __init__(self, grants: Mapping[str, Grant], places: Mapping[int, str | None]) -> None:
+    def __init__(
+        self,
+        grants: Mapping[str, Grant],
+        places: Mapping[int, str | None],
+        events: Sequence[Event],
+    ) -> None:
         self._grants = grants
         self._places = places
+        self._events = events
+
+    def _changed(
+        self, event: Event, change: Change, records: Records, copies: _Copies
+    ) -> Iterator[tuple[Records, _Copies]]:
+        """Yield what a change of a server may leave."""
+        numbers = [number for number in records if self._places[number] == change.place]
+        # A renewal leaves its mark before it ends the former session.
+        marks = [
+            each.subject.now
+            for each in self._events
+            if isinstance(each.subject, Visit) and each.kind == "save" and event.comes_during(each)
+        ]
+        present: Possible = {}
+        for number in numbers:
+            state = records[number]
+            marked = [
+                state._replace(marked_at=at)
+                for at in marks
+                if isinstance(state, Live) and change.place == "redis"
+            ]
+            present[number] = [state, *marked]
+        if change.kind == "lost":
+            yield {**records, **dict.fromkeys(numbers, _NONE)}, copies
+        elif change.kind == "copied":
+            yield records, copies._replace(saved={**copies.saved, **present})
+        else:
+            former = copies._replace(former={**copies.former, **present})
+            for saved in _products({each: copies.saved.get(each, [_NONE]) for each in numbers}):
+                yield {**records, **saved}, former
+
+    def _views(
+        self, event: Event, visit: Visit, records: Records, copies: _Copies
+    ) -> Iterator[Records]:
+        """Yield what a visit may find: what is there, or was there before, or will be."""
+        others = [copies.former] if visit.may_ask_former else []
+        is_changed = any(
+            each.kind == "as copied" and each.comes_during(event) for each in self._events
+        )
+        others += [copies.saved] if is_changed else []
+        possible: Possible = {}
+        for number, state in records.items():
+            possible[number] = [state]
+            if others and self._places[number] == "redis":
+                for other in others:
+                    possible[number] += other.get(number, [_NONE])
+                if is_changed and isinstance(state, Gone):
+                    possible[number].append(_NONE)  # the mark of another id is asked for later
+        yield from _products({number: _distinct(states) for number, states in possible.items()})
 
     def explanations(
         self,
         events: list[Event],
         records: Records,
+        copies: _Copies,
         loaded: Mapping[int, _Loaded | None] = {},
         leads: dict[int, Grant] | None = None,
     ) -> Iterator[_Result]:
         """Yield what each order comes to."""
         leads = leads or {}
         if not events:
-            yield _Result(records, leads)
+            yield _Result(records, leads, copies)
             return
         for index, event in enumerate(events):
             began = event.times[0]
@@ -369,24 +471,33 @@ class _Orders:
                 continue  # another one had ended before
             rest = events[:index] + events[index + 1 :]
             subject = event.subject
-            if isinstance(subject, Loss):
-                place = subject.place
-                lost = {
-                    number: Gone(is_lost=True) if self._places[number] == place else state
-                    for number, state in records.items()
-                }
-                yield from self.explanations(rest, lost, loaded, leads)
+            if isinstance(subject, Change):
+                for after, kept in self._changed(event, subject, records, copies):
+                    yield from self.explanations(rest, after, kept, loaded, leads)
             elif event.kind == "load":
-                for found in _load(self._grants, subject, records):
-                    known = {**loaded, subject.number: found}
-                    yield from self.explanations(rest, records, known, leads)
+                for view in self._views(event, subject, records, copies):
+                    for found in _load(self._grants, subject, view):
+                        known = {**loaded, subject.number: found}
+                        yield from self.explanations(rest, records, copies, known, leads)
             elif event.kind == "merge":
                 known = {**loaded, subject.number: _found(records, loaded[subject.number])}
-                yield from self.explanations(rest, records, known, leads)
+                yield from self.explanations(rest, records, copies, known, leads)
             elif not any(each.subject is subject for each in rest):  # it has merged
-                for saved, grant in _save(subject, records, loaded[subject.number]):
+                for saved, grant in self._saves(event, subject, records, loaded[subject.number]):
                     more = leads if grant is None else {**leads, subject.number: grant}
-                    yield from self.explanations(rest, saved, loaded, more)
+                    yield from self.explanations(rest, saved, copies, loaded, more)
+
+    def _saves(
+        self, event: Event, visit: Visit, records: Records, loaded: _Loaded | None
+    ) -> Iterator[tuple[Records, Grant | None]]:
+        """Yield what a visit may have saved, if that is what was seen."""
+        is_changed = any(
+            each.kind == "as copied" and each.comes_during(event) for each in self._events
+        )
+        for saved, grant in _save(visit, records, loaded):
+            yield saved, grant
+            if is_changed:  # between the mark of another id and the end of the former one
+                yield {n: Gone() if isinstance(s, Gone) else s for n, s in saved.items()}, grant
 
 
 def _merges_first(visit: Visit) -> bool:

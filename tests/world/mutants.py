@@ -48,6 +48,7 @@ class Mutant(NamedTuple):
     :param file: of the package.
     :param old: what stands there once.
     :param new: what takes its place.
+    :param also: the same for a place that has to agree with it.
     """
 
     name: str
@@ -55,6 +56,7 @@ class Mutant(NamedTuple):
     file: str
     old: str
     new: str
+    also: tuple[str, str] | None = None
 
 
 class Found(NamedTuple):
@@ -69,12 +71,14 @@ class Found(NamedTuple):
 def mutate(mutant: Mutant) -> str:
     """Return the text of the file with the fault.
 
-    :raises ValueError: the text to be replaced does not stand there once.
+    :raises ValueError: a text to be replaced does not stand there once.
     """
     text = (PACKAGE / mutant.file).read_text("utf-8")
-    if text.count(mutant.old) != 1:
-        raise ValueError(f"{mutant.file} has the text {text.count(mutant.old)} times")
-    return text.replace(mutant.old, mutant.new)
+    for old, new in filter(None, ((mutant.old, mutant.new), mutant.also)):
+        if text.count(old) != 1:
+            raise ValueError(f"{mutant.file} has the text {text.count(old)} times")
+        text = text.replace(old, new)
+    return text
 
 
 def live(kind: str, folder: Path = PACKAGE.parent, worlds: int | None = None) -> Found:
@@ -142,6 +146,8 @@ _KEYED = "stored/keyed.py"
 _MEMCACHED = "sessions_memcache/records.py"
 _REDIS = "sessions_redis/records.py"
 _ENTITIES = "sessions_ndb/records.py"
+_CACHE_IN_REDIS = "sessions_redis/cache.py"
+_SERVER = "sessions_redis/servers.py"
 
 #: Faults that applications have met, in the order in which they became known.
 _FORMER = (
@@ -754,16 +760,46 @@ _IN_REDIS = (
     Mutant(
         "Redis: a late fill of the cache brings back an ended session",
         "Datastore and Redis",
-        "sessions_redis/cache.py",
+        _CACHE_IN_REDIS,
         'arguments = "SET", place, entry, "PX", expiry, "NX"',
         'arguments = "SET", place, entry, "PX", expiry',
     ),
     Mutant(
         "Redis: a cached entry is replaced without a look",
         "Datastore and Redis",
-        "sessions_redis/cache.py",
+        _CACHE_IN_REDIS,
         "return self._server.compare_and_set(place, token.cas, entry, expiry)",
         'return bool(self._server.call(IF_CLOSED, "SET", place, entry, "PX", expiry))',
+    ),
+    Mutant(
+        "Redis: what is cached outlives the process that has it",
+        "Datastore and Redis",
+        _CACHE_IN_REDIS,
+        'self.process = connection.process = b"".join(found)',
+        'self.process = connection.process = b"any"',
+        ("local place = process .. role .. ':' .. ARGV[1]", "local place = 'any:' .. ARGV[1]"),
+    ),
+    Mutant(
+        "Redis: what is cached outlives a failover and the way back",
+        "Datastore and Redis",
+        _CACHE_IN_REDIS,
+        '(("server", b"run_id"), ("replication", b"master_replid"))',
+        '(("server", b"run_id"),)',
+        ("local place = process .. role .. ':'", "local place = process .. ':'"),
+    ),
+    Mutant(
+        "Redis: connections to a replica are kept",
+        "Redis",
+        _SERVER,
+        "            self._connections().close()\n        return super()._refused(error)\n",
+        "            pass\n        return super()._refused(error)\n",
+    ),
+    Mutant(
+        "Redis: connections to a replica are kept until it refuses a write",
+        "Redis",
+        _SERVER,
+        "isinstance(error, (exceptions.ReadOnlyError, exceptions.MasterDownError))",
+        "isinstance(error, exceptions.ReadOnlyError)",
     ),
 )
 

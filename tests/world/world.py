@@ -30,19 +30,27 @@ from world.applications import ENDS, ERRORS, NAMES, SHARED, Application, Boom, s
 from world.commands import Unavailable, watch_commands
 from world.connections import Waits, connections_of, fill, servers_of, take
 from world.jar import Jar, Url
-from world.model import EXPIRED, Loss, Model, Violation, Visit
+from world.model import EXPIRED, Change, Model, Violation, Visit
 from world.renamed import Named
 from world.rivals import Rival
 from world.script import STEPS, Draft, Step, normal, perform
 from world.turns import Turns
 
-__all__ = ["BOUND", "Fault", "Request", "World"]
+__all__ = ["BOUND", "COMEBACKS", "Fault", "Request", "World"]
 
 #: Seconds within which any request has to be answered: several time-outs, and a slow machine.
 BOUND = 15.0
 
 #: Seconds that pass as well, in which all is done that is done before time passes.
 _MOMENT = 0.01
+
+#: How a Redis comes back with what a copy has, and how that is told.
+COMEBACKS = {
+    "restart with a copy": "it is restarted",
+    "failover": "another one takes its place",
+    "failover, connections stay": "another one takes its place, and it becomes a replica",
+    "failover, connections lead nowhere": "another one takes its place, and it answers no more",
+}
 
 #: Browsers drop a larger cookie (RFC 6265bis section 5.5): bytes of name and value.
 _LARGEST_COOKIE = 4096
@@ -58,14 +66,21 @@ class Fault:
     :param kind: "restart", "freeze", "refuse" (in Datastore all three: the command gets no answer,
         and is not carried out), "answer lost" (it is carried out), "answer late" (so it is, and the
         answer comes when nobody waits for it any more; from Datastore never), "evict" (memcached
-        drops all).
+        drops all), or a key of ``COMEBACKS``.
     :param command: the number of the command, from 0.
     :param times: how many commands to Datastore fail, which tries each twice.
+    :param lag: how many commands before that Redis was copied.
     """
 
     kind: str
     command: int
     times: int = 1
+    lag: int = 0
+
+    @property
+    def copied_before(self) -> int | None:
+        """The number of a command."""
+        return self.command - self.lag if self.kind in COMEBACKS else None
 
 
 @dataclass(frozen=True)
@@ -112,23 +127,20 @@ class World:
     """All that is there, and the model of what it ought to be.
 
     :param settings: of each application.
-    :param server: a memcached or Redis of this world's own.
-    :param relay: between it and the applications.
+    :param relay: between the applications and a memcached or Redis of this world's own.
     :param clock: the clock of all applications and browsers.
     """
 
     def __init__(
         self,
         settings: Sequence[Mapping[str, Any]],
-        server: Memcached | Redis,
         relay: Relay,
         clock: Clock,
     ) -> None:
         self.clock = clock
-        self.server = server
-        #: Where sessions in it are, and what the cache of Datastore is called.
-        self.place = "redis" if isinstance(server, Redis) else "memcache"
         self._relay = relay
+        #: Where sessions in it are, and what the cache of Datastore is called.
+        self.place = "redis" if isinstance(self.server, Redis) else "memcache"
         self.model = Model()
         self.apps = [
             Application(number, each, relay.address, self.place)
@@ -154,7 +166,11 @@ class World:
         self.has_failed = False
         self._commands = 0
         self._sids: set[str] = set()
-        self._losses: list[Loss] = []
+        self._changes: list[Change] = []
+        #: What Redis held when it was copied.
+        self._copy: dict[bytes, tuple[int, bytes]] = {}
+        #: Applications whose connections may lead to a former primary.
+        self._behind: set[int] = set()
         self._frozen = self._is_late = False
         self._rivals: dict[int, Rival] = {}
         self._log = _Log()
@@ -166,9 +182,20 @@ class World:
         if self.uses("datastore"):
             self._let_entities_travel()
         logging.getLogger().addHandler(self._log)
+        if self.place == "redis":  # what other worlds have left would be copied again and again
+            self.server.flush()
+
+    @property
+    def server(self) -> Memcached | Redis:
+        """The memcached or Redis of the present."""
+        server = self._relay.target
+        assert isinstance(server, (Memcached, Redis))
+        return server
 
     def close(self) -> None:
         """Put everything back."""
+        if self._behind:
+            self._close_connections()
         if self._waits.is_used:
             for app in self.apps:
                 for connections in connections_of(app):
@@ -243,9 +270,9 @@ class World:
         :param choices: whose turn it is, at each command and at each end of a handler.
         :param fault: happens at a command of any of them.
         """
-        self._lose_rest([])
+        self._change_rest([])
         self._turns, self._fault, self._commands = Turns(choices), fault, 0
-        self._failing, self.has_failed = None, False
+        self._failing, self.has_failed = None, bool(self._behind)
         self.requests += len(requests)
         self.story += [str(request) for request in requests]
         if fault is not None:
@@ -256,29 +283,36 @@ class World:
             )
             self.story.append(
                 f"... and at command {fault.command} {what} ({fault.kind}, {fault.times} times)"
+                f"{f', copied {fault.lag} commands before' if fault.kind in COMEBACKS else ''}"
             )
         if len(requests) > 1:
             self._happens("requests at once")
             self.story.append(f"... all at once, taking turns by {list(choices)}")
-        waits = self._waits.errors
+        waits, behind = self._waits.errors, {*self._behind}
         jobs = [_Job(self, request) for request in requests]
         self._turns.run([job.run for job in jobs])
         jobs += [job.sub for job in jobs if job.sub is not None]
         self._fault = None
         self._recover()
+        behind |= self._behind
         for job in jobs:
             job.finish()
-        self._check_waits(jobs if fault is None and self._waits.errors == waits else ())
+            for visit in job.visits.values():
+                visit.may_ask_former = job.app.number in behind
+        is_calm = (fault is None or fault.kind in COMEBACKS) and self._waits.errors == waits
+        self._check_waits([job for job in jobs if is_calm and job.app.number not in behind])
+        if fault is None:  # that was the one error, after which all connections are closed
+            self._behind -= {job.app.number for job in jobs if job.failures()}
         groups: dict[str, list[Visit]] = {}
         for job in jobs:
             for visit in job.visits.values():
                 groups.setdefault(visit.name, []).append(visit)
         for visits in groups.values():
             try:
-                self.model.check(visits, self._losses)
+                self.model.check(visits, self._changes)
             except Violation as error:
                 raise Violation(f"{error}\n{self.told()}") from None
-        self._lose_rest([visit for visits in groups.values() for visit in visits])
+        self._change_rest([visit for visits in groups.values() for visit in visits])
         self._check_logs()
         if SHARED.headers.getall("Set-Cookie"):
             raise Violation("a response that all requests share got a cookie")
@@ -289,8 +323,48 @@ class World:
         self.story.append(f"{self.server.name} is restarted")
         began = self.tick()
         self.server.restart()
+        self._close_connections()
+        self._changes.append(Change(self.place, (began, self.tick())))
+
+    def _close_connections(self) -> None:
+        """Close all connections of applications."""
         self._relay.close_connections()
-        self._losses.append(Loss(self.place, (began, self.tick())))
+        self._behind.clear()
+
+    def copy_server(self) -> None:
+        """Copy what Redis holds, as by a snapshot or to a replica, for a comeback."""
+        assert isinstance(self.server, Redis)
+        self.story.append("what redis holds is copied")
+        began = self.tick()
+        self._copy = self.server.contents()
+        self._changes.append(Change(self.place, (began, self.tick()), "copied"))
+
+    def come_back(self, kind: str) -> None:
+        """Let Redis come back with what it held when it was copied.
+
+        :param kind: a key of ``COMEBACKS``. Whoever caches in Redis must see that connections to a
+            former primary are closed (docs/backends/redis.md, "In front of Datastore").
+        """
+        former, present = self.server, self._relay.standby
+        assert isinstance(former, Redis)
+        assert isinstance(present, Redis)
+        if kind.startswith("failover") and (self.cached() or self._behind):
+            kind = "failover"
+        self._happens(f"redis: {kind}")
+        self.story.append(f"redis holds what was copied: {COMEBACKS[kind]}")
+        began = self.tick()
+        if kind == "restart with a copy":
+            former.restart()
+            former.load(self._copy)
+        else:
+            present.load(self._copy)
+            former.demote(serves=kind != "failover, connections lead nowhere")
+            self._relay.fail_over()
+        if kind in ("restart with a copy", "failover"):
+            self._close_connections()
+        else:
+            self._behind = {app.number for app in self.apps if any(map(len, connections_of(app)))}
+        self._changes.append(Change(self.place, (began, self.tick()), "as copied"))
 
     def flush_server(self) -> None:
         """Drop all that memcached or Redis holds, as evictions do."""
@@ -298,7 +372,7 @@ class World:
         self.story.append(f"{self.server.name} drops everything")
         began = self.tick()
         self.server.flush()
-        self._losses.append(Loss(self.place, (began, self.tick())))
+        self._changes.append(Change(self.place, (began, self.tick())))
 
     def purge(self, older_than: float) -> None:
         """Delete from Datastore what was not written for so many seconds."""
@@ -331,7 +405,7 @@ class World:
         for connections in connections_of(self.apps[app % len(self.apps)]):
             fill(connections, idle)
         if how == "closed":
-            self._relay.close_connections()
+            self._close_connections()
         else:
             self._waits.forget([each for each in self.apps if each.uses(self.place)])
             self._relay.forget()
@@ -371,11 +445,11 @@ class World:
             for failure in job.failures():
                 raise Violation(f"{job} failed without a cause: {failure}\n{self.told()}")
 
-    def _lose_rest(self, visits: Sequence[Visit]) -> None:
-        """Tell the model what was lost besides the sessions of these visits."""
-        for loss in self._losses:
-            self.model.lose(loss.place, visits)
-        self._losses.clear()
+    def _change_rest(self, visits: Sequence[Visit]) -> None:
+        """Tell the model what was lost, or undone, besides the sessions of these visits."""
+        for change in self._changes:
+            self.model.change(change, visits)
+        self._changes.clear()
 
     def let_time_pass(self, seconds: float) -> None:
         """Move all clocks."""
@@ -425,6 +499,8 @@ class World:
         else:
             number = self._commands - 1
         fault = self._fault
+        if when == "before" and fault is not None and fault.copied_before == number:
+            self.copy_server()
         if fault is None or (fault.command != number and self._failing != server):
             return
         is_done = fault.kind == "answer lost"
@@ -435,6 +511,10 @@ class World:
         self._fault = None
         if fault.kind == "evict":
             self.flush_server()
+            return
+        if fault.kind in COMEBACKS:
+            self.come_back(fault.kind)
+            self.has_failed = bool(self._behind)
             return
         self._happens(f"{server}: {fault.kind}")
         self.has_failed = True
@@ -489,7 +569,7 @@ class _Job:
 
     def __init__(self, world: World, request: Request, is_sub: bool = False) -> None:
         self._world, self._request, self._is_sub = world, request, is_sub
-        self._app = world.apps[request.app % len(world.apps)]
+        self.app = world.apps[request.app % len(world.apps)]
         self._jar = world.jars[request.browser]
         self._url = Url("www.example.com", request.path)
         self._pairs = self._jar.pairs(self._url)
@@ -515,7 +595,7 @@ class _Job:
         started = time.monotonic()
         token = appengine_namespaces.current.set(self._request.namespace)
         try:
-            self._headers = self._app.answer(self._request.front, environ, self._handle)
+            self._headers = self.app.answer(self._request.front, environ, self._handle)
         finally:
             appengine_namespaces.current.reset(token)
         self._world.happened.update((f"front: {self._request.front}", f"end: {self._request.end}"))
@@ -568,7 +648,7 @@ class _Job:
         world, request = self._world, self._request
         cookies = [value for each, value in self._pairs if each == name]
         namespace = appengine_namespaces.current.get()
-        rules = self._app.rules(name, namespace)
+        rules = self.app.rules(name, namespace)
         visit = Visit(world.number(), name, rules, cookies, world.clock.time(), str(request))
         self.visits[name] = visit
         began = world.tick()
@@ -603,7 +683,7 @@ class _Job:
 
     def _open(self, name: str, get_session: Any) -> Any:
         """Open a session."""
-        open_session = functools.partial(get_session, name, backend=self._app.backend(name))
+        open_session = functools.partial(get_session, name, backend=self.app.backend(name))
         if self._request.is_threaded:
             return self._world.open_twice(open_session)
         return open_session()
@@ -663,7 +743,7 @@ class _Job:
 
     def _check_expired(self, visit: Visit) -> None:
         """Raise if the browser keeps a cookie that was to be expired."""
-        settings, seen, draft = self._app.settings, visit.seen, visit.draft
+        settings, seen, draft = self.app.settings, visit.seen, visit.draft
         places = []
         if seen.cookie == EXPIRED and seen.saved != "perhaps":
             places.append((settings["domain"], settings["path"]))

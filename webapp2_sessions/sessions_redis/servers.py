@@ -214,8 +214,9 @@ class RedisServer(Redis):
         return answer
 
     def _refused(self, error: Any) -> BackendError:
-        if isinstance(error, exceptions.ReadOnlyError):
-            self._connections().close()  # after a failover its name may stand for another server
+        # After a failover its name may stand for another server.
+        if isinstance(error, (exceptions.ReadOnlyError, exceptions.MasterDownError)):
+            self._connections().close()
         return super()._refused(error)
 
     def _connections(self) -> Any:

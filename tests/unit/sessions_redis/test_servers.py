@@ -241,9 +241,10 @@ def test_program_error_is_no_backend_error() -> None:
         FakeServer(ZeroDivisionError()).get()
 
 
-def test_connections_to_a_replica_are_dropped() -> None:
+@pytest.mark.parametrize("error", [exceptions.ReadOnlyError, exceptions.MasterDownError])
+def test_connections_to_a_replica_are_dropped(error: type[Exception]) -> None:
     # After a failover the name stands for another server.
-    server = FakeServer(exceptions.ReadOnlyError("x"), b"value")
+    server = FakeServer(error("x"), b"value")
     with pytest.raises(BackendError, match="replica"):
         server.get()
     assert server.connections.closed == 1
