@@ -25,10 +25,6 @@ from webapp2_extras import auth
 from webapp2_sessions.testing import Client
 from webapp2_sessions.users import auth_models as ours
 
-upstream = appengine.upstream_backend("auth.models")
-
-SIDES = pytest.mark.parametrize("models", [upstream, ours], ids=["upstream", "ours"])
-
 MODELS = ("Unique", "User", "UserToken")
 
 #: Passwords and their hashes, made by webapp2 2.5.2 on Python 2.7.
@@ -56,6 +52,19 @@ def kinds(datastore: DatastoreEmulator) -> Iterator[None]:
         yield
 
 
+def upstreams() -> ModuleType:
+    """Upstream's models."""
+    return appengine.upstream_backend("auth.models")
+
+
+@pytest.fixture(params=["upstream", "ours"])
+def models(request: pytest.FixtureRequest) -> Any:
+    """Those of each side."""
+    found = ours if request.param == "ours" else upstreams()
+    take(found)
+    return found
+
+
 def take(models: ModuleType) -> None:
     """Let ndb load entities as the models of a module."""
     ndb.Model._kind_map.update({name: getattr(models, name) for name in MODELS})
@@ -77,14 +86,15 @@ def methods_of(models: ModuleType) -> dict[str, Any]:
             ).parameters.values()
         ]
         for model in MODELS
-        for method in vars(getattr(upstream, model))
-        if inspect.isroutine(getattr(getattr(upstream, model), method)) and method[0] != "_"
+        for method in vars(getattr(upstreams(), model))
+        if inspect.isroutine(getattr(getattr(upstreams(), model), method)) and method[0] != "_"
     }
 
 
 def test_names_and_signatures_are_upstreams() -> None:
-    assert len(methods_of(upstream)) == 19
-    assert methods_of(ours) == methods_of(upstream)
+    expected = methods_of(upstreams())
+    assert len(expected) == 19
+    assert methods_of(ours) == expected
     assert [ours.User.unique_model, ours.User.token_model] == [ours.Unique, ours.UserToken]
 
 
@@ -136,16 +146,15 @@ def test_entities_are_upstreams(name: str) -> None:
     found = written_by(ours, name)
     assert found == {
         each.replace("-other", ""): properties
-        for each, properties in written_by(upstream, f"{name}-other").items()
+        for each, properties in written_by(upstreams(), f"{name}-other").items()
     }
     assert {each for each, *_ in found["user"]["auth_ids"]} == {"string_value"}
 
 
-@pytest.mark.parametrize(
-    ("writer", "reader"), [(upstream, ours), (ours, upstream)], ids=["old to new", "new to old"]
-)
-def test_each_reads_what_the_other_wrote(name: str, writer: Any, reader: Any) -> None:
+def test_each_reads_what_the_other_wrote(name: str, models: Any) -> None:
     """Passwords, tokens and values that are taken."""
+    writer: Any = models
+    reader: Any = upstreams() if models is ours else ours
     with entities.context():
         take(writer)
         _, user = writer.User.create_user(name, password_raw="engine", email="a@b.org")
@@ -164,12 +173,10 @@ def test_each_reads_what_the_other_wrote(name: str, writer: Any, reader: Any) ->
         assert writer.User.get_by_auth_token(user.get_id(), token) == (None, None)
 
 
-@SIDES
 @pytest.mark.parametrize("which", OLD_PASSWORDS)
 def test_old_passwords_are_accepted(name: str, models: Any, which: str) -> None:
     """Of users whom webapp2 2.5.2 has stored."""
     password, hashed = OLD_PASSWORDS[which]
-    take(models)
     with entities.context():
         models.User(auth_ids=[name], password=hashed).put()
         assert models.User.get_by_auth_password(name, password).auth_ids == [name]
@@ -177,10 +184,8 @@ def test_old_passwords_are_accepted(name: str, models: Any, which: str) -> None:
             models.User.get_by_auth_password(name, "another")
 
 
-@SIDES
 def test_answers_of_create_user(name: str, models: Any) -> None:
     """In the order in which the properties were named, without the values that were free."""
-    take(models)
     with entities.context():
         values = {"email": f"{name}@a.org", "phone": f"{name}-1"}
         is_new, user = models.User.create_user(name, ["email", "phone"], **values)
@@ -203,36 +208,30 @@ def test_answers_of_create_user(name: str, models: Any) -> None:
 # Differences
 
 
-@SIDES
 def test_user_without_a_password(name: str, models: Any) -> None:
     """Upstream raises what a handler does not expect."""
-    take(models)
     with entities.context():
         models.User.create_user(name)
-        error = AttributeError if models is upstream else auth.InvalidPasswordError
+        error = AttributeError if models is not ours else auth.InvalidPasswordError
         with pytest.raises(error):
             models.User.get_by_auth_password(name, "engine")
 
 
-@SIDES
 def test_auth_id_of_somebody_else(name: str, models: Any) -> None:
     """Upstream leaves it in the entity, so that the next put() steals it."""
-    take(models)
     with entities.context():
         models.User.create_user(name)
         _, user = models.User.create_user(f"{name}-2")
         assert user.add_auth_id(name) == (False, ["auth_id"])
-        assert user.auth_ids == [f"{name}-2", *([name] if models is upstream else [])]
+        assert user.auth_ids == [f"{name}-2", *([name] if models is not ours else [])]
 
 
-@SIDES
 def test_age_of_a_token_east_of_greenwich(
     name: str, models: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Upstream takes UTC for the time of the server's zone."""
     monkeypatch.setenv("TZ", "Asia/Tokyo")
     time.tzset()
-    take(models)
     try:
         with entities.context():
             _, user = models.User.create_user(name)
@@ -242,7 +241,7 @@ def test_age_of_a_token_east_of_greenwich(
         monkeypatch.undo()
         time.tzset()
     hours = round((time.time() - created) / 3600)
-    assert hours == (9 if models is upstream else 0)
+    assert hours == (9 if models is not ours else 0)
 
 
 # With webapp2_extras.auth
