@@ -10,8 +10,10 @@ hiddenimports = [
     "webapp2_sessions.sessions_ndb",
     # what stands for upstream's modules, and the packages in which these are looked for
     "webapp2_sessions.securecookie",
+    "webapp2_sessions.users.auth_models",
     "webapp2_extras",
     "webapp2_extras.appengine",
+    "webapp2_extras.appengine.auth",
     # names of the package that few applications use
     "webapp2_sessions.dropin",
     "webapp2_sessions.handlers",

@@ -159,9 +159,15 @@ def test_token_that_was_deleted_elsewhere_is_in_no_cache(name: str) -> None:
         assert User.validate_auth_token(5, token)
         contextvars.Context().run(lambda: User.delete_auth_token(5, token))
         assert User.validate_auth_token(5, token) is None
+
+
+def test_value_that_was_given_back_elsewhere_is_in_no_cache(name: str) -> None:
+    with ndb.Client(project=PROJECT).context(global_cache=_InProcessGlobalCache()):
         assert Unique.create(name)
+        assert Unique.create_multi([name, f"{name}-2"]) == (False, [name])
         contextvars.Context().run(lambda: Unique.delete_multi([name]))
-        assert Unique.create(name)
+        contextvars.Context().run(lambda: Unique.create(f"{name}-2"))
+        assert Unique.create_multi([name, f"{name}-2"]) == (False, [f"{name}-2"])
 
 
 def test_password_that_was_changed_elsewhere_counts_in_the_next_request(name: str) -> None:
