@@ -1,7 +1,8 @@
 """What a run is and what it was; and fixtures for the real servers.
 
 A server starts when the first test asks for it. Where it is not installed, tests that need
-it are skipped with the command that installs it; with REQUIRE_BACKENDS=1 they fail.
+it are skipped with the command that installs it; with REQUIRE_BACKENDS=1 they fail, except those
+of Valkey, which Debian 12 does not have: the last lines tell how many of them were skipped.
 """
 
 from __future__ import annotations
@@ -27,6 +28,7 @@ from support.servers import (
     Memcached,
     Redis,
     Server,
+    Valkey,
 )
 
 import webapp2_sessions
@@ -138,6 +140,12 @@ def redis_server(pytestconfig: pytest.Config) -> Iterator[Redis]:
 
 
 @pytest.fixture(scope="session")
+def valkey_server(pytestconfig: pytest.Config) -> Iterator[Valkey]:
+    """A running valkey-server, shared by the whole run."""
+    yield from serve(Valkey(), pytestconfig)
+
+
+@pytest.fixture(scope="session")
 def datastore_emulator(pytestconfig: pytest.Config) -> Iterator[DatastoreEmulator]:
     """A running Datastore emulator, shared by the whole run."""
     yield from serve(DatastoreEmulator(), pytestconfig)
@@ -225,10 +233,13 @@ def serve(server: AnyServer, config: pytest.Config) -> Iterator[AnyServer]:
 
 
 def require(server: Server) -> None:
-    """Skip the test when the server is not installed; with REQUIRE_BACKENDS=1 fail it."""
+    """Skip the test when the server is not installed; with REQUIRE_BACKENDS=1 fail it.
+
+    What is optional is skipped in any case.
+    """
     reason = server.missing()
     if reason is None:
         return
-    if os.environ.get("REQUIRE_BACKENDS") == "1":
+    if os.environ.get("REQUIRE_BACKENDS") == "1" and not server.is_optional:
         pytest.fail(f"REQUIRE_BACKENDS=1, but {reason}", pytrace=False)
     pytest.skip(reason)

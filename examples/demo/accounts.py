@@ -28,7 +28,7 @@ class SignInHandler(FormHandler):
         # The cart stays, and the id does not: one that somebody else has planted in this browser
         # leads nowhere now.
         self.session.regenerate_id()
-        forms.renew_token(self.settings)
+        self.settings.new_csrf_token()
         self.session["name"] = name
         remember = self.text("remember") == "yes"
         self.session.set_max_age(REMEMBERED_SECONDS if remember else None)
@@ -42,6 +42,6 @@ class SignOutHandler(FormHandler):
     def act(self) -> None:
         # All of it ends, not only the name: the next person at this browser is a stranger.
         self.session.destroy()
-        forms.renew_token(self.settings)
+        self.settings.new_csrf_token()
         left = "nothing of your session is left" if self.place.on_server else "the cookie is gone"
         self.tell(f"You are signed out, and {left}.", "info")

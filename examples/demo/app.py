@@ -1,7 +1,7 @@
 """A tea shop that shows what sessions do, and lets you look inside yours.
 
-Sign in and out, fill a cart, keep your session in a cookie, memcached or Datastore, and see what
-your browser holds of it and what the server does::
+Sign in and out, fill a cart, keep your session in a cookie, memcached, Redis or Datastore, and see
+what your browser holds of it and what the server does::
 
     python examples/demo/app.py
 
@@ -9,6 +9,7 @@ then open http://127.0.0.1:8080. Nothing else has to run. These variables are re
 
 * PORT and SECRET_KEY;
 * MEMCACHED, the memcached server, by default ``127.0.0.1:11211``;
+* REDIS_URL, the Redis or Valkey server, by default ``redis://127.0.0.1:6379/0``;
 * DATASTORE_EMULATOR_HOST for the Datastore emulator, or GOOGLE_CLOUD_PROJECT for Datastore.
 
 Here everything is put together; each other module has one concern:
@@ -46,6 +47,7 @@ def make_app(
     memcached: str = "127.0.0.1:11211",
     project: str | None = None,
     probe_seconds: float = 3.0,
+    redis_url: str = "redis://127.0.0.1:6379/0",
 ) -> webapp2.WSGIApplication:
     """The WSGI application.
 
@@ -54,6 +56,7 @@ def make_app(
         memcached: the memcached server, as ``host:port``.
         project: the Google Cloud project; the emulator takes any, so it may be None there.
         probe_seconds: how long the answer of a probe is used again.
+        redis_url: the Redis or Valkey server.
     """
     config = {
         "webapp2_extras.sessions": {
@@ -64,8 +67,9 @@ def make_app(
             # Of messages that nobody comes to read, these many are kept.
             "max_flashes": 5,
             # A backend is imported when a session of it is opened for the first time, so these
-            # two cost nothing where they are not used.
+            # three cost nothing where they are not used.
             "memcache": {"servers": [memcached]},
+            "redis": {"url": redis_url},
             "datastore": {"project": project or places.EMULATED_PROJECT, "timeout": 2.0},
         }
     }
@@ -85,8 +89,12 @@ def make_app(
         ],
         config=config,
     )
-    app.registry["places"] = places.all_places(memcached, project, probe_seconds)
-    app.registry["servers"] = {"memcached": memcached, "project": project}
+    app.registry["places"] = places.all_places(memcached, redis_url, project, probe_seconds)
+    app.registry["servers"] = {
+        "memcached": memcached,
+        "redis_url": redis_url,
+        "project": project,
+    }
     return app
 
 
@@ -97,6 +105,7 @@ if __name__ == "__main__":
         os.environ.get("SECRET_KEY") or secrets.token_hex(32),
         memcached=os.environ.get("MEMCACHED", "127.0.0.1:11211"),
         project=os.environ.get("GOOGLE_CLOUD_PROJECT"),
+        redis_url=os.environ.get("REDIS_URL", "redis://127.0.0.1:6379/0"),
     )
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     waitress.serve(app, host="127.0.0.1", port=int(os.environ.get("PORT", "8080")))

@@ -89,7 +89,7 @@ class BaseHandler(SessionHandler):
     def render(self, template: str, **values: Any) -> None:
         """Answer with a page that needs no visitor's session."""
         page = TEMPLATES.get_template(template)
-        token = forms.token_of(self.settings)
+        token = self.settings.get_csrf_token()
         html = page.render(csrf=token, place=self.place, path=self.request.path, **values)
         self.response.write(html)
 

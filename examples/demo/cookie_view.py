@@ -1,9 +1,10 @@
 """What a cookie holds, taken apart for people to look at.
 
 A signed one is ``payload|timestamp|signature``: base64 of JSON, Unix seconds, and the hexadecimal
-HMAC over the cookie's name and the first two. Everybody who has the cookie can read it, as this
-module does without any key, and only the holder of the key can make one. Of an encrypted one,
-a token of Fernet, nothing can be seen but the time.
+HMAC over the cookie's name and the first two. Where the session has a lifetime of its own, the JSON
+is a list of the data and of that. Everybody who has the cookie can read it, as this module does
+without any key, and only the holder of the key can make one. Of an encrypted one, a token of
+Fernet, nothing can be seen but the time.
 
 This module checks nothing; sessions do. It hides what opens a session or sends a form.
 """
@@ -12,10 +13,10 @@ from __future__ import annotations
 
 import base64
 import json
+import string
 from dataclasses import dataclass
 from typing import Any
 
-import forms
 from words import hide_middle
 
 #: Bytes of name, ``=`` and value that browsers keep. ``max_cookie_size`` of the configuration is
@@ -23,9 +24,10 @@ from words import hide_middle
 LIMIT = 4096
 
 #: What is worth as much as the session itself, wherever it stands in the data.
-SECRETS = ("_sid", forms.FIELD)
+SECRETS = ("_sid", "_csrft")
 
-#: The first byte of a Fernet token, and where its time stands.
+#: The characters of a Fernet token, its first byte, and where its time stands.
+FERNET_ALPHABET = frozenset(string.ascii_letters + string.digits + "-_=")
 FERNET = 0x80
 FERNET_TIME = slice(1, 9)
 
@@ -73,7 +75,7 @@ def _signed(name: str, value: str, size: int) -> CookieView | None:
         return None
     shown = without_secrets(payload)
     parts = [
-        # The first 12 characters of an id's base64 are '{"_sid":"', none of the id.
+        # The first 12 characters of an id's base64 are '{"_sid":"' or '[{"_sid":', none of the id.
         ("payload", encoded if shown == payload else hide_middle(encoded, 12)),
         ("time", timestamp),
         ("signature", hide_middle(signature, 6)),
@@ -82,6 +84,9 @@ def _signed(name: str, value: str, size: int) -> CookieView | None:
 
 
 def _encrypted(name: str, value: str, size: int) -> CookieView | None:
+    # First, because decoding passes over other characters, and from Python 3.15 on warns of some.
+    if not FERNET_ALPHABET.issuperset(value):
+        return None
     try:
         token = base64.urlsafe_b64decode(value)
     except ValueError:
@@ -95,10 +100,13 @@ def _encrypted(name: str, value: str, size: int) -> CookieView | None:
 
 def without_secrets(data: Any) -> Any:
     """The data with its secrets hidden."""
+    if isinstance(data, list):
+        return [without_secrets(each) for each in data]
     if not isinstance(data, dict):
         return data
     return {
-        key: hide_middle(str(value)) if key in SECRETS else value for key, value in data.items()
+        key: hide_middle(str(value)) if key in SECRETS else without_secrets(value)
+        for key, value in data.items()
     }
 
 

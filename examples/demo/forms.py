@@ -1,34 +1,21 @@
-"""Protection against forged forms (CSRF): a token in the session, which each form sends back.
+"""What forms send: the fields of one, and the token that makes it ours.
 
 Another site can make the visitor's browser send a form here, cookies and all. It cannot read our
-pages, and so does not know the token.
+pages, and so does not know the session's token, which each form sends back.
 """
 
 from __future__ import annotations
 
 import hmac
-import secrets
 from typing import Any
 
-#: Where the token is kept in the session, and the name of the hidden input.
+#: The name of the hidden input with the token.
 FIELD = "csrf"
 
 
-def token_of(session: dict[Any, Any]) -> str:
-    """The session's token, made on first use."""
-    if FIELD not in session:
-        renew_token(session)
-    return str(session[FIELD])
-
-
-def renew_token(session: dict[Any, Any]) -> None:
-    """Make another one, when the visitor becomes somebody else: forms from before are void."""
-    session[FIELD] = secrets.token_urlsafe(16)
-
-
-def has_token(request: Any, session: dict[Any, Any]) -> bool:
+def has_token(request: Any, session: Any) -> bool:
     """Whether a form was sent with the token of the session; without one it was not."""
-    return equal(text_in(request, FIELD), token_of(session))
+    return bool(session.check_csrf_token(request.POST.get(FIELD)))
 
 
 def equal(given: str, expected: str) -> bool:

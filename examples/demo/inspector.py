@@ -106,7 +106,7 @@ class InspectorHandler(BaseHandler):
             data=cookie_view.as_json(cookie_view.without_secrets(dict(session))),
             sid=hide_middle(sid) if sid else None,
             record=record,
-            # memcached does not tell; the cookie is signed when the record is written.
+            # memcached and Redis do not tell; the cookie is signed when the record is written.
             written_at=(record and record.written_at) or cookie.signed_at,
         )
 

@@ -35,8 +35,10 @@ class Place:
         return f"session_{self.keyword}"
 
 
-def all_places(memcached: str, project: str | None, probe_seconds: float) -> dict[str, Place]:
-    """The four places, by keyword; a server is asked every `probe_seconds` at most."""
+def all_places(
+    memcached: str, redis_url: str, project: str | None, probe_seconds: float
+) -> dict[str, Place]:
+    """The five places, by keyword; a server is asked every `probe_seconds` at most."""
     places = [
         Place(
             DEFAULT,
@@ -58,6 +60,13 @@ def all_places(memcached: str, project: str | None, probe_seconds: float) -> dic
             "Fast, and shared by all processes. The cookie holds only an id.",
             True,
             probes.Remembered(partial(probes.memcached, memcached), probe_seconds),
+        ),
+        Place(
+            "redis",
+            "Redis",
+            "Fast, and drops nothing by itself. The cookie holds only an id.",
+            True,
+            probes.Remembered(partial(probes.redis, redis_url), probe_seconds),
         ),
         Place(
             "datastore",

@@ -15,6 +15,8 @@ import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
+from urllib.parse import urlsplit
 
 #: Seconds that a server may take to answer.
 PATIENCE = 0.5
@@ -58,11 +60,39 @@ def memcached(address: str) -> Answer:
             server.sendall(b"version\r\n")
             reply = server.recv(100)
     except (OSError, ValueError):
-        return Answer(False, f"No memcached answers at {address}.", start_memcached(address))
+        command = "memcached -l {} -p {}"
+        return Answer(False, f"No memcached answers at {address}.", start(command, address))
     if not reply.startswith(b"VERSION "):
         return Answer(False, f"What answers at {address} is no memcached.")
     version = reply.removeprefix(b"VERSION ").decode("ascii", "replace").strip()
     return Answer(True, f"memcached {version} answers at {address}.")
+
+
+def redis(url: str) -> Answer:
+    """Ask the Redis or Valkey at `url` for its version."""
+    if not installed("redis"):
+        return lacks("redis", "redis")
+    from redis import exceptions
+
+    address = address_in(url)
+    try:
+        with redis_client(url) as server:
+            told = server.info("server")
+    except exceptions.NoPermissionError:  # its user may do what sessions need, and not this
+        told = {}
+    except (
+        exceptions.AuthenticationError,
+        exceptions.InvalidResponse,
+        exceptions.ResponseError,
+    ) as error:
+        reason = f"What answers at {address} cannot be used ({type(error).__name__})."
+        return Answer(False, reason)
+    except (exceptions.RedisError, ValueError):
+        command = "redis-server --bind {} --port {} --save ''"
+        return Answer(False, f"No Redis answers at {address}.", start(command, address))
+    name = "valkey" if "valkey_version" in told else "redis"
+    version = told.get(f"{name}_version", "of a version that it does not tell")
+    return Answer(True, f"{name.title()} {version} answers at {address}.")
 
 
 def datastore(project: str | None) -> Answer:
@@ -92,12 +122,12 @@ def lacks(library: str, extra: str) -> Answer:
     return Answer(False, reason, (f"pip install 'webapp2_sessions[{extra}]'",))
 
 
-def start_memcached(address: str) -> tuple[str, ...]:
-    """The command that starts a memcached at that address, if it is one of this machine."""
+def start(command: str, address: str) -> tuple[str, ...]:
+    """The command that starts a server at that address, if it is one of this machine."""
     host, _, port = address.rpartition(":")
     if host not in ("127.0.0.1", "localhost") or not port.isdecimal():
         return ()
-    return (f"memcached -l {host} -p {port}",)
+    return (command.format(host, port),)
 
 
 def start_emulator(address: str) -> tuple[str, ...]:
@@ -117,6 +147,28 @@ def connection(address: str) -> socket.socket:
     """Connect to ``host:port``; :class:`ValueError` if it is not of that form."""
     host, _, port = address.rpartition(":")
     return socket.create_connection((host.strip("[]"), int(port)), timeout=PATIENCE)
+
+
+def address_in(url: str) -> str:
+    """Where the server of a URL is, without user and password; "" if it does not say that."""
+    try:
+        parts = urlsplit(url)
+        if parts.scheme == "unix":
+            return parts.path
+        return f"{parts.hostname}:{parts.port or 6379}" if parts.hostname else ""
+    except ValueError:
+        return ""
+
+
+def redis_client(url: str) -> Any:
+    """Redis's client, which gives up soon and repeats nothing; it is a context manager."""
+    from redis import Redis  # only where this backend is used
+    from redis.backoff import NoBackoff
+    from redis.retry import Retry
+
+    never = Retry(NoBackoff(), 0)
+    timeouts = {"socket_timeout": PATIENCE, "socket_connect_timeout": PATIENCE}
+    return Redis.from_url(url, retry=never, **timeouts)
 
 
 def greets(server: socket.socket) -> bool:

@@ -19,6 +19,9 @@ from words import hide_middle
 #: Seconds that Datastore may take.
 PATIENCE = 2.0
 
+#: The name of a session's record in memcached and Redis.
+KEY = "session:{}"
+
 
 @dataclass(frozen=True)
 class RecordView:
@@ -28,35 +31,61 @@ class RecordView:
     key: str
     #: Bytes of the stored value.
     size: int
+    #: How large it could be.
+    limit: str = "1 MB"
     #: When it was written, in Unix seconds, where the server knows.
     written_at: float | None = None
     #: Seconds until the server drops it by itself; None where it does not.
     seconds_left: int | None = None
+    #: What the value is signed with, its middle hidden; None where it is not.
+    signature: str | None = None
 
 
-def record_of(backend: str, sid: str, memcached: str, project: str | None) -> RecordView | None:
+def record_of(
+    backend: str, sid: str, memcached: str, redis_url: str, project: str | None
+) -> RecordView | None:
     """The record of a session; None where there is none, or the server does not tell."""
     if backend == "memcache":
         return memcached_record(memcached, sid)
+    if backend == "redis":
+        return redis_record(redis_url, sid)
     if backend == "datastore":
         return datastore_record(project, sid)
     return None
 
 
 def memcached_record(address: str, sid: str) -> RecordView | None:
-    """Ask for size and time to live, without the value ("meta get", memcached 1.6)."""
+    """Ask for time to live and value ("meta get", memcached 1.6)."""
     try:
-        with probes.connection(address) as server:
-            server.sendall(f"mg session:{sid} s t\r\n".encode("ascii"))
-            code, *flags = server.recv(100).decode("ascii", "replace").split()
+        with probes.connection(address) as server, server.makefile("rb") as answer:
+            server.sendall(f"mg {KEY.format(sid)} t v\r\n".encode("ascii"))
+            _, size, left = answer.readline().split()  # "VA 83 t28801", or fewer words
+            return keyed_record(sid, answer.read(int(size)), int(left[1:]), "1 MB")
     except (OSError, ValueError):
         return None
-    told = {flag[0]: flag[1:] for flag in flags}
-    if code != "HD" or not {"s", "t"} <= told.keys():
+
+
+def redis_record(url: str, sid: str) -> RecordView | None:
+    """Ask for value and time to live."""
+    from redis import RedisError  # only where this backend is used
+
+    key = KEY.format(sid)
+    try:
+        with probes.redis_client(url) as server:
+            value, left = server.pipeline(transaction=False).get(key).pttl(key).execute()
+    except RedisError:
         return None
-    left = int(told["t"])
+    return keyed_record(sid, value, left // 1000, "512 MB") if value else None
+
+
+def keyed_record(sid: str, value: bytes, left: int, limit: str) -> RecordView:
+    """The record of a server that has values under keys: a byte, an HMAC-SHA256, and the data."""
     return RecordView(
-        f"session:{hide_middle(sid)}", int(told["s"]), seconds_left=None if left < 0 else left
+        KEY.format(hide_middle(sid)),
+        len(value),
+        limit,
+        seconds_left=None if left < 0 else left,
+        signature=hide_middle(value[1:33].hex(), 6),
     )
 
 

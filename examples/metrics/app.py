@@ -20,8 +20,8 @@ from typing import Any
 
 import waitress
 import webapp2
-from for_prometheus import SessionMetrics
-from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
+from for_prometheus import SessionMetrics, page_of
+from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry
 
 from webapp2_sessions import SessionEvent, SessionHandler
 
@@ -37,9 +37,8 @@ class Metrics(webapp2.RequestHandler):  # type: ignore[misc]  # webapp2 has no t
     """The numbers, on a page that opens no session; show it to your Prometheus alone."""
 
     def get(self) -> None:
-        registry = self.app.config["prometheus_registry"]
         self.response.headers["Content-Type"] = CONTENT_TYPE_LATEST
-        self.response.body = generate_latest(registry)
+        self.response.body = page_of(self.app.config["prometheus_registry"])
 
 
 def make_app(

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from prometheus_client import REGISTRY, CollectorRegistry, Counter, Histogram
+import os
+
+from prometheus_client import REGISTRY, CollectorRegistry, Counter, Histogram, generate_latest
+from prometheus_client.multiprocess import MultiProcessCollector
 
 from webapp2_sessions import SessionEvent
 
@@ -46,3 +49,14 @@ class SessionMetrics:
             self.seconds.labels(event.kind, event.backend).observe(event.seconds)
         if event.size is not None:
             self.bytes.labels(event.kind, event.backend).observe(event.size)
+
+
+def page_of(registry: CollectorRegistry = REGISTRY) -> bytes:
+    """Return the numbers for Prometheus: this process's, or all processes' if they share them.
+
+    They share what is in the directory that PROMETHEUS_MULTIPROC_DIR names.
+    """
+    if "PROMETHEUS_MULTIPROC_DIR" in os.environ:
+        registry = CollectorRegistry()
+        MultiProcessCollector(registry)  # type: ignore[no-untyped-call]  # it has no types
+    return generate_latest(registry)

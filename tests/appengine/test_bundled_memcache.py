@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from google.appengine.api import apiproxy_stub_map, memcache, namespace_manager
 from google.appengine.runtime import apiproxy_errors
+from support.faults import texts
 from support.visits import SECRET, Visitor, make_app
 
 from webapp2_sessions import BackendError, BackendUnavailable, ConfigError, SessionTooLarge
@@ -82,6 +83,25 @@ def test_what_others_have_stored_is_not_unpickled(visitor: Visitor) -> None:
     memcache.set(f"session:{sid}", {"user": "bob"}, namespace="")
     with pytest.raises(BackendError, match="no session"):
         visitor.read()
+
+
+@pytest.mark.parametrize("suffix", ["", ":ended"], ids=["record", "mark"])
+@pytest.mark.parametrize(
+    ("value", "flags"), [(b"ada's", 3), (b"ada's", 5), (b"\xffada's", 1), (b"ada's", 7)]
+)
+def test_what_the_sdk_cannot_decode_is_an_error(
+    visitor: Visitor, value: bytes, flags: int, suffix: str
+) -> None:
+    """A number that is none, text that is no UTF-8, and a type that the SDK does not know."""
+    sid = visitor.write({"user": "ada"})
+    memcache.delete(f"session:{sid}", namespace="")
+    request, response = memcache.MemcacheSetRequest(), memcache.MemcacheSetResponse()
+    key = f"session:{sid}{suffix}".encode()
+    request.item.add(key=key, value=value, flags=flags, set_policy=memcache.MemcacheSetRequest.SET)
+    apiproxy_stub_map.MakeSyncCall("memcache", "Set", request, response)
+    with pytest.raises(BackendError, match="no session") as caught:
+        visitor.read()
+    assert not [text for text in texts(caught.value) if "ada" in text]
 
 
 def test_namespace_of_the_sdk_counts_once(visitor: Visitor) -> None:

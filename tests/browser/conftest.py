@@ -28,6 +28,7 @@ def open_demo(
 
         def open_one(**options: Any) -> DemoBrowser:
             options.setdefault("memcached", f"127.0.0.1:{free_port()}")
+            options.setdefault("redis_url", f"redis://127.0.0.1:{free_port()}/0")
             site = at_end.enter_context(
                 served(example.make_app(SECRET, probe_seconds=0, **options))
             )

@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 
 import pytest
 from support.demo import DemoBrowser
-from support.servers import DatastoreEmulator, Memcached
+from support.servers import DatastoreEmulator, Memcached, Redis
 
 DESKTOP, PHONE = (1280, 800), (390, 844)
 PAGES = ("/", "/sign-in", "/backends", "/inspector")
@@ -216,29 +216,33 @@ def test_renew_and_destroy(demo: DemoBrowser) -> None:
 def test_backends_side_by_side(
     open_demo: Callable[..., DemoBrowser],
     memcached: Memcached,
+    redis_server: Redis,
     datastore: DatastoreEmulator,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """Four sessions at once, each with a counter and a cookie of its own."""
+    """Five sessions at once, each with a counter and a cookie of its own."""
     monkeypatch.setenv("DATASTORE_EMULATOR_HOST", datastore.address)
-    demo = open_demo(memcached=memcached.address, project="test")
-    titles = ["Signed cookie", "Encrypted cookie", "memcached", "Datastore"]
+    demo = open_demo(memcached=memcached.address, redis_url=redis_server.url, project="test")
+    titles = ["Signed cookie", "Encrypted cookie", "memcached", "Redis", "Datastore"]
     demo.open("/backends")
     for times, title in enumerate(titles, 1):
         for _ in range(times):
             demo.press(f"Count up in {title}")
-    assert demo.texts(".shelf dd.count") == ["1", "2", "3", "4"]
-    assert len(demo.cookies) == 5
+    assert demo.texts(".shelf dd.count") == ["1", "2", "3", "4", "5"]
+    assert len(demo.cookies) == 6
 
     use(demo, "Datastore")
-    assert demo.texts(".shelf .badge") == ["ready", "ready", "ready", "used by the shop"]
+    assert demo.texts(".shelf .badge") == [*["ready"] * 4, "used by the shop"]
     demo.sign_in()
     demo.open("/backends")
-    shelves = [demo.shelf(place) for place in ("datastore", "memcache")]
-    assert ["Ada" in shelf for shelf in shelves] == [True, False]
+    shelves = [demo.shelf(place) for place in ("datastore", "memcache", "redis")]
+    assert ["Ada" in shelf for shelf in shelves] == [True, False, False]
     demo.open("/inspector")
     assert demo.texts(".sight h2")[0] == "Datastore"
     assert 'Key("Session"' in demo.sight("session_datastore", ".facts")[1]
+    for cookie in (STORED, "session_redis"):
+        record = demo.sight(cookie, ".facts")[1]
+        assert re.search(r"session:\w{4}….*[0-9a-f]{6}…[0-9a-f]{4} HMAC", record, re.DOTALL), record
     check_manners(demo)
 
 
@@ -249,10 +253,11 @@ def test_missing_servers_are_shown(
     monkeypatch.delenv("DATASTORE_EMULATOR_HOST", raising=False)
     demo = open_demo()
     demo.open("/backends")
-    states = ["used by the shop", "ready", "not available", "not available"]
+    states = ["used by the shop", "ready", *["not available"] * 3]
     assert demo.texts(".shelf .badge") == states
-    [memcached, datastore, again] = demo.texts(".commands pre")
+    [memcached, redis, datastore, again] = demo.texts(".commands pre")
     assert re.fullmatch(r"memcached -l 127\.0\.0\.1 -p \d+", memcached)
+    assert re.fullmatch(r"redis-server --bind 127\.0\.0\.1 --port \d+ --save ''", redis)
     assert datastore.startswith("gcloud beta emulators datastore start")
     assert again.endswith(" make demo")
     demo.sign_in()

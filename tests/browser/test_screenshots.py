@@ -12,7 +12,7 @@ from collections.abc import Callable
 import pytest
 from support.demo import DemoBrowser
 from support.examples import EXAMPLES
-from support.servers import Memcached
+from support.servers import Memcached, Redis
 
 PICTURES = EXAMPLES.parent / "docs" / "screenshots"
 
@@ -31,9 +31,9 @@ def shop(demo: DemoBrowser) -> None:
 
 
 def backends(demo: DemoBrowser) -> None:
-    """Sessions in three places, and a server that is missing."""
+    """Sessions in four places, and a server that is missing."""
     demo.open("/backends")
-    for title in ("Signed cookie", "Encrypted cookie", "Encrypted cookie", "memcached"):
+    for title in ("Signed cookie", "Encrypted cookie", "Encrypted cookie", "memcached", "Redis"):
         demo.press(f"Count up in {title}")
 
 
@@ -62,10 +62,10 @@ SHOTS = [
     ("shop-phone", shop, PHONE, "light", 1300),
     ("shop-dark", shop, DESKTOP, "dark", 800),
     ("sign-in", sign_in, DESKTOP, "light", 800),
-    ("backends", backends, DESKTOP, "light", 1000),
-    ("inspector", inspector, DESKTOP, "light", 805),
-    ("inspector-dark", inspector, DESKTOP, "dark", 1275),
-    ("inspector-phone-dark", inspector, PHONE, "dark", 1490),
+    ("backends", backends, DESKTOP, "light", 1375),
+    ("inspector", inspector, DESKTOP, "light", 888),
+    ("inspector-dark", inspector, DESKTOP, "dark", 1360),
+    ("inspector-phone-dark", inspector, PHONE, "dark", 1635),
 ]
 
 
@@ -73,6 +73,7 @@ SHOTS = [
 def test_screenshot(
     open_demo: Callable[..., DemoBrowser],
     memcached: Memcached,
+    redis_server: Redis,
     monkeypatch: pytest.MonkeyPatch,
     name: str,
     story: Callable[[DemoBrowser], None],
@@ -82,7 +83,7 @@ def test_screenshot(
 ) -> None:
     """The page is there, nothing of it is cut off, and its picture is small enough."""
     monkeypatch.delenv("DATASTORE_EMULATOR_HOST", raising=False)
-    demo = open_demo(memcached=memcached.address)
+    demo = open_demo(memcached=memcached.address, redis_url=redis_server.url)
     demo.emulate(*size, scheme=scheme)
     story(demo)
     assert demo.size()[0] == size[0]

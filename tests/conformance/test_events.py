@@ -7,14 +7,16 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+import webapp2
 from support.contract import Backend
 from support.implementations import Clock
 from support.servers import free_port
 from support.visits import Visitor, make_app
 
-from webapp2_sessions import BackendError, BackendUnavailable
+from webapp2_sessions import BackendError, BackendUnavailable, SessionStore
 from webapp2_sessions.errors import UnreadableSession
 from webapp2_sessions.sessions.events import SessionEvent
+from webapp2_sessions.sessions.sign_outs import delete_destroyed
 from webapp2_sessions.testing import MemorySessionFactory
 
 #: A value that no event may show.
@@ -84,6 +86,55 @@ def test_each_deed_is_told_of_once(visitor: Visitor, backend: Backend, watcher: 
     renewed = ["load", "save"] if backend.is_cookie else ["load", "renewal", "save"]
     assert watcher.kinds(lambda: renew(visitor)) == renewed
     assert watcher.kinds(lambda: end(visitor)) == ["load", "end"]
+
+
+def test_nothing_that_was_not_there_is_told_to_have_ended(
+    visitor: Visitor, backend: Backend, watcher: Watcher
+) -> None:
+    """Not for a visitor without a session, nor for the second of two sign-outs at once."""
+    assert watcher.kinds(lambda: end(visitor)) == []
+    visitor.write({"a": 1})
+    late = SessionStore(visitor.request())
+    late.get_session(**visitor.options).destroy()
+    cookies = dict(visitor.cookies)
+    assert watcher.kinds(lambda: end(visitor)) == ["load", "end"]
+    expected = ["end"] if backend.is_cookie else []  # a cookie is a session as it is
+    assert watcher.kinds(lambda: late.save_sessions(webapp2.Response())) == expected
+    visitor.cookies = cookies
+    expected = ["load", "end"] if backend.is_cookie else ["load"]
+    assert watcher.kinds(lambda: end(visitor)) == ([] if watcher.spills else expected)
+
+
+def test_the_second_of_two_new_ids_ends_nothing(visitor: Visitor, watcher: Watcher) -> None:
+    """It removes its own copy: the session goes on with the first one."""
+    visitor.write({"a": 1})
+
+    def meet() -> None:
+        with visitor.visit() as session:
+            renew(visitor)
+            session.regenerate_id()
+
+    assert "end" not in watcher.kinds(meet)
+
+
+def test_an_end_beside_a_failure_is_told_of_once(visitor: Visitor, watcher: Watcher) -> None:
+    """What is destroyed ends again on each answer that is tried: its cookie has to expire there."""
+
+    class Silent(MemorySessionFactory):
+        def save_session(self, response: Any) -> None:
+            raise BackendUnavailable("a cookie", "this process", "is silent")
+
+    visitor.write({"a": 1})
+    store = SessionStore(visitor.request())
+    store.get_session(**visitor.options).destroy()
+    store.get_session("other", factory=Silent)
+
+    def save() -> None:
+        with pytest.raises(BackendUnavailable):
+            store.save_sessions(webapp2.Response())
+        delete_destroyed(store, webapp2.Response())
+
+    assert sorted(watcher.kinds(save)) == ["end", "error"]
 
 
 def test_an_event_has_a_time_and_a_size(
@@ -183,6 +234,26 @@ def test_a_degraded_session_is_told_of(keyword: str) -> None:
     ]
 
 
+def test_a_secure_cookie_whose_server_is_dead_is_told_of() -> None:
+    """One whose session has spilled is opened there before its data is set."""
+
+    class Silent(MemorySessionFactory):
+        def _read(self, sid: str) -> dict[Any, Any] | None:
+            raise BackendUnavailable("memory", "this process", "is silent")
+
+    watcher = Watcher()
+    config = {"on_oversize": "memory", "max_cookie_size": 200}
+    app = make_app(on_event=watcher, backends={"memory": Silent}, **config)
+    visitor = Visitor(app)
+    visitor.write({"a": "a" * 500})
+
+    def set_cookie() -> None:
+        with pytest.raises(BackendUnavailable):
+            SessionStore(visitor.request()).set_secure_cookie("session", {"b": 1})
+
+    assert watcher.told(set_cookie) == [SessionEvent("error", "memory", error="BackendUnavailable")]
+
+
 def test_a_session_that_spills_is_told_of_in_both_places() -> None:
     watcher = Watcher()
     config = {"on_oversize": "memory", "max_cookie_size": 200}
@@ -213,6 +284,32 @@ def test_a_session_that_is_begun_again_is_told_of() -> None:
     assert watcher.told(visitor.read) == [
         SessionEvent("error", "memory", error="UnreadableSession")
     ]
+
+
+def test_a_watcher_that_fails_logs_its_own_error_alone(caplog: pytest.LogCaptureFixture) -> None:
+    """The error that it is told of may be caused by one of the application's own, with a value."""
+
+    class Unreadable(MemorySessionFactory):
+        def _read(self, sid: str) -> dict[Any, Any] | None:
+            try:
+                raise ValueError(f"{VALUE!r} is not a valid Tier")
+            except ValueError as error:
+                raise UnreadableSession("memory", "this process", "cannot be decoded") from error
+
+    def fail(event: SessionEvent) -> None:
+        try:
+            {}["tier"]
+        except KeyError:
+            raise RuntimeError("no metrics today")  # noqa: B904
+
+    app = make_app(on_event=fail, on_unreadable="new", backends={"memory": Unreadable})
+    visitor = Visitor(app, backend="memory")
+    visitor.write({"a": 1})
+    visitor.read()
+    assert "is begun again" in caplog.text
+    assert "no metrics today" in caplog.text
+    assert "KeyError: 'tier'" in caplog.text
+    assert VALUE not in caplog.text
 
 
 def test_a_sign_out_that_failed_is_told_of() -> None:

@@ -75,6 +75,7 @@ def example() -> dict[str, Any]:
         code.replace("ssl.create_default_context()", "...")
         .replace("7 * 24 * 3600", "604800")
         .replace('"on_event": print', '"on_event": ...')
+        .replace('"user_stamp": len', '"user_stamp": ...')
     )
 
 

@@ -1,23 +1,14 @@
-"""examples/compose.yaml has the servers that the examples look for, and the one for Redis is asked.
-
-The images themselves are not run.
-"""
+"""examples/compose.yaml has the servers that the examples look for. Its images are not run."""
 
 from __future__ import annotations
 
 import importlib
 import inspect
 import runpy
-from pathlib import Path
 from typing import Any
 
-import webapp2
-from support.servers import Redis
-
-from webapp2_sessions.testing import Client
-
-EXAMPLES = Path(__file__).resolve().parents[2] / "examples"
-SECRET = "of the tests of examples, long and random"
+import pytest
+from support.examples import EXAMPLES, loaded_example
 
 
 def published() -> list[str]:
@@ -27,13 +18,15 @@ def published() -> list[str]:
     return [port.rpartition(":")[0] for each in services.values() for port in each["ports"]]
 
 
-def test_servers_are_where_the_examples_look_for_them() -> None:
+@pytest.mark.parametrize("name", ["backends", "demo"])
+def test_servers_are_where_the_examples_look_for_them(name: str) -> None:
     """On this machine only, and at the addresses that hold without an argument."""
-    make_app = runpy.run_path(str(EXAMPLES / "backends" / "app.py"))["make_app"]
-    defaults = {key: each.default for key, each in inspect.signature(make_app).parameters.items()}
-    redis = defaults["redis_url"].removeprefix("redis://").removesuffix("/0")
+    with loaded_example(name) as example:
+        parameters = inspect.signature(example.make_app).parameters
+    memcached, redis_url = (parameters[each].default for each in ("memcached", "redis_url"))
+    redis = redis_url.removeprefix("redis://").removesuffix("/0")
     emulator = runpy.run_path(str(EXAMPLES / "demo" / "probes.py"))["EMULATOR"]
-    assert sorted(published()) == sorted([defaults["memcached"], redis, emulator])
+    assert sorted(published()) == sorted([memcached, redis, emulator])
 
 
 def test_commands_of_the_comment_are_those_of_the_example() -> None:
@@ -42,16 +35,3 @@ def test_commands_of_the_comment_are_those_of_the_example() -> None:
     named = [line.split()[-1] for line in comment.splitlines() if "backends/app.py" in line]
     known = runpy.run_path(str(EXAMPLES / "backends" / "app.py"))["BACKENDS"]
     assert named == list(known[1:])
-
-
-def test_backends_count_in_redis(redis_server: Redis) -> None:
-    """A real Redis has the counter."""
-    make_app = runpy.run_path(str(EXAMPLES / "backends" / "app.py"))["make_app"]
-    app: webapp2.WSGIApplication = make_app(SECRET, "redis", redis_url=redis_server.url)
-    client = Client(app)
-    assert [client.get("/").text for _ in range(2)] == [
-        "Visit number 1, kept by redis.\n",
-        "Visit number 2, kept by redis.\n",
-    ]
-    redis_server.flush()
-    assert client.get("/").text == "Visit number 1, kept by redis.\n"

@@ -36,8 +36,9 @@ Data = dict[Any, Any]
 
 #: Stored before the request. It has more than a kilobyte, which is what small servers refuse.
 OLD: Data = {"a": 1, "card": CARD, "text": "t" * 1500}
-#: What the request changes: less or more of it would be a mixture.
-CHANGE: Data = {"a": 2, "more": CARD[::-1]}
+#: What the request changes: less or more of it would be a mixture. It is as large as that, so that
+#: small servers refuse the session also where they have lost what was stored before.
+CHANGE: Data = {"a": 2, "more": CARD[::-1], "text": "u" * 1500}
 #: Another visitor's session.
 OTHERS: Data = {"b": 3, "others": CARD.replace("2", "3"), "text": "o" * 1500}
 

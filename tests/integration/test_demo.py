@@ -10,7 +10,8 @@ import json
 import re
 import sys
 from collections.abc import Callable
-from types import ModuleType
+from contextlib import nullcontext
+from types import ModuleType, SimpleNamespace
 from typing import Any
 
 import pytest
@@ -19,6 +20,7 @@ from support.servers import (
     PROXY_VARIABLES,
     DatastoreEmulator,
     Memcached,
+    Redis,
     Server,
     free_port,
     wait_until,
@@ -41,6 +43,20 @@ FORMS = {
 #: An id in the right form that no session has.
 SID = "A" * 22
 PAGES = ("/", "/sign-in", "/backends", "/inspector")
+#: Servers that the demo is told of by an option, by the place.
+KINDS: dict[str, type[Memcached | Redis]] = {"memcache": Memcached, "redis": Redis}
+
+
+def nowhere() -> dict[str, str]:
+    """The options that name servers, where none answers."""
+    return options_of(Memcached()) | options_of(Redis())
+
+
+def options_of(server: Memcached | Redis) -> dict[str, str]:
+    """The option that names a server."""
+    if isinstance(server, Redis):
+        return {"redis_url": server.url}
+    return {"memcached": server.address}
 
 
 @pytest.fixture
@@ -56,12 +72,18 @@ def open_demo(example: ModuleType, browse: Open) -> Callable[..., Browser]:
     """A browser on the first page of a demo that finds no server but those it is told."""
 
     def open_page(**options: Any) -> Browser:
-        options.setdefault("memcached", f"127.0.0.1:{free_port()}")
-        browser = browse(example.make_app(SECRET, probe_seconds=0, **options))
+        browser = browse(example.make_app(SECRET, probe_seconds=0, **nowhere() | options))
         browser.get("/")
         return browser
 
     return open_page
+
+
+@pytest.fixture
+def running(request: pytest.FixtureRequest) -> Callable[[str], Memcached | Redis]:
+    """The server of a place, which the whole run shares."""
+    fixtures = {"memcache": "memcached", "redis": "redis_server"}
+    return lambda place: request.getfixturevalue(fixtures[place])  # type: ignore[no-any-return]
 
 
 @pytest.fixture
@@ -219,7 +241,7 @@ def test_messages_wait_and_are_bounded(browser: Browser) -> None:
 
 
 @pytest.mark.parametrize("path", ["/backends/use", "/backends/count"])
-@pytest.mark.parametrize("place", ["memcache", "datastore"])
+@pytest.mark.parametrize("place", ["memcache", "redis", "datastore"])
 def test_place_that_is_missing_is_refused(browser: Browser, path: str, place: str) -> None:
     """A form that the page does not offer says what is missing."""
     assert buttons_in(browser.get("/backends").text, place) == 0
@@ -230,17 +252,22 @@ def test_place_that_is_missing_is_refused(browser: Browser, path: str, place: st
 
 @pytest.mark.parametrize("path", ["/backends/use", "/inspector/renew", "/inspector/destroy"])
 def test_unknown_place_is_a_bad_request(browser: Browser, path: str) -> None:
-    """There are four."""
+    """There are five."""
     assert browser.submit(path, place="floppy").status_code == 400
 
 
 def test_missing_servers_are_shown_with_commands(browser: Browser) -> None:
     """What to type stands beside what is missing."""
     page = browser.get("/backends").text
-    memcached, datastore = shelf_in(page, "memcache"), shelf_in(page, "datastore")
-    address = re.search(r"No memcached answers at 127\.0\.0\.1:(\d+)\.", memcached)
-    assert address
-    assert f"memcached -l 127.0.0.1 -p {address[1]}" in memcached
+    for place, name, command in (
+        ("memcache", "memcached", "memcached -l 127.0.0.1 -p {}"),
+        ("redis", "Redis", "redis-server --bind 127.0.0.1 --port {} --save ''"),
+    ):
+        shelf = shelf_in(page, place)
+        address = re.search(rf"No {name} answers at 127\.0\.0\.1:(\d+)\.", shelf)
+        assert address, shelf
+        assert command.format(address[1]) in shelf
+    datastore = shelf_in(page, "datastore")
     assert "Neither DATASTORE_EMULATOR_HOST nor GOOGLE_CLOUD_PROJECT is set." in datastore
     assert "gcloud beta emulators datastore start" in datastore
     assert "DATASTORE_EMULATOR_HOST=127.0.0.1:8081 make demo" in datastore
@@ -250,11 +277,12 @@ def test_missing_library_is_named(
     open_demo: Callable[..., Browser], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """With the command that installs it."""
-    for module in ("pymemcache", "google.cloud.ndb", "cryptography"):
+    for module in ("pymemcache", "redis", "google.cloud.ndb", "cryptography"):
         monkeypatch.setitem(sys.modules, module, None)
     page = open_demo().get("/backends").text
     for place, library, extra in (
         ("memcache", "pymemcache", "memcache"),
+        ("redis", "redis", "redis"),
         ("datastore", "google-cloud-ndb", "datastore"),
         ("encryptedcookie", "cryptography", "encryption"),
     ):
@@ -283,6 +311,23 @@ def test_inspector_hides_the_token_of_the_forms(browser: Browser) -> None:
     assert f"{token[:4]}…{token[-4:]}" in sight_in(browser.page, "settings")
 
 
+@pytest.mark.parametrize("place", KINDS)
+def test_inspector_hides_the_id_of_who_is_remembered(
+    open_demo: Callable[..., Browser], running: Callable[[str], Memcached | Redis], place: str
+) -> None:
+    """It stands deeper in the cookie, which has the lifetime beside it."""
+    browser = open_demo(**options_of(running(place)))
+    browser.submit("/backends/use", place=place)
+    browser.submit("/sign-in", name="Ada", password="demo", remember="yes")
+    value = browser.cookies[f"session_{place}"]
+    [data, attributes] = payload_of(value)
+    assert attributes == {"max_age": 30 * 24 * 3600}
+    sight = sight_in(browser.get("/inspector").text, f"session_{place}")
+    assert f'"_sid": "{data["_sid"][:4]}…{data["_sid"][-4:]}"' in sight
+    assert data["_sid"] not in browser.page
+    assert value.strip('"').partition("|")[0] not in browser.page
+
+
 def test_inspector_believes_no_forged_cookie(browser: Browser) -> None:
     """A cookie that another key has signed is taken apart, and opens nothing."""
     forged = "eyJuYW1lIjoiRXZlIn0=|1700000000|" + "0" * 40
@@ -302,13 +347,14 @@ def test_inspector_shows_little_of_foreign_cookies(browser: Browser) -> None:
     assert "secret" not in sight_in(page, "other")
 
 
+@pytest.mark.parametrize("place", KINDS)
 def test_inspector_tells_an_ended_session(
-    open_demo: Callable[..., Browser], memcached: Memcached
+    open_demo: Callable[..., Browser], running: Callable[[str], Memcached | Redis], place: str
 ) -> None:
     """A cookie with the right signature, and an id that leads nowhere."""
-    browser = open_demo(memcached=memcached.address)
-    header = signed("session_memcache", {"_sid": SID})
-    sight = sight_in(browser.get("/inspector", headers=header).text, "session_memcache")
+    browser = open_demo(**options_of(running(place)))
+    header = signed(f"session_{place}", {"_sid": SID})
+    sight = sight_in(browser.get("/inspector", headers=header).text, f"session_{place}")
     assert "opens nothing: the session of its id has ended" in sight
 
 
@@ -332,11 +378,39 @@ def test_encrypted_cookie(browser: Browser) -> None:
     assert re.search(r"Signed\s*(just now|\d+ seconds? ago)", sight)
 
 
-def test_memcache(open_demo: Callable[..., Browser], memcached: Memcached) -> None:
-    """With a real memcached the whole story works there."""
-    browser = open_demo(memcached=memcached.address)
-    sight = check_server_side(browser, "memcache")
+@pytest.mark.parametrize(("place", "limit"), [("memcache", "1 MB"), ("redis", "512 MB")])
+def test_record_under_a_key(
+    open_demo: Callable[..., Browser],
+    running: Callable[[str], Memcached | Redis],
+    place: str,
+    limit: str,
+) -> None:
+    """With a real memcached and a real Redis the whole story works there."""
+    browser = open_demo(**options_of(running(place)))
+    sight = check_server_side(browser, place)
+    assert f"bytes of {limit}" in sight
     assert re.search(r"Ends\s*in [78] hours", sight)
+
+
+def test_redis_record_is_what_is_stored(
+    open_demo: Callable[..., Browser], redis_server: Redis
+) -> None:
+    """Key, size, signature and expiry are those that Redis itself tells."""
+    browser = open_demo(redis_url=redis_server.url)
+    browser.submit("/backends/count", place="redis")
+    sid = sid_in(browser.cookies["session_redis"])
+    value = redis_server.ask("GET", f"session:{sid}")
+    sight = sight_in(browser.get("/inspector").text, "session_redis")
+    assert f"session:{sid[:4]}…{sid[-4:]}" in sight
+    assert f"{len(value)} bytes" in sight
+    signature = value[1:33].hex()
+    assert f"{signature[:6]}…{signature[-4:]}" in sight
+    assert signature not in browser.page
+
+    redis_server.ask("EXPIRE", f"session:{sid}", 119)
+    assert "in 1 minute," in sight_in(browser.get("/inspector").text, "session_redis")
+    redis_server.ask("PERSIST", f"session:{sid}")
+    assert "Ends" not in sight_in(browser.get("/inspector").text, "session_redis")
 
 
 def test_datastore(
@@ -366,7 +440,7 @@ def check_server_side(browser: Browser, place: str) -> str:
     assert json.dumps({"cart": {"assam": 1}, "name": "Ada"}, indent=2) in sight
     assert f"{sid[:4]}…{sid[-4:]}" in sight
     assert sid not in page
-    size = re.search(r"(\d+) bytes of 1 MB", sight)
+    size = re.search(r"(\d+) bytes of \d+ MB", sight)
     assert size
     assert 20 < int(size[1]) < 400
 
@@ -380,12 +454,14 @@ def check_server_side(browser: Browser, place: str) -> str:
     return sight
 
 
-def test_killed_memcached(
-    open_demo: Callable[..., Browser], launch: Callable[[Server], Server]
+@pytest.mark.parametrize("place", KINDS)
+def test_killed_server(
+    open_demo: Callable[..., Browser], launch: Callable[[Server], Server], place: str
 ) -> None:
     """Without its server the page is a tidy 503 with a way back to cookies."""
-    server = launch(Memcached())
-    check_killed(open_demo(memcached=server.address), "memcache", server)
+    server = KINDS[place]()
+    launch(server)
+    check_killed(open_demo(**options_of(server)), place, server)
 
 
 def test_killed_datastore(
@@ -433,7 +509,7 @@ def test_form_of_the_503_page_works(open_demo: Callable[..., Browser]) -> None:
 
 def test_server_that_goes_while_it_is_used(example: ModuleType, browse: Open) -> None:
     """A new session that cannot be saved gives the 503 page and no redirect."""
-    app = example.make_app(SECRET, memcached=f"127.0.0.1:{free_port()}", probe_seconds=0)
+    app = example.make_app(SECRET, probe_seconds=0, **nowhere())
     browser = browse(app)
     browser.get("/")
     usable = example.places.probes.Answer(True, "It answered a moment ago.")
@@ -448,13 +524,15 @@ def test_server_that_goes_while_it_is_used(example: ModuleType, browse: Open) ->
     assert browser.submit("/backends/use", place="securecookie").status_code == 200
 
 
+@pytest.mark.parametrize("place", KINDS)
 def test_session_is_there_again_with_its_server(
-    open_demo: Callable[..., Browser], launch: Callable[[Server], Server]
+    open_demo: Callable[..., Browser], launch: Callable[[Server], Server], place: str
 ) -> None:
     """A server that hung and goes on has the session that it had; meanwhile it is missing."""
-    server = launch(Memcached())
-    browser = open_demo(memcached=server.address)
-    browser.submit("/backends/use", place="memcache")
+    server = KINDS[place]()
+    launch(server)
+    browser = open_demo(**options_of(server))
+    browser.submit("/backends/use", place=place)
     browser.submit("/cart", do="add assam")
     server.freeze()
     assert browser.get("/").status_code == 503
@@ -463,15 +541,17 @@ def test_session_is_there_again_with_its_server(
     assert '<li data-tea="assam">' in browser.page
 
 
+@pytest.mark.parametrize("place", KINDS)
 def test_frozen_server_is_missing(
-    open_demo: Callable[..., Browser], launch: Callable[[Server], Server]
+    open_demo: Callable[..., Browser], launch: Callable[[Server], Server], place: str
 ) -> None:
     """A server that accepts connections and says nothing is like one that is gone."""
-    server = launch(Memcached())
-    browser = open_demo(memcached=server.address)
-    assert buttons_in(browser.get("/backends").text, "memcache") == 2
+    server = KINDS[place]()
+    launch(server)
+    browser = open_demo(**options_of(server))
+    assert buttons_in(browser.get("/backends").text, place) == 2
     server.freeze()
-    assert buttons_in(browser.get("/backends").text, "memcache") == 0
+    assert buttons_in(browser.get("/backends").text, place) == 0
 
 
 def test_probe_knows_another_server(
@@ -481,6 +561,68 @@ def test_probe_knows_another_server(
     monkeypatch.setenv("DATASTORE_EMULATOR_HOST", memcached.address)
     shelf = shelf_in(open_demo().get("/backends").text, "datastore")
     assert f"What answers at {memcached.address} is no Datastore emulator." in shelf
+
+
+def test_probe_knows_what_is_no_redis(
+    open_demo: Callable[..., Browser], memcached: Memcached
+) -> None:
+    """What answers at the address has to be a Redis."""
+    url = f"redis://{memcached.address}/0"
+    shelf = shelf_in(open_demo(redis_url=url).get("/backends").text, "redis")
+    assert f"What answers at {memcached.address} cannot be used (InvalidResponse)." in shelf
+
+
+def test_valkey_is_called_by_its_name(example: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It tells a version of Redis as well, that of the last one that it is like."""
+    told = {"redis_version": "7.2.4", "server_name": "valkey", "valkey_version": "8.0.1"}
+    probes, client = example.places.probes, SimpleNamespace(info=lambda _section: told)
+    monkeypatch.setattr(probes, "redis_client", lambda _url: nullcontext(client))
+    answer = probes.redis("redis://127.0.0.1:6379/0")
+    assert answer == probes.Answer(True, "Valkey 8.0.1 answers at 127.0.0.1:6379.")
+
+
+def test_probe_of_redis_keeps_the_password(
+    open_demo: Callable[..., Browser], launch: Callable[[Redis], Redis], redis_server: Redis
+) -> None:
+    """Whether it is right or wrong, no page shows it."""
+    redis_server.ask("ACL", "SETUSER", "tea", "on", ">hushhush", "~session:*", "+get", "+set")
+    try:
+        for url, told in (
+            (f"redis://tea:hushhush@{redis_server.address}", "of a version that it does not tell"),
+            (f"redis://tea:hushhushhush@{redis_server.address}", "used (AuthenticationError)."),
+            (f"redis://tea:hushhush@127.0.0.1:{free_port()}", "No Redis answers at 127.0.0.1:"),
+        ):
+            browser = open_demo(redis_url=url)
+            assert told in shelf_in(browser.get("/backends").text, "redis")
+            assert "hush" not in browser.page
+    finally:
+        redis_server.ask("ACL", "DELUSER", "tea")
+
+
+@pytest.mark.parametrize(
+    ("url", "address"),
+    [
+        ("redis://127.0.0.1:6380/1", "127.0.0.1:6380"),
+        ("rediss://ada:secret@localhost", "localhost:6379"),
+        ("unix://ada:secret@/run/redis.sock?db=1", "/run/redis.sock"),
+        ("redis://:sec#ret@127.0.0.1:6379", ""),
+        ("redis://:sec/ret@127.0.0.1:6379", ""),
+        ("redis://[", ""),
+    ],
+)
+def test_url_is_shown_without_user_and_password(
+    example: ModuleType, url: str, address: str
+) -> None:
+    """Also if it is none."""
+    assert example.places.probes.address_in(url) == address
+
+
+@pytest.mark.parametrize("url", ["", "nonsense", "redis://127.0.0.1:99999", "redis://["])
+def test_probe_survives_a_wrong_url(example: ModuleType, url: str) -> None:
+    """A URL of another form is one where nothing answers."""
+    answer = example.places.probes.redis(url)
+    assert (answer.usable, answer.commands) == (False, ())
+    assert answer.reason.startswith("No Redis answers at ")
 
 
 @pytest.mark.parametrize("address", ["", "nonsense", "127.0.0.1:", "127.0.0.1:99999"])

@@ -24,7 +24,7 @@ import webapp2
 from opentelemetry.sdk.metrics import MeterProvider
 from opentelemetry.sdk.metrics.export import InMemoryMetricReader
 from support.examples import EXAMPLES, TIMEOUT, Browser, sid_in, signed
-from support.servers import Memcached, Server, free_port, wait_until
+from support.servers import Memcached, Redis, Server, free_port, wait_until
 from support.visits import SECRET
 
 import webapp2_sessions
@@ -251,18 +251,14 @@ class TestBackends:
     def test_memcache(
         self, make_app: Callable[..., Any], browse: Open, memcached: Memcached
     ) -> None:
-        """A real memcached counts."""
-        app = make_app(SECRET, "memcache", memcached=memcached.address)
-        check_counter(browse(app), "memcache")
-
-    def test_memcache_is_where_the_data_is(
-        self, make_app: Callable[..., Any], browse: Open, memcached: Memcached
-    ) -> None:
-        """When memcached loses the data the counter starts again, cookie or not."""
+        """A real memcached counts, and when it loses the data the counter starts again."""
         browser = browse(make_app(SECRET, "memcache", memcached=memcached.address))
-        check_counter(browser, "memcache")
-        memcached.flush()
-        assert browser.get("/").text == "Visit number 1, kept by memcache.\n"
+        check_server_counts(browser, "memcache", memcached)
+
+    def test_redis(self, make_app: Callable[..., Any], browse: Open, redis_server: Redis) -> None:
+        """A real Redis does the same."""
+        browser = browse(make_app(SECRET, "redis", redis_url=redis_server.url))
+        check_server_counts(browser, "redis", redis_server)
 
     @pytest.mark.usefixtures("datastore")
     def test_datastore(self, make_app: Callable[..., Any], browse: Open) -> None:
@@ -274,6 +270,13 @@ def check_counter(browser: Browser, backend: str) -> None:
     """Three visits are counted."""
     pages = [browser.get("/").text for _ in range(3)]
     assert pages == [f"Visit number {n}, kept by {backend}.\n" for n in (1, 2, 3)]
+
+
+def check_server_counts(browser: Browser, backend: str, server: Memcached | Redis) -> None:
+    """The server has the data: when it loses that the counter starts again, cookie or not."""
+    check_counter(browser, backend)
+    server.flush()
+    assert browser.get("/").text == f"Visit number 1, kept by {backend}.\n"
 
 
 class TestCustomBackend:
@@ -369,6 +372,35 @@ class TestMetrics:
             'session_bytes_bucket{backend="memcache",kind="save",le="512.0"} 2.0',
         ):
             assert f"{line}\n" in numbers
+
+    def test_prometheus_finds_what_all_processes_counted(self, tmp_path: Path) -> None:
+        """Each worker of a server shows the numbers of all of them."""
+        package = Path(webapp2_sessions.__file__).parents[1]
+        path = os.pathsep.join([str(package), str(EXAMPLES / "metrics")])
+        env = {**os.environ, "PYTHONPATH": path, "PROMETHEUS_MULTIPROC_DIR": str(tmp_path)}
+        visit = f"from app import make_app\napp = make_app({SECRET!r})\napp.get_response('/')\n"
+        show = "print(app.get_response('/metrics').text)"
+        run = [sys.executable, "-c"]
+        subprocess.run([*run, visit], env=env, check=True, timeout=TIMEOUT)
+        second = subprocess.run(
+            [*run, visit + show], env=env, check=True, timeout=TIMEOUT, capture_output=True
+        )
+        line = 'session_events_total{backend="securecookie",error="",kind="save"} 2.0'
+        assert f"{line}\n" in second.stdout.decode()
+
+    @pytest.mark.usefixtures("example")  # its folder is where Python looks
+    def test_opentelemetry_tells_a_millisecond_from_a_second(self) -> None:
+        """Its default bounds are for milliseconds, and would put both into one bucket."""
+        reader = InMemoryMetricReader()
+        meter = MeterProvider([reader]).get_meter("webapp2_sessions")
+        on_event = importlib.import_module("for_opentelemetry").SessionMetrics(meter)
+        for seconds, size in [(0.0008, 300), (0.8, 300_000)]:
+            on_event(webapp2_sessions.SessionEvent("load", "redis", seconds=seconds, size=size))
+        data: Any = reader.get_metrics_data()
+        for metric in data.resource_metrics[0].scope_metrics[0].metrics:
+            if metric.name != "session.events":
+                (point,) = metric.data.data_points
+                assert sorted(filter(None, point.bucket_counts)) == [1, 1], metric.name
 
     def test_opentelemetry_gets_the_same(self, example: ModuleType, browse: Open) -> None:
         """Numbers of a visit, and of a server that does not answer."""

@@ -293,8 +293,8 @@ SHOW = ("pttl", "object|idletime")
 
 
 @pytest.fixture(scope="module")
-def guarded(pytestconfig: pytest.Config) -> Any:
-    """A server with users of its own."""
+def guarded(redis_server: Redis) -> Any:
+    """A server with users of its own; the shared one shows that it can be started."""
     server = Redis()
     server.start()
     yield server

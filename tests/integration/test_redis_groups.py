@@ -58,10 +58,8 @@ def timed(action: Callable[[], Any]) -> tuple[Any, float]:
 
 
 @pytest.fixture(scope="module")
-def cluster() -> Any:
-    """A cluster of three, shared by the module."""
-    if reason := Redis.missing():
-        pytest.skip(reason)
+def cluster(redis_server: Redis) -> Any:
+    """A cluster of three, shared by the module; the shared server shows that it can be started."""
     with ExitStack() as at_end:
 
         def launch(server: Redis) -> Redis:

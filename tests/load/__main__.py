@@ -81,7 +81,8 @@ def _run_all(chosen: Sequence[Backend], options: Options) -> bool:
 @contextmanager
 def _warm_emulator(chosen: Sequence[Backend]) -> Iterator[DatastoreEmulator | None]:
     """One emulator for all backends that need it; starting and warming it takes long."""
-    wanting = [backend for backend in BACKENDS if backend.datastore and not backend.memcached]
+    caches = [backend for backend in BACKENDS if backend.memcached or backend.redis]
+    wanting = [backend for backend in BACKENDS if backend.datastore and backend not in caches]
     if not any(backend.datastore for backend in chosen):
         yield None
         return

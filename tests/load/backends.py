@@ -130,6 +130,12 @@ _cached: dict[str, Any] = {
     "memcached": 1,
     "config": {"datastore": {"cache": "memcache"}},
 }
+_cached_in_redis: dict[str, Any] = {
+    **_datastore,
+    "outage": restart_redis,
+    "redis": True,
+    "config": {"datastore": {"cache": "redis"}},
+}
 
 #: Each backend under load, in the order of the table.
 BACKENDS = (
@@ -150,6 +156,7 @@ BACKENDS = (
     Backend("redis-merge", config={"on_conflict": "merge"}, **_redis, merges=True),
     Backend("datastore", config={}, **_datastore),
     Backend("datastore-cached", **_cached),
+    Backend("datastore-cached-in-redis", **_cached_in_redis),
     Backend("datastore-json", config={"serializer": "json"}, **_datastore),
     Backend("datastore-merge", config={"on_conflict": "merge"}, **_datastore, merges=True),
 )

@@ -14,7 +14,7 @@ PERIODS = ("before", "during", "after")
 SHOWN = 10
 
 COLUMNS = (
-    ("backend", 17),
+    ("backend", 26),
     ("requests", 9),
     ("req/s", 7),
     ("errors b/d/a", 14),

@@ -19,8 +19,8 @@ def _in_memcached(ask: Ask, *servers: str, **config: object) -> StoreUnderTest:
     return StoreUnderTest("memcache", memcache={"servers": addresses}, **config)
 
 
-def _in_redis(ask: Ask, **config: object) -> StoreUnderTest:
-    url = ask("redis_server").url  # type: ignore[attr-defined]
+def _in_redis(ask: Ask, server: str = "redis_server", **config: object) -> StoreUnderTest:
+    url = ask(server).url  # type: ignore[attr-defined]
     return StoreUnderTest("redis", redis={"url": url}, **config)
 
 
@@ -40,6 +40,7 @@ TARGETS: dict[str, Callable[[Ask], StoreUnderTest]] = {
     "memcached, JSON": lambda ask: _in_memcached(ask, "memcached", serializer="json"),
     "Redis": _in_redis,
     "Redis, JSON": lambda ask: _in_redis(ask, serializer="json"),
+    "Valkey": lambda ask: _in_redis(ask, "valkey_server"),
     "Datastore": lambda ask: _in_datastore(ask, "datastore"),
     "Firestore": lambda ask: _in_datastore(ask, "firestore"),
     "cached Datastore": lambda ask: _in_cached_datastore(ask, "datastore"),

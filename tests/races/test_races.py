@@ -4,15 +4,24 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from threading import Barrier
 from typing import Any
 
 import pytest
-from support.racing import Outcome, Racers, Step, Task
+from support.racing import PATIENCE, Outcome, Racers, Step, Task
 from support.stores_under_test import StoreUnderTest
 from support.visits import Visitor
 
 #: Rounds of a race. A round takes as long in memcached as a request in Datastore.
 ROUNDS = {"memcache": 48, "redis": 48, "datastore": 12}
+
+#: Rounds in each of which a session is destroyed.
+ENDS = {"memcache": 200, "redis": 200, "datastore": 6}
+
+#: Threads of one process that save one session without a pause, and how often each of them does.
+THREADS = 20
+SAVES = {"memcache": 25, "redis": 25, "datastore": 2}
 
 #: Keys of the flash messages that are added in a race.
 FLASH_KEYS = ("_flash", "notices")
@@ -125,18 +134,43 @@ def test_counters_are_exact(target: StoreUnderTest, racers: Racers) -> None:
     assert target.disagreement(sid, data) is None
 
 
+def test_many_threads_lose_nothing(target: StoreUnderTest) -> None:
+    """Each save of each thread of a process is there: with twenty threads, none gives up."""
+    visitor = target.visitor()
+    sid = str(visitor.write({}))
+    saves, together = SAVES[target.backend], Barrier(THREADS)
+
+    def save(thread: int) -> None:
+        own = Visitor(visitor.app, backend=target.backend)
+        own.cookies.update(visitor.cookies)
+        together.wait(PATIENCE)
+        for number in range(saves):
+            own.write({f"{thread} {number}": number})
+
+    with ThreadPoolExecutor(THREADS) as pool:
+        list(pool.map(save, range(THREADS)))
+    data = visitor.read()
+    assert data == {f"{thread} {n}": n for thread in range(THREADS) for n in range(saves)}
+    assert target.disagreement(sid, data) is None
+
+
 def test_destroyed_session_stays_destroyed(target: StoreUnderTest, racers: Racers) -> None:
     """One request destroys the session among others that change it: nothing brings it back."""
     requests: list[list[Step]] = [[("set", f"own {racer}", 1)] for racer in range(racers.count)]
     requests[racers.count // 2] = [("destroy",)]
-    for number in range(ROUNDS[target.backend] // 2):
+    for number in range(ENDS[target.backend]):
         visitor = target.visitor()
         sid = str(visitor.write({"user": "alice"}))
         target.prepare(visitor, sid, number // 2)
-        outcomes = race(target, racers, visitor, requests, 1)
+        last = Visitor(visitor.app, backend=target.backend)
+        last.cookies.update(visitor.cookies)
+        # Whoever wins the race, one more request has loaded the session and saves it afterwards.
+        with last.visit() as session:
+            session["late"] = 1
+            outcomes = race(target, racers, visitor, requests, 1)
         assert errors(outcomes) == []
         with visitor.visit() as session:
-            assert (session.new, dict(session)) == (True, {})
+            assert (session.new, dict(session)) == (True, {}), f"round {number}"
         assert target.disagreement(sid, None) is None
 
 

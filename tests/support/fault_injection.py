@@ -18,7 +18,7 @@ from pymemcache.client.base import Client
 from pymemcache.exceptions import MemcacheServerError
 
 from support.processes import HOST, wait_until
-from support.servers import Memcached, Redis, Server
+from support.servers import Memcached, Redis, Server, ServerError
 
 __all__ = [
     "DATASTORE_FAULTS",
@@ -238,8 +238,14 @@ def _client(server: Server) -> contextlib.closing[Client]:
 
 def _shrink(server: OptionalMemcached) -> None:
     """Restart memcached such that it takes only small values."""
-    server.options = ("-I", "1k", "-o", "slab_chunk_max=1")
-    server.restart()
+    server.stop()
+    # Of bytes, which newer memcacheds take for kilobytes, and refuse as too many.
+    for largest in 1024, 1:
+        server.options = ("-I", "1k", "-o", f"slab_chunk_max={largest}")
+        with contextlib.suppress(ServerError):
+            server.start()
+            return
+    server.start()  # to tell why it does not
 
 
 def _widen(server: OptionalMemcached) -> None:

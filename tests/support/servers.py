@@ -70,6 +70,8 @@ class Server:
     shutdown_seconds: ClassVar[float] = 10.0
     #: What asks the server to end.
     stop_signal: ClassVar[signal.Signals] = signal.SIGTERM
+    #: Whether its tests may be skipped where all other servers have to be there.
+    is_optional: ClassVar[bool] = False
 
     def __init__(self) -> None:
         self.port = free_port()
@@ -272,17 +274,14 @@ class Memcached(Server):
 
 
 class Redis(Server):
-    """A redis-server, which keeps nothing over a restart.
+    """A redis-server, or what `REDIS_SERVER` names; it keeps nothing over a restart.
 
     :param options: further ones of its command line.
     """
 
-    name = "redis"
-    #: The program, and the package that has it.
-    program: ClassVar[str] = "redis-server"
-    package: ClassVar[str] = "redis-server"
-    #: What its statistics call its version.
-    version_key: ClassVar[str] = "redis_version"
+    #: The program; the package that has it is called the same.
+    program: ClassVar[str] = os.environ.get("REDIS_SERVER", "redis-server")
+    name = Path(program).name.removesuffix("-server")
     # It has nothing to save.
     stop_signal = signal.SIGKILL
 
@@ -300,7 +299,7 @@ class Redis(Server):
         """None, or how to install it."""
         if shutil.which(cls.program):
             return None
-        return f"{cls.program} is not installed: apt-get install {cls.package}"
+        return f"{cls.program} is not installed: apt-get install {cls.program}"
 
     def command(self, folder: Path) -> list[str]:
         """TCP on 127.0.0.1 only, and nothing on disk."""
@@ -310,7 +309,7 @@ class Redis(Server):
     def answers(self) -> bool:
         """Return whether this very server, and not another at its port, gives statistics."""
         statistics = self._statistics()
-        self.version = statistics.get(self.version_key)
+        self.version = statistics.get(f"{self.name}_version")
         return statistics.get("process_id") == str(self.pid)
 
     def flush(self) -> None:
@@ -333,10 +332,10 @@ class Redis(Server):
 class Valkey(Redis):
     """A valkey-server, which keeps nothing over a restart."""
 
-    name = "valkey"
     program = "valkey-server"
-    package = "valkey-server"
-    version_key = "valkey_version"
+    name = "valkey"
+    # Debian 12, on which `.ci/run` has to pass, has no package of it.
+    is_optional = True
 
 
 class Emulator(Server):

@@ -77,8 +77,18 @@ def a_session_has_a_life(session: SessionDict) -> None:
     session.regenerate_id()
     session.set_max_age(30 * 24 * 3600)
     session.set_max_age(None)
+    assert_type(session.get_expiry_date(), "datetime.datetime | None")
+    assert_type(session.get_expiry_age(), "int | None")
     session.destroy()
     session.container.session_args["domain"] = "example.com"
+
+
+def forms(session: SessionDict, request: webapp2.Request) -> None:
+    assert_type(session.get_csrf_token(), str)
+    assert_type(session.new_csrf_token(), str)
+    assert_type(session.check_csrf_token(request.POST.get("csrf_token")), bool)
+    session.check_csrf_token(None)
+    session.check_csrf_token({"read": "as JSON"})
 
 
 def flashes(session: SessionDict) -> None:

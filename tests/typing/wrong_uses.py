@@ -33,6 +33,11 @@ def a_session(session: SessionDict) -> None:
     session.sid()  # wrong
     session.regenerate()  # wrong
     session.set_max_age("a day")  # wrong
+    session.get_expiry_age() + 1  # wrong
+    session.get_expiry_date().isoformat()  # wrong
+    session.get_csrf_token("name")  # wrong
+    session.new_csrf_token().decode()  # wrong
+    session.check_csrf_token()  # wrong
     session.add_flash()  # wrong
     session.get_flashes("_flash", "error")  # wrong
     SessionDict(None, 1)  # wrong

@@ -503,7 +503,7 @@ _MISTAKES = (
         "a former id stays after a renewal",
         "memcached",
         _STORED,
-        "        if self._former_sids and not self._end_former():\n",
+        "        if self._former_sids:\n",
         "        if False:\n",
     ),
     Mutant(

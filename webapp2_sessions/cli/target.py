@@ -6,6 +6,7 @@ import contextlib
 import difflib
 import functools
 import importlib
+import inspect
 import os
 import sys
 import traceback
@@ -27,6 +28,12 @@ from webapp2_sessions.errors import ConfigError, SessionError
 #: Errors whose text is about names and places. That of others may contain a value of the
 #: application, a secret for instance.
 _SAFE_ERRORS = (AttributeError, ImportError, KeyError, NameError, SessionError, SyntaxError)
+
+#: What is said of an application that is wrapped by a function, as App Engine's SDK does it.
+_NEEDS_ARGUMENTS = (
+    "needs arguments to be called; if it is an application that something else wraps, name the "
+    "webapp2.WSGIApplication inside, and otherwise a function without arguments"
+)
 
 
 class Target(NamedTuple):
@@ -94,6 +101,8 @@ def load_target(name: str) -> Target:
         module = _run(name, "importing it failed", importing)
         found = _attribute(module, module_name, path)
         if not _is_app(found) and not isinstance(found, Mapping) and callable(found):
+            if _needs_arguments(found):
+                raise ConfigError(name, _NEEDS_ARGUMENTS)
             found = _run(name, "calling it failed", found)
     if _is_app(found):
         return Target(_section(name, found.config), found)
@@ -112,6 +121,19 @@ def _run(name: str, problem: str, function: Callable[[], Any]) -> Any:
         return function()
     except (Exception, SystemExit) as error:
         raise ConfigError(name, f"{problem}: {_describe(error)}") from error
+
+
+def _needs_arguments(function: Callable[..., Any]) -> bool:
+    """Whether a call without arguments cannot succeed, as far as Python can tell."""
+    try:
+        signature = inspect.signature(function)
+    except (TypeError, ValueError):  # some that are written in C have none
+        return False
+    try:
+        signature.bind()
+    except TypeError:
+        return True
+    return False
 
 
 def _describe(error: BaseException) -> str:

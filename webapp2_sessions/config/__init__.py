@@ -86,6 +86,8 @@ default_config: dict[str, Any] = {
     "on_backend_error": "raise",
     "on_unreadable": "raise",
     "on_event": None,
+    "user_key": None,
+    "user_stamp": None,
     "memcache": {},
     "redis": {},
     "datastore": {},
@@ -152,7 +154,8 @@ class SessionConfig(dict[str, Any]):
             key: "<hidden>" for key in self if _SECRET.search(str(key)) and self[key]
         }
         redis = self.get("redis")
-        if isinstance(redis, dict) and "@" in str(redis.get("url")):
+        # A password is in front of "@", or in the query, where redis-py reads one as well.
+        if isinstance(redis, dict) and re.search("[@?]", str(redis.get("url"))):
             hidden["redis"] = {**redis, "url": "<hidden>"}
         return repr({**self, **hidden})
 

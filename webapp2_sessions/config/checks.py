@@ -160,6 +160,15 @@ _check_pymemcache = client_of("get", "pymemcache")
 _check_callable = valid_if(callable, "a function")
 
 
+def _check_user_key(key: str, value: Any) -> None:
+    """Validate what tells who is signed in: for all sessions, or by their names."""
+    if isinstance(value, Mapping):
+        for name, each in value.items():
+            _check_user_key(f"{key}[{name!r}]", each)
+    elif not (callable(value) or (isinstance(value, str) and value)):
+        raise wrong(key, value, "a key of the session, a function of it, or a dictionary of these")
+
+
 def _check_memcache_client(key: str, value: Any) -> None:
     """Validate a client of memcached, and refuse those of the App Engine SDK."""
     if value == "appengine":
@@ -198,6 +207,8 @@ CHECKS: dict[str, Check] = {
     "on_backend_error": one_of("raise", "degrade"),
     "on_unreadable": one_of("raise", "new"),
     "on_event": optional(_check_callable),
+    "user_key": optional(_check_user_key),
+    "user_stamp": optional(_check_callable),
     "memcache": section(
         {
             "servers": check_servers,

@@ -22,6 +22,7 @@ __all__ = [
     "MAX_AGE",
     "NO_COOKIE",
     "SPILLED",
+    "STAMP",
     "CookieData",
     "OpenCookie",
     "as_session",
@@ -37,6 +38,8 @@ MAX_AGE = "max_age"
 BEGAN = "began"
 #: The id by which a session is stored that is too large for its cookie.
 SPILLED = "spilled"
+#: What changes with the user's password, where ``user_stamp`` is configured.
+STAMP = "stamp"
 
 #: Whether a key ``_sid`` belongs to the data, and is no id of a stored session.
 IS_DATA = "is_data"
@@ -155,4 +158,4 @@ def _is_sound(key: str, value: Any) -> bool:
         return type(value) is int and 0 < value <= _LARGEST_AGE
     if key == BEGAN:
         return type(value) is int and 0 <= value <= _LARGEST_TIME
-    return value is True if key == IS_DATA else key == SPILLED and isinstance(value, str)
+    return value is True if key == IS_DATA else key in (SPILLED, STAMP) and isinstance(value, str)

@@ -72,9 +72,11 @@ class SecureCookieSessionFactory(BaseSessionFactory):
         :raises BackendError: the session was too large for a cookie, and its server failed.
         """
         if self.session is None:
-            started = events.start(self.session_store.config)
+            config = self.session_store.config
+            is_watched = config.get("on_event") is not None
+            started = events.start(config) if is_watched else None
             self._is_spilled, self._cookie = False, None
-            keyword = self.session_store.config.get("on_oversize")
+            keyword = config.get("on_oversize")
             self._spill = None if keyword in _NO_BACKEND else self._make_spill(keyword)
             for cookie in self._read_cookies(max_age):
                 session = self._session_of(cookie) if self._take_over(cookie) else None
@@ -85,7 +87,7 @@ class SecureCookieSessionFactory(BaseSessionFactory):
                 self._take_over(NO_COOKIE)
                 session = SessionDict(self, new=True)
             self.session = self._take_snapshot(session)
-            if self._cookie is not None:
+            if is_watched and self._cookie is not None:
                 self._tell("load", started, self._size_of(self._cookie.value))
         return self.session
 
@@ -121,25 +123,27 @@ class SecureCookieSessionFactory(BaseSessionFactory):
         if session is None:
             return
         is_destroyed = session._destroyed
-        started = events.start(self.session_store.config)
         if is_destroyed:
+            started = events.start(self.session_store.config)
             if self._spill is not None:
                 self._spill.discard()
+            if self._cookie is not None:  # else there was none, or it is ended once more
+                self._tell("end", started)
             self._is_spilled, self._cookie, session._degraded = False, None, False
-            self._tell("end", started)
         if session._degraded:
             return
         if self._should_save(session):
-            self._save(response, session, started)
+            self._save(response, session)
         elif is_destroyed:
             self._expire_cookie(response)
         elif self._should_refresh():
-            self._refresh(response, started)
+            self._refresh(response)
         if is_destroyed:
             self._expire_former_cookies(response)
 
-    def _refresh(self, response: Any, started: float | None) -> None:
+    def _refresh(self, response: Any) -> None:
         """Set the cookie again as it came, since a change inside a value is not saved."""
+        started = events.start(self.session_store.config)
         attributes = {}
         if self._is_spilled:
             assert self._spill is not None
@@ -153,7 +157,8 @@ class SecureCookieSessionFactory(BaseSessionFactory):
                 self._tell("refresh", started, self._size_of(cookie.value))
                 return
 
-    def _save(self, response: Any, session: SessionDict, started: float | None) -> None:
+    def _save(self, response: Any, session: SessionDict) -> None:
+        started = events.start(self.session_store.config)
         if self._spill is not None:  # before anything is stored or ended
             rules.check_cookie(self.name, self.session_args, type(response), "session_args")
         is_renewed = session._regenerates

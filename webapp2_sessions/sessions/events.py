@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import sys
 import time
 from collections.abc import Mapping
 from typing import Any, NamedTuple
@@ -58,10 +59,19 @@ def tell(
     if on_event is None:
         return
     seconds = None if started is None else _now() - started
+    handled = sys.exc_info()[1]
     try:
         on_event(SessionEvent(kind, backend, seconds, **details))
-    except Exception:
+    except Exception as error:
+        _part(error, handled)
         logger.exception("config['on_event'] failed when it was told of %r", kind)
+
+
+def _part(error: BaseException, handled: BaseException | None) -> None:
+    """Part an error from the one that is being handled, whose texts are not for the log."""
+    while error.__context__ is not None and error.__context__ is not handled:
+        error = error.__context__
+    error.__context__ = None
 
 
 def tell_error(config: Mapping[str, Any], error: BaseException) -> None:

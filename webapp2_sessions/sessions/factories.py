@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import os
 import re
 import string
@@ -12,11 +13,14 @@ from typing import TYPE_CHECKING, Any
 
 from webapp2_sessions import cookies
 from webapp2_sessions.config import _default_value
+from webapp2_sessions.config.imports import import_object
+from webapp2_sessions.config.value_checks import seconds_of
 from webapp2_sessions.securecookie.cookie_data import (
     BEGAN,
     IS_DATA,
     MAX_AGE,
     NO_COOKIE,
+    STAMP,
     OpenCookie,
 )
 from webapp2_sessions.sessions import events
@@ -37,6 +41,9 @@ _ALPHABET = (string.digits + string.ascii_letters).encode("ascii")
 _TO_ALPHABET = bytes(_ALPHABET[byte % len(_ALPHABET)] for byte in range(256))
 #: ... after the bytes are left out that would make the first characters more likely.
 _UNEVEN = bytes(range(256 - 256 % len(_ALPHABET), 256))
+
+#: The year 10000 in Unix seconds, of which no datetime can tell.
+_NEVER = 253402300800
 
 logger: logging.Logger = logging.getLogger(__name__)
 
@@ -73,6 +80,10 @@ class BaseSessionFactory:
     _began: int | None = None
     #: When the session's cookie was signed, in Unix seconds; ``None`` if that is not known.
     _signed_at: int | None = None
+    #: When this request has set the session's cookie, in Unix seconds; ``None`` if it has not.
+    _sent_at: int | None = None
+    #: What the cookie says of the user's password.
+    _stamp: str | None = None
     #: The session's own age in seconds, from ``set_max_age()``.
     own_max_age: int | None = None
     #: Whether this request has set :attr:`own_max_age`, which overrides what is stored.
@@ -80,6 +91,8 @@ class BaseSessionFactory:
     #: Whether another request has just given the session a new id. The browser has, or is about to
     #: get, another cookie, which this request must not replace.
     superseded: bool = False
+    #: Follows who is signed in, where ``user_key`` is configured.
+    _following: Any = None
     #: What the session held when it was loaded, if change detection needs it.
     _snapshot: Snapshot | None = None
 
@@ -125,6 +138,7 @@ class BaseSessionFactory:
         """
         attributes = cookie.attributes
         self._signed_at, self._began = cookie.signed_at, None
+        self._stamp = attributes.get(STAMP)
         if not self.sets_max_age:
             self.own_max_age = attributes.get(MAX_AGE)
         if not isinstance(cookie.data, dict):
@@ -145,7 +159,9 @@ class BaseSessionFactory:
         if not issubclass(type(store), SignedCookies):
             store = CookiesOf(store)
         args = self._add_ages(data, attributes)
+        sent_at = int(time.time())
         store.save_session_cookie(response, self.name, data, attributes, args, self._own_serializer)
+        self._sent_at = sent_at
 
     def _expire_cookie(self, response: Any) -> None:
         """Expire the session's cookie."""
@@ -170,6 +186,8 @@ class BaseSessionFactory:
             if self._began is None:
                 self._began = int(time.time())
             attributes[BEGAN] = self._began
+        if self._following is not None:
+            self._following.add_stamp(attributes)
         if self.own_max_age is None:
             return self.session_args
         attributes[MAX_AGE] = self.own_max_age
@@ -194,17 +212,22 @@ class BaseSessionFactory:
     def _session_to_save(self) -> SessionDict | None:
         """Return the session; ``None`` if there is none, or an unmodified one of another class."""
         session = self.session
-        if session is None or isinstance(session, SessionDict):
-            return session
-        if not getattr(session, "modified", False):
+        if session is None:
             return None
-        made = SessionDict(self, data=session)  # an application may have assigned any mapping
-        made.modified = True
-        return made
+        if not isinstance(session, SessionDict):
+            if not getattr(session, "modified", False):
+                return None
+            made = SessionDict(self, data=session)  # an application may have assigned any mapping
+            made.modified = True
+            session = made
+        if self._following is not None:
+            self._following.before_save(session)
+        return session
 
     def reset(self) -> None:
         """Reset what is known of the session that came with the request: it was destroyed."""
-        self._began = self.own_max_age = self._signed_at = self._snapshot = None
+        self._began = self.own_max_age = self._signed_at = self._sent_at = None
+        self._snapshot = self._stamp = None
         self.sets_max_age, self.superseded = True, False
         self._take_snapshot(SessionDict(self))  # with which what is set from now on is compared
 
@@ -220,12 +243,38 @@ class BaseSessionFactory:
             return False
         return bool(time.time() - self._signed_at >= refresh_after)
 
+    def _expires_at(self, session: SessionDict) -> int | None:
+        """Return what ``session.get_expiry_date()`` tells, in Unix seconds."""
+        if session._degraded and not session._destroyed:
+            return None
+        signed_at, began, own = self._sent_at, self._began, self.own_max_age
+        is_due = self.can_destroy and self._should_refresh()
+        if signed_at is None and (is_due or self._is_changed(session)):
+            signed_at = int(time.time())
+            if not self.can_destroy:  # its cookie is set by upstream's interface, without ages
+                began = own = None
+        elif signed_at is None:
+            signed_at = self._signed_at
+        config, age = self.session_store.config, self._max_age
+        limits = [(began or signed_at, config.get("absolute_max_age")), (signed_at, own)]
+        if own is None:
+            age = config.get("session_max_age") if age is _default_value else age
+            cookie_age = seconds_of(self.session_args.get("max_age"))
+            limits += [(signed_at, age), (signed_at, cookie_age)]
+        known = [(at, age) for at, age in limits if at is not None and age is not None]
+        ends = [at + math.floor(age) for at, age in known if age < _NEVER]
+        end = max(0, min(ends, default=_NEVER))
+        return end if end < _NEVER else None
+
     #: How a snapshot keeps the session's data.
     _codec: dict[str, Any] = {}  # noqa: RUF012 # read only
 
     def _take_snapshot(self, session: SessionDict) -> SessionDict:
-        """Take a snapshot if change detection needs one."""
+        """Take a snapshot if change detection needs one, and note who is signed in."""
         store = self.session_store
+        user_key = store.config.get("user_key")
+        if user_key is not None:
+            self._follow(session, user_key)
         if store.config.get("change_detection") == "content" or getattr(store, "debug", False):
             from webapp2_sessions.sessions.changes import (
                 Snapshot,  # loads pickle, which others do without
@@ -233,6 +282,16 @@ class BaseSessionFactory:
 
             self._snapshot = Snapshot(session, **self._codec)
         return session
+
+    def _follow(self, session: SessionDict, user_key: Any) -> None:
+        """Follow the user of a session; end one that is from before a change of the password."""
+        key = user_key.get(self.name) if isinstance(user_key, Mapping) else user_key
+        if key is not None:
+            # By its name, because that wing is above this one, and most applications do without.
+            following = import_object("webapp2_sessions.users.following.Following")
+            self._following = following(session, key, self.session_store.config)
+            if not self._following.accepts(self._stamp):
+                session.destroy()
 
     def _should_save(self, session: SessionDict) -> bool:
         """Return whether a session was changed, by the configured ``change_detection``."""
@@ -250,6 +309,15 @@ class BaseSessionFactory:
         if not session.modified:
             self._report_lost(snapshot.changed_keys(session))
         return session.modified
+
+    def _is_changed(self, session: SessionDict) -> bool:
+        """Return what :meth:`_should_save` would, and leave everything as it is."""
+        if self.superseded and not session._regenerates:
+            return False
+        snapshot, config = self._snapshot, self.session_store.config
+        if snapshot is None or session._forced or config.get("change_detection") != "content":
+            return session.modified
+        return snapshot.differs(session)
 
     def _report_lost(self, keys: list[Any]) -> None:
         if keys:

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import datetime
+import hmac
+import time
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any, Generic, TypeVar, overload
 
 from webapp2_sessions.errors import ConfigError
+from webapp2_sessions.sessions import csrf
 
 if TYPE_CHECKING:
     from _typeshed import SupportsKeysAndGetItem
@@ -225,9 +229,11 @@ class SessionDict(dict[Any, Any]):
         only signed again.
 
         An age that :meth:`set_max_age` gave the session in an earlier request is forgotten. Call it
-        again for a visitor who should be remembered.
+        again for a visitor who should be remembered. Its :meth:`get_csrf_token` is another one.
         """
         self._regenerates = True
+        if csrf.KEY in self:
+            csrf.new_token(self)
         forget_inherited_age = getattr(self.container, "forget_inherited_age", None)
         if forget_inherited_age is not None:
             forget_inherited_age()
@@ -251,6 +257,37 @@ class SessionDict(dict[Any, Any]):
         self.container.sets_max_age = True
         self.mark_changed()
 
+    def get_expiry_date(self) -> datetime.datetime | None:
+        """Return the last second, in UTC, in which the next request opens this session.
+
+        It is the earliest of all limits: ``session_max_age`` or the ``max_age`` of
+        ``get_session()``, and ``cookie_args['max_age']`` after which browsers drop the cookie, or
+        in place of these the age of :meth:`set_max_age`, from when the cookie was signed; and
+        ``absolute_max_age`` from when the session began. The next request is supposed to open it by
+        the same arguments, and no other to save it meanwhile.
+
+        A session that was only read ends as its cookie came. One that was changed, or is due for a
+        refresh by ``refresh_after``, ends as if it were saved now, and once it was saved, as that
+        cookie; what is changed later does not count. A backend with upstream's interface does not
+        tell that it has saved: then it is as if it were saved now.
+
+        :returns: ``None`` without a limit, if it is not known when the cookie was signed, and where
+            there is nothing to open: in a session that is new and unchanged, was destroyed or
+            superseded, or is :attr:`degraded`.
+        """
+        at = self._expires_at()
+        return None if at is None else datetime.datetime.fromtimestamp(at, datetime.timezone.utc)
+
+    def get_expiry_age(self) -> int | None:
+        """Return the whole seconds until :meth:`get_expiry_date`, or ``None`` as that does."""
+        at = self._expires_at()
+        return None if at is None else max(0, int(at - time.time()))
+
+    def _expires_at(self) -> int | None:
+        # A mock has any attribute, its class has not.
+        find = getattr(type(self.container), "_expires_at", None)
+        return None if find is None else find(self.container, self)
+
     def destroy(self) -> None:
         """Empty the session, and delete it with the next save.
 
@@ -270,6 +307,29 @@ class SessionDict(dict[Any, Any]):
         self._regenerates = self._forced = False
         if can_destroy:
             self.container.reset()
+
+    def get_csrf_token(self) -> str:
+        """Return the token that this session's forms send back, so that nobody can forge them.
+
+        It is made on first use and kept in the session, under ``_csrft``. That of a session which
+        is on a server already is derived from its id instead, and nothing is saved for it.
+        """
+        return next(iter(csrf.tokens_of(self)), None) or csrf.new_token(self)
+
+    def new_csrf_token(self) -> str:
+        """Give the session another token, and return it; forms from before are void.
+
+        :meth:`regenerate_id` and :meth:`destroy` do so as well.
+        """
+        return csrf.new_token(self)
+
+    def check_csrf_token(self, value: object) -> bool:
+        """Return whether a value that a request has brought is the session's token.
+
+        :returns: ``False`` also for what is no text, and where the session has no token.
+        """
+        given = str.encode(value, "utf-8", "surrogatepass") if isinstance(value, str) else b""
+        return any(hmac.compare_digest(given, each.encode()) for each in csrf.tokens_of(self))
 
     def get_flashes(self, key: str = _FLASH, *, level: str | None = None) -> list[Any]:
         """Return and remove the flash messages.

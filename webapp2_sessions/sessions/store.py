@@ -163,11 +163,18 @@ class SessionStore(SignedCookies):
             container = self._get_session_container(
                 name or config["cookie_name"], factory or self.get_backend(backend)
             )
-            try:
-                return container.get_session(max_age=self._max_age(max_age))  # type: ignore[no-any-return]
-            except BackendError as error:
-                events.tell_error(config, error)
-                raise
+            return self._open_session(container, max_age=self._max_age(max_age))
+
+    def _open_session(self, container: Any, **options: Any) -> SessionDict:
+        """Return the session of a container, and tell if that fails.
+
+        :param options: of its ``get_session()``.
+        """
+        try:
+            return container.get_session(**options)  # type: ignore[no-any-return]
+        except BackendError as error:
+            events.tell_error(self.config, error)
+            raise
 
     def _get_session_container(self, name: str, factory: SessionFactory) -> Any:
         if name in self.sessions:
@@ -204,7 +211,7 @@ class SessionStore(SignedCookies):
             response_class = response_class_of(getattr(self.request, "app", None))
             rules.check_cookie(name, args, response_class, "set_secure_cookie()")
         with self._request_lock():
-            session = container.get_session()
+            session = self._open_session(container)
         session.update(value)
         container.session_args.update(kwargs)
 
@@ -239,8 +246,8 @@ class SessionStore(SignedCookies):
         except BaseException as error:
             from webapp2_sessions.sessions.sign_outs import delete_destroyed  # only for this error
 
-            events.tell_error(config, error)
             delete_destroyed(self, response, destroyed)
+            events.tell_error(config, error)
             raise
         if sessions or self._has_read:  # also if it has only read a signed cookie
             if config.get("on_damaged_cookie") == "expire":

@@ -130,12 +130,26 @@ class AppEngineMemcache(Node):
             rpc = memcache.create_rpc(self._timeout)
             method(*args, rpc=rpc, **kwargs)
             rpc.check_success()
-            result = rpc.get_result()
+            is_readable, result = _result_of(rpc)
         except apiproxy_errors.Error as error:
             raise self.unavailable(f"the service failed ({type(error).__name__})") from error
         except AssertionError as error:  # the SDK finds no service
             text = "there is none here: wrap the application by google.appengine.api.wrap_wsgi_app"
             raise self.unavailable(text) from error
+        if not is_readable:
+            raise BackendError("memcache", self.address, "a stored value is no session")
         if result is None:
             raise self.unavailable("the service failed")
         return result
+
+
+def _result_of(rpc: Any) -> tuple[bool, Any]:
+    """Return the result of an RPC that has succeeded, and whether the SDK could decode it.
+
+    What others have stored may be marked as a number that is none, or as of an unknown type. The
+    error for it shows the value.
+    """
+    try:
+        return True, rpc.get_result()
+    except (AssertionError, ValueError):
+        return False, None

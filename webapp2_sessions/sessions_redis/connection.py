@@ -158,6 +158,9 @@ def parsed(url: str) -> dict[str, Any]:
     :raises ConfigError: it cannot be understood, or says what has no effect here.
     """
     try:
+        # A lone surrogate, as an environment variable that is not UTF-8 has, could not be sent, and
+        # the error of that would hold the password.
+        url.encode()
         said: dict[str, Any] = parse_url(url)
         # redis-py passes over what it does not understand there, as the end of a password.
         parts = urlsplit(url)

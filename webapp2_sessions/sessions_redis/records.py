@@ -135,7 +135,8 @@ class SessionRedis(SignedRecords):
     ) -> bool:
         expiry = milliseconds(lifetime)
         expires = () if expiry is None else ("PX", expiry)
-        return bool(self._server.call(resend, "SET", key, data, *expires, *condition))
+        answer = self._server.call(resend, "SET", key, data, *expires, *condition)
+        return answer is not None and self._checked(answer, b"OK", "OK", True)
 
     def touch(self, key: bytes, lifetime: float | None) -> bool:
         """Give a record another lifetime; whether there is one."""
@@ -159,7 +160,18 @@ class SessionRedis(SignedRecords):
 
     def _take_away(self, key: bytes) -> bool:
         # After a lost answer another try would count as the second.
-        return bool(self._server.call(IF_UNSENT, "DEL", key))
+        answer = self._server.call(IF_UNSENT, "DEL", key)
+        return answer != 0 and self._checked(answer, 1)
+
+    def _checked(self, answer: Any, *expected: Any) -> bool:
+        """Return true if an answer tells that a command was carried out.
+
+        :param expected: what Redis answers; clients of redis-py make other values of some.
+        :raises BackendError: it is another answer, as within a transaction or by a faulty proxy.
+        """
+        if answer not in expected:
+            raise BackendError("redis", self._server.address, "the answer is none to the command")
+        return True
 
     def superseded_at(self, key: bytes) -> int | None:
         """Return when a session got another id, in Unix seconds; ``None`` if it did not."""

@@ -232,7 +232,9 @@ class CoherentCache:
             is_stored = self.store.fill(key, data, token, seconds)
             if is_stored and token.server.lost != token.lost:
                 self._bury(key)
-        except BackendError:
+        except BackendError as error:
+            # One that can be read and not written, as a replica, would not be noticed otherwise.
+            events.tell_error(self.config, error)
             return False
         return is_stored
 

@@ -105,17 +105,23 @@ class ClientRegistry(Generic[Client]):
     def _build(
         self, clients: _Clients[Client], settings: Hashable, build: Callable[[], Client]
     ) -> Client:
+        # An error keeps the frames alive through which it was raised, and with them the owner of
+        # the client and what a request wanted to store.
+        now = self._now()
+        for other in list(clients.failures):  # items() would allow a collection, which changes it
+            failed = clients.failures.get(other)
+            if failed is not None and now - failed[0] >= self._retry_after:
+                clients.failures.pop(other, None)
         failed = clients.failures.get(settings)
-        if failed is not None and self._now() - failed[0] < self._retry_after:
-            # Drop the traceback, which would grow with each raise and keep all frames alive.
+        if failed is not None:
+            # Drop the traceback, which would grow with each raise.
             raise failed[1].with_traceback(None)
         try:
-            client = build()
+            return build()
         except Exception as error:
-            clients.failures[settings] = (self._now(), error)
+            if self._retry_after:
+                clients.failures[settings] = (self._now(), error)
             raise
-        clients.failures.pop(settings, None)
-        return client
 
     def key_of(self, owner: Any, close: Callable[[Client], None] | None = None) -> Hashable:
         """Return a key for :meth:`get` whose client goes when its owner is collected.

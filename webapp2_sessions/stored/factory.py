@@ -57,6 +57,8 @@ class StoredSessionFactory(CustomBackendSessionFactory):
     _size: int | None = None
     #: The own age of the record that was read last.
     _stored_max_age: int | None = None
+    #: Whether its end was tried, and nobody knows whether it came to it.
+    _is_ending = False
     #: Former ids of this session, which end before its cookie is set. ``True`` for those that
     #: could not be ended at the first try.
     _former_sids: dict[str, bool]
@@ -329,7 +331,7 @@ class StoredSessionFactory(CustomBackendSessionFactory):
                 is_first = error.is_first
             del self._former_sids[former]
             if not (is_first or was_tried):
-                self.discard()
+                self._remove()
                 return False
         return True
 
@@ -360,12 +362,22 @@ class StoredSessionFactory(CustomBackendSessionFactory):
     def discard(self) -> None:
         """Delete the record, if there is one; a new session would have another id."""
         started = events.start(self.session_store.config)
-        present = [self.sid] if self._is_stored and self.sid is not None else []
-        for sid in dict.fromkeys((*self._former_sids, *self._replaced_sids, *present)):
-            self._delete(sid)
+        was_tried, self._is_ending = self._is_ending, True
+        # After a failure this request may have been first without having learnt of it.
+        if self._remove() or was_tried:
             self._tell("end", started)
+        self._is_ending = False
+
+    def _remove(self) -> bool:
+        """Delete all records of the session; return whether one was there until now."""
+        present = [self.sid] if self._is_stored and self.sid is not None else []
+        was_there = False
+        for sid in dict.fromkeys((*self._former_sids, *self._replaced_sids, *present)):
+            is_first = self._delete(sid) is not False
+            was_there = was_there or (is_first and sid not in self._replaced_sids)
         self._former_sids, self._replaced_sids = {}, []
         self._begin_id()
+        return was_there
 
     def _save_merged(self, merger: Merger, session: SessionDict) -> bool:
         """Store what this request changed; return whether the session still exists."""

@@ -12,12 +12,14 @@ from webapp2_sessions.sessions.changes import ABSENT, MISSING, changed_keys, dif
 from webapp2_sessions.sessions.sameness import stored_forms
 
 #: Limit of compare-and-set attempts. Twenty threads that change one session without a pause
-#: need up to twelve.
+#: need up to thirteen.
 _ATTEMPTS = 20
 
-#: Exponential backoff with jitter: upper limits in seconds of the first and the longest pause.
+#: Exponential backoff with jitter: upper limits in seconds of the first and the longest pause. A
+#: pause becomes long only where nearly each attempt meets another's write, as with those threads on
+#: a machine that is busy besides: with at most 64 ms some of their saves gave up.
 _FIRST_PAUSE = 0.002
-_LONGEST_PAUSE = 0.064
+_LONGEST_PAUSE = 1.024
 
 #: The default key of flash messages.
 _FLASH = "_flash"

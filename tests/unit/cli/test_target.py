@@ -112,7 +112,10 @@ FAILURES = {
     "import sys\nsys.exit('s3cret')": "importing it failed: SystemExit, at {m}.py:2",
     "def app(): return int('s3cret')": "calling it failed: ValueError, at {m}.py:1",
     "import os\ndef app():\n  return {}['KEY']": "calling it failed: KeyError: 'KEY', at {m}.py:3",
-    "def app(required): pass": "calling it failed: TypeError",
+    "def app(): return int(None)": "calling it failed: TypeError, at {m}.py:1",
+    # One of which Python cannot tell what it needs.
+    "class Odd:\n  __signature__ = 5\n  def __call__(self, x): pass\napp = Odd()": "calling it "
+    "failed: TypeError",
 }
 
 
@@ -123,6 +126,26 @@ def test_code_that_fails(write: Write, source: str, message: str) -> None:
     with pytest.raises(ConfigError) as caught:
         load_target(f"{module}:app")
     assert str(caught.value) == f"{module}:app: " + message.format(m=module)
+
+
+#: As wrap_wsgi_app of App Engine's SDK, and other middleware, return it.
+WRAPPED = (
+    "def app(environ, start_response): pass",
+    "class Wrapper:\n  def __call__(self, environ, start_response): pass\napp = Wrapper()",
+    "import functools\ndef wrap(app, environ, start): pass\napp = functools.partial(wrap, None)",
+)
+
+
+@pytest.mark.parametrize("source", WRAPPED)
+def test_an_application_that_is_wrapped_is_told_of(write: Write, source: str) -> None:
+    """The message says what to name instead, and nothing was called."""
+    module = write(source)
+    with pytest.raises(ConfigError) as caught:
+        load_target(f"{module}:app")
+    assert str(caught.value) == (
+        f"{module}:app: needs arguments to be called; if it is an application that something else "
+        "wraps, name the webapp2.WSGIApplication inside, and otherwise a function without arguments"
+    )
 
 
 def test_syntax_error_has_its_place(write: Write) -> None:

@@ -98,6 +98,8 @@ ACCEPTED: dict[str, list[Any]] = {
     "renewal_grace": [0, 0.5, 10, 300],
     "on_unreadable": ["raise", "new"],
     "on_event": [None, print, dict],
+    "user_stamp": [None, len],
+    "user_key": [None, "user_id", len, {}, {"auth": "_user", "session": len}],
     "backends": [{}, {"mine": BaseSessionFactory}, {"mine": "a.b.C"}, {"mine": lambda *args: None}],
     "max_cookie_size": [None, 1, 8192],
     "vary": [True, False],
@@ -220,6 +222,9 @@ REFUSED: list[tuple[str, list[Any], str]] = [
     ("default_backend", ["mongo"], "must be a keyword of 'backends' ('securecookie', "),
     ("renewal_grace", [-1, 301, None, True], "a number of seconds, 0 to 300, not {shown}"),
     ("on_unreadable", ["ignore"], "must be 'raise' or 'new', not {shown}"),
+    ("user_key", [5, "", ["user"]], "a key of the session, a function of it, or a dictionary"),
+    ("user_stamp", ["shop.users.stamp", 5], "must be a function, not {shown}"),
+    ("user_key['auth']", [None, 5], "a key of the session, a function of it, or a dictionary"),
     ("on_event", ["shop.metrics.count"], "must be a function, not {shown}"),
     ("backends", [None], DICTIONARY),
     ("backends['x']", [None, 5, "", "Factory", ".Factory"], FACTORY),
@@ -386,6 +391,7 @@ def opened(store: SessionStore) -> SessionStore:
 DECISIVE = [
     *("secret_key", "secret_key_fallbacks", "digest", "digest_fallbacks", "absolute_max_age"),
     *("renewal_grace", "serializer", "serializer_fallbacks", "on_conflict", "default_backend"),
+    *("user_key", "user_stamp"),
     *("former_cookie_args", "cookie_name", "session_max_age", "cookie_args", "backends"),
 ]
 
@@ -406,10 +412,13 @@ def test_an_unchecked_configuration_may_be_foreign() -> None:
     assert config.datastore_settings({"datastore": "x"}) == config.DATASTORE_DEFAULTS
 
 
+@pytest.mark.parametrize(
+    "url",
+    ["redis://shop:jxqk@10.0.0.1/0", "redis://10.0.0.1/0?password=jxqk", "unix:///a?password=jxqk"],
+)
 @pytest.mark.parametrize("shown", [repr, str, pprint.pformat, "{}".format, "%r".__mod__])
-def test_secrets_are_not_shown(shown: Any) -> None:
+def test_secrets_are_not_shown(shown: Any, url: str) -> None:
     """Tracebacks may show local variables, and logs their arguments."""
-    url = "redis://shop:jxqk@10.0.0.1/0"
     keys = {"secret_key": "qwzx", "secret_key_fallbacks": [b"vkjq"]}
     found = SessionConfig({**keys, "mine": 7, "redis": {"url": url}})
     for value in (found, {"webapp2_extras.sessions": found}, [found]):

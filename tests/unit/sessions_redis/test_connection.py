@@ -346,6 +346,8 @@ def test_url_is_understood(url: str, said: dict[str, Any]) -> None:
         "unix://:17?sesame@/path",
         "redis://:[sesame@host",
         "redis://:\uff03sesame@host",  # is normalized to a "#"
+        "redis://:sesame\udcff@host",  # an environment variable that is not UTF-8
+        "redis://host?password=sesame\udcff",
     ],
 )
 @pytest.mark.parametrize("read", [parsed, lambda url: RedisServer(url, 1.0)])

@@ -351,6 +351,22 @@ def test_server_that_does_not_say_ok_has_not_stored() -> None:
         records_of(CustomRedis(Odd(None))).set(KEY, b"data", 60)
 
 
+@pytest.mark.parametrize("answer", [b"+QUEUED\r\n", b"*0\r\n"])
+def test_another_answer_tells_of_no_record_that_is_stored(start: Any, answer: bytes) -> None:
+    """As within a transaction, or by a proxy that is at fault."""
+    for store in (SessionRedis.set, SessionRedis.replace):
+        _, records = start(answer)
+        with pytest.raises(BackendError, match="the answer is none to the command"):
+            store(records, KEY, b"data", None)
+
+
+@pytest.mark.parametrize("answer", [b"+OK\r\n", b"*0\r\n", b":2\r\n", NOTHING])
+def test_another_answer_tells_of_no_session_that_is_ended(start: Any, answer: bytes) -> None:
+    _, records = start(answer)
+    with pytest.raises(BackendError, match="the answer is none to the command"):
+        records.revoke(KEY)
+
+
 def test_idle_time_is_left_out_where_it_cannot_be_told(
     ours: SessionRedis, monkeypatch: pytest.MonkeyPatch
 ) -> None:

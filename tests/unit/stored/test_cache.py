@@ -852,3 +852,15 @@ def test_a_cache_that_fails_is_told_of(
     watched.write(2)
     assert watched.read() == 2
     assert {*told} >= {SessionEvent("error", "memcache", error="BackendUnavailable")}
+
+
+def test_a_cache_that_takes_no_writes_is_told_of(watched: Cached, told: list[SessionEvent]) -> None:
+    """It answers readers, with what is old: a replica, one that is full, one without the right."""
+    for operation in ("set", "add", "cas"):
+        watched.server.broken[operation] = BackendError("memcache", "fake:1", "refused")
+    failure = SessionEvent("error", "memcache", error="BackendError")
+    watched.read()
+    assert [event for event in told if event.kind == "error"] == [failure]
+    told.clear()
+    watched.write(2)
+    assert told == [failure]

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import gc
 import os
 import threading
+import weakref
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -299,6 +301,40 @@ def test_owner_without_a_client_is_collected_like_any_other(registry: Registry) 
     registry.key_of(Owner(), closed.append)
     gc.collect()
     assert closed == []
+
+
+class FailingOwner:
+    """Something whose client cannot be made."""
+
+    def __init__(self, registry: Registry) -> None:
+        self.key = registry.key_of(self)
+
+    def make(self) -> Client:
+        """Raise an error, whose traceback has this object."""
+        raise ValueError("no such server")
+
+
+def test_failure_does_not_keep_its_owner(registry: Registry) -> None:
+    """Nor what the request held that has met it, which its traceback would keep."""
+    owner = FailingOwner(registry)
+    left = weakref.ref(owner)
+    with contextlib.suppress(ValueError):
+        registry.get(owner.key, owner.make)
+    del owner
+    gc.collect()
+    assert left() is None
+
+
+def test_failure_that_is_remembered_keeps_its_owner_no_longer(failed: Failed) -> None:
+    owner = FailingOwner(failed)
+    left = weakref.ref(owner)
+    with contextlib.suppress(ValueError):
+        failed.get(owner.key, owner.make)
+    del owner
+    failed.now += 30.0
+    failed.get("b", Client)
+    gc.collect()
+    assert left() is None
 
 
 def test_client_of_a_parent_is_not_closed_when_the_child_gives_up_its_owner(

@@ -421,7 +421,7 @@ def test_save_gives_up_after_twenty_conflicts_and_may_be_tried_again(
         merger.save({"mine": 2})
     others = {f"other{number}": number for number in range(20)}
     assert store.content == {"a": 1, **others}
-    assert pauses == [0.004, 0.008, 0.016, 0.032] + [0.064] * 15
+    assert pauses == [0.002 * 2**attempt for attempt in range(1, 9)] + [1.024] * 11
     store.others.clear()
     merger.save({"mine": 2})
     assert store.content == {"mine": 2, **others}

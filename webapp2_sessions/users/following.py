@@ -1,0 +1,107 @@
+"""Follow the user of a session: a new id at sign-in, the end at sign-out or with the password."""
+
+from __future__ import annotations
+
+import hmac
+import logging
+from collections.abc import Mapping
+from typing import Any
+
+from webapp2_sessions.securecookie.cookie_data import STAMP
+from webapp2_sessions.securecookie.keys import derive_key
+
+__all__ = ["Following", "user_of"]
+
+logger: logging.Logger = logging.getLogger(__name__)
+
+#: The key of ``webapp2_extras.auth``, whose value is a list that begins with the user's id.
+_AUTH = "_user"
+
+#: Hexadecimal digits of a stamp: 96 bits.
+_STAMP_LENGTH = 24
+
+
+def user_of(session: Mapping[Any, Any], key: Any) -> Any:
+    """Return who is signed in, ``None`` for nobody.
+
+    :param key: the key of the session that holds the user, or a function of the session.
+    """
+    if callable(key):
+        return key(session)
+    user = session.get(key)
+    if key == _AUTH and isinstance(user, (list, tuple)):
+        user = user[0] if user else None
+    return user
+
+
+class Following:
+    """Follows the user of one session of a request.
+
+    :param session: the session as it was opened.
+    :param key: as of :func:`user_of`.
+    :param config: the session configuration.
+    """
+
+    def __init__(self, session: Any, key: Any, config: Mapping[str, Any]) -> None:
+        self._key = key
+        self._config = config
+        self._name = session.container.name
+        #: Who is signed in, as far as is stored.
+        self.user: Any = user_of(session, key)
+
+    def before_save(self, session: Any) -> None:
+        """Renew the session's id if its user has signed in, and end its record if she signed out.
+
+        What is left in the session after a sign-out is kept under a new id.
+        """
+        before, now = self.user, user_of(session, self._key)
+        self.user = now
+        if session._destroyed or _is_same(before, now):
+            return
+        if now is not None:
+            session.regenerate_id()
+        elif getattr(session.container, "can_destroy", False):
+            left = dict(session)
+            session.destroy()
+            if left:
+                session.update(left)
+                session.mark_changed()
+
+    def accepts(self, stamp: str | None) -> bool:
+        """Return whether a session is from after the last change of its user's password.
+
+        :param stamp: what its cookie has; ``None`` if it was set before there were stamps.
+        """
+        if stamp is None or self.user is None or self._config.get("user_stamp") is None:
+            return True
+        secret_keys = self._config["secret_key"], *self._config.get("secret_key_fallbacks", ())
+        stamped = self._config["user_stamp"](self.user)
+        if any(hmac.compare_digest(stamp.encode(), _sealed(stamped, key)) for key in secret_keys):
+            return True
+        logger.info("The session %r ends: its user's stamp is another one by now", self._name)
+        return False
+
+    def add_stamp(self, attributes: dict[str, Any]) -> None:
+        """Add what changes with the user's password to the attributes of a cookie."""
+        if self.user is not None and self._config.get("user_stamp") is not None:
+            stamped = self._config["user_stamp"](self.user)
+            attributes[STAMP] = _sealed(stamped, self._config["secret_key"]).decode("ascii")
+
+
+def _sealed(stamped: Any, secret_key: Any) -> bytes:
+    """Return what a cookie may show of a stamp; it tells nothing of a hash of a password."""
+    message = stamped if isinstance(stamped, bytes) else str(stamped).encode("utf-8")
+    sealed = hmac.new(derive_key(secret_key, "user stamp"), message, "sha256")
+    return sealed.hexdigest()[:_STAMP_LENGTH].encode("ascii")
+
+
+def _is_same(one: Any, other: Any) -> bool:
+    """Return whether two users are the same; those that cannot be compared are not."""
+    if one is other:
+        return True
+    if one is None or other is None:
+        return False
+    try:
+        return bool(one == other)
+    except Exception:  # of the application's own class: a new id too many harms nobody
+        return False
