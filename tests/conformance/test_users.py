@@ -137,6 +137,39 @@ def test_nothing_happens_without_a_user_key(backend: Backend) -> None:
     assert sid_of(visitor) == before
 
 
+# With tokens against forged requests
+
+
+def test_a_token_that_is_shown_at_sign_in_is_that_of_the_new_id(visitor: Visitor) -> None:
+    """The page that answers a sign-in has forms, and is made before the session is saved."""
+    visitor.write({"cart": ["assam"]})
+    attacker = copied(visitor)
+    with attacker.visit() as session:
+        known = session.get_csrf_token()
+    with visitor.visit() as session:
+        session["user_id"] = 5
+        shown = session.get_csrf_token()
+    with visitor.visit() as session:
+        assert (dict(session)["user_id"], session.check_csrf_token(shown)) == (5, True)
+        assert not session.check_csrf_token(known)
+        session["a"] = 1
+    with visitor.visit() as session:
+        assert session.check_csrf_token(shown)
+
+
+def test_a_token_that_is_shown_at_sign_out_is_that_of_what_is_left(visitor: Visitor) -> None:
+    visitor.write({"user_id": 5, "language": "fr"})
+    with visitor.visit() as session:
+        before = session.get_csrf_token()
+    with visitor.visit() as session:
+        del session["user_id"]
+        shown = session.get_csrf_token()
+    with visitor.visit() as session:
+        assert session["language"] == "fr"
+        assert session.check_csrf_token(shown)
+        assert not session.check_csrf_token(before)
+
+
 # A changed password
 
 

@@ -220,8 +220,7 @@ class BaseSessionFactory:
             made = SessionDict(self, data=session)  # an application may have assigned any mapping
             made.modified = True
             session = made
-        if self._following is not None:
-            self._following.before_save(session)
+        self._catch_up(session)
         return session
 
     def reset(self) -> None:
@@ -292,6 +291,11 @@ class BaseSessionFactory:
             self._following = following(session, key, self.session_store.config)
             if not self._following.accepts(self._stamp):
                 session.destroy()
+
+    def _catch_up(self, session: SessionDict) -> None:
+        """Do what has to be done where the session's user has changed."""
+        if self._following is not None:
+            self._following.catch_up(session)
 
     def _should_save(self, session: SessionDict) -> bool:
         """Return whether a session was changed, by the configured ``change_detection``."""

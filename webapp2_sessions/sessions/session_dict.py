@@ -314,6 +314,10 @@ class SessionDict(dict[Any, Any]):
         It is made on first use and kept in the session, under ``_csrft``. That of a session which
         is on a server already is derived from its id instead, and nothing is saved for it.
         """
+        # Who has signed in has another one. It is shown before the session is saved.
+        catch_up = getattr(type(self.container), "_catch_up", None)
+        if catch_up is not None:
+            catch_up(self.container, self)
         return next(iter(csrf.tokens_of(self)), None) or csrf.new_token(self)
 
     def new_csrf_token(self) -> str:

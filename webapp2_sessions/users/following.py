@@ -9,6 +9,7 @@ from typing import Any
 
 from webapp2_sessions.securecookie.cookie_data import STAMP
 from webapp2_sessions.securecookie.keys import derive_key
+from webapp2_sessions.sessions import csrf
 
 __all__ = ["Following", "user_of"]
 
@@ -49,10 +50,11 @@ class Following:
         #: Who is signed in, as far as is stored.
         self.user: Any = user_of(session, key)
 
-    def before_save(self, session: Any) -> None:
+    def catch_up(self, session: Any) -> None:
         """Renew the session's id if its user has signed in, and end its record if she signed out.
 
-        What is left in the session after a sign-out is kept under a new id.
+        What is left in the session after a sign-out is kept under a new id, but for its token
+        against forged requests.
         """
         before, now = self.user, user_of(session, self._key)
         self.user = now
@@ -62,6 +64,7 @@ class Following:
             session.regenerate_id()
         elif getattr(session.container, "can_destroy", False):
             left = dict(session)
+            left.pop(csrf.KEY, None)
             session.destroy()
             if left:
                 session.update(left)

@@ -70,7 +70,7 @@ class Text(str):
 
 #: What a request may bring in place of the token "e" * 22, read as text or as JSON.
 NOT_THE_TOKEN: list[Any] = [
-    *(None, True, 5, 0.5, b"e" * 22, bytearray(b"e" * 22), ["e" * 22], {"e": 1}, object()),
+    *(None, True, 5, 0.5, b"e" * 22, bytearray(b"e" * 22), ["e" * 22], {"e": 1}, ...),
     *("", "e", "e" * 21, "e" * 23, "e" * 21 + "f", " " + "e" * 21, "E" * 22, "e" * 22 + "\0"),
     *("é" * 22, "\uff45" * 22, "\ud800" * 22, "e" * 21 + "\udc65", "e" * 1_000_000),
     Text("f" * 22),
