@@ -8,6 +8,8 @@ hiddenimports = [
     "webapp2_sessions.sessions_redis",
     "webapp2_sessions.sessions_redis.cache",
     "webapp2_sessions.sessions_ndb",
+    # what sessions with a 'user_key' need
+    "webapp2_sessions.users.following",
     # what stands for upstream's modules, and the packages in which these are looked for
     "webapp2_sessions.securecookie",
     "webapp2_sessions.users.auth_models",
