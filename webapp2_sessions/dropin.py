@@ -10,7 +10,7 @@ import sys
 from types import FunctionType, ModuleType
 from typing import Any
 
-from webapp2_sessions.config import UPSTREAM_MODULES, default_config
+from webapp2_sessions.config import UPSTREAM_MODULES, UPSTREAM_USERS, default_config
 
 __all__ = ["install_as_webapp2_extras"]
 
@@ -18,6 +18,9 @@ logger: logging.Logger = logging.getLogger(__name__)
 
 #: Loaded at once: they need no optional dependency, and webapp2_extras.auth refers to the first.
 _EAGER = ("webapp2_extras.sessions", "webapp2_extras.securecookie")
+
+#: What the finder gives for a module of upstream.
+_REPLACEMENTS = {**UPSTREAM_MODULES, **UPSTREAM_USERS}
 
 
 def install_as_webapp2_extras() -> None:
@@ -27,6 +30,9 @@ def install_as_webapp2_extras() -> None:
     ``.securecookie``, ``.appengine.sessions_memcache``, ``.appengine.sessions_ndb`` and of their
     names before webapp2 3.0 then return modules of this package, also in ``webapp2_extras.auth``.
     A backend is loaded when the application imports it. A second call changes nothing.
+
+    So it is with ``webapp2_extras.appengine.auth.models``, the users of ``webapp2_extras.auth``,
+    unless App Engine's bundled ndb is installed: with that upstream's own model works.
 
     Logs a warning that names the modules which have imported upstream's classes or functions
     already.
@@ -96,6 +102,16 @@ def _forget(module_name: str) -> None:
         sys.modules[package].__dict__.pop(name, None)
 
 
+def _has_bundled_ndb() -> bool:
+    """Return whether App Engine's SDK is there, with the ndb on which upstream's users work."""
+    try:
+        return importlib.util.find_spec("google.appengine.ext.ndb") is not None
+    except ModuleNotFoundError:
+        return False
+    except ValueError:
+        return True  # something without a spec stands in for it
+
+
 class _AliasFinder:
     """Finds and loads modules of this package under upstream's names."""
 
@@ -104,13 +120,13 @@ class _AliasFinder:
     def find_spec(
         self, fullname: str, path: object = None, target: object = None
     ) -> importlib.machinery.ModuleSpec | None:
-        if fullname not in UPSTREAM_MODULES:
+        if fullname not in _REPLACEMENTS or (fullname in UPSTREAM_USERS and _has_bundled_ndb()):
             return None
         loader: Any = self
         return importlib.util.spec_from_loader(fullname, loader)
 
     def create_module(self, spec: importlib.machinery.ModuleSpec) -> ModuleType:
-        module = importlib.import_module(UPSTREAM_MODULES[spec.name])
+        module = importlib.import_module(_REPLACEMENTS[spec.name])
         spec.loader_state = module.__spec__
         return module
 

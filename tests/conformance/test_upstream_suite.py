@@ -29,10 +29,15 @@ VERSION = "3.0.0b1"
 SHA256 = "4215a2ab407f0e0ad1c1ec134ff5bebcdfd7995b0ce99c1cc9cc9ba28a6814ce"
 
 #: Test modules that need nothing but Python, with the number of tests in each.
-PLAIN = {"tests.extras_securecookie_test": 1, "tests.extras_sessions_test": 7}
+PLAIN = {
+    "tests.extras_securecookie_test": 1,
+    "tests.extras_security_test": 2,
+    "tests.extras_sessions_test": 7,
+}
 
 #: Test modules that need memcached and Datastore, with the number of tests in each.
 BACKENDS = {
+    "tests.gae.extras_appengine_auth_models_test": 8,
     "tests.gae.extras_appengine_sessions_memcache_test": 2,
     "tests.gae.extras_appengine_sessions_ndb_test": 3,
     "tests.gae.extras_auth_test": 9,
@@ -106,6 +111,9 @@ def run_module(
     assert report["failed"] == [], "\n".join(report["failed"])
     assert (report["ran"], report["skipped"]) == (tests, [])
     assert side_of(report["sessions"]) == side
+    if "auth" in module:
+        ours = Path(webapp2_sessions.__file__).parent / "users" / "auth_models.py"
+        assert (Path(report["users"]) == ours) == (side == "ours")
 
 
 def side_of(sessions: str) -> str:
@@ -119,7 +127,7 @@ def side_of(sessions: str) -> str:
 @pytest.mark.parametrize("side", SIDES)
 @pytest.mark.parametrize("module", PLAIN)
 def test_plain_modules(module: str, side: str, upstream_tests: Path) -> None:
-    """Upstream's tests of cookie sessions and signing pass."""
+    """Upstream's tests of cookie sessions, signing and hashes of passwords pass."""
     run_module(module, PLAIN[module], side, upstream_tests)
 
 
@@ -132,6 +140,6 @@ def test_backend_modules(
     memcached: Memcached,
     datastore: DatastoreEmulator,
 ) -> None:
-    """Upstream's tests of the memcache and ndb backends and of auth pass."""
+    """Upstream's tests of the memcache and ndb backends, of auth and of its users pass."""
     defaults = {"memcache": {"servers": [memcached.address]}, "datastore": {"project": PROJECT}}
     run_module(module, BACKENDS[module], side, upstream_tests, defaults)

@@ -7,13 +7,14 @@ import re
 import subprocess
 import sys
 import textwrap
+import uuid
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 from support.examples import without_key_warnings
-from support.servers import Memcached
+from support.servers import PROJECT, DatastoreEmulator, Memcached
 
 HERE = Path(__file__).resolve().parent
 PAGE = HERE.parents[1] / "docs" / "migrating.md"
@@ -123,6 +124,26 @@ def test_memcached_is_named(way: str, drive: Drive, memcached: Memcached) -> Non
     assert setting in new
     _, answers = drive(new, {}, CART, CART)
     assert answers == ["1 pens", "2 pens"]
+
+
+def test_users_are_in_datastore(drive: Drive, datastore: DatastoreEmulator) -> None:
+    """The page's application signs users up and in."""
+    section = PAGE.read_text("utf-8").split("\n## Users in Datastore\n")[1].split("\n## ")[0]
+    [code] = re.findall(r"^```py\n(.*?)^```$", section, re.MULTILINE | re.DOTALL)
+    name = uuid.uuid4().hex
+    ada = {"name": name, "nickname": f"countess {name}", "password": "engine"}
+    sign_up, sign_in = ["POST", "/sign-up"], ["POST", "/sign-in"]
+    _, answers = drive(
+        code.replace("my-project", PROJECT),
+        {},
+        HOME,
+        [*sign_up, ada],
+        [*sign_up, {**ada, "name": f"{name}-2"}],
+        [*sign_in, {**ada, "password": "loom"}],
+        [*sign_in, ada],
+        HOME,
+    )
+    assert answers == ["nobody", "welcome", "taken: ['nickname']", "no", "yes", ada["nickname"]]
 
 
 def test_each_replacement_can_be_imported() -> None:

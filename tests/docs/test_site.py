@@ -38,6 +38,7 @@ MODULES = [
     "middleware",
     "dropin",
     "sessions_ndb.purging",
+    "users.auth_models",
     "sessions.encrypted",
     "errors",
     "testing",

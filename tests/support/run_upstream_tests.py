@@ -7,8 +7,8 @@ A program for a process of its own, since both implementations want to be `webap
 CONFIGURATION is a JSON object: `side` ("upstream" or "ours"), `tests` (the folder that holds
 the distribution's `tests` package), `modules` (dotted names of test modules) and `defaults`
 (what ours adds to its `default_config`: the apps in upstream's tests configure a secret key and
-nothing else). It prints one JSON object with the counts, the tracebacks and the file from which
-`webapp2_extras.sessions` came.
+nothing else). It prints one JSON object with the counts, the tracebacks and the files from which
+`webapp2_extras.sessions` and, where it was imported, upstream's model of users came.
 """
 
 from __future__ import annotations
@@ -23,10 +23,16 @@ from typing import Any
 SUPPORT = Path(__file__).parent
 
 
-def use_ours(defaults: dict[str, Any]) -> None:
+#: Upstream's model of users.
+USERS = "webapp2_extras.appengine.auth.models"
+
+
+def use_ours(defaults: dict[str, Any], has_users: bool) -> None:
     """Put webapp2_sessions in upstream's place, with more defaults."""
     importlib.import_module("webapp2_sessions").install_as_webapp2_extras()
     importlib.import_module("webapp2_sessions.sessions").default_config.update(defaults)
+    if has_users:
+        importlib.import_module(USERS)  # ours, as long as there is nothing like App Engine's SDK
 
 
 class Python2Config(dict[str, Any]):
@@ -66,6 +72,7 @@ def report(result: unittest.TestResult) -> dict[str, Any]:
             f"{test}\n{traceback}" for test, traceback in [*result.failures, *result.errors]
         ],
         "sessions": importlib.import_module("webapp2_extras.sessions").__file__,
+        "users": getattr(sys.modules.get(USERS), "__file__", None),
     }
 
 
@@ -73,10 +80,11 @@ def main(configuration: dict[str, Any]) -> None:
     """Prepare one side, run the tests, print the report."""
     # First on the path: the "tests" package is the distribution's, whatever else has one.
     sys.path[:0] = [configuration["tests"], str(SUPPORT.parent)]
-    if any(name.startswith("tests.gae.") for name in configuration["modules"]):
-        importlib.import_module("support.appengine").install()
+    has_backends = any(name.startswith("tests.gae.") for name in configuration["modules"])
     if configuration["side"] == "ours":
-        use_ours(configuration["defaults"])
+        use_ours(configuration["defaults"], has_users=has_backends)
+    if has_backends:
+        importlib.import_module("support.appengine").install()
     if "tests.gae.extras_auth_test" in configuration["modules"]:
         compare_none_as_python2()
     sys.stdout.write(json.dumps(report(run(configuration["modules"]))) + "\n")

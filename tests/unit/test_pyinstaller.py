@@ -9,7 +9,7 @@ from pathlib import Path
 
 import webapp2_sessions
 from webapp2_sessions._pyinstaller import get_hook_dirs
-from webapp2_sessions.config import UPSTREAM_MODULES, default_config
+from webapp2_sessions.config import UPSTREAM_MODULES, UPSTREAM_USERS, default_config
 
 PACKAGE = Path(webapp2_sessions.__file__).parent
 PAGE = Path(__file__).parents[2] / "docs" / "operating.md"
@@ -33,12 +33,14 @@ def test_backends_and_lazy_names_are_hidden_imports() -> None:
     """The list is complete, and has nothing more."""
     named = (name for name in default_config["backends"].values() if isinstance(name, str))
     backends = {name.rpartition(".")[0] for name in named}
-    parents = {name.rpartition(".")[0] for name in UPSTREAM_MODULES}
+    upstream = {**UPSTREAM_MODULES, **UPSTREAM_USERS}
+    parents = {name.rpartition(".")[0] for name in upstream}
     lazy = set(webapp2_sessions._HOMES.values())
     assert {"webapp2_sessions.handlers", "webapp2_sessions.dropin"} < lazy
     # The other one is part of the wing of its backend.
     cache = {"webapp2_sessions.sessions_redis.cache"}
-    expected = {*backends, *UPSTREAM_MODULES.values(), *parents, *lazy, *cache}
+    following = {"webapp2_sessions.users.following"}
+    expected = {*backends, *upstream.values(), *parents, *lazy, *cache, *following}
     assert sorted(hidden("webapp2_sessions")) == sorted(expected)
 
 
@@ -64,6 +66,7 @@ def test_nothing_else_is_imported_by_name() -> None:
         "cli/target.py",
         "config/imports.py",
         "dropin.py",
+        "sessions/factories.py",
         "sessions/store.py",
         "sessions_memcache/servers.py",
         "sessions_ndb/records.py",

@@ -8,10 +8,14 @@ hiddenimports = [
     "webapp2_sessions.sessions_redis",
     "webapp2_sessions.sessions_redis.cache",
     "webapp2_sessions.sessions_ndb",
+    # what sessions with a 'user_key' need
+    "webapp2_sessions.users.following",
     # what stands for upstream's modules, and the packages in which these are looked for
     "webapp2_sessions.securecookie",
+    "webapp2_sessions.users.auth_models",
     "webapp2_extras",
     "webapp2_extras.appengine",
+    "webapp2_extras.appengine.auth",
     # names of the package that few applications use
     "webapp2_sessions.dropin",
     "webapp2_sessions.handlers",

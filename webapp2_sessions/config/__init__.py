@@ -18,6 +18,7 @@ __all__ = [
     "CONFIG_KEY",
     "SAVER_KEY",
     "UPSTREAM_MODULES",
+    "UPSTREAM_USERS",
     "SessionConfig",
     "datastore_settings",
     "default_config",
@@ -41,6 +42,10 @@ UPSTREAM_MODULES = {
     "webapp2_extras.sessions_memcache": "webapp2_sessions.sessions_memcache",
     "webapp2_extras.sessions_ndb": "webapp2_sessions.sessions_ndb",
 }
+
+#: Upstream's model of users, which needs App Engine's bundled ndb, and its replacement where that
+#: is missing.
+UPSTREAM_USERS = {"webapp2_extras.appengine.auth.models": "webapp2_sessions.users.auth_models"}
 
 #: Default values. Applications may change them before their configuration is first used.
 default_config: dict[str, Any] = {
