@@ -433,22 +433,24 @@ class _Orders:
             for saved in _products({each: copies.saved.get(each, [_NONE]) for each in numbers}):
                 yield {**records, **saved}, former
 
+    def _is_interrupted(self, event: Event) -> bool:
+        """Return whether a server comes back with a copy meanwhile."""
+        changes = (each for each in self._events if each.kind == "as copied")
+        return any(change.comes_during(event) for change in changes)
+
     def _views(
         self, event: Event, visit: Visit, records: Records, copies: _Copies
     ) -> Iterator[Records]:
         """Yield what a visit may find: what is there, or was there before, or will be."""
         others = [copies.former] if visit.may_ask_former else []
-        is_changed = any(
-            each.kind == "as copied" and each.comes_during(event) for each in self._events
-        )
-        others += [copies.saved] if is_changed else []
+        others += [copies.saved] if self._is_interrupted(event) else []
         possible: Possible = {}
         for number, state in records.items():
             possible[number] = [state]
             if others and self._places[number] == "redis":
                 for other in others:
                     possible[number] += other.get(number, [_NONE])
-                if is_changed and isinstance(state, Gone):
+                if isinstance(state, Gone):
                     possible[number].append(_NONE)  # the mark of another id is asked for later
         yield from _products({number: _distinct(states) for number, states in possible.items()})
 
@@ -491,12 +493,11 @@ class _Orders:
         self, event: Event, visit: Visit, records: Records, loaded: _Loaded | None
     ) -> Iterator[tuple[Records, Grant | None]]:
         """Yield what a visit may have saved, if that is what was seen."""
-        is_changed = any(
-            each.kind == "as copied" and each.comes_during(event) for each in self._events
-        )
         for saved, grant in _save(visit, records, loaded):
             yield saved, grant
-            if is_changed:  # between the mark of another id and the end of the former one
+            if self._is_interrupted(
+                event
+            ):  # between the mark of another id and the end of the former one
                 yield {n: Gone() if isinstance(s, Gone) else s for n, s in saved.items()}, grant
 
 

@@ -20,6 +20,9 @@ _EXCLUSIVE = {
     ("an unreadable session", "on_unreadable: new"),  # it is begun again there
     ("spills to datastore", "spills to memcache"),  # an application spills to one place
     ("spills to datastore", "spills to redis"),
+    # Such a cache must close them.
+    ("backend: cached datastore", "redis: failover, connections are of no use"),
+    ("backend: cached datastore", "redis: failover, connections stay"),
 }
 
 

@@ -49,7 +49,7 @@ COMEBACKS = {
     "restart with a copy": "it is restarted",
     "failover": "another one takes its place",
     "failover, connections stay": "another one takes its place, and it becomes a replica",
-    "failover, connections lead nowhere": "another one takes its place, and it answers no more",
+    "failover, connections are of no use": "another one takes its place, and it answers nothing",
 }
 
 #: Browsers drop a larger cookie (RFC 6265bis section 5.5): bytes of name and value.
@@ -358,7 +358,7 @@ class World:
             former.load(self._copy)
         else:
             present.load(self._copy)
-            former.demote(serves=kind != "failover, connections lead nowhere")
+            former.demote(serves=kind != "failover, connections are of no use")
             self._relay.fail_over()
         if kind in ("restart with a copy", "failover"):
             self._close_connections()
@@ -514,7 +514,7 @@ class World:
             return
         if fault.kind in COMEBACKS:
             self.come_back(fault.kind)
-            self.has_failed = bool(self._behind)
+            self.has_failed |= bool(self._behind)
             return
         self._happens(f"{server}: {fault.kind}")
         self.has_failed = True
