@@ -7,6 +7,7 @@ import socket
 import time
 from collections import Counter
 from typing import Any
+from weakref import WeakKeyDictionary
 
 import pytest
 from redis import RedisError
@@ -68,14 +69,15 @@ class Waits:
         self.forgotten: Counter[int] = Counter()
         #: Whether any were forgotten.
         self.is_used = False
-        self._places: dict[object, int] = {}
+        # Not by their ports, which later connections may have again.
+        self._owners: WeakKeyDictionary[socket.socket, int] = WeakKeyDictionary()
         receive = socket.socket.recv
 
         def recv(connection: socket.socket, *args: int) -> bytes:
             try:
                 return receive(connection, *args)
             except TimeoutError:
-                number = self._places.get(connection.getsockname())
+                number = self._owners.get(connection)
                 if number is not None:
                     self.forgotten[number] += 1
                 self.errors += number is None or self.command not in _REPEATED
@@ -91,4 +93,4 @@ class Waits:
             for connections in connections_of(app):
                 for _, connection in connections._idle:
                     plain = getattr(connection, "_sock", connection)  # of redis-py, or itself
-                    self._places[plain.getsockname()] = app.number
+                    self._owners[plain] = app.number
