@@ -453,8 +453,8 @@ _MISTAKES = (
         "a session after destroy() keeps the age of the one before",
         "cookies",
         _FACTORIES,
-        "        self._began = self.own_max_age = self._signed_at = self._snapshot = None\n",
-        "        self._began = self._signed_at = self._snapshot = None\n",
+        "        self._began = self.own_max_age = self._signed_at = self._sent_at = None\n",
+        "        self._began = self._signed_at = self._sent_at = None\n",
     ),
     Mutant(
         "mark_changed() is ignored where content is compared",
@@ -726,8 +726,8 @@ _IN_REDIS = (
         "Redis: the second of two renewals counts as first",
         "Redis",
         _REDIS,
-        'return bool(self._server.call(IF_UNSENT, "DEL", key))',
-        'return self._server.call(IF_UNSENT, "DEL", key) is not None',
+        "return answer != 0 and self._checked(answer, 1)",
+        "return answer is not None",
     ),
     Mutant(
         "Redis: a renewal leaves no mark",

@@ -301,8 +301,8 @@ MUTANTS = {
         fault("reader deleter", "cold", "evicts"),
     ),
     "a write without an answer was done": Mutant(
-        "except BackendError:\n            return False\n        return is_stored",
-        "except BackendError:\n            return True\n        return is_stored",
+        "events.tell_error(self.config, error)\n            return False\n        return is_stored",
+        "events.tell_error(self.config, error)\n            return True\n        return is_stored",
         fault("writer", "warm", "lost"),
     ),
 }
