@@ -10,6 +10,7 @@ from pathlib import Path
 import webapp2_sessions
 from webapp2_sessions._pyinstaller import get_hook_dirs
 from webapp2_sessions.config import UPSTREAM_MODULES, UPSTREAM_USERS, default_config
+from webapp2_sessions.users.revocation import _STORES
 
 PACKAGE = Path(webapp2_sessions.__file__).parent
 PAGE = Path(__file__).parents[2] / "docs" / "operating.md"
@@ -39,8 +40,9 @@ def test_backends_and_lazy_names_are_hidden_imports() -> None:
     assert {"webapp2_sessions.handlers", "webapp2_sessions.dropin"} < lazy
     # The other one is part of the wing of its backend.
     cache = {"webapp2_sessions.sessions_redis.cache"}
-    following = {"webapp2_sessions.users.following"}
-    expected = {*backends, *upstream.values(), *parents, *lazy, *cache, *following}
+    users = {f"webapp2_sessions.users.{name}" for name in ("following", "accounts")}
+    revocation = {store.rpartition(".")[0] for store in _STORES.values()}
+    expected = {*backends, *upstream.values(), *parents, *lazy, *cache, *users, *revocation}
     assert sorted(hidden("webapp2_sessions")) == sorted(expected)
 
 
@@ -70,6 +72,7 @@ def test_nothing_else_is_imported_by_name() -> None:
         "sessions/store.py",
         "sessions_memcache/servers.py",
         "sessions_ndb/records.py",
+        "users/revocation.py",
     }
 
 

@@ -740,7 +740,7 @@ _IN_REDIS = (
         "Redis: a merge writes without a look",
         "Redis",
         _REDIS,
-        "return self._server.compare_and_set(key, token, data, milliseconds(lifetime))",
+        "return self.server.compare_and_set(key, token, data, milliseconds(lifetime))",
         "return self.replace(key, data, lifetime)",
     ),
     Mutant(
@@ -754,8 +754,8 @@ _IN_REDIS = (
         "Redis: a refresh keeps no record",
         "Redis",
         _REDIS,
-        'return bool(self._server.call(IF_SILENT, "PEXPIRE", key, expiry))',
-        'return bool(self._server.call(IF_SILENT, "DEL", key))',
+        'return bool(self.server.call(IF_SILENT, "PEXPIRE", key, expiry))',
+        'return bool(self.server.call(IF_SILENT, "DEL", key))',
     ),
     Mutant(
         "Redis: a late fill of the cache brings back an ended session",

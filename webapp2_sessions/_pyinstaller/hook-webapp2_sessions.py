@@ -10,6 +10,9 @@ hiddenimports = [
     "webapp2_sessions.sessions_ndb",
     # what sessions with a 'user_key' need
     "webapp2_sessions.users.following",
+    "webapp2_sessions.users.accounts",
+    "webapp2_sessions.sessions_redis.users",
+    "webapp2_sessions.sessions_ndb.users",
     # what stands for upstream's modules, and the packages in which these are looked for
     "webapp2_sessions.securecookie",
     "webapp2_sessions.users.auth_models",

@@ -10,7 +10,13 @@ from typing import Any
 
 import webob
 
-from webapp2_sessions.config.checks import CHECKS, CONFIG_KEY, check_cache, check_secret
+from webapp2_sessions.config.checks import (
+    CHECKS,
+    CONFIG_KEY,
+    check_cache,
+    check_secret,
+    check_users,
+)
 from webapp2_sessions.cookies import rules
 from webapp2_sessions.errors import ConfigError
 
@@ -88,6 +94,11 @@ default_config: dict[str, Any] = {
     "on_event": None,
     "user_key": None,
     "user_stamp": None,
+    "user_index": False,
+    "max_user_sessions": None,
+    "on_sign_in": None,
+    "revocation": None,
+    "revocation_cache": None,
     "memcache": {},
     "redis": {},
     "datastore": {},
@@ -195,6 +206,7 @@ class SessionConfig(dict[str, Any]):
         self["redis"] = redis_settings(self)
         self["datastore"] = datastore_settings(self)
         check_cache(self["datastore"], self["redis"])
+        check_users(self)
 
     def _validate_each_key(self) -> dict[str, str]:
         """Raise for wrong values; replace values meant for something else by the defaults.

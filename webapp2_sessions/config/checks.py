@@ -116,6 +116,15 @@ def check_cache(datastore: Mapping[str, Any], redis: Mapping[str, Any]) -> None:
         )
 
 
+def check_users(config: Mapping[str, Any]) -> None:
+    """Refuse what would follow users if they were known, so that nobody relies on it."""
+    for key in ("user_stamp", "user_index", "max_user_sessions", "revocation"):
+        if config[key] and config["user_key"] is None:
+            raise ConfigError(key, "needs 'user_key', which tells who is signed in")
+    if config["max_user_sessions"] is not None and not config["user_index"]:
+        raise ConfigError("max_user_sessions", "needs 'user_index', which knows a user's sessions")
+
+
 def secret_keys(config: Mapping[str, Any]) -> dict[str, Any]:
     """Return the secret keys of a checked configuration by name."""
     fallbacks = enumerate(config["secret_key_fallbacks"])
@@ -209,6 +218,11 @@ CHECKS: dict[str, Check] = {
     "on_event": optional(_check_callable),
     "user_key": optional(_check_user_key),
     "user_stamp": optional(_check_callable),
+    "user_index": check_bool,
+    "max_user_sessions": check_count,
+    "on_sign_in": optional(_check_callable),
+    "revocation": one_of("redis", "datastore", None),
+    "revocation_cache": optional(check_timeout),
     "memcache": section(
         {
             "servers": check_servers,

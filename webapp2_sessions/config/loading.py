@@ -86,13 +86,19 @@ def _warn_once(app: Any, text: str) -> None:
 
 def active_config() -> Mapping[str, Any]:
     """Return the session configuration of the active application, or the defaults without one."""
+    app = active_app()
+    has_config = app is not None and CONFIG_KEY in app.config
+    return load_config(app, CONFIG_KEY, None) if has_config else default_config
+
+
+def active_app() -> Any:
+    """Return the active application, ``None`` if there is none."""
     import webapp2
 
     try:
-        app = webapp2.get_app()
-    except (AssertionError, RuntimeError):  # no application is active
-        return default_config
-    return load_config(app, CONFIG_KEY, None) if CONFIG_KEY in app.config else default_config
+        return webapp2.get_app()
+    except (AssertionError, RuntimeError):
+        return None
 
 
 def backend_config(store: Any) -> Mapping[str, Any]:

@@ -56,7 +56,7 @@ class Advice(NamedTuple):
 
 def oversights(config: SessionConfig) -> list[Advice]:
     """Return the likely mistakes in a validated configuration."""
-    finders = (_unknown_keys, _surroundings, _ages, _fallbacks, _sizes, _clients)
+    finders = (_unknown_keys, _surroundings, _ages, _fallbacks, _sizes, _users, _clients)
     found = [*config.ignored.items(), *(each for find in finders for each in find(config))]
     return [Advice("warning", key, text) for key, text in found]
 
@@ -147,6 +147,13 @@ def _fallbacks(config: SessionConfig) -> Iterator[tuple[str, str]]:
 def _sizes(config: SessionConfig) -> Iterator[tuple[str, str]]:
     if config["max_cookie_size"] is None and config["on_oversize"] != "warn":
         yield "on_oversize", "has no effect: no cookie is too large while max_cookie_size is None"
+
+
+def _users(config: SessionConfig) -> Iterator[tuple[str, str]]:
+    if config["on_sign_in"] is not None and config["user_key"] is None:
+        yield "on_sign_in", "has no effect without 'user_key', which tells who is signed in"
+    if config["revocation_cache"] is not None and config["revocation"] is None:
+        yield "revocation_cache", "has no effect without 'revocation'"
 
 
 def _clients(config: SessionConfig) -> Iterator[tuple[str, str]]:

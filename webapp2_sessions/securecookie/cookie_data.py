@@ -21,6 +21,7 @@ __all__ = [
     "LARGEST_TIME",
     "MAX_AGE",
     "NO_COOKIE",
+    "SIGNED_IN",
     "SPILLED",
     "STAMP",
     "CookieData",
@@ -40,6 +41,8 @@ BEGAN = "began"
 SPILLED = "spilled"
 #: What changes with the user's password, where ``user_stamp`` is configured.
 STAMP = "stamp"
+#: Unix milliseconds at which the user signed in, where ``revocation`` is configured.
+SIGNED_IN = "signed_in"
 
 #: Whether a key ``_sid`` belongs to the data, and is no id of a stored session.
 IS_DATA = "is_data"
@@ -156,6 +159,7 @@ def read_value(held: Any) -> tuple[Any, dict[str, Any]]:
 def _is_sound(key: str, value: Any) -> bool:
     if key == MAX_AGE:
         return type(value) is int and 0 < value <= _LARGEST_AGE
-    if key == BEGAN:
-        return type(value) is int and 0 <= value <= _LARGEST_TIME
+    if key in (BEGAN, SIGNED_IN):
+        largest = _LARGEST_TIME if key == BEGAN else _LARGEST_TIME * 1000
+        return type(value) is int and 0 <= value <= largest
     return value is True if key == IS_DATA else key in (SPILLED, STAMP) and isinstance(value, str)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 from webapp2_sessions.errors import BackendError
@@ -59,12 +59,17 @@ def tell(
     if on_event is None:
         return
     seconds = None if started is None else _now() - started
+    call("on_event", repr(kind), on_event, SessionEvent(kind, backend, seconds, **details))
+
+
+def call(key: str, news: str, function: Callable[..., object], *args: Any) -> None:
+    """Call a function of the configuration that is told of something; log what it raises."""
     handled = sys.exc_info()[1]
     try:
-        on_event(SessionEvent(kind, backend, seconds, **details))
+        function(*args)
     except Exception as error:
         _part(error, handled)
-        logger.exception("config['on_event'] failed when it was told of %r", kind)
+        logger.exception("config[%r] failed when it was told of %s", key, news)
 
 
 def _part(error: BaseException, handled: BaseException | None) -> None:

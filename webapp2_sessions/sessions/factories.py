@@ -9,18 +9,19 @@ import re
 import string
 import time
 from collections.abc import Mapping
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from webapp2_sessions import cookies
 from webapp2_sessions.config import _default_value
 from webapp2_sessions.config.imports import import_object
 from webapp2_sessions.config.value_checks import seconds_of
+from webapp2_sessions.errors import BackendError, SessionTooLarge, UnreadableSession
 from webapp2_sessions.securecookie.cookie_data import (
     BEGAN,
     IS_DATA,
     MAX_AGE,
     NO_COOKIE,
-    STAMP,
     OpenCookie,
 )
 from webapp2_sessions.sessions import events
@@ -82,8 +83,10 @@ class BaseSessionFactory:
     _signed_at: int | None = None
     #: When this request has set the session's cookie, in Unix seconds; ``None`` if it has not.
     _sent_at: int | None = None
-    #: What the cookie says of the user's password.
-    _stamp: str | None = None
+    #: What the session's cookie says besides its data.
+    _attributes: Mapping[str, Any] = MappingProxyType({})
+    #: What the application calls the session in the list of its user's sessions, as set now.
+    _label: str | None = None
     #: The session's own age in seconds, from ``set_max_age()``.
     own_max_age: int | None = None
     #: Whether this request has set :attr:`own_max_age`, which overrides what is stored.
@@ -138,7 +141,7 @@ class BaseSessionFactory:
         """
         attributes = cookie.attributes
         self._signed_at, self._began = cookie.signed_at, None
-        self._stamp = attributes.get(STAMP)
+        self._attributes = attributes
         if not self.sets_max_age:
             self.own_max_age = attributes.get(MAX_AGE)
         if not isinstance(cookie.data, dict):
@@ -162,6 +165,8 @@ class BaseSessionFactory:
         sent_at = int(time.time())
         store.save_session_cookie(response, self.name, data, attributes, args, self._own_serializer)
         self._sent_at = sent_at
+        if self._following is not None:
+            self._following.announce(self.session)
 
     def _expire_cookie(self, response: Any) -> None:
         """Expire the session's cookie."""
@@ -187,7 +192,7 @@ class BaseSessionFactory:
                 self._began = int(time.time())
             attributes[BEGAN] = self._began
         if self._following is not None:
-            self._following.add_stamp(attributes)
+            self._following.add_to(attributes)
         if self.own_max_age is None:
             return self.session_args
         attributes[MAX_AGE] = self.own_max_age
@@ -209,6 +214,20 @@ class BaseSessionFactory:
         if config.get("on_event") is not None:
             events.tell(config, kind, self._place()[0], started, size=size, error=error)
 
+    def _degrade(self, error: BackendError, session: SessionDict) -> SessionDict:
+        """Mark a session as degraded, or raise the error.
+
+        A fault of the session itself is an error in any case.
+        """
+        degrade = self.session_store.config.get("on_backend_error") == "degrade"
+        if not degrade or isinstance(error, (SessionTooLarge, UnreadableSession)):
+            raise error
+        logger.warning("The session %r is degraded: %s", self.name, error)
+        events.tell_error(self.session_store.config, error)
+        self._tell("degraded", error=type(error).__name__)
+        session._degraded = True
+        return session
+
     def _session_to_save(self) -> SessionDict | None:
         """Return the session; ``None`` if there is none, or an unmodified one of another class."""
         session = self.session
@@ -226,9 +245,13 @@ class BaseSessionFactory:
     def reset(self) -> None:
         """Reset what is known of the session that came with the request: it was destroyed."""
         self._began = self.own_max_age = self._signed_at = self._sent_at = None
-        self._snapshot = self._stamp = None
+        self._snapshot = self._label = None
+        self._attributes = NO_COOKIE.attributes
         self.sets_max_age, self.superseded = True, False
+        former = self._following
         self._take_snapshot(SessionDict(self))  # with which what is set from now on is compared
+        if former is not None:
+            self._following.succeed(former)
 
     def forget_inherited_age(self) -> None:
         """Drop an own age that came with the session: an attacker may have planted both."""
@@ -285,12 +308,17 @@ class BaseSessionFactory:
     def _follow(self, session: SessionDict, user_key: Any) -> None:
         """Follow the user of a session; end one that is from before a change of the password."""
         key = user_key.get(self.name) if isinstance(user_key, Mapping) else user_key
-        if key is not None:
-            # By its name, because that wing is above this one, and most applications do without.
-            following = import_object("webapp2_sessions.users.following.Following")
-            self._following = following(session, key, self.session_store.config)
-            if not self._following.accepts(self._stamp):
+        if key is None:
+            return
+        # By its name, because that wing is above this one, and most applications do without.
+        following = import_object("webapp2_sessions.users.following.Following")
+        self._following = following(session, key, self.session_store.config)
+        try:
+            if not self._following.accepts(self._attributes, self._signed_at):
                 session.destroy()
+        except BackendError as error:  # nobody knows whether the session still counts
+            self._degrade(error, session)
+            dict.clear(session)
 
     def _catch_up(self, session: SessionDict) -> None:
         """Do what has to be done where the session's user has changed."""

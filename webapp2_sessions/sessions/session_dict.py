@@ -20,6 +20,9 @@ Self = TypeVar("Self", bound="SessionDict")
 Other = TypeVar("Other")
 Found = TypeVar("Found")
 
+#: Characters of a label at most: it may be a browser's own words.
+_LONGEST_LABEL = 200
+
 #: Where flash messages are kept unless the caller names another key.
 _FLASH = "_flash"
 
@@ -255,6 +258,19 @@ class SessionDict(dict[Any, Any]):
             )
         self.container.own_max_age = None if seconds is None else max(1, int(seconds))
         self.container.sets_max_age = True
+        self.mark_changed()
+
+    def set_label(self, label: str | None) -> None:
+        """Set what the session is called in the list of its user's sessions.
+
+        That is kept where ``user_index`` is configured, and lost at the next sign-in.
+
+        :param label: such as ``"Firefox on Linux"``; of long ones 200 characters are kept.
+        :raises ConfigError: ``label`` is neither text nor ``None``.
+        """
+        if label is not None and not isinstance(label, str):
+            raise ConfigError("set_label()", f"must be text or None, not {type(label).__name__}")
+        self.container._label = "" if label is None else label[:_LONGEST_LABEL]
         self.mark_changed()
 
     def get_expiry_date(self) -> datetime.datetime | None:

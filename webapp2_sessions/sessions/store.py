@@ -28,6 +28,7 @@ from webapp2_sessions.sessions.signed_cookies import SignedCookies
 if TYPE_CHECKING:
     from webapp2_sessions.sessions.interfaces import SessionFactory
     from webapp2_sessions.sessions.session_dict import SessionDict
+    from webapp2_sessions.users import UserSession
 
 __all__ = ["SessionStore", "get_store", "set_store"]
 
@@ -214,6 +215,51 @@ class SessionStore(SignedCookies):
             session = self._open_session(container)
         session.update(value)
         container.session_args.update(kwargs)
+
+    def user_sessions(
+        self, user: Any = None, *, name: str | None = None, limit: int | None = 100
+    ) -> list[UserSession]:
+        """Return the sessions in which a user is signed in, those first that were saved last.
+
+        What cannot be opened any more is not listed.
+
+        :param user: as ``user_key`` finds it; by default who is signed in.
+        :param name: the name of the sessions, by default the one of ``user_key`` or
+            ``cookie_name``.
+        :param limit: the most to return, of those that began last; ``None`` for all.
+        :returns: :class:`~webapp2_sessions.users.UserSession` objects; none if nobody is signed in.
+        :raises ConfigError: ``user_index`` is not configured, or the backend cannot list.
+        :raises BackendError: the server failed.
+        """
+        return self._account(name).sessions(user, limit)  # type: ignore[no-any-return]
+
+    def end_user_sessions(
+        self,
+        user: Any = None,
+        *,
+        handle: str | None = None,
+        keep: str | bool | None = None,
+        name: str | None = None,
+    ) -> int:
+        """End the sessions in which a user is signed in, wherever they are open.
+
+        It counts at once. What this request has open itself is destroyed as by
+        ``session.destroy()``. With ``revocation`` configured all sessions end, also those in
+        cookies and in memcached, unless ``handle`` is given, or ``keep`` names another session.
+
+        :param user: as ``user_key`` finds it; by default who is signed in.
+        :param handle: of the only session to end, as :meth:`user_sessions` tells it.
+        :param keep: ``True`` for the session of this request, or the handle of one that stays.
+        :param name: the name of the sessions, as for :meth:`user_sessions`.
+        :returns: how many sessions were ended of those that ``user_index`` knows.
+        :raises ConfigError: what is configured can do no such thing.
+        :raises BackendError: it is not certain that all have ended; all were tried.
+        """
+        return self._account(name).end(user, handle, keep)  # type: ignore[no-any-return]
+
+    def _account(self, name: str | None) -> Any:
+        # By its name, because that wing is above this one.
+        return import_object("webapp2_sessions.users.accounts.account_of")(self, name)
 
     def save_sessions(self, response: Any) -> None:
         """Save all modified sessions and set their cookies on the response.

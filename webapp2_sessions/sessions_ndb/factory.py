@@ -5,7 +5,7 @@ from __future__ import annotations
 import datetime
 import functools
 import pickle
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from webapp2_sessions.config import _default_value, datastore_settings
@@ -15,7 +15,8 @@ from webapp2_sessions.sessions_ndb.client import Datastore, VersionConflict, ndb
 from webapp2_sessions.sessions_ndb.model import Session
 from webapp2_sessions.sessions_ndb.records import SessionRepository
 from webapp2_sessions.sessions_ndb.stub import ABSENT, PRESENT, EntityVersion
-from webapp2_sessions.stored.factory import StoredSessionFactory, as_dict
+from webapp2_sessions.sessions_ndb.users import noted_of_user
+from webapp2_sessions.stored.factory import Noted, Stored, StoredSessionFactory, as_dict
 from webapp2_sessions.stored.merging import NEW, Version
 from webapp2_sessions.stored.serializers import format_of
 
@@ -33,6 +34,8 @@ class DatastoreSessionFactory(StoredSessionFactory):
 
     #: The model of the entities.
     session_model: Any = Session
+
+    can_list: bool = True
 
     #: Reads and writes the session, for as long as this factory has it open.
     _opened: SessionRepository | None = None
@@ -59,19 +62,20 @@ class DatastoreSessionFactory(StoredSessionFactory):
         self._size = repository.size
         if repository.has_loaded:  # a model may read in a way of its own
             self._note_max_age(repository.own_max_age)
+            self._note_details(repository.details)
         return data
 
     def _write(self, sid: str, data: dict[Any, Any], lifetime: float | None) -> bool:
         repository, model = self._opened or self._pin_place(), self.session_model
         if self._is_stored:
             try:
-                repository.write(model, sid, data, lifetime, self.own_max_age, PRESENT)
+                repository.write(model, sid, data, lifetime, *self._beside(), PRESENT)
                 self._size = repository.size
                 return True
             except VersionConflict:
                 if repository.is_revoked(sid):
                     return False
-        repository.write(model, sid, data, lifetime, self.own_max_age)
+        repository.write(model, sid, data, lifetime, *self._beside())
         self._size = repository.size
         return not (self._is_stored and repository.was_revoked_meanwhile(model, sid))
 
@@ -100,6 +104,7 @@ class DatastoreSessionFactory(StoredSessionFactory):
         self._size = repository.size
         if repository.has_loaded:
             self._note_max_age(repository.own_max_age)
+            self._note_details(repository.details)
         return None if data is None else _version_of(repository, data)
 
     def _write_version(
@@ -108,7 +113,7 @@ class DatastoreSessionFactory(StoredSessionFactory):
         repository, model = self._repository(), self.session_model
         expected = ABSENT if token is NEW else token
         try:
-            repository.write(model, sid, data, lifetime, self.own_max_age, expected)
+            repository.write(model, sid, data, lifetime, *self._beside(), expected)
         except VersionConflict:
             return None
         self._size = repository.size
@@ -116,6 +121,18 @@ class DatastoreSessionFactory(StoredSessionFactory):
         if self._is_stored and token is NEW and repository.was_revoked_meanwhile(model, sid):
             return None  # the merger reads again, and learns of it
         return version
+
+    def _beside(self) -> tuple[int | None, dict[str, Any] | None]:
+        """Return what an entity keeps beside the data: the session's own age, and its user."""
+        return self.own_max_age, self._details_to_write()
+
+    # The index is part of the entities: nothing has to be noted or dropped besides.
+
+    def _noted_of_user(self, user: str) -> Iterator[Noted]:
+        return noted_of_user(self._repository(), self.session_model, user)
+
+    def _look_up(self, sids: Sequence[str]) -> list[Stored | None]:
+        return self._repository().stored(self.session_model, sids)
 
     def _supersede(self, sid: str) -> bool:
         return self._repository().revoke(self.session_model, sid, is_superseded=True)

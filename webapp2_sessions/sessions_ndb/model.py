@@ -42,16 +42,28 @@ class _SessionDataProperty(ndb.BlobProperty):
             raise UnreadableSession("datastore", service_address(), undecodable(error)) from error
 
 
-class _OwnMaxAgeProperty(ndb.IntegerProperty):
-    """A number that is written only where there is one.
+class _IfAny(ndb.Property):
+    """A property that is written only where it has a value.
 
-    The entity of a session without an age of its own is what it is in the old library.
+    The entity of a session that uses nothing new is what it is in the old library.
     """
 
     def _to_datastore(self, entity: Any, data: Any, *args: Any, **options: Any) -> Any:
         if self._get_value(entity) is None:
             return ()
         return super()._to_datastore(entity, data, *args, **options)
+
+
+class _NumberIfAny(_IfAny, ndb.IntegerProperty):
+    pass
+
+
+class _TextIfAny(_IfAny, ndb.StringProperty):
+    pass
+
+
+class _JsonIfAny(_IfAny, ndb.JsonProperty):
+    pass
 
 
 class Session(ndb.Model):
@@ -71,7 +83,11 @@ class Session(ndb.Model):
     #: The session's data, a dictionary.
     data: Any = _SessionDataProperty()
     #: Seconds for which this session lives, where ``set_max_age()`` has said so.
-    own_max_age: Any = _OwnMaxAgeProperty(indexed=False)
+    own_max_age: Any = _NumberIfAny(indexed=False)
+    #: Who is signed in, and when that was noted, where ``user_index`` asks for it.
+    user_index: Any = _TextIfAny()
+    #: What else is known of that, a dictionary.
+    user_details: Any = _JsonIfAny()
 
     @classmethod
     def get_by_sid(cls, sid: str) -> dict[Any, Any] | None:

@@ -4,7 +4,15 @@ from __future__ import annotations
 
 from typing import Any, TypeAlias
 
-__all__ = ["BlobProperty", "DateTimeProperty", "IntegerProperty", "Model"]
+__all__ = [
+    "BlobProperty",
+    "DateTimeProperty",
+    "IntegerProperty",
+    "JsonProperty",
+    "Model",
+    "Property",
+    "StringProperty",
+]
 
 
 class _ModelType(type):
@@ -30,6 +38,9 @@ class _Property:
 BlobProperty: TypeAlias = _Property
 DateTimeProperty: TypeAlias = _Property
 IntegerProperty: TypeAlias = _Property
+JsonProperty: TypeAlias = _Property
+Property: TypeAlias = _Property
+StringProperty: TypeAlias = _Property
 
 
 def __getattr__(name: str) -> Any: ...

@@ -6,17 +6,18 @@ import contextlib
 import datetime
 import functools
 import os
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextvars import ContextVar
 from typing import Any, NamedTuple, TypeVar
 
 from webapp2_sessions.config import datastore_settings
 from webapp2_sessions.config.imports import import_object
 from webapp2_sessions.config.loading import active_config
-from webapp2_sessions.errors import ConfigError, StaleCache
+from webapp2_sessions.errors import ConfigError, StaleCache, UnreadableSession
 from webapp2_sessions.sessions_ndb.client import REFUSALS, Datastore, Place, VersionConflict, ndb
 from webapp2_sessions.sessions_ndb.stub import ABSENT, ANY, EntityVersion
 from webapp2_sessions.stored.cache import CoherentCache
+from webapp2_sessions.stored.factory import Stored
 
 __all__ = [
     "SessionEnded",
@@ -73,6 +74,8 @@ class _Operation(NamedTuple):
     lifetime: float | None = None
     #: The session's own age in seconds, which is to be written; ``None`` if it has none.
     own_max_age: Any = _AS_IT_IS
+    #: What is known of the session's user, which is to be written; ``None`` if nobody is signed in.
+    details: Any = _AS_IT_IS
 
 
 _IDLE = _Operation()
@@ -117,6 +120,13 @@ class SessionRepository:
         self.has_loaded: bool = False
         #: The own age, in seconds, of the session that was loaded; ``None`` if it has none.
         self.own_max_age: int | None = None
+        #: What is known of the user of the session that was loaded; ``None`` without one.
+        self.details: dict[str, Any] | None = None
+
+    @property
+    def timeout(self) -> float:
+        """Seconds for each request."""
+        return self._datastore.options["timeout"]  # type: ignore[no-any-return]
 
     def write(
         self,
@@ -125,12 +135,14 @@ class SessionRepository:
         data: dict[Any, Any],
         lifetime: float | None,
         own_max_age: int | None,
+        details: Mapping[str, Any] | None,
         expected: int | None = ANY,
     ) -> None:
         """Have the model write a session, and note its version if one is expected.
 
         :param lifetime: seconds for which the cache may hold it, ``None`` for the longest.
         :param own_max_age: the session's own age in seconds, ``None`` if it has none.
+        :param details: what is known of its user, ``None`` if nobody is signed in.
         :param expected: the version to be replaced, or a constant of :mod:`.stub`.
         :raises VersionConflict: the entity has another version; it was not written.
         """
@@ -140,7 +152,10 @@ class SessionRepository:
 
         entity = None if expected is ANY else EntityVersion(model._get_kind(), sid, expected)
         # Not to the entity made here: the model may put another one.
-        self.run(put, entity=entity, lifetime=lifetime, own_max_age=own_max_age)
+        if details is not None:
+            details = {**details, "lifetime": lifetime}
+        options = {"lifetime": lifetime, "own_max_age": own_max_age, "details": details}
+        self.run(put, entity=entity, **options)
 
     def touch(self, model: type[Any], sid: str, lifetime: float | None) -> bool:
         """Refresh a session: write its entity as it is. Return whether there is one.
@@ -206,10 +221,10 @@ class SessionRepository:
         else:
             name = self._entry_name(model, sid)
             entry = cache.read(name, lambda: self.run(self._entry_of, model, sid))
-        self.has_loaded, self.own_max_age = True, None
+        self.has_loaded, self.own_max_age, self.details = True, None, None
         if entry is None:
             return None
-        self.own_max_age = entry.get("own_max_age")
+        self.own_max_age, self.details = entry.get("own_max_age"), entry.get("details")
         max_age = self._max_age if self.own_max_age is None else self.own_max_age
         if max_age is not None and entry["updated"] is not None and not self._operation.fresh:
             now = datetime.datetime.now(datetime.timezone.utc).timestamp()
@@ -242,7 +257,9 @@ class SessionRepository:
             updated = updated.replace(tzinfo=datetime.timezone.utc).timestamp()
         entry = {"data": data, "updated": updated, "version": self.version}
         own_max_age = _bounded_age(getattr(entity, "own_max_age", None))
-        return entry if own_max_age is None else {**entry, "own_max_age": own_max_age}
+        details = getattr(entity, "user_details", None)
+        optional = {"own_max_age": own_max_age, "details": details}
+        return {**entry, **{key: each for key, each in optional.items() if each is not None}}
 
     def save(self, entity: Any) -> None:
         """Write an entity, and the cache where one is configured.
@@ -254,6 +271,9 @@ class SessionRepository:
             return
         if self._operation.own_max_age is not _AS_IT_IS:
             entity.own_max_age = _bounded_age(self._operation.own_max_age)
+        details = self._operation.details
+        if details is not _AS_IT_IS:
+            entity.user_details, entity.user_index = details, details and index_entry(details)
         data = entity.data  # afterwards ndb holds the bytes, and would decode them
 
         def put() -> dict[str, Any]:
@@ -265,6 +285,19 @@ class SessionRepository:
             put()
         else:
             cache.write(entry_name_of(entity.key), put, self._operation.lifetime, REFUSALS)
+
+    # The sessions of a user
+
+    def stored(self, model: type[Any], sids: Sequence[str]) -> list[Stored | None]:
+        """Return what is stored under some ids, bypassing the cache.
+
+        :returns: ``None`` for what cannot be opened.
+        """
+        return self.run(self._stored, model, sids)
+
+    def _stored(self, model: type[Any], sids: Sequence[str]) -> list[Stored | None]:
+        keys = [ndb.Key(model, sid) for sid in sids]
+        return [*map(_living, ndb.get_multi(keys, **self._datastore.options))]
 
     # Revocation
 
@@ -401,6 +434,26 @@ def forget_cached(config: Mapping[str, Any], keys: Iterable[Any]) -> None:
     if cache is not None:
         for key in keys:
             cache.forget(entry_name_of(key))
+
+
+def _living(entity: Any) -> Stored | None:
+    """Return what an entity holds, ``None`` if its session cannot be opened."""
+    details = getattr(entity, "user_details", None)
+    if details is None:
+        return None
+    lifetime, updated = details["lifetime"], entity.updated.replace(tzinfo=datetime.timezone.utc)
+    age = datetime.datetime.now(datetime.timezone.utc) - updated
+    if lifetime is not None and age.total_seconds() > lifetime:
+        return None
+    try:
+        return Stored(dict(entity.data), details)
+    except UnreadableSession:
+        return None
+
+
+def index_entry(details: Mapping[str, Any]) -> str:
+    """Return what is indexed of a session: its user, and when it was noted, so that both sort."""
+    return f"{details['user']} {details['noted'][0]:015d}"
 
 
 def _bounded_age(age: Any) -> int | None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from webapp2_sessions.config import redis_settings
@@ -12,7 +12,9 @@ from webapp2_sessions.config.loading import backend_config
 from webapp2_sessions.errors import BackendError, ConfigError
 from webapp2_sessions.sessions_redis.records import SessionRedis, session_redis
 from webapp2_sessions.sessions_redis.servers import server_of
+from webapp2_sessions.sessions_redis.users import UserIndex
 from webapp2_sessions.stored.connections import IF_SILENT
+from webapp2_sessions.stored.factory import Noted, Stored
 from webapp2_sessions.stored.keyed import KeyedSessionFactory
 
 __all__ = ["RedisSessionFactory"]
@@ -30,8 +32,26 @@ class RedisSessionFactory(KeyedSessionFactory):
     a session two.
     """
 
+    can_list: bool = True
+
     def _configured_records(self) -> SessionRedis:
         return session_redis(backend_config(self.session_store))
+
+    def _index_of(self, user: str) -> UserIndex:
+        records, key = self._record(f"users/{self.name}/{user}")
+        return UserIndex(records.server, key)
+
+    def _note_of_user(self, user: str, noted: Noted, lifetime: float | None) -> None:
+        self._index_of(user).add(noted, int(self._now() * 1000), lifetime)
+
+    def _noted_of_user(self, user: str) -> Iterator[Noted]:
+        yield from self._index_of(user).all()
+
+    def _drop_of_user(self, user: str, noted: Sequence[Noted]) -> None:
+        self._index_of(user).drop(noted)
+
+    def _look_up(self, sids: Sequence[str]) -> list[Stored | None]:
+        return [self._stored(sid) for sid in sids]
 
     @classmethod
     def _ping(cls, config: Mapping[str, Any]) -> Iterator[str]:

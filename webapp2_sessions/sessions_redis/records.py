@@ -87,19 +87,19 @@ class SessionRedis(SignedRecords):
         namespace: str | None = None,
     ) -> None:
         super().__init__(key_prefix, values, sessions)
-        self._server = server
+        self.server: Redis = server
         self.namespace = namespace
 
     def address(self, key: bytes) -> str:
         """Return how errors name the server."""
-        return self._server.address
+        return self.server.address
 
     def get(self, key: bytes) -> bytes | None:
         """Return a record, ``None`` if there is none."""
-        data = self._server.get(key)
+        data = self.server.get(key)
         if data is not None and type(data) is not bytes:
             problem = f"the server returned {type(data).__name__} and not the bytes that are stored"
-            raise BackendError("redis", self._server.address, problem)
+            raise BackendError("redis", self.server.address, problem)
         return data
 
     def gets(self, key: bytes) -> tuple[bytes | None, bytes | None]:
@@ -118,13 +118,13 @@ class SessionRedis(SignedRecords):
         """Store a record if the token still holds; whether it was stored."""
         if token is None:
             return self._set(IF_UNSENT, key, data, lifetime, "NX")
-        return self._server.compare_and_set(key, token, data, milliseconds(lifetime))
+        return self.server.compare_and_set(key, token, data, milliseconds(lifetime))
 
     def set(self, key: bytes, data: bytes, lifetime: float | None) -> None:
         """Store a record, whatever is there."""
         if not self._set(IF_CLOSED, key, data, lifetime):
             text = "the server did not store the session"
-            raise BackendError("redis", self._server.address, text)
+            raise BackendError("redis", self.server.address, text)
 
     def replace(self, key: bytes, data: bytes, lifetime: float | None) -> bool:
         """Store a record where there is one; whether it was stored."""
@@ -135,16 +135,16 @@ class SessionRedis(SignedRecords):
     ) -> bool:
         expiry = milliseconds(lifetime)
         expires = () if expiry is None else ("PX", expiry)
-        answer = self._server.call(resend, "SET", key, data, *expires, *condition)
+        answer = self.server.call(resend, "SET", key, data, *expires, *condition)
         return answer is not None and self._checked(answer, b"OK", "OK", True)
 
     def touch(self, key: bytes, lifetime: float | None) -> bool:
         """Give a record another lifetime; whether there is one."""
         expiry = milliseconds(lifetime)
         if expiry is not None:
-            return bool(self._server.call(IF_SILENT, "PEXPIRE", key, expiry))
-        self._server.call(IF_SILENT, "PERSIST", key)
-        return bool(self._server.call(IF_SILENT, "EXISTS", key))
+            return bool(self.server.call(IF_SILENT, "PEXPIRE", key, expiry))
+        self.server.call(IF_SILENT, "PERSIST", key)
+        return bool(self.server.call(IF_SILENT, "EXISTS", key))
 
     def revoke(self, key: bytes, superseded_at: float = 0) -> bool:
         """Delete a record for good; whether this was the first call to do so.
@@ -155,12 +155,12 @@ class SessionRedis(SignedRecords):
         if superseded_at:
             mark, seconds = b"%d" % superseded_at, _SUPERSEDED_SECONDS
             # The first one counts: a late request may give an id another one that had ended before.
-            self._server.call(IF_SILENT, "SET", key + _SUPERSEDED, mark, "EX", seconds, "NX")
+            self.server.call(IF_SILENT, "SET", key + _SUPERSEDED, mark, "EX", seconds, "NX")
         return self._take_away(key)
 
     def _take_away(self, key: bytes) -> bool:
         # After a lost answer another try would count as the second.
-        answer = self._server.call(IF_UNSENT, "DEL", key)
+        answer = self.server.call(IF_UNSENT, "DEL", key)
         return answer != 0 and self._checked(answer, 1)
 
     def _checked(self, answer: Any, *expected: Any) -> bool:
@@ -170,7 +170,7 @@ class SessionRedis(SignedRecords):
         :raises BackendError: it is another answer, as within a transaction or by a faulty proxy.
         """
         if answer not in expected:
-            raise BackendError("redis", self._server.address, "the answer is none to the command")
+            raise BackendError("redis", self.server.address, "the answer is none to the command")
         return True
 
     def superseded_at(self, key: bytes) -> int | None:
@@ -199,8 +199,8 @@ class SessionRedis(SignedRecords):
         # The user may have no right to ask; and one that evicts what is used least often knows no
         # times of use.
         with contextlib.suppress(BackendError):
-            left = self._server.call(IF_SILENT, "PTTL", key)
+            left = self.server.call(IF_SILENT, "PTTL", key)
             if left != -2:
                 found["expires_in"] = -1 if left == -1 else left // 1000
-                found["idle"] = self._server.call(IF_SILENT, "OBJECT", "IDLETIME", key)
+                found["idle"] = self.server.call(IF_SILENT, "OBJECT", "IDLETIME", key)
         return found

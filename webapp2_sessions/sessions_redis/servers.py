@@ -35,16 +35,24 @@ logger: logging.Logger = logging.getLogger(__name__)
 #: than once a second.
 _clients: ClientRegistry[Any] = ClientRegistry(retry_after=1.0)
 
+
+class Script:
+    """A script of the server, which is sent by its hash where the server has it already."""
+
+    def __init__(self, text: str) -> None:
+        self.text = text
+        self.sha: str = hashlib.sha1(text.encode("ascii"), usedforsecurity=False).hexdigest()
+
+
 #: Stores ARGV[3] for ARGV[4] milliseconds (0: for ever) if the value begins with ARGV[2].
 #: ARGV[1] is the index of the last byte of that.
-_COMPARE_AND_SET = """
+_COMPARE_AND_SET = Script("""
 local now = redis.call('GETRANGE', KEYS[1], 0, ARGV[1])
 if now ~= ARGV[2] then return 0 end
 if ARGV[4] == '0' then redis.call('SET', KEYS[1], ARGV[3])
 else redis.call('SET', KEYS[1], ARGV[3], 'PX', ARGV[4]) end
 return 1
-"""
-_SHA = hashlib.sha1(_COMPARE_AND_SET.encode("ascii"), usedforsecurity=False).hexdigest()
+""")
 
 #: What errors of the server mean, by their class in redis-py, and what to do.
 _MEANINGS: dict[str, str] = {
@@ -122,13 +130,17 @@ class Redis(Breaker):
 
         :param milliseconds: the lifetime, ``None`` for ever.
         """
-        arguments = 1, key, len(begin) - 1, begin, data, milliseconds or 0
-        answer = self._answer(IF_UNSENT, "EVALSHA", _SHA, *arguments)
+        arguments = len(begin) - 1, begin, data, milliseconds or 0
+        return bool(self.run(IF_UNSENT, _COMPARE_AND_SET, key, *arguments) == 1)
+
+    def run(self, resend: int, script: Script, key: bytes, *arguments: Any) -> Any:
+        """Run a script on one key and return what answers it; errors are those of :meth:`call`."""
+        answer = self._answer(resend, "EVALSHA", script.sha, 1, key, *arguments)
         if isinstance(answer, exceptions.NoScriptError):  # after a restart, or SCRIPT FLUSH
-            answer = self._answer(IF_UNSENT, "EVAL", _COMPARE_AND_SET, *arguments)
+            answer = self._answer(resend, "EVAL", script.text, 1, key, *arguments)
         if isinstance(answer, exceptions.ResponseError):
             raise self._refused(answer)
-        return bool(answer == 1)
+        return answer
 
     def unavailable(self, problem: str) -> BackendUnavailable:
         """Return the error for a server that cannot be used."""

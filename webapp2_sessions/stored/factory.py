@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Iterable, Mapping
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from webapp2_sessions.config import _default_value
 from webapp2_sessions.config.value_checks import seconds_of
@@ -14,7 +14,6 @@ from webapp2_sessions.errors import (
     BackendError,
     ConfigError,
     SessionConflict,
-    SessionTooLarge,
     StaleCache,
     UnreadableSession,
 )
@@ -26,9 +25,25 @@ from webapp2_sessions.stored.merging import NEW, Merger, TooManyConflicts, Versi
 if TYPE_CHECKING:
     from webapp2_sessions.sessions.interfaces import Store
 
-__all__ = ["StoredSessionFactory"]
+__all__ = ["Noted", "Stored", "StoredSessionFactory"]
 
 logger: logging.Logger = logging.getLogger(__name__)
+
+
+class Noted(NamedTuple):
+    """An id that is noted as one of a user's sessions."""
+
+    sid: str
+    #: When it was first noted, in Unix milliseconds.
+    at: int
+
+
+class Stored(NamedTuple):
+    """What is stored of a session."""
+
+    data: dict[Any, Any]
+    #: What the record says besides.
+    details: Mapping[str, Any]
 
 
 class StoredSessionFactory(CustomBackendSessionFactory):
@@ -45,6 +60,8 @@ class StoredSessionFactory(CustomBackendSessionFactory):
     can_destroy: bool = True
     #: Whether ``on_oversize`` may name the backend.
     can_spill: bool = True
+    #: Whether the backend knows the sessions of a user, for ``user_index``.
+    can_list: bool = False
 
     sid: str | None
     own_max_age: int | None
@@ -62,6 +79,8 @@ class StoredSessionFactory(CustomBackendSessionFactory):
     #: Former ids of this session, which end before its cookie is set. ``True`` for those that
     #: could not be ended at the first try.
     _former_sids: dict[str, bool]
+    #: What the record that was read last says besides its data, for ``user_index``.
+    _details: Mapping[str, Any] | None = None
     #: Ids from the request's cookies without a record that can be read. Concurrent requests may
     #: still have those sessions, which end together with this one.
     _replaced_sids: list[str]
@@ -162,6 +181,56 @@ class StoredSessionFactory(CustomBackendSessionFactory):
         self._stored_max_age = max_age if is_sound else None  # type: ignore[assignment]
         if not self.sets_max_age:
             self.own_max_age = self._stored_max_age
+
+    # The sessions of a user; a backend with can_list supplies all of these
+
+    def _note_details(self, details: object) -> None:
+        """Take over what a record says besides its data, ``None`` if it says nothing."""
+        self._details = details if isinstance(details, dict) else None
+
+    def _details_to_write(self) -> dict[str, Any] | None:
+        """Return what a record is to say besides its data: what JSON can represent, or nothing."""
+        return None if self._following is None else self._following.details()
+
+    def _note_of_user(self, user: str, noted: Noted, lifetime: float | None) -> None:
+        """Note an id of a user before its record is written, so that none is ever missing.
+
+        :param user: what the user is called in the index.
+        :param noted: the id; noted again, the same.
+        :param lifetime: seconds after which the note is void, ``None`` for never.
+        :raises BackendError: it is not certain that it is noted.
+        """
+
+    def _noted_of_user(self, user: str) -> Iterator[Noted]:
+        """Yield the ids that are noted of a user, the newest first; some may lead nowhere.
+
+        :raises BackendError: the server failed.
+        """
+        raise NotImplementedError(f"{type(self).__name__} does not know the sessions of a user")
+
+    def _drop_of_user(self, user: str, noted: Sequence[Noted]) -> None:
+        """Drop ids of a user that lead nowhere.
+
+        :raises BackendError: it is not certain that they are dropped.
+        """
+
+    def _look_up(self, sids: Sequence[str]) -> list[Stored | None]:
+        """Return what is stored under some ids, ``None`` for what cannot be opened.
+
+        :raises BackendError: the server failed.
+        """
+        raise NotImplementedError(f"{type(self).__name__} does not know the sessions of a user")
+
+    def _end(self, sid: str) -> bool:
+        """End a session that another request may have open; return whether it was there.
+
+        :raises BackendError: it is not certain that it is gone.
+        """
+        started = events.start(self.session_store.config)
+        is_first = self._delete(sid) is not False
+        if is_first:
+            self._tell("end", started)
+        return is_first
 
     def _get_by_sid(self, sid: Any) -> SessionDict:
         self._pin_place()
@@ -281,6 +350,8 @@ class StoredSessionFactory(CustomBackendSessionFactory):
                 if not self.merged(session):  # with what others have saved by now
                     return self._is_gone()
                 self._leave_id()
+        if self._following is not None:
+            self._following.note()
         if self._merger is None:
             is_there = self._write(self.sid, dict(session), self._lifetime())
         else:
@@ -294,6 +365,8 @@ class StoredSessionFactory(CustomBackendSessionFactory):
             if not self._end_former():
                 return self._is_gone()
             self._tell("renewal", leaving)
+        if self._following is not None:
+            self._following.settle()
         session._regenerates = self.superseded = False
         self._tell("save", started, size)
         return True
@@ -356,6 +429,8 @@ class StoredSessionFactory(CustomBackendSessionFactory):
         started = events.start(self.session_store.config)
         is_there = self.sid is not None and self._touch(self.sid, self._lifetime())
         if is_there:
+            if self._following is not None:
+                self._following.note()
             self._tell("refresh", started)
         return is_there
 
@@ -367,6 +442,8 @@ class StoredSessionFactory(CustomBackendSessionFactory):
         if self._remove() or was_tried:
             self._tell("end", started)
         self._is_ending = False
+        if self._following is not None:
+            self._following.settle()
 
     def _remove(self) -> bool:
         """Delete all records of the session; return whether one was there until now."""
@@ -456,20 +533,6 @@ class StoredSessionFactory(CustomBackendSessionFactory):
         if written is None:
             self._tell("conflict")
         return written
-
-    def _degrade(self, error: BackendError, session: SessionDict) -> SessionDict:
-        """Mark a session as degraded, or raise the error.
-
-        A fault of the session itself is an error in any case.
-        """
-        degrade = self.session_store.config.get("on_backend_error") == "degrade"
-        if not degrade or isinstance(error, (SessionTooLarge, UnreadableSession)):
-            raise error
-        logger.warning("The session %r is degraded: %s", self.name, error)
-        events.tell_error(self.session_store.config, error)
-        self._tell("degraded", error=type(error).__name__)
-        session._degraded = True
-        return session
 
     def _lifetime(self) -> float | None:
         """Return the seconds for which the cookie being written can open this session.

@@ -5,9 +5,9 @@ from __future__ import annotations
 import logging
 from typing import Any
 
-from webapp2_sessions.errors import BackendError, BackendUnavailable
+from webapp2_sessions.errors import BackendError, BackendUnavailable, UnreadableSession
 from webapp2_sessions.sessions import events
-from webapp2_sessions.stored.factory import StoredSessionFactory
+from webapp2_sessions.stored.factory import Stored, StoredSessionFactory
 from webapp2_sessions.stored.merging import NEW, Version
 from webapp2_sessions.stored.namespaces import current_namespace
 from webapp2_sessions.stored.records import Records
@@ -47,13 +47,14 @@ class KeyedSessionFactory(StoredSessionFactory):
         records, key = self._record(sid)
         stored = records.get(key)
         self._size = None if stored is None else len(stored)
-        data, max_age = records.decode_session(key, self.name, stored)
+        data, max_age, details = records.decode_session(key, self.name, stored)
         self._note_max_age(max_age)
+        self._note_details(details)
         return data  # type: ignore[no-any-return]
 
     def _write(self, sid: str, data: dict[Any, Any], lifetime: float | None) -> bool:
         records, key = self._record(sid)
-        encoded = records.encode_session(key, self.name, data, self.own_max_age)
+        encoded = self._encoded(records, key, data)
         self._size = len(encoded)
         if self._is_stored:
             return records.replace(key, encoded, lifetime)  # type: ignore[no-any-return]
@@ -96,9 +97,10 @@ class KeyedSessionFactory(StoredSessionFactory):
 
         def data() -> Any:
             nonlocal is_first
-            found, max_age = records.decode_session(key, self.name, stored)
+            found, max_age, details = records.decode_session(key, self.name, stored)
             if is_first:  # later calls ask for the state before the request
                 self._note_max_age(max_age)
+                self._note_details(details)
                 is_first = False
             return found
 
@@ -108,7 +110,7 @@ class KeyedSessionFactory(StoredSessionFactory):
         self, sid: str, data: dict[Any, Any], lifetime: float | None, token: Any
     ) -> Version | None:
         (records, key), owner = self._record(sid), self.name
-        encoded = records.encode_session(key, owner, data, self.own_max_age)
+        encoded = self._encoded(records, key, data)
         self._size = len(encoded)
         known = records.absent(key) if token is NEW else token
         is_written = records.fill(key, encoded, known, lifetime)
@@ -118,6 +120,21 @@ class KeyedSessionFactory(StoredSessionFactory):
             return None
         written = records.token_of(encoded)
         return Version(written, lambda: records.decode_session(key, owner, encoded)[0])
+
+    def _encoded(self, records: Any, key: bytes, data: dict[Any, Any]) -> bytes:
+        details = self._details_to_write()
+        return records.encode_session(  # type: ignore[no-any-return]
+            key, self.name, data, self.own_max_age, details
+        )
+
+    def _stored(self, sid: str) -> Stored | None:
+        """Return what is stored under an id, ``None`` for what cannot be opened."""
+        records, key = self._record(sid)
+        try:
+            data, _, details = records.decode_session(key, self.name, records.get(key))
+        except UnreadableSession:
+            return None
+        return Stored(data, details or {}) if type(data) is dict else None
 
     def _place(self) -> tuple[str, str]:
         records, key = self._record(str(self.sid))

@@ -100,14 +100,19 @@ class Records(Protocol):
         """Sign a record with the present key if an older one did; nothing else changes."""
 
     def encode_session(
-        self, key: bytes, owner: str | bytes, data: dict[Any, Any], max_age: int | None
+        self,
+        key: bytes,
+        owner: str | bytes,
+        data: dict[Any, Any],
+        max_age: int | None,
+        details: Mapping[str, Any] | None = None,
     ) -> bytes:
         """Return a session as a record."""
 
     def decode_session(
         self, key: bytes, owner: str | bytes, stored: bytes | None
-    ) -> tuple[Any, int | None]:
-        """Return data and age of a record."""
+    ) -> tuple[Any, int | None, Any]:
+        """Return data, age and details of a record."""
 
     def opened(self, key: bytes, owner: str | bytes, stored: bytes) -> bytes | None:
         """Return a record's data as the serializer has made it; ``None`` if it is none."""
@@ -192,16 +197,23 @@ class SignedRecords:
             raise UnreadableSession(self.backend, self.address(key), problem) from error
 
     def encode_session(
-        self, key: bytes, owner: str | bytes, data: dict[Any, Any], max_age: int | None
+        self,
+        key: bytes,
+        owner: str | bytes,
+        data: dict[Any, Any],
+        max_age: int | None,
+        details: Mapping[str, Any] | None = None,
     ) -> bytes:
         """Return a session as it is stored under ``key``.
 
         :param owner: the session's name; under another one the record counts as none.
         :param max_age: the session's own age in seconds, if it has one.
+        :param details: what is kept beside the data, if anything is.
         :raises SessionTooLarge: the server is known not to take it.
         """
         try:
-            encoded = self._sessions.dumps(_signed_name(key, owner), [data, max_age])
+            held = [data, max_age] if details is None else [data, max_age, details]
+            encoded = self._sessions.dumps(_signed_name(key, owner), held)
         except UnstorableValue:
             self._values.dumps(key, data)  # whose error tells the place in the session
             raise
@@ -211,17 +223,19 @@ class SignedRecords:
 
     def decode_session(
         self, key: bytes, owner: str | bytes, stored: bytes | None
-    ) -> tuple[Any, int | None]:
-        """Return data and age of a stored session; no data if it is none, or of another name.
+    ) -> tuple[Any, int | None, Any]:
+        """Return data, age and details of a stored session.
+
+        All are ``None`` if it is no session, or one of another name.
 
         Values from before sessions were bound to their names are read until they expire.
 
         :raises UnreadableSession: it cannot be decoded here.
         """
         if stored is None or not stored.startswith(_SESSION):
-            return self.decode(key, stored), None
-        data, max_age = self.decode(key, stored, owner) or (None, None)
-        return data, max_age
+            return self.decode(key, stored), None, None
+        data, max_age, *rest = self.decode(key, stored, owner) or (None, None)
+        return data, max_age, rest[0] if rest else None
 
     def opened(self, key: bytes, owner: str | bytes, stored: bytes) -> bytes | None:
         """Return a stored session as the serializer has made it; ``None`` if it is none.

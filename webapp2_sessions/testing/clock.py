@@ -17,7 +17,7 @@ _UTC = datetime.timezone.utc
 
 #: The wings of the package that ask for the time of sessions. Not those of backends: real servers
 #: have clocks of their own.
-_WINGS = ("securecookie", "sessions", "stored")
+_WINGS = ("securecookie", "sessions", "stored", "users")
 
 #: Guards what follows.
 _lock = threading.Lock()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import os
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, NamedTuple
 
@@ -13,7 +13,7 @@ from webapp2_sessions.config import CONFIG_KEY
 from webapp2_sessions.config.loading import backend_config, load_config
 from webapp2_sessions.errors import BackendUnavailable, SessionTooLarge, UnreadableSession
 from webapp2_sessions.errors.sizes import largest_keys
-from webapp2_sessions.stored.factory import StoredSessionFactory
+from webapp2_sessions.stored.factory import Noted, Stored, StoredSessionFactory
 from webapp2_sessions.stored.merging import NEW, Version
 from webapp2_sessions.stored.serializers import (
     OWN_PROTOCOL,
@@ -52,12 +52,16 @@ class Record(NamedTuple):
     version: object
     #: The lifetime in seconds that ``set_max_age()`` gave the session.
     own_max_age: int | None = None
+    #: What is known of the session's user, ``None`` if nobody is signed in.
+    details: dict[str, Any] | None = None
 
 
 class Memory:
     """The sessions of an application with :class:`MemorySessionFactory`."""
 
     def __init__(self) -> None:
+        #: Since when users must have signed in, in Unix milliseconds.
+        self.moments: dict[str, int] = {}
         self._records: dict[Key, Record] = {}
         #: Tombstones of revoked sessions, with the time if they got another id, in Unix seconds.
         self._revoked: dict[Key, float | None] = {}
@@ -155,6 +159,17 @@ class Memory:
             self._check(key[0], reads=True)
             return self._revoked.get(key)
 
+    def noted_of_user(self, keyword: str, user: str) -> list[Noted]:
+        """Return the ids of the sessions of a user, those that were noted last first."""
+        with _lock:
+            self._check(keyword, reads=True)
+            theirs = [
+                Noted(sid, record.details["noted"][0])
+                for (backend, sid), record in self._records.items()
+                if backend == keyword and record.details and record.details["user"] == user
+            ]
+        return sorted(theirs, key=lambda noted: noted.at, reverse=True)
+
     def is_revoked(self, key: Key) -> bool:
         """Whether there is a tombstone."""
         return key in self._revoked
@@ -186,6 +201,7 @@ class MemorySessionFactory(StoredSessionFactory):
     keyword = "memory"
     #: The pickle protocol.
     protocol = OWN_PROTOCOL
+    can_list: bool = True
     #: The largest session in bytes: what fits into an item of memcached, signed.
     largest: int = 1024 * 1024 - 512 - 33
     #: Whether a server would store the lifetime of ``set_max_age()`` in the serialized value.
@@ -198,6 +214,7 @@ class MemorySessionFactory(StoredSessionFactory):
         if record is None:
             return None
         self._note_max_age(record.own_max_age)
+        self._note_details(record.details)
         data: dict[Any, Any] = self._decode(record.encoded)
         return data
 
@@ -221,7 +238,21 @@ class MemorySessionFactory(StoredSessionFactory):
             is_gone = not self._restores or memory.is_revoked(key)
             return None if self._is_stored and is_gone else Version(NEW, dict)
         self._note_max_age(record.own_max_age)
+        self._note_details(record.details)
         return self._version(record)
+
+    def _noted_of_user(self, user: str) -> Iterator[Noted]:
+        yield from self._memory().noted_of_user(self.keyword, user)
+
+    def _look_up(self, sids: Sequence[str]) -> list[Stored | None]:
+        return [*map(self._stored, sids)]
+
+    def _stored(self, sid: str) -> Stored | None:
+        record = self._memory().read((self.keyword, sid))
+        try:
+            return record and Stored(self._decode(record.encoded), record.details or {})
+        except UnreadableSession:
+            return None
 
     def _supersede(self, sid: str) -> bool:
         return self._memory().revoke((self.keyword, sid), is_superseded=True)
@@ -258,8 +289,8 @@ class MemorySessionFactory(StoredSessionFactory):
         if size > self.largest:
             largest = largest_keys(data, serializer.dumps)
             raise SessionTooLarge(self.keyword, ADDRESS, size, self.largest, largest)
-        age = self.own_max_age
-        record = Record(encoded, serializer.loads, _expires(lifetime), object(), age)
+        beside = self.own_max_age, self._details_to_write()
+        record = Record(encoded, serializer.loads, _expires(lifetime), object(), *beside)
         return record if self._memory().write((self.keyword, sid), record, may_write) else None
 
     def _decode(self, encoded: bytes) -> Any:
@@ -276,6 +307,12 @@ class MemorySessionFactory(StoredSessionFactory):
 
     def _place(self) -> tuple[str, str]:
         return self.keyword, ADDRESS
+
+
+class _MemoryForMemcached(MemorySessionFactory):
+    """Stands in for memcached, which cannot list what it holds."""
+
+    can_list = False
 
 
 class _MemoryForDatastore(MemorySessionFactory):
@@ -295,10 +332,38 @@ class _MemoryForRedis(MemorySessionFactory):
 
 #: What stands in for each backend.
 _STANDS_IN: dict[str, type[MemorySessionFactory]] = {
-    "memcache": MemorySessionFactory,
+    "memcache": _MemoryForMemcached,
     "redis": _MemoryForRedis,
     "datastore": _MemoryForDatastore,
 }
+
+
+class _Moments:
+    """Since when users must have signed in, in place of a server.
+
+    :param memory: where that is kept.
+    :param keyword: the server's.
+    """
+
+    def __init__(self, memory: Memory, keyword: str) -> None:
+        self._memory = memory
+        self._keyword = keyword
+
+    def here(self) -> None:
+        """Return the place, of which there is only one."""
+
+    def latest(self, place: None, users: Sequence[str]) -> int:
+        """Return the latest moment of some users, in Unix milliseconds; -1 for none."""
+        with _lock:
+            self._memory._check(self._keyword, reads=True)
+            return max(self._memory.moments.get(user, -1) for user in users)
+
+    def set(self, place: None, user: str, moment: int) -> None:
+        """Set the moment of a user, unless a later one is there."""
+        with _lock:
+            self._memory._check(self._keyword, reads=False)
+            moments = self._memory.moments
+            moments[user] = max(moment, moments.get(user, -1))
 
 
 @contextmanager
@@ -313,14 +378,19 @@ def memory_sessions(app: Any, *keywords: str) -> Iterator[Memory]:
         ``"datastore"``.
     """
     registry = webapp_of(app).registry
-    backends = load_config(webapp_of(app), CONFIG_KEY, None)["backends"]
+    config = load_config(webapp_of(app), CONFIG_KEY, None)
+    backends, revocation = config["backends"], config["revocation"]
     replaced, memory = dict(backends), registry.pop(_MEMORY, None)
     for keyword in keywords or _STANDS_IN:
         base = _STANDS_IN.get(keyword, MemorySessionFactory)
         backends[keyword] = type("MemorySessionFactory", (base,), {"keyword": keyword})
+    moments = _Moments(memory_of(app), str(revocation))
+    if revocation in (keywords or _STANDS_IN):
+        config["revocation"] = lambda config: moments
     try:
         yield memory_of(app)
     finally:
+        config["revocation"] = revocation
         backends.clear()
         backends.update(replaced)
         del registry[_MEMORY]

@@ -1,54 +1,64 @@
-"""Follow the user of a session: a new id at sign-in, the end at sign-out or with the password."""
+"""Follow the user of a session: from a new id at sign-in to the end at sign-out."""
 
 from __future__ import annotations
 
-import hmac
+import contextlib
 import logging
+import math
+import time
 from collections.abc import Mapping
 from typing import Any
 
-from webapp2_sessions.securecookie.cookie_data import STAMP
-from webapp2_sessions.securecookie.keys import derive_key
-from webapp2_sessions.sessions import csrf
+from webapp2_sessions.errors import BackendError
+from webapp2_sessions.securecookie.cookie_data import SIGNED_IN, STAMP
+from webapp2_sessions.sessions import csrf, events
+from webapp2_sessions.stored.factory import Noted
+from webapp2_sessions.users import index, stamps
+from webapp2_sessions.users.names import name_of, user_of
+from webapp2_sessions.users.revocation import moment_of
 
-__all__ = ["Following", "user_of"]
+__all__ = ["Following"]
 
 logger: logging.Logger = logging.getLogger(__name__)
 
-#: The key of ``webapp2_extras.auth``, whose value is a list that begins with the user's id.
-_AUTH = "_user"
-
-#: Hexadecimal digits of a stamp: 96 bits.
-_STAMP_LENGTH = 24
-
-
-def user_of(session: Mapping[Any, Any], key: Any) -> Any:
-    """Return who is signed in, ``None`` for nobody.
-
-    :param key: the key of the session that holds the user, or a function of the session.
-    """
-    if callable(key):
-        return key(session)
-    user = session.get(key)
-    if key == _AUTH and isinstance(user, (list, tuple)):
-        user = user[0] if user else None
-    return user
+#: Seconds after which a session that is saved is noted again: the server may have lost the note.
+_NOTED_AGAIN_AFTER = 24 * 3600
 
 
 class Following:
     """Follows the user of one session of a request.
 
     :param session: the session as it was opened.
-    :param key: as of :func:`user_of`.
+    :param key: as of :func:`~webapp2_sessions.users.names.user_of`.
     :param config: the session configuration.
+    :raises ConfigError: ``user_index`` is configured, and the session's backend cannot list.
     """
+
+    #: Whether the user has signed in by this request, and whether that is not yet saved.
+    _has_signed_in = False
+    _is_unsaved = False
+    #: When the user signed in, in Unix milliseconds; 0 if that is not known.
+    _signed_in = 0
+    #: The same in Unix seconds, ``None`` if it was not by this request.
+    _began: int | None = None
+    #: The id of the session as it is noted of its user, and when it was noted last.
+    _noted: tuple[str, Noted, int] | None = None
 
     def __init__(self, session: Any, key: Any, config: Mapping[str, Any]) -> None:
         self._key = key
         self._config = config
-        self._name = session.container.name
+        self._container = container = session.container
         #: Who is signed in, as far as is stored.
         self.user: Any = user_of(session, key)
+        #: Ids of users that lead nowhere once the session is saved.
+        self._left: list[tuple[str, Noted]] = []
+        self._is_indexed: bool = config.get("user_index") is True
+        if self._is_indexed:
+            index.check_can_list(container)
+            known = self._known_details()
+            if known:
+                first, last = known["noted"]
+                self._noted = known["user"], Noted(container.sid, first), last
 
     def catch_up(self, session: Any) -> None:
         """Renew the session's id if its user has signed in, and end its record if she signed out.
@@ -58,8 +68,14 @@ class Following:
         """
         before, now = self.user, user_of(session, self._key)
         self.user = now
-        if session._destroyed or _is_same(before, now):
+        if _is_same(before, now):
             return
+        if now is not None:
+            self._has_signed_in = self._is_unsaved = True
+            self._signed_in = _milliseconds()
+            self._began = self._signed_in // 1000
+        if session._destroyed:
+            return  # and gets a new id by that
         if now is not None:
             session.regenerate_id()
         elif getattr(session.container, "can_destroy", False):
@@ -70,32 +86,129 @@ class Following:
                 session.update(left)
                 session.mark_changed()
 
-    def accepts(self, stamp: str | None) -> bool:
-        """Return whether a session is from after the last change of its user's password.
+    def succeed(self, former: Following) -> None:
+        """Take over what the Following of a session that was destroyed has to clean up."""
+        self._left += former._left
+        if former._noted is not None:
+            self._left.append(former._noted[:2])
 
-        :param stamp: what its cookie has; ``None`` if it was set before there were stamps.
+    def announce(self, session: Any) -> None:
+        """Tell the application of a sign-in, once the session is saved."""
+        if self._is_unsaved:
+            self._is_unsaved = False
+            logger.info("A user has signed in to the session %r", self._container.name)
+            on_sign_in = self._config.get("on_sign_in")
+            if on_sign_in is not None:
+                events.call("on_sign_in", "a sign-in", on_sign_in, session, self.user)
+
+    # What the cookie says
+
+    def accepts(self, attributes: Mapping[str, Any], signed_at: int | None) -> bool:
+        """Return whether a session still counts, and its user has not ended it meanwhile.
+
+        :param attributes: what its cookie says; from before a key was configured it says nothing.
+        :param signed_at: when the cookie was signed, in Unix seconds, if that is known.
+        :raises BackendError: the server of revocations failed.
         """
-        if stamp is None or self.user is None or self._config.get("user_stamp") is None:
+        if self.user is None:
             return True
-        secret_keys = self._config["secret_key"], *self._config.get("secret_key_fallbacks", ())
-        stamped = self._config["user_stamp"](self.user)
-        if any(hmac.compare_digest(stamp.encode(), _sealed(stamped, key)) for key in secret_keys):
-            return True
-        logger.info("The session %r ends: its user's stamp is another one by now", self._name)
-        return False
+        self._signed_in = attributes.get(SIGNED_IN, (signed_at or 0) * 1000)
+        problem = ""
+        if not stamps.is_present(self._config, self.user, attributes.get(STAMP)):
+            problem = "its user's stamp is another one by now"
+        elif self._signed_in <= moment_of(self._config, self.user):
+            problem = "its user has been signed out everywhere"
+        if problem:
+            logger.info("The session %r ends: %s", self._container.name, problem)
+        return not problem
 
-    def add_stamp(self, attributes: dict[str, Any]) -> None:
-        """Add what changes with the user's password to the attributes of a cookie."""
-        if self.user is not None and self._config.get("user_stamp") is not None:
-            stamped = self._config["user_stamp"](self.user)
-            attributes[STAMP] = _sealed(stamped, self._config["secret_key"]).decode("ascii")
+    def add_to(self, attributes: dict[str, Any]) -> None:
+        """Add to the attributes of a cookie by what :meth:`accepts` judges it."""
+        if self.user is None:
+            return
+        stamp = stamps.stamp_of(self._config, self.user)
+        if stamp is not None:
+            attributes[STAMP] = stamp
+        if self._config.get("revocation") is not None:
+            attributes[SIGNED_IN] = self._signed_in
+
+    def stay(self, moment: int) -> None:
+        """Let the session count although its user is signed out everywhere else.
+
+        :param moment: until which a user must have signed in not to count, in Unix milliseconds.
+        """
+        self._signed_in = max(moment + 1, self._signed_in)
+        self._container.session.mark_changed()
+
+    # What the record says, and the index of its user
+
+    def details(self) -> dict[str, Any] | None:
+        """Return what the record is to say besides its data; ``None`` if nobody is signed in."""
+        if self.user is None or self._noted is None:
+            return None
+        now, container = int(time.time()), self._container
+        known = {} if self._has_signed_in else self._known_details()
+        # That of a session which was signed in before there was an index is not known.
+        began = self._began or known.get("began") or container._began or now
+        absolute = self._config.get("absolute_max_age")
+        ends = None if absolute is None else math.floor((container._began or now) + absolute)
+        user, noted, last = self._noted
+        return {
+            "user": user,
+            "noted": [noted.at, last],
+            "began": began,
+            "saved": now,
+            "label": known.get("label") if container._label is None else container._label or None,
+            "stamp": stamps.stamp_of(self._config, self.user),
+            "signed_in": self._signed_in,
+            "ends": ends,
+        }
+
+    def note(self) -> None:
+        """Note the session's id as one of its user's, before its record is written.
+
+        :raises BackendError: it is not certain that it is noted.
+        """
+        if self.user is None or not self._is_indexed:
+            return
+        container, user, now = self._container, name_of(self.user), _milliseconds()
+        lifetime = container._lifetime()
+        every = min(_NOTED_AGAIN_AFTER, math.inf if lifetime is None else lifetime / 2)
+        noted = Noted(container.sid, now)
+        if self._noted is not None:
+            if self._noted[0] != user or self._noted[1].sid != noted.sid:
+                self._left.append(self._noted[:2])
+            elif 0 <= now - self._noted[2] < every * 1000:
+                return
+            else:
+                noted = self._noted[1]
+        # The record lives for as long from its last write, which may come just before it is noted
+        # again.
+        container._note_of_user(user, noted, None if lifetime is None else lifetime + every)
+        self._noted = user, noted, now
+
+    def settle(self) -> None:
+        """Follow up what was just written: drop ids that ended, and sessions beyond the limit.
+
+        :raises BackendError: sessions beyond the limit were not ended.
+        """
+        container, left, self._left = self._container, self._left, []
+        for user, noted in left:
+            with contextlib.suppress(BackendError):  # a list leaves it out, and tries again
+                container._drop_of_user(user, [noted])
+        limit = self._config.get("max_user_sessions")
+        if limit is not None and self._is_unsaved and self._noted is not None:
+            index.end_oldest(container, self._noted[0], limit)
+
+    def _known_details(self) -> Mapping[str, Any]:
+        """Return what the record said that was read last, if it is one of this user."""
+        details = self._container._details
+        is_theirs = self.user is not None and details and details["user"] == name_of(self.user)
+        return details if is_theirs else {}
 
 
-def _sealed(stamped: Any, secret_key: Any) -> bytes:
-    """Return what a cookie may show of a stamp; it tells nothing of a hash of a password."""
-    message = stamped if isinstance(stamped, bytes) else str(stamped).encode("utf-8")
-    sealed = hmac.new(derive_key(secret_key, "user stamp"), message, "sha256")
-    return sealed.hexdigest()[:_STAMP_LENGTH].encode("ascii")
+def _milliseconds() -> int:
+    return int(time.time() * 1000)
 
 
 def _is_same(one: Any, other: Any) -> bool:

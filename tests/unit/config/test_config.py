@@ -99,6 +99,11 @@ ACCEPTED: dict[str, list[Any]] = {
     "on_unreadable": ["raise", "new"],
     "on_event": [None, print, dict],
     "user_stamp": [None, len],
+    "user_index": [False, True],
+    "max_user_sessions": [None, 1, 20],
+    "on_sign_in": [None, print],
+    "revocation": [None, "redis", "datastore"],
+    "revocation_cache": [None, 0.5, 60],
     "user_key": [None, "user_id", len, {}, {"auth": "_user", "session": len}],
     "backends": [{}, {"mine": BaseSessionFactory}, {"mine": "a.b.C"}, {"mine": lambda *args: None}],
     "max_cookie_size": [None, 1, 8192],
@@ -151,12 +156,17 @@ ACCEPTED: dict[str, list[Any]] = {
 }
 
 
+#: Keys that count only where it is known who is signed in.
+NEEDY = ("user_stamp", "user_index", "max_user_sessions", "revocation")
+
+
 @pytest.mark.parametrize(
     ("key", "value"), [(key, value) for key, values in ACCEPTED.items() for value in values]
 )
 def test_accepted_values(key: str, value: Any) -> None:
     """A good value is kept, completed by nested defaults where there are any; lists as tuples."""
-    kept = SessionConfig({"secret_key": SECRET, key: value})[key]
+    needed = {"user_key": "user_id", "user_index": True} if key in NEEDY else {}
+    kept = SessionConfig({"secret_key": SECRET, **needed, key: value})[key]
     if isinstance(value, dict):
         assert {name: as_tuple(each) for name, each in value.items()}.items() <= kept.items()
     else:
@@ -224,6 +234,11 @@ REFUSED: list[tuple[str, list[Any], str]] = [
     ("on_unreadable", ["ignore"], "must be 'raise' or 'new', not {shown}"),
     ("user_key", [5, "", ["user"]], "a key of the session, a function of it, or a dictionary"),
     ("user_stamp", ["shop.users.stamp", 5], "must be a function, not {shown}"),
+    ("on_sign_in", ["shop.users.tell"], "must be a function, not {shown}"),
+    ("user_index", [1, "yes", None], "True or False"),
+    ("max_user_sessions", [0, -1, True, 1.5], "a positive whole number or None, not {shown}"),
+    ("revocation", ["memcache", True], "'redis' or 'datastore' or None, not {shown}"),
+    ("revocation_cache", [0, True], "a positive number of seconds, not {shown}"),
     ("user_key['auth']", [None, 5], "a key of the session, a function of it, or a dictionary"),
     ("on_event", ["shop.metrics.count"], "must be a function, not {shown}"),
     ("backends", [None], DICTIONARY),
@@ -391,7 +406,8 @@ def opened(store: SessionStore) -> SessionStore:
 DECISIVE = [
     *("secret_key", "secret_key_fallbacks", "digest", "digest_fallbacks", "absolute_max_age"),
     *("renewal_grace", "serializer", "serializer_fallbacks", "on_conflict", "default_backend"),
-    *("user_key", "user_stamp"),
+    *("user_key", "user_stamp", "user_index", "max_user_sessions", "on_sign_in"),
+    *("revocation", "revocation_cache"),
     *("former_cookie_args", "cookie_name", "session_max_age", "cookie_args", "backends"),
 ]
 

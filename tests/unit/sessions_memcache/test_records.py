@@ -223,7 +223,12 @@ def test_value_and_session_are_read_back(backend: SessionMemcached, max_age: int
     data = {"a": (1, b"\xff")}
     assert backend.decode(b"k", backend.encode(b"k", data)) == data
     stored = backend.encode_session(KEY, "session", data, max_age)
-    assert backend.decode_session(KEY, "session", stored) == (data, max_age)
+    assert backend.decode_session(KEY, "session", stored) == (data, max_age, None)
+
+
+def test_details_are_kept_beside_the_data(backend: SessionMemcached) -> None:
+    stored = backend.encode_session(KEY, "session", {"a": 1}, 60, {"user": "5"})
+    assert backend.decode_session(KEY, "session", stored) == ({"a": 1}, 60, {"user": "5"})
 
 
 def test_layout_of_a_session_is_fixed(backend: SessionMemcached) -> None:
@@ -240,7 +245,7 @@ def test_layout_of_a_session_is_fixed(backend: SessionMemcached) -> None:
 )
 def test_what_we_did_not_write_counts_as_none(backend: SessionMemcached, data: Any) -> None:
     assert backend.decode(b"k", data) is None
-    assert backend.decode_session(KEY, "session", data) == (None, None)
+    assert backend.decode_session(KEY, "session", data) == (None, None, None)
 
 
 @pytest.mark.parametrize(
@@ -251,12 +256,12 @@ def test_session_of_other_name_or_key_is_none(
     backend: SessionMemcached, key: bytes, owner: str
 ) -> None:
     stored = backend.encode_session(KEY, "session", {"a": 1}, None)
-    assert backend.decode_session(key, owner, stored) == (None, None)
+    assert backend.decode_session(key, owner, stored) == (None, None, None)
 
 
 def test_session_from_before_sessions_had_names_is_read(backend: SessionMemcached) -> None:
     stored = backend.encode(KEY, {"a": 1})
-    assert backend.decode_session(KEY, "session", stored) == ({"a": 1}, None)
+    assert backend.decode_session(KEY, "session", stored) == ({"a": 1}, None, None)
 
 
 def test_own_value_that_cannot_be_unpickled_is_no_empty_session(

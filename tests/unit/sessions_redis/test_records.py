@@ -132,15 +132,15 @@ def test_record_lives_so_long(
     key = ours.key(SID)
     ours.set(key, TOKEN + b"data", before)
     assert store(ours, key, lifetime) in (None, True)
-    found = ours._server.call(0, "PTTL", key)
+    found = ours.server.call(0, "PTTL", key)
     assert found == -1 if left == -1 else left - 5000 < found <= left
 
 
 def test_new_record_lives_so_long(ours: SessionRedis) -> None:
     for sid, lifetime in ("forever", None), ("short", 99.5):
         assert ours.fill(ours.key(sid), b"data", None, lifetime)
-    assert ours._server.call(0, "PTTL", ours.key("forever")) == -1
-    assert 96_000 < ours._server.call(0, "PTTL", ours.key("short")) <= 101_000
+    assert ours.server.call(0, "PTTL", ours.key("forever")) == -1
+    assert 96_000 < ours.server.call(0, "PTTL", ours.key("short")) <= 101_000
     assert ours.times(ours.key("forever"))["expires_in"] == -1
     assert 96 < ours.times(ours.key("short"))["expires_in"] <= 101
     assert ours.times(ours.key("none")) == {}
@@ -196,7 +196,7 @@ def test_script_that_the_server_has_forgotten_is_sent_again(
 def test_key_of_another_kind_counts_as_none(ours: SessionRedis) -> None:
     key = ours.key(SID)
     for each in (key, key + b":superseded"):
-        ours._server.call(0, "RPUSH", each, b"x")
+        ours.server.call(0, "RPUSH", each, b"x")
     assert ours.get(key) is None
     assert ours.gets(key) == (None, None)
     assert ours.superseded_at(key) is None
@@ -293,14 +293,14 @@ def test_session_with_another_id_is_marked(ours: SessionRedis) -> None:
     assert [ours.revoke(key, 1_700_000_000.9), ours.revoke(key, 1_700_000_009)] == [True, False]
     assert ours.superseded_at(key) == 1_700_000_000
     assert ours.is_revoked(key)
-    left = ours._server.call(0, "TTL", key + b":superseded")
+    left = ours.server.call(0, "TTL", key + b":superseded")
     assert 290 < left <= 300
 
 
 @pytest.mark.parametrize("mark", [b"", b"x", b"-1", b"1" * 15, b"17.5", "\u0664".encode()])
 def test_mark_that_is_none_counts_as_missing(ours: SessionRedis, mark: bytes) -> None:
     key = ours.key(SID)
-    ours._server.call(0, "SET", key + b":superseded", mark)
+    ours.server.call(0, "SET", key + b":superseded", mark)
     assert ours.superseded_at(key) is None
 
 
@@ -373,21 +373,21 @@ def test_idle_time_is_left_out_where_it_cannot_be_told(
     key = ours.key(SID)
     ours.set(key, b"data", 60)
     assert ours.times(key).keys() == {"expires_in", "idle"}
-    call = ours._server.call
+    call = ours.server.call
 
     def refuse(resend: int, *command: Any) -> Any:
         if command[0] == "OBJECT":
-            raise ours._server._refused(exceptions.ResponseError("LFU"))
+            raise ours.server._refused(exceptions.ResponseError("LFU"))
         return call(resend, *command)
 
-    monkeypatch.setattr(ours._server, "call", refuse)
+    monkeypatch.setattr(ours.server, "call", refuse)
     assert ours.times(key).keys() == {"expires_in"}
 
 
 def test_record_ends_by_the_servers_clock(ours: SessionRedis) -> None:
     key = ours.key(SID)
     ours.set(key, TOKEN, 60)
-    ours._server.call(0, "PEXPIRE", key, 1)
+    ours.server.call(0, "PEXPIRE", key, 1)
     assert wait_until(lambda: ours.get(key) is None, LONG)
     assert not ours.replace(key, b"late", 60)
     assert not ours.fill(key, b"late", TOKEN, 60)

@@ -1,0 +1,518 @@
+"""Where a user is signed in, and signed out everywhere: on each backend that can tell."""
+
+from __future__ import annotations
+
+import base64
+import datetime
+import logging
+from collections.abc import Callable
+from contextlib import suppress
+from typing import Any
+
+import pytest
+from support.contract import BACKENDS, Backend
+from support.implementations import Clock
+from support.visits import Visitor
+
+from webapp2_sessions import ConfigError, SessionDict, get_store
+from webapp2_sessions.users import (
+    UserSession,
+    end_all_sessions,
+    end_user_sessions,
+    user_sessions,
+)
+
+#: The backends that can list the sessions of a user.
+LISTING = ("memory", "redis", "datastore", "firestore")
+
+
+def can_list(backend: Backend) -> bool:
+    return backend.keyword in ("memory", "redis", "datastore")
+
+
+@pytest.fixture
+def listing(backend: Backend) -> Backend:
+    """A backend that can list, configured for it."""
+    if not can_list(backend):
+        pytest.skip("cannot list sessions")
+    settings = {"default_backend": backend.keyword, "user_key": "user_id", "user_index": True}
+    return backend.configured(**settings)
+
+
+@pytest.fixture
+def app(listing: Backend) -> Any:
+    return listing.app()
+
+
+def signed_in(backend: Backend, app: Any, user: Any = "ada", **data: Any) -> Visitor:
+    """A browser in which a user is signed in."""
+    visitor = backend.visitor(app)
+    visitor.write({"user_id": user, **data})
+    return visitor
+
+
+def listed(visitor: Visitor, **options: Any) -> list[UserSession]:
+    """What the visitor's account page shows."""
+    with visitor.visit() as session:
+        return session.container.session_store.user_sessions(**options)  # type: ignore[no-any-return]
+
+
+def end(visitor: Visitor, **options: Any) -> int:
+    """Let the visitor sign out elsewhere."""
+    with visitor.visit() as session:
+        return session.container.session_store.end_user_sessions(**options)  # type: ignore[no-any-return]
+
+
+def named(sessions: list[UserSession]) -> list[str | None]:
+    return [each.label for each in sessions]
+
+
+def label(visitor: Visitor, text: str) -> None:
+    with visitor.visit() as session:
+        session.set_label(text)
+
+
+# Listing
+
+
+def test_each_browser_of_a_user_is_listed_and_nobody_elses(listing: Backend, app: Any) -> None:
+    phone, laptop = signed_in(listing, app), signed_in(listing, app)
+    label(phone, "phone")
+    label(laptop, "laptop")
+    signed_in(listing, app, "bob")
+    assert sorted(map(str, named(listed(phone)))) == ["laptop", "phone"]
+    [current] = [each for each in listed(phone) if each.is_current]
+    assert current.label == "phone"
+
+
+def test_who_is_not_signed_in_has_no_sessions(listing: Backend, app: Any) -> None:
+    visitor = listing.visitor(app)
+    visitor.write({"a": 1})
+    assert listed(visitor) == []
+    assert end(visitor) == 0
+    assert visitor.read() == {"a": 1}
+
+
+def test_a_list_tells_when_a_session_began_and_was_saved(
+    listing: Backend, app: Any, clock: Clock
+) -> None:
+    visitor = signed_in(listing, app)
+    began = clock.now
+    clock.now += 100
+    visitor.write({"a": 1})
+    [session] = listed(visitor)
+    assert [session.began.timestamp(), session.saved.timestamp()] == [began, clock.now]
+    assert session.saved.tzinfo is datetime.timezone.utc
+
+
+def test_a_handle_opens_nothing_and_tells_no_id(listing: Backend, app: Any) -> None:
+    visitor = signed_in(listing, app)
+    [session] = listed(visitor)
+    with visitor.visit() as opened:
+        assert opened.container.sid not in str(session)
+    assert len(session.handle) == 32
+
+
+def test_a_session_that_gets_a_new_id_is_listed_once_and_keeps_its_label(
+    listing: Backend, app: Any
+) -> None:
+    visitor = signed_in(listing, app)
+    label(visitor, "phone")
+    with visitor.visit() as session:
+        session.regenerate_id()
+    assert named(listed(visitor)) == ["phone"]
+
+
+def test_who_signs_in_next_has_no_label_of_the_former_user(listing: Backend, app: Any) -> None:
+    visitor = signed_in(listing, app)
+    label(visitor, "phone of Ada")
+    visitor.write({"user_id": "bob"})
+    assert named(listed(visitor)) == [None]
+    assert named(listed(visitor, user="ada")) == []
+
+
+def test_a_session_that_ended_is_not_listed(listing: Backend, app: Any) -> None:
+    phone, laptop, tablet = (signed_in(listing, app) for _ in range(3))
+    with laptop.visit() as session:
+        session.destroy()
+    with tablet.visit() as session:
+        del session["user_id"]
+    [left] = listed(phone)
+    assert left.is_current
+
+
+def test_a_long_label_is_cut_and_other_types_are_refused(listing: Backend, app: Any) -> None:
+    visitor = signed_in(listing, app)
+    label(visitor, "x" * 1000)
+    assert named(listed(visitor)) == ["x" * 200]
+    with visitor.visit() as session, pytest.raises(ConfigError, match="must be text or None"):
+        session.set_label(5)  # type: ignore[arg-type]
+    with visitor.visit() as session:
+        session.set_label(None)
+    assert named(listed(visitor)) == [None]
+
+
+def test_at_most_so_many_are_listed(listing: Backend, app: Any) -> None:
+    visitor = [signed_in(listing, app) for _ in range(3)][0]
+    assert [len(listed(visitor, limit=limit)) for limit in (0, 2, 3, None)] == [0, 2, 3, 3]
+    with pytest.raises(ConfigError, match="a whole number or None"):
+        listed(visitor, limit=-1)
+
+
+def test_what_has_expired_is_not_listed(backend: Backend, listing: Backend, clock: Clock) -> None:
+    app = listing.app(absolute_max_age=1000)
+    former, latter = signed_in(listing, app), signed_in(listing, app)
+    with latter.visit() as session:
+        session.destroy()
+    clock.now += 900
+    latter.write({"user_id": "ada"})
+    clock.now += 200
+    assert former.read() == {}
+    [left] = listed(latter)
+    assert left.is_current
+
+
+def test_what_a_new_password_has_ended_is_not_listed(listing: Backend) -> None:
+    passwords = {"ada": "a hash"}
+    app = listing.app(user_stamp=passwords.get)
+    signed_in(listing, app)
+    passwords["ada"] = "another hash"
+    visitor = signed_in(listing, app)
+    [left] = listed(visitor)
+    assert left.is_current
+
+
+def test_what_cannot_be_read_is_not_listed_and_ends(
+    listing: Backend, app: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if not listing.pickles:
+        pytest.skip("pickles alone name classes")
+    signed_in(listing, app, thing=Vanishing())
+    visitor = signed_in(listing, app)
+    monkeypatch.delattr(f"{__name__}.Vanishing")
+    [left] = listed(visitor)
+    assert left.is_current
+    assert end(visitor, keep=True) == 1
+
+
+class Vanishing:
+    """A class that is gone when its instance is read."""
+
+
+def test_a_session_from_before_there_was_an_index_is_listed_once_it_is_saved(
+    backend: Backend,
+) -> None:
+    if not can_list(backend):
+        pytest.skip("cannot list sessions")
+    app = backend.app(user_key="user_id", default_backend=backend.keyword)
+    visitor = signed_in(backend, app)
+    app.config["webapp2_extras.sessions"]["user_index"] = True
+    assert listed(visitor) == []
+    visitor.write({"a": 1})
+    assert len(listed(visitor)) == 1
+
+
+# Ending
+
+
+def test_the_others_end_and_this_one_stays(listing: Backend, app: Any) -> None:
+    phone, laptop = signed_in(listing, app), signed_in(listing, app)
+    bob = signed_in(listing, app, "bob")
+    assert end(phone, keep=True) == 1
+    assert [each.read() for each in (phone, laptop)] == [{"user_id": "ada"}, {}]
+    assert bob.read() == {"user_id": "bob"}
+    [left] = listed(phone)
+    assert left.is_current
+
+
+def test_all_end(listing: Backend, app: Any) -> None:
+    phone, laptop = signed_in(listing, app), signed_in(listing, app)
+    assert end(phone) == 2
+    assert [each.read() for each in (phone, laptop)] == [{}, {}]
+    assert phone.cookies == {}
+
+
+def test_one_ends_by_its_handle(listing: Backend, app: Any) -> None:
+    phone, laptop = signed_in(listing, app), signed_in(listing, app)
+    [other] = [each for each in listed(phone) if not each.is_current]
+    assert end(phone, handle=other.handle) == 1
+    assert [each.read() for each in (phone, laptop)] == [{"user_id": "ada"}, {}]
+    assert end(phone, handle=other.handle) == 0
+    assert end(phone, handle="no handle") == 0
+
+
+def test_nobody_ends_the_session_of_somebody_else_by_its_handle(
+    listing: Backend, app: Any
+) -> None:
+    ada, bob = signed_in(listing, app), signed_in(listing, app, "bob")
+    [session] = listed(ada)
+    assert end(bob, handle=session.handle) == 0
+    assert ada.read() == {"user_id": "ada"}
+
+
+def test_one_stays_by_its_handle(listing: Backend, app: Any) -> None:
+    phone, laptop = signed_in(listing, app), signed_in(listing, app)
+    [other] = [each for each in listed(phone) if not each.is_current]
+    assert end(phone, keep=other.handle) == 1
+    assert [each.read() for each in (phone, laptop)] == [{}, {"user_id": "ada"}]
+
+
+def test_a_handle_from_before_a_new_key_is_understood(listing: Backend, app: Any) -> None:
+    phone, laptop = signed_in(listing, app), signed_in(listing, app)
+    [other] = [each for each in listed(phone) if not each.is_current]
+    settings = app.config["webapp2_extras.sessions"]
+    settings.update(
+        secret_key=settings["secret_key"][::-1], secret_key_fallbacks=(settings["secret_key"],)
+    )
+    assert end(phone, handle=other.handle) == 1
+    assert laptop.read() == {}
+
+
+def test_a_request_on_its_way_does_not_bring_back_what_has_ended(
+    listing: Backend, app: Any
+) -> None:
+    phone, laptop = signed_in(listing, app), signed_in(listing, app)
+    with laptop.visit() as session:
+        end(phone, keep=True)
+        session["a"] = 1
+    assert laptop.read() == {}
+    assert len(listed(phone)) == 1
+
+
+def test_a_request_that_renews_an_id_meanwhile_does_not_bring_it_back(
+    listing: Backend, app: Any
+) -> None:
+    phone, laptop = signed_in(listing, app), signed_in(listing, app)
+    with laptop.visit() as session:
+        end(phone, keep=True)
+        session.regenerate_id()
+    assert laptop.read() == {}
+    assert len(listed(phone)) == 1
+
+
+def test_what_a_request_sets_after_it_has_ended_its_own_session_begins_another_one(
+    listing: Backend, app: Any
+) -> None:
+    visitor = signed_in(listing, app)
+    with visitor.visit() as session:
+        session.container.session_store.end_user_sessions()
+        session["goodbye"] = True
+    assert visitor.read() == {"goodbye": True}
+    assert listed(visitor, user="ada") == []
+
+
+# Outside of requests
+
+
+def test_sessions_are_listed_and_ended_without_a_request(listing: Backend, app: Any) -> None:
+    phone = signed_in(listing, app)
+    label(phone, "phone")
+    config = app.config["webapp2_extras.sessions"]
+    if listing.keyword == "memory":
+        pytest.skip("a memory belongs to an application")
+    [session] = user_sessions("ada", config=config)
+    assert (session.label, session.is_current) == ("phone", False)
+    assert end_user_sessions("ada", config=config) == 1
+    assert phone.read() == {}
+    assert user_sessions("ada", config=config) == []
+
+
+def test_digits_are_the_same_user_as_their_number(listing: Backend, app: Any) -> None:
+    visitor = signed_in(listing, app, 5)
+    assert len(listed(visitor, user="5")) == 1
+
+
+@pytest.mark.parametrize("user", ["", "a b\n\x00", "ü" * 300, -5, 0])
+def test_users_may_have_any_name(listing: Backend, app: Any, user: Any) -> None:
+    visitor = signed_in(listing, app, user)
+    assert len(listed(visitor)) == 1
+    assert end(visitor) == 1
+
+
+def test_a_user_that_has_no_name_is_refused_and_nothing_is_stored(
+    listing: Backend, app: Any
+) -> None:
+    visitor = listing.visitor(app)
+    with pytest.raises(ConfigError, match="must lead to text, a whole number"):
+        visitor.write({"user_id": {"id": 5}})
+    assert visitor.cookies == {}
+
+
+# Limits and notice
+
+
+def test_the_oldest_ends_where_there_are_too_many(listing: Backend, clock: Clock) -> None:
+    app = listing.app(max_user_sessions=2)
+    visitors = []
+    for _ in range(4):
+        visitors.append(signed_in(listing, app))
+        clock.now += 1
+    assert [bool(each.read()) for each in visitors] == [False, False, True, True]
+
+
+def test_sign_ins_are_told(backend: Backend, caplog: pytest.LogCaptureFixture) -> None:
+    if not backend.is_ours:
+        pytest.skip("a backend of upstream's kind follows nobody")
+    told: list[tuple[dict[Any, Any], Any]] = []
+
+    def on_sign_in(session: SessionDict, user: Any) -> None:
+        told.append((dict(session), user))
+
+    app = backend.app(user_key="user_id", on_sign_in=on_sign_in)
+    visitor = backend.visitor(app)
+    visitor.write({"a": 1})
+    with caplog.at_level(logging.INFO):
+        visitor.write({"user_id": "ada"})
+    visitor.write({"a": 2})
+    assert told == [({"a": 1, "user_id": "ada"}, "ada")]
+    assert "A user has signed in to the session 'session'" in caplog.messages
+    assert "ada" not in caplog.text
+
+
+def test_a_function_that_fails_does_not_keep_anybody_from_signing_in(
+    backend: Backend, caplog: pytest.LogCaptureFixture
+) -> None:
+    if not backend.is_ours:
+        pytest.skip("a backend of upstream's kind follows nobody")
+
+    def fail(session: SessionDict, user: Any) -> None:
+        raise LookupError("no mail server")
+
+    visitor = signed_in(backend, backend.app(user_key="user_id", on_sign_in=fail))
+    assert visitor.read() == {"user_id": "ada"}
+    assert "config['on_sign_in'] failed when it was told of a sign-in" in caplog.messages
+
+
+# Revocation
+
+
+@pytest.fixture(params=["redis", "datastore"])
+def revoking(request: pytest.FixtureRequest, backend: Backend) -> Backend:
+    """A backend whose sessions can be revoked, by a server that need not be its own."""
+    if not backend.is_ours:
+        pytest.skip("a backend of upstream's kind follows nobody")
+    other = BACKENDS[request.param](request)
+    section = {request.param: other._config[request.param]}
+    if request.param in backend._config:
+        section = {}
+    settings = {"user_key": "user_id", "revocation": request.param, **section}
+    return backend.configured(default_backend=backend.keyword, **settings)
+
+
+def test_all_other_sessions_end_wherever_they_are_kept(revoking: Backend, clock: Clock) -> None:
+    app = revoking.app()
+    phone, laptop, bob = (signed_in(revoking, app, user) for user in ("ada", "ada", "bob"))
+    clock.now += 1
+    end(phone, keep=True)
+    assert [bool(each.read()) for each in (phone, laptop, bob)] == [True, False, True]
+    assert laptop.cookies == {}
+    phone.write({"a": 1})
+    assert phone.read() == {"user_id": "ada", "a": 1}
+
+
+def test_all_sessions_end_and_who_signs_in_again_stays(revoking: Backend, clock: Clock) -> None:
+    app = revoking.app()
+    phone, laptop = signed_in(revoking, app), signed_in(revoking, app)
+    clock.now += 1
+    end(phone)
+    assert [each.read() for each in (phone, laptop)] == [{}, {}]
+    clock.now += 1
+    laptop.write({"user_id": "ada"})
+    assert laptop.read() == {"user_id": "ada"}
+
+
+def test_a_copy_of_a_cookie_opens_nothing_although_a_later_request_has_signed_it(
+    revoking: Backend, clock: Clock
+) -> None:
+    """It counts when the user has signed in, and not when the cookie was signed."""
+    app = revoking.app()
+    phone, laptop = signed_in(revoking, app), signed_in(revoking, app)
+    clock.now += 1
+    with laptop.visit() as session:
+        end(phone, keep=True)
+        clock.now += 1
+        session["a"] = 1
+    assert laptop.read() == {}
+
+
+def test_a_session_from_before_there_was_revocation_ends(revoking: Backend, clock: Clock) -> None:
+    settings = {key: each for key, each in revoking._config.items() if key != "revocation"}
+    app = Backend(revoking.keyword, revoking.keeps_types, **settings).app()
+    phone, laptop = signed_in(revoking, app), signed_in(revoking, app)
+    app.config["webapp2_extras.sessions"]["revocation"] = revoking._config["revocation"]
+    clock.now += 1
+    end(phone, keep=True)
+    assert [bool(each.read()) for each in (phone, laptop)] == [True, False]
+
+
+def test_everybody_is_signed_out(revoking: Backend, clock: Clock) -> None:
+    app = revoking.app()
+    ada, bob, anonymous = signed_in(revoking, app), signed_in(revoking, app, "bob"), revoking.visitor(app)
+    anonymous.write({"a": 1})
+    clock.now += 1
+    end_all_sessions(config=app.config["webapp2_extras.sessions"])
+    assert [each.read() for each in (ada, bob, anonymous)] == [{}, {}, {"a": 1}]
+
+
+def test_who_is_not_signed_in_costs_no_command(
+    revoking: Backend, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    app = revoking.app()
+    visitor = revoking.visitor(app)
+    visitor.write({"a": 1})
+
+    def fail(*args: Any) -> int:
+        raise AssertionError("nobody is signed in")
+
+    monkeypatch.setattr("webapp2_sessions.users.following.moment_of", fail)
+    assert visitor.read() == {"a": 1}
+    with suppress(AssertionError):
+        signed_in(revoking, app).read()
+        pytest.fail("the test would notice")
+
+
+def test_what_is_remembered_counts_for_so_many_seconds(revoking: Backend, clock: Clock) -> None:
+    app, other = revoking.app(revocation_cache=60), revoking.app()
+    visitor = signed_in(revoking, app)
+    assert visitor.read()
+    clock.now += 1
+    # As another process does, whose memory is its own.
+    from webapp2_sessions.users import revocation
+
+    moments = revocation._moments(other.config["webapp2_extras.sessions"])
+    moments.set(moments.here(), "ada", int(clock.now * 1000))
+    assert visitor.read()
+    clock.now += 61
+    assert visitor.read() == {}
+
+
+# What cannot be
+
+
+def test_backends_that_cannot_list_say_so(backend: Backend) -> None:
+    if can_list(backend) or not backend.is_ours:
+        pytest.skip("can list, or follows nobody")
+    app = backend.app(user_key="user_id", user_index=True, default_backend=backend.keyword)
+    with pytest.raises(ConfigError, match="as redis and datastore, not"):
+        signed_in(backend, app)
+
+
+def test_what_is_not_configured_is_an_error(backend: Backend) -> None:
+    if not backend.is_ours:
+        pytest.skip("a backend of upstream's kind follows nobody")
+    visitor = signed_in(backend, backend.app(user_key="user_id"))
+    attempts: list[Callable[[], object]] = [lambda: listed(visitor), lambda: end(visitor)]
+    for attempt in attempts:
+        with pytest.raises(ConfigError, match="user_index: is not configured"):
+            attempt()
+    plain = backend.visitor()
+    with pytest.raises(ConfigError, match="user_key: does not tell who is signed in"):
+        listed(plain)
+
+
+def test_a_plain_cookie_has_nothing_of_it(backend: Backend) -> None:
+    """Only what is configured is kept beside the data."""
+    if backend.keyword != "securecookie":
+        pytest.skip("of plain cookies")
+    visitor = signed_in(backend, backend.app(user_key="user_id"))
+    assert base64.b64decode(visitor.cookies["session"].partition("|")[0]) == b'{"user_id":"ada"}'

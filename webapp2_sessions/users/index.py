@@ -1,0 +1,168 @@
+"""The index of users: list the sessions of one, and end them."""
+
+from __future__ import annotations
+
+import contextlib
+import datetime
+import hmac
+import itertools
+import time
+from collections.abc import Iterator, Sequence
+from typing import Any, NamedTuple
+
+from webapp2_sessions.errors import BackendError, ConfigError
+from webapp2_sessions.securecookie.keys import derive_key
+from webapp2_sessions.stored.factory import Noted, Stored
+from webapp2_sessions.users import stamps
+from webapp2_sessions.users.names import name_of, user_key_of, user_of
+from webapp2_sessions.users.revocation import moment_of
+
+__all__ = ["UserSession", "check_can_list", "end_listed", "end_oldest", "handle_of", "listed"]
+
+#: How many records are asked for at once.
+_PAGE = 100
+
+#: Seconds after which a noted id that leads nowhere is dropped. Before that, a request may still be
+#: about to write its record.
+_DROPPED_AFTER = 600
+
+#: Hexadecimal digits of a handle: 128 bits.
+_HANDLE_LENGTH = 32
+
+
+class UserSession(NamedTuple):
+    """A session of a user, as an account page shows it."""
+
+    #: Names the session where one is to be ended; it opens nothing.
+    handle: str
+    #: When the user signed in, in UTC.
+    began: datetime.datetime
+    #: When the session was last saved, in UTC.
+    saved: datetime.datetime
+    #: What ``session.set_label()`` has called it.
+    label: str | None
+    #: Whether it is the session of this request.
+    is_current: bool
+
+
+def check_can_list(container: Any) -> None:
+    """Raise unless a backend knows the sessions of a user.
+
+    :raises ConfigError: it does not.
+    """
+    if getattr(container, "can_list", False) is not True:
+        kind = type(container).__name__
+        raise ConfigError(
+            "user_index",
+            f"needs a backend that can list sessions, as redis and datastore, not {kind}; to sign "
+            "users out of sessions elsewhere, configure 'revocation' in its place",
+        )
+
+
+def listed(container: Any, user: Any, limit: int | None) -> list[UserSession]:
+    """Return what of a user's sessions can be opened, those first that were saved last.
+
+    :param limit: the most to return, of those that began last; ``None`` for all.
+    """
+    found = [
+        UserSession(
+            _handles(container, noted.sid)[0],
+            _utc(stored.details["began"]),
+            _utc(stored.details["saved"]),
+            stored.details["label"],
+            noted.sid == container.sid,
+        )
+        for noted, stored in itertools.islice(_living(container, name_of(user)), limit)
+    ]
+    return sorted(found, key=lambda each: each.saved, reverse=True)
+
+
+def end_listed(container: Any, user: Any, handle: str | None, keep: str | None) -> list[str]:
+    """End sessions of a user; return the ids of those that were there until now.
+
+    :param handle: of the only one to end, ``None`` for all.
+    :param keep: of one that stays.
+    :raises BackendError: it is not certain that all have ended; all were tried.
+    """
+    user = name_of(user)
+
+    def is_meant(noted: Noted) -> bool:
+        handles = _handles(container, noted.sid)
+        return (handle is None or handle in handles) and keep not in handles
+
+    return _end(container, user, [*filter(is_meant, container._noted_of_user(user))])
+
+
+def end_oldest(container: Any, user: str, limit: int) -> None:
+    """End the sessions of a user that began first: of those but the open one, too many by one."""
+    others = [
+        (stored.details["began"], noted)
+        for noted, stored in _living(container, user)
+        if noted.sid != container.sid
+    ]
+    _end(container, user, [noted for _, noted in sorted(others)[: max(0, len(others) + 1 - limit)]])
+
+
+def handle_of(container: Any) -> str:
+    """Return the handle of the session that is open."""
+    return _handles(container, str(container.sid))[0]
+
+
+def _handles(container: Any, sid: str) -> list[str]:
+    """Return the handles of a session, by the present secret key and by older ones."""
+    config = container.session_store.config
+    keys = config["secret_key"], *config.get("secret_key_fallbacks", ())
+    message = f"{container.name} {sid}".encode("utf-8", "surrogatepass")
+    digests = (hmac.digest(derive_key(key, "session handle"), message, "sha256") for key in keys)
+    return [digest.hex()[:_HANDLE_LENGTH] for digest in digests]
+
+
+def _living(container: Any, user: str) -> Iterator[tuple[Noted, Stored]]:
+    """Yield what of a user's sessions can be opened, and drop ids that lead nowhere."""
+    config = container.session_store.config
+    moment, noted = moment_of(config, user), iter(container._noted_of_user(user))
+    while page := [*itertools.islice(noted, _PAGE)]:
+        records = container._look_up([each.sid for each in page])
+        lost = []
+        for each, stored in zip(page, records, strict=True):
+            if stored is None or stored.details.get("user") != user:
+                lost.append(each)
+            elif _opens(container, stored, moment):
+                yield each, stored
+        is_late = (time.time() - _DROPPED_AFTER) * 1000
+        with contextlib.suppress(BackendError):  # another list tries again
+            container._drop_of_user(user, [each for each in lost if each.at < is_late])
+
+
+def _opens(container: Any, stored: Stored, moment: int) -> bool:
+    """Return whether a session with a record can be opened by its cookie."""
+    config, details = container.session_store.config, stored.details
+    user = user_of(stored.data, user_key_of(config, container.name))
+    return (
+        user is not None
+        and name_of(user) == details["user"]
+        and details["signed_in"] > moment
+        and (details["ends"] is None or time.time() < details["ends"])
+        and stamps.is_present(config, user, details["stamp"])
+    )
+
+
+def _end(container: Any, user: str, noted: Sequence[Noted]) -> list[str]:
+    """End sessions, the others as well if one fails; return the ids of those that were there."""
+    ended, done, failure = [], [], None
+    for each in noted:
+        try:
+            if container._end(each.sid):
+                ended.append(each.sid)
+            done.append(each)
+        except BackendError as error:
+            failure = failure or error
+    with contextlib.suppress(BackendError):  # a list leaves them out
+        container._drop_of_user(user, done)
+    if failure is not None:
+        raise failure
+    return ended
+
+
+def _utc(seconds: float) -> datetime.datetime:
+    return datetime.datetime.fromtimestamp(seconds, datetime.timezone.utc)
