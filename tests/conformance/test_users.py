@@ -170,6 +170,42 @@ def test_a_token_that_is_shown_at_sign_out_is_that_of_what_is_left(visitor: Visi
         assert not session.check_csrf_token(before)
 
 
+@pytest.mark.parametrize("is_there", [True, False], ids=["token from before", "no token yet"])
+def test_a_token_that_is_made_anew_at_sign_in_fits_later(visitor: Visitor, is_there: bool) -> None:
+    with visitor.visit() as session:
+        session["a"] = 1
+        if is_there:
+            session.new_csrf_token()
+    with visitor.visit() as session:
+        session["user_id"] = 5
+        shown = session.new_csrf_token()
+    with visitor.visit() as session:
+        assert session.check_csrf_token(shown)
+
+
+def test_a_token_that_is_made_anew_at_sign_out_fits_later(visitor: Visitor) -> None:
+    visitor.write({"user_id": 5, "language": "fr"})
+    with visitor.visit() as session:
+        del session["user_id"]
+        shown = session.new_csrf_token()
+    with visitor.visit() as session:
+        assert session["language"] == "fr"
+        assert session.check_csrf_token(shown)
+
+
+@pytest.mark.parametrize("is_there", [True, False], ids=["kept", "made of the id"])
+def test_a_token_from_before_the_sign_in_is_void_in_the_same_request(
+    visitor: Visitor, is_there: bool
+) -> None:
+    visitor.write({"a": 1})
+    with visitor.visit() as session:
+        known = session.new_csrf_token() if is_there else session.get_csrf_token()
+    with visitor.visit() as session:
+        assert session.check_csrf_token(known)
+        session["user_id"] = 5
+        assert not session.check_csrf_token(known)
+
+
 # A changed password
 
 
