@@ -13,7 +13,7 @@ from support.contract import Backend
 from support.visits import SECRET, Visitor, make_app
 from webapp2_extras import auth
 
-from webapp2_sessions import get_store
+from webapp2_sessions import SessionStore, get_store
 from webapp2_sessions.testing import MemorySessionFactory
 
 
@@ -127,6 +127,36 @@ def test_messages_for_after_the_sign_out_are_kept(visitor: Visitor) -> None:
         session.add_flash("You are signed out.")
     with visitor.visit() as session:
         assert [value for value, _ in session.get_flashes()] == ["You are signed out."]
+
+
+class BrokenFactory(MemorySessionFactory):
+    """A session that cannot be saved."""
+
+    def save_session(self, response: Any) -> None:
+        """Fail."""
+        raise RuntimeError("it cannot be saved")
+
+
+@pytest.mark.parametrize("is_first", [True, False], ids=["before it", "after it"])
+def test_sign_out_is_one_also_if_another_session_cannot_be_saved(
+    visitor: Visitor, backend: Backend, is_first: bool
+) -> None:
+    visitor.write({"user_id": 5, "language": "fr"})
+    former = copied(visitor)
+    store = SessionStore(visitor.request())
+    if is_first:
+        store.get_session("other", factory=BrokenFactory)
+    session = store.get_session(backend=backend.keyword)
+    if not is_first:
+        store.get_session("other", factory=BrokenFactory)
+    del session["user_id"]
+    response = webapp2.Response()
+    with pytest.raises(RuntimeError):
+        store.save_sessions(response)
+    visitor.take(response)
+    assert visitor.cookies == {}
+    if not backend.is_cookie:
+        assert former.read() == {}
 
 
 def test_nothing_happens_without_a_user_key(backend: Backend) -> None:
@@ -368,6 +398,29 @@ def test_a_change_inside_a_value_is_noticed_and_saved() -> None:
         session["user"]["id"] = 5
     assert visitor.read() == {"user": {"id": 5}}
     assert sid_of(visitor) != before
+
+
+def test_destroyed_session_ends_whatever_a_function_of_the_user_does() -> None:
+    """It is not asked about an empty session."""
+    visitor = stored(user_key=lambda session: session["user"]["id"])
+    visitor.write({"user": {"id": 5}})
+    former = copied(visitor)
+    with visitor.visit() as session:
+        session.destroy()
+    assert (visitor.cookies, former.read()) == ({}, {})
+
+
+def test_destroyed_session_ends_though_what_came_after_it_fails() -> None:
+    visitor = stored(user_key=lambda session: session["user"]["id"])
+    visitor.write({"user": {"id": 5}})
+    former = copied(visitor)
+    store = SessionStore(visitor.request())
+    session = store.get_session(**visitor.options)
+    session.destroy()
+    session["user"] = None
+    with pytest.raises(TypeError):
+        store.save_sessions(webapp2.Response())
+    assert former.read() == {}
 
 
 # webapp2_extras.auth

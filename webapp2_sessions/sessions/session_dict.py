@@ -335,7 +335,7 @@ class SessionDict(dict[Any, Any]):
         return any(hmac.compare_digest(given, each.encode()) for each in csrf.tokens_of(self))
 
     def _follow_user(self) -> None:
-        """Do already what the save will do where the user has changed: the token changes with it."""
+        """Do what the save will do where the user has changed: the token changes with the id."""
         catch_up = getattr(type(self.container), "_catch_up", None)
         if catch_up is not None:
             catch_up(self.container, self)
