@@ -289,6 +289,40 @@ def test_the_session_that_changes_the_password_may_stay(
     assert other.read() == {}
 
 
+def test_a_request_that_saw_the_former_password_does_not_outlive_it(
+    member: Visitor, passwords: Passwords
+) -> None:
+    """A thief's that has begun before the password is changed, and is saved after it."""
+    thief = copied(member)
+    with thief.visit() as session:
+        passwords.hashes[5] = "the hash of a new one"
+        session["seen"] = True
+    assert thief.read() == {}
+
+
+def test_the_password_counts_that_is_there_when_a_new_id_is_saved(
+    member: Visitor, passwords: Passwords
+) -> None:
+    with member.visit() as session:
+        session.regenerate_id()
+        session.get_csrf_token()
+        passwords.hashes[5] = "the hash of a new one"
+    assert member.read()["user_id"] == 5
+
+
+def test_nothing_is_written_if_the_stamp_of_who_signs_in_cannot_be_had(
+    member: Visitor, passwords: Passwords, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As where a database does not answer. The session from before stays."""
+    with member.visit() as session:
+        del session["user_id"]
+        session["cart"] = ["assam"]
+    monkeypatch.setattr(passwords, "hashes", None)
+    with pytest.raises(AttributeError):
+        member.write({"user_id": 5})
+    assert member.read() == {"cart": ["assam"]}
+
+
 def test_a_user_who_is_gone_is_signed_out(member: Visitor, passwords: Passwords) -> None:
     del passwords.hashes[5]
     assert member.read() == {}
@@ -320,6 +354,40 @@ def test_a_stamp_survives_a_new_key(passwords: Passwords) -> None:
     assert visitor.read() == {"user_id": 5, "a": 1}
     passwords.hashes[5] = "the hash of a new one"
     assert visitor.read() == {}
+
+
+@pytest.mark.parametrize("stamp", [b"hash", bytearray(b"hash"), "\udce9", None, 5])
+def test_a_stamp_may_be_what_databases_give(stamp: Any) -> None:
+    """A memoryview of the bytes is another object each time."""
+    kept = []
+
+    def user_stamp(user: int) -> Any:
+        kept.append(memoryview(stamp) if isinstance(stamp, bytearray) else stamp)
+        return kept[-1]
+
+    visitor = stored(user_key="user_id", user_stamp=user_stamp)
+    visitor.write({"user_id": 5})
+    assert visitor.read() == {"user_id": 5}
+    stamp = "another"
+    assert visitor.read() == {}
+
+
+def test_a_stamp_is_looked_up_once_in_a_request(passwords: Passwords) -> None:
+    """And once more for a new id."""
+    asked: list[int] = []
+    visitor = stored(user_key="user_id", user_stamp=asked.append)
+    counts = []
+    for change in [
+        lambda session: session.update(user_id=5, token=session.get_csrf_token()),
+        dict,
+        lambda session: session.update(a=1),
+        lambda session: (session.regenerate_id(), session.get_csrf_token()),
+    ]:
+        asked.clear()
+        with visitor.visit() as session:
+            change(session)
+        counts.append(len(asked))
+    assert counts == [1, 1, 1, 2]
 
 
 def test_nobody_has_a_stamp(passwords: Passwords) -> None:

@@ -221,6 +221,8 @@ class BaseSessionFactory:
             made.modified = True
             session = made
         self._catch_up(session)
+        if session.modified and self._following is not None:
+            self._following.look_up_stamp()  # it may fail, and nothing is written yet
         return session
 
     def reset(self) -> None:

@@ -21,6 +21,9 @@ _AUTH = "_user"
 #: Hexadecimal digits of a stamp: 96 bits.
 _STAMP_LENGTH = 24
 
+#: What stands for a stamp that was not asked for.
+_UNKNOWN: Any = object()
+
 
 def user_of(session: Mapping[Any, Any], key: Any) -> Any:
     """Return who is signed in, ``None`` for nobody. In an empty session that is nobody.
@@ -51,6 +54,8 @@ class Following:
         self._name = session.container.name
         #: Who is signed in, as far as is stored.
         self.user: Any = user_of(session, key)
+        #: What the function of `user_stamp` has returned for the user; ``_UNKNOWN`` before.
+        self._stamped: Any = _UNKNOWN
 
     def catch_up(self, session: Any) -> None:
         """Renew the session's id if its user has signed in, and end its record if she signed out.
@@ -60,42 +65,58 @@ class Following:
         """
         before, now = self.user, user_of(session, self._key)
         self.user = now
-        if session._destroyed or _is_same(before, now):
-            return
-        if now is not None:
-            session.regenerate_id()
-        elif getattr(session.container, "can_destroy", False):
-            left = dict(session)
-            left.pop(csrf.KEY, None)
-            session.destroy()
-            if left:
-                session.update(left)
-                session.mark_changed()
+        is_other = not _is_same(before, now)
+        if is_other and not session._destroyed:
+            if now is not None:
+                session.regenerate_id()
+            elif getattr(session.container, "can_destroy", False):
+                left = dict(session)
+                left.pop(csrf.KEY, None)
+                session.destroy()
+                if left:
+                    session.update(left)
+                    session.mark_changed()
+        if is_other or session._regenerates:
+            self._stamped = _UNKNOWN  # the present one counts when it is saved
 
     def accepts(self, stamp: str | None) -> bool:
         """Return whether a session is from after the last change of its user's password.
 
         :param stamp: what its cookie has; ``None`` if it was set before there were stamps.
         """
-        if stamp is None or self.user is None or self._config.get("user_stamp") is None:
+        if stamp is None or not self._has_stamp():
             return True
         secret_keys = self._config["secret_key"], *self._config.get("secret_key_fallbacks", ())
-        stamped = self._config["user_stamp"](self.user)
-        if any(hmac.compare_digest(stamp.encode(), _sealed(stamped, key)) for key in secret_keys):
+        self.look_up_stamp()
+        seals = [_sealed(self._stamped, key) for key in secret_keys]
+        if any(hmac.compare_digest(stamp.encode(), seal) for seal in seals):
             return True
         logger.info("The session %r ends: its user's stamp is another one by now", self._name)
         return False
 
     def add_stamp(self, attributes: dict[str, Any]) -> None:
-        """Add what changes with the user's password to the attributes of a cookie."""
-        if self.user is not None and self._config.get("user_stamp") is not None:
-            stamped = self._config["user_stamp"](self.user)
-            attributes[STAMP] = _sealed(stamped, self._config["secret_key"]).decode("ascii")
+        """Add what changes with the user's password to the attributes of a cookie.
+
+        It is what was compared when the session was opened. A password that was changed since then
+        ends this session too, which may be a thief's, unless it has got a new id.
+        """
+        self.look_up_stamp()
+        if self._has_stamp():
+            attributes[STAMP] = _sealed(self._stamped, self._config["secret_key"]).decode("ascii")
+
+    def look_up_stamp(self) -> None:
+        """Ask for the user's stamp, unless it is known from when the session was opened."""
+        if self._stamped is _UNKNOWN and self._has_stamp():
+            self._stamped = self._config["user_stamp"](self.user)
+
+    def _has_stamp(self) -> bool:
+        return self.user is not None and self._config.get("user_stamp") is not None
 
 
 def _sealed(stamped: Any, secret_key: Any) -> bytes:
     """Return what a cookie may show of a stamp; it tells nothing of a hash of a password."""
-    message = stamped if isinstance(stamped, bytes) else str(stamped).encode("utf-8")
+    is_binary = isinstance(stamped, (bytes, bytearray, memoryview))  # as databases give them
+    message = bytes(stamped) if is_binary else str(stamped).encode("utf-8", "surrogatepass")
     sealed = hmac.new(derive_key(secret_key, "user stamp"), message, "sha256")
     return sealed.hexdigest()[:_STAMP_LENGTH].encode("ascii")
 
