@@ -468,6 +468,39 @@ def test_a_change_inside_a_value_is_noticed_and_saved() -> None:
     assert sid_of(visitor) != before
 
 
+@pytest.mark.parametrize("detection", ["flag", "content"])
+@pytest.mark.parametrize(
+    ("user", "change"),
+    [({"id": None}, {"id": 5}), ([{"id": None}], {"id": 5}), ({"who": [None]}, {"who": [5]})],
+    ids=["dictionary", "in a list", "list in it"],
+)
+def test_a_user_that_is_changed_inside_is_another_one(
+    user: Any, change: dict[str, Any], detection: str
+) -> None:
+    visitor = stored(user_key="user", change_detection=detection)
+    visitor.write({"user": user})
+    attacker = copied(visitor)
+    with visitor.visit() as session:
+        inner = session["user"] if isinstance(user, dict) else session["user"][0]
+        for key, value in change.items():
+            if isinstance(value, list):
+                inner[key][:] = value
+            else:
+                inner[key] = value
+        if detection == "flag":
+            session.mark_changed()
+    assert "5" in str(visitor.read())
+    assert attacker.read() == {}
+
+
+def test_a_user_of_parts_that_equal_nothing_else_stays() -> None:
+    visitor = stored(user_key="user")
+    visitor.write({"user": {"id": 5, "proof": Incomparable()}})
+    before = sid_of(visitor)
+    visitor.write({"a": 1})
+    assert sid_of(visitor) == before
+
+
 def test_destroyed_session_ends_whatever_a_function_of_the_user_does() -> None:
     """It is not asked about an empty session."""
     visitor = stored(user_key=lambda session: session["user"]["id"])

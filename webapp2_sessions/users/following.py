@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import copy
 import hmac
 import logging
 from collections.abc import Mapping
+from contextlib import suppress
 from typing import Any
 
 from webapp2_sessions.securecookie.cookie_data import STAMP
@@ -53,7 +55,7 @@ class Following:
         self._config = config
         self._name = session.container.name
         #: Who is signed in, as far as is stored.
-        self.user: Any = user_of(session, key)
+        self.user: Any = _kept(user_of(session, key))
         #: What the function of `user_stamp` has returned for the user; ``_UNKNOWN`` before.
         self._stamped: Any = _UNKNOWN
 
@@ -64,7 +66,7 @@ class Following:
         against forged requests.
         """
         before, now = self.user, user_of(session, self._key)
-        self.user = now
+        self.user = _kept(now)
         is_other = not _is_same(before, now)
         if is_other and not session._destroyed:
             if now is not None:
@@ -121,13 +123,28 @@ def _sealed(stamped: Any, secret_key: Any) -> bytes:
     return sealed.hexdigest()[:_STAMP_LENGTH].encode("ascii")
 
 
+def _kept(user: Any) -> Any:
+    """Return what is left as it is when the session changes: a copy of a dictionary or list."""
+    if isinstance(user, (dict, list)):
+        with suppress(Exception):  # of the application's own classes in it
+            return copy.deepcopy(user)
+    return user
+
+
 def _is_same(one: Any, other: Any) -> bool:
     """Return whether two users are the same; those that cannot be compared are not."""
     if one is other:
         return True
     if one is None or other is None:
         return False
-    try:
-        return bool(one == other)
-    except Exception:  # of the application's own class: a new id too many harms nobody
-        return False
+    # Of the application's own classes. A new id too many harms nobody.
+    with suppress(Exception):
+        if one == other:
+            return True
+    if isinstance(one, (dict, list)):
+        from webapp2_sessions.sessions.sameness import (
+            same_value,  # loads pickle, which others do without
+        )
+
+        return same_value(one, other)  # a copy may equal nothing but itself
+    return False
