@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 import webapp2
 from support.contract import Backend
+from support.implementations import Clock
 from support.visits import SECRET, Visitor, make_app
 from webapp2_extras import auth
 
@@ -321,6 +322,25 @@ def test_nothing_is_written_if_the_stamp_of_who_signs_in_cannot_be_had(
     with pytest.raises(AttributeError):
         member.write({"user_id": 5})
     assert member.read() == {"cart": ["assam"]}
+
+
+def test_another_cookie_of_the_name_opens_a_session_with_the_age_it_has(
+    passwords: Passwords, clock: Clock
+) -> None:
+    """The newest is of a session from before a change of the password."""
+    visitor = stored(user_key="user_id", user_stamp=passwords.stamp)
+    with visitor.visit() as session:
+        session["user_id"] = 6
+        session.set_max_age(1000)
+    newer = Visitor(visitor.app, **visitor.options)
+    clock.advance(1)
+    newer.write({"user_id": 5})
+    passwords.hashes[5] = "the hash of a new one"
+    visitor.cookies["session"] += f"; session={newer.cookies['session']}"
+    with visitor.visit() as session:
+        assert session.get_expiry_age() == 999
+        session["a"] = 1
+    assert "Max-Age=1000" in visitor.set_cookies[0]
 
 
 def test_a_user_who_is_gone_is_signed_out(member: Visitor, passwords: Passwords) -> None:

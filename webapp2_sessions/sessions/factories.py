@@ -293,6 +293,7 @@ class BaseSessionFactory:
             self._following = following(session, key, self.session_store.config)
             if not self._following.accepts(self._stamp):
                 session.destroy()
+                self.sets_max_age = False  # another cookie may open a session with its own age
 
     def _catch_up(self, session: SessionDict) -> None:
         """Do what has to be done where the session's user has changed."""
