@@ -162,7 +162,7 @@ def test_a_long_label_is_cut_and_other_types_are_refused(listing: Backend, app: 
 
 
 def test_at_most_so_many_are_listed(listing: Backend, app: Any) -> None:
-    visitor = [signed_in(listing, app) for _ in range(3)][0]
+    visitor, *_ = (signed_in(listing, app) for _ in range(3))
     assert [len(listed(visitor, limit=limit)) for limit in (0, 2, 3, None)] == [0, 2, 3, 3]
     with pytest.raises(ConfigError, match="a whole number or None"):
         listed(visitor, limit=-1)

@@ -10,10 +10,11 @@ from typing import Any
 import pytest
 import webapp2
 from support.contract import Backend
+from support.implementations import Clock
 from support.visits import SECRET, Visitor, make_app
 from webapp2_extras import auth
 
-from webapp2_sessions import get_store
+from webapp2_sessions import SessionStore, get_store
 from webapp2_sessions.testing import MemorySessionFactory
 
 
@@ -129,6 +130,36 @@ def test_messages_for_after_the_sign_out_are_kept(visitor: Visitor) -> None:
         assert [value for value, _ in session.get_flashes()] == ["You are signed out."]
 
 
+class BrokenFactory(MemorySessionFactory):
+    """A session that cannot be saved."""
+
+    def save_session(self, response: Any) -> None:
+        """Fail."""
+        raise RuntimeError("it cannot be saved")
+
+
+@pytest.mark.parametrize("is_first", [True, False], ids=["before it", "after it"])
+def test_sign_out_is_one_also_if_another_session_cannot_be_saved(
+    visitor: Visitor, backend: Backend, is_first: bool
+) -> None:
+    visitor.write({"user_id": 5, "language": "fr"})
+    former = copied(visitor)
+    store = SessionStore(visitor.request())
+    if is_first:
+        store.get_session("other", factory=BrokenFactory)
+    session = store.get_session(backend=backend.keyword)
+    if not is_first:
+        store.get_session("other", factory=BrokenFactory)
+    del session["user_id"]
+    response = webapp2.Response()
+    with pytest.raises(RuntimeError):
+        store.save_sessions(response)
+    visitor.take(response)
+    assert visitor.cookies == {}
+    if not backend.is_cookie:
+        assert former.read() == {}
+
+
 def test_nothing_happens_without_a_user_key(backend: Backend) -> None:
     visitor = backend.visitor()
     visitor.write({"user_id": 5})
@@ -168,6 +199,42 @@ def test_a_token_that_is_shown_at_sign_out_is_that_of_what_is_left(visitor: Visi
         assert session["language"] == "fr"
         assert session.check_csrf_token(shown)
         assert not session.check_csrf_token(before)
+
+
+@pytest.mark.parametrize("is_there", [True, False], ids=["token from before", "no token yet"])
+def test_a_token_that_is_made_anew_at_sign_in_fits_later(visitor: Visitor, is_there: bool) -> None:
+    with visitor.visit() as session:
+        session["a"] = 1
+        if is_there:
+            session.new_csrf_token()
+    with visitor.visit() as session:
+        session["user_id"] = 5
+        shown = session.new_csrf_token()
+    with visitor.visit() as session:
+        assert session.check_csrf_token(shown)
+
+
+def test_a_token_that_is_made_anew_at_sign_out_fits_later(visitor: Visitor) -> None:
+    visitor.write({"user_id": 5, "language": "fr"})
+    with visitor.visit() as session:
+        del session["user_id"]
+        shown = session.new_csrf_token()
+    with visitor.visit() as session:
+        assert session["language"] == "fr"
+        assert session.check_csrf_token(shown)
+
+
+@pytest.mark.parametrize("is_there", [True, False], ids=["kept", "made of the id"])
+def test_a_token_from_before_the_sign_in_is_void_in_the_same_request(
+    visitor: Visitor, is_there: bool
+) -> None:
+    visitor.write({"a": 1})
+    with visitor.visit() as session:
+        known = session.new_csrf_token() if is_there else session.get_csrf_token()
+    with visitor.visit() as session:
+        assert session.check_csrf_token(known)
+        session["user_id"] = 5
+        assert not session.check_csrf_token(known)
 
 
 # A changed password
@@ -223,6 +290,59 @@ def test_the_session_that_changes_the_password_may_stay(
     assert other.read() == {}
 
 
+def test_a_request_that_saw_the_former_password_does_not_outlive_it(
+    member: Visitor, passwords: Passwords
+) -> None:
+    """A thief's that has begun before the password is changed, and is saved after it."""
+    thief = copied(member)
+    with thief.visit() as session:
+        passwords.hashes[5] = "the hash of a new one"
+        session["seen"] = True
+    assert thief.read() == {}
+
+
+def test_the_password_counts_that_is_there_when_a_new_id_is_saved(
+    member: Visitor, passwords: Passwords
+) -> None:
+    with member.visit() as session:
+        session.regenerate_id()
+        session.get_csrf_token()
+        passwords.hashes[5] = "the hash of a new one"
+    assert member.read()["user_id"] == 5
+
+
+def test_nothing_is_written_if_the_stamp_of_who_signs_in_cannot_be_had(
+    member: Visitor, passwords: Passwords, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As where a database does not answer. The session from before stays."""
+    with member.visit() as session:
+        del session["user_id"]
+        session["cart"] = ["assam"]
+    monkeypatch.setattr(passwords, "hashes", None)
+    with pytest.raises(AttributeError):
+        member.write({"user_id": 5})
+    assert member.read() == {"cart": ["assam"]}
+
+
+def test_another_cookie_of_the_name_opens_a_session_with_the_age_it_has(
+    passwords: Passwords, clock: Clock
+) -> None:
+    """The newest is of a session from before a change of the password."""
+    visitor = stored(user_key="user_id", user_stamp=passwords.stamp)
+    with visitor.visit() as session:
+        session["user_id"] = 6
+        session.set_max_age(1000)
+    newer = Visitor(visitor.app, **visitor.options)
+    clock.advance(1)
+    newer.write({"user_id": 5})
+    passwords.hashes[5] = "the hash of a new one"
+    visitor.cookies["session"] += f"; session={newer.cookies['session']}"
+    with visitor.visit() as session:
+        assert session.get_expiry_age() == 999
+        session["a"] = 1
+    assert "Max-Age=1000" in visitor.set_cookies[0]
+
+
 def test_a_user_who_is_gone_is_signed_out(member: Visitor, passwords: Passwords) -> None:
     del passwords.hashes[5]
     assert member.read() == {}
@@ -254,6 +374,40 @@ def test_a_stamp_survives_a_new_key(passwords: Passwords) -> None:
     assert visitor.read() == {"user_id": 5, "a": 1}
     passwords.hashes[5] = "the hash of a new one"
     assert visitor.read() == {}
+
+
+@pytest.mark.parametrize("stamp", [b"hash", bytearray(b"hash"), "\udce9", None, 5])
+def test_a_stamp_may_be_what_databases_give(stamp: Any) -> None:
+    """A memoryview of the bytes is another object each time."""
+    kept = []
+
+    def user_stamp(user: int) -> Any:
+        kept.append(memoryview(stamp) if isinstance(stamp, bytearray) else stamp)
+        return kept[-1]
+
+    visitor = stored(user_key="user_id", user_stamp=user_stamp)
+    visitor.write({"user_id": 5})
+    assert visitor.read() == {"user_id": 5}
+    stamp = "another"
+    assert visitor.read() == {}
+
+
+def test_a_stamp_is_looked_up_once_in_a_request(passwords: Passwords) -> None:
+    """And once more for a new id."""
+    asked: list[int] = []
+    visitor = stored(user_key="user_id", user_stamp=asked.append)
+    counts = []
+    for change in [
+        lambda session: session.update(user_id=5, token=session.get_csrf_token()),
+        dict,
+        lambda session: session.update(a=1),
+        lambda session: (session.regenerate_id(), session.get_csrf_token()),
+    ]:
+        asked.clear()
+        with visitor.visit() as session:
+            change(session)
+        counts.append(len(asked))
+    assert counts == [1, 1, 1, 2]
 
 
 def test_nobody_has_a_stamp(passwords: Passwords) -> None:
@@ -332,6 +486,62 @@ def test_a_change_inside_a_value_is_noticed_and_saved() -> None:
         session["user"]["id"] = 5
     assert visitor.read() == {"user": {"id": 5}}
     assert sid_of(visitor) != before
+
+
+@pytest.mark.parametrize("detection", ["flag", "content"])
+@pytest.mark.parametrize(
+    ("user", "change"),
+    [({"id": None}, {"id": 5}), ([{"id": None}], {"id": 5}), ({"who": [None]}, {"who": [5]})],
+    ids=["dictionary", "in a list", "list in it"],
+)
+def test_a_user_that_is_changed_inside_is_another_one(
+    user: Any, change: dict[str, Any], detection: str
+) -> None:
+    visitor = stored(user_key="user", change_detection=detection)
+    visitor.write({"user": user})
+    attacker = copied(visitor)
+    with visitor.visit() as session:
+        inner = session["user"] if isinstance(user, dict) else session["user"][0]
+        for key, value in change.items():
+            if isinstance(value, list):
+                inner[key][:] = value
+            else:
+                inner[key] = value
+        if detection == "flag":
+            session.mark_changed()
+    assert "5" in str(visitor.read())
+    assert attacker.read() == {}
+
+
+def test_a_user_of_parts_that_equal_nothing_else_stays() -> None:
+    visitor = stored(user_key="user")
+    visitor.write({"user": {"id": 5, "proof": Incomparable()}})
+    before = sid_of(visitor)
+    visitor.write({"a": 1})
+    assert sid_of(visitor) == before
+
+
+def test_destroyed_session_ends_whatever_a_function_of_the_user_does() -> None:
+    """It is not asked about an empty session."""
+    visitor = stored(user_key=lambda session: session["user"]["id"])
+    visitor.write({"user": {"id": 5}})
+    former = copied(visitor)
+    with visitor.visit() as session:
+        session.destroy()
+    assert (visitor.cookies, former.read()) == ({}, {})
+
+
+def test_destroyed_session_ends_though_what_came_after_it_fails() -> None:
+    visitor = stored(user_key=lambda session: session["user"]["id"])
+    visitor.write({"user": {"id": 5}})
+    former = copied(visitor)
+    store = SessionStore(visitor.request())
+    session = store.get_session(**visitor.options)
+    session.destroy()
+    session["user"] = None
+    with pytest.raises(TypeError):
+        store.save_sessions(webapp2.Response())
+    assert former.read() == {}
 
 
 # webapp2_extras.auth

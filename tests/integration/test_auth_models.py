@@ -309,6 +309,17 @@ class Author(User):
     """Somebody with a name."""
 
     full_name = ndb.StringProperty(required=True)
+    books = ndb.JsonProperty()
+
+    def _pre_put_hook(self) -> None:
+        """Refuse who has no first name."""
+        if self.full_name == "Lovelace":
+            raise LookupError("no first name")
+
+    def _post_put_hook(self, future: Any) -> None:
+        """Fail after the author was written."""
+        if self.full_name == "Byron":
+            raise LookupError("no such author")
 
 
 @pytest.mark.parametrize(
@@ -316,8 +327,12 @@ class Author(User):
     [
         ({"full_name": "Ada", "biography": "x" * 2000}, BackendError),
         ({}, ndb.exceptions.BadValueError),
+        ({"full_name": "Lovelace"}, LookupError),
+        ({"full_name": "Ada", "books": object()}, TypeError),
+        ({"full_name": "Ada", "age": 2**70}, ValueError),
+        ({"full_name": "Ada", "biography": "x" * 2000, "id": uuid.uuid4().hex}, BackendError),
     ],
-    ids=["too long", "missing"],
+    ids=["too long", "missing", "hook", "no JSON", "too large a number", "id of one's own"],
 )
 def test_user_who_cannot_be_written_leaves_nothing(
     name: str, values: dict[str, Any], error: type[Exception]
@@ -327,6 +342,47 @@ def test_user_who_cannot_be_written_leaves_nothing(
         Author.create_user(name, **values)
     assert uniques_of(name) == set()
     assert Author.create_user(name, full_name="Ada")[0]
+
+
+def test_user_who_was_written_keeps_the_name(name: str) -> None:
+    """Though a hook fails afterwards."""
+    with pytest.raises(LookupError):
+        Author.create_user(name, full_name="Byron")
+    assert len(uniques_of(name)) == 1
+    assert Author.create_user(name, full_name="Ada") == (False, ["auth_id"])
+
+
+@pytest.mark.parametrize(
+    ("values", "error"),
+    [
+        ({"biography": "x" * 2000}, BackendError),
+        ({"full_name": None}, ndb.exceptions.BadValueError),
+    ],
+    ids=["too long", "missing"],
+)
+def test_auth_id_that_cannot_be_added_is_free(
+    name: str, values: dict[str, Any], error: type[Exception]
+) -> None:
+    _, user = Author.create_user(name, full_name="Ada")
+    user.populate(**values)
+    with pytest.raises(error):
+        user.add_auth_id(f"{name}-2")
+    assert uniques_of(f"{name}-2") == set()
+    assert user.auth_ids == [name]
+
+
+def test_none_is_no_unique_value(name: str) -> None:
+    """It would be free each time: a key without a name gets one."""
+    for values in ([None], [name, None]):
+        with pytest.raises(AssertionError):
+            Unique.create_multi(values)  # type: ignore[arg-type]
+    assert uniques_of(name) == set()
+
+
+def test_auth_ids_may_be_named_as_unique(name: str) -> None:
+    """As with upstream; their text is that of the list."""
+    assert User.create_user(name, ["auth_ids"])[0]
+    assert uniques_of(name) == {f"User.auth_id:{name}", f"User.auth_ids:['{name}']"}
 
 
 def test_property_of_another_class_is_refused(name: str) -> None:

@@ -240,6 +240,8 @@ class BaseSessionFactory:
             made.modified = True
             session = made
         self._catch_up(session)
+        if session.modified and self._following is not None:
+            self._following.look_up_stamp()  # it may fail, and nothing is written yet
         return session
 
     def reset(self) -> None:
@@ -316,6 +318,7 @@ class BaseSessionFactory:
         try:
             if not self._following.accepts(self._attributes, self._signed_at):
                 session.destroy()
+                self.sets_max_age = False  # another cookie may open a session with its own age
         except BackendError as error:  # nobody knows whether the session still counts
             self._degrade(error, session)
             dict.clear(session)

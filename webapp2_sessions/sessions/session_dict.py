@@ -330,10 +330,7 @@ class SessionDict(dict[Any, Any]):
         It is made on first use and kept in the session, under ``_csrft``. That of a session which
         is on a server already is derived from its id instead, and nothing is saved for it.
         """
-        # Who has signed in has another one. It is shown before the session is saved.
-        catch_up = getattr(type(self.container), "_catch_up", None)
-        if catch_up is not None:
-            catch_up(self.container, self)
+        self._follow_user()
         return next(iter(csrf.tokens_of(self)), None) or csrf.new_token(self)
 
     def new_csrf_token(self) -> str:
@@ -341,6 +338,7 @@ class SessionDict(dict[Any, Any]):
 
         :meth:`regenerate_id` and :meth:`destroy` do so as well.
         """
+        self._follow_user()
         return csrf.new_token(self)
 
     def check_csrf_token(self, value: object) -> bool:
@@ -348,8 +346,15 @@ class SessionDict(dict[Any, Any]):
 
         :returns: ``False`` also for what is no text, and where the session has no token.
         """
+        self._follow_user()
         given = str.encode(value, "utf-8", "surrogatepass") if isinstance(value, str) else b""
         return any(hmac.compare_digest(given, each.encode()) for each in csrf.tokens_of(self))
+
+    def _follow_user(self) -> None:
+        """Do what the save will do where the user has changed: the token changes with the id."""
+        catch_up = getattr(type(self.container), "_catch_up", None)
+        if catch_up is not None:
+            catch_up(self.container, self)
 
     def get_flashes(self, key: str = _FLASH, *, level: str | None = None) -> list[Any]:
         """Return and remove the flash messages.

@@ -23,11 +23,11 @@ from webapp2_sessions.sessions import events, locks
 from webapp2_sessions.sessions.cookie import SecureCookieSessionFactory
 from webapp2_sessions.sessions.factories import CustomBackendSessionFactory
 from webapp2_sessions.sessions.locks import lock_of
+from webapp2_sessions.sessions.session_dict import SessionDict
 from webapp2_sessions.sessions.signed_cookies import SignedCookies
 
 if TYPE_CHECKING:
     from webapp2_sessions.sessions.interfaces import SessionFactory
-    from webapp2_sessions.sessions.session_dict import SessionDict
     from webapp2_sessions.users import UserSession
 
 __all__ = ["SessionStore", "get_store", "set_store"]
@@ -283,6 +283,8 @@ class SessionStore(SignedCookies):
         containers = [*sessions.values()]
         destroyed = []
         try:
+            for container in containers:  # before any save, which may fail: a sign-out is one
+                _follow_user(container)
             for container in containers:
                 if getattr(getattr(container, "session", None), "_destroyed", False) is True:
                     destroyed.append(container)
@@ -314,6 +316,13 @@ class SessionStore(SignedCookies):
                 cookies.expire(response, name, args)
                 former = self.config.get("former_cookie_args", ())
                 cookies.expire_others(response, name, args, former)
+
+
+def _follow_user(container: Any) -> None:
+    """Do what has to be done where the user of a container's session has changed."""
+    session = getattr(container, "session", None)
+    if isinstance(session, SessionDict):  # else it is followed when the container has made one
+        session._follow_user()
 
 
 def _can_merge(container: Any) -> bool:

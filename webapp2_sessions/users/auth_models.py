@@ -125,6 +125,8 @@ class Unique(ndb.Model):
     @_in_context
     def _reserve(cls, values: Iterable[str]) -> tuple[bool, list[str]]:
         keys = [ndb.Key(cls, value) for value in values]
+        if None in [key.id() for key in keys]:  # an id would be made, and each time another one
+            raise AssertionError("A unique value must not be None.")
         is_distinct = len({*keys}) == len(keys)
         put = functools.partial(ndb.put_multi, [cls(key=key) for key in keys])
         if ndb.in_transaction() or not is_distinct:
@@ -232,6 +234,26 @@ class User(_Expando):
 
     put = _put
 
+    def _put_having(self, values: Sequence[str]) -> None:
+        """Write the user, or give back the unique values if certainly nothing was written.
+
+        The last auth id is one of them.
+        """
+        had_id = self._has_complete_key()
+        try:
+            self.put()
+        except Exception as error:
+            if isinstance(error, BackendError):
+                is_unwritten = isinstance(error.__cause__, REFUSALS)
+            elif isinstance(error, ndb.exceptions.BadValueError):
+                is_unwritten = True
+            else:  # of a hook, or of a value that cannot be encoded; who has got an id was written
+                is_unwritten = not (had_id or self._has_complete_key())
+            if is_unwritten:
+                self.unique_model.delete_multi(values)
+                del self.auth_ids[-1:]  # or the next put() would take what is free again
+            raise
+
     @classmethod
     @_in_context
     def get_by_id(cls, id: int | str, *args: Any, **options: Any) -> Any:  # noqa: A002
@@ -241,10 +263,11 @@ class User(_Expando):
 
     def add_auth_id(self, auth_id: str) -> tuple[bool, Any]:
         """Give the user a further auth id; return the user, or ``['auth_id']`` if it is taken."""
-        if not self.unique_model.create(f"{type(self).__name__}.auth_id:{auth_id}"):
+        unique = f"{type(self).__name__}.auth_id:{auth_id}"
+        if not self.unique_model.create(unique):
             return False, ["auth_id"]
         self.auth_ids.append(auth_id)
-        self.put()
+        self._put_having([unique])
         return True, self
 
     @classmethod
@@ -332,19 +355,13 @@ class User(_Expando):
         if "password_raw" in user_values:
             password = user_values.pop("password_raw")
             user_values["password"] = security.generate_password_hash(password, length=12)
-        user = cls(**{**user_values, "auth_ids": [auth_id]})
+        user_values["auth_ids"] = [auth_id]
+        user = cls(**user_values)
         properties = {f"{cls.__name__}.auth_id:{auth_id}": "auth_id"}
         for name in unique_properties or ():
             properties[f"{cls.__name__}.{name}:{user_values[name]}"] = name
         is_new, existing = cls.unique_model.create_multi([*properties])
         if not is_new:
             return False, [name for value, name in properties.items() if value in existing]
-        try:
-            user.put()
-        except (ndb.exceptions.BadValueError, BackendError) as error:
-            is_unsent = isinstance(error, ndb.exceptions.BadValueError)
-            is_refused = is_unsent or isinstance(error.__cause__, REFUSALS)
-            if is_refused and not user._has_complete_key():
-                cls.unique_model.delete_multi([*properties])
-            raise
+        user._put_having([*properties])
         return True, user

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import contextlib
+import copy
 import logging
 import math
 import time
 from collections.abc import Mapping
+from contextlib import suppress
 from typing import Any
 
 from webapp2_sessions.errors import BackendError
@@ -20,6 +21,9 @@ from webapp2_sessions.users.revocation import moment_of
 __all__ = ["Following"]
 
 logger: logging.Logger = logging.getLogger(__name__)
+
+#: What stands for a stamp that was not asked for.
+_UNKNOWN: Any = object()
 
 #: Seconds after which a session that is saved is noted again: the server may have lost the note.
 _NOTED_AGAIN_AFTER = 24 * 3600
@@ -49,7 +53,9 @@ class Following:
         self._config = config
         self._container = container = session.container
         #: Who is signed in, as far as is stored.
-        self.user: Any = user_of(session, key)
+        self.user: Any = _kept(user_of(session, key))
+        #: What the function of ``user_stamp`` has returned for the user; ``_UNKNOWN`` before.
+        self._stamped: Any = _UNKNOWN
         #: Ids of users that lead nowhere once the session is saved.
         self._left: list[tuple[str, Noted]] = []
         self._is_indexed: bool = config.get("user_index") is True
@@ -67,9 +73,14 @@ class Following:
         against forged requests.
         """
         before, now = self.user, user_of(session, self._key)
-        self.user = now
-        if _is_same(before, now):
-            return
+        self.user = _kept(now)
+        if not _is_same(before, now):
+            self._change(session, now)
+        elif session._regenerates:
+            self._stamped = _UNKNOWN  # the present one counts when it is saved
+
+    def _change(self, session: Any, now: Any) -> None:
+        self._stamped = _UNKNOWN
         if now is not None:
             self._has_signed_in = self._is_unsaved = True
             self._signed_in = _milliseconds()
@@ -114,7 +125,9 @@ class Following:
             return True
         self._signed_in = attributes.get(SIGNED_IN, (signed_at or 0) * 1000)
         problem = ""
-        if not stamps.is_present(self._config, self.user, attributes.get(STAMP)):
+        self.look_up_stamp()
+        stamp = attributes.get(STAMP)
+        if self._stamped is not _UNKNOWN and not stamps.fits(self._config, self._stamped, stamp):
             problem = "its user's stamp is another one by now"
         elif self._signed_in <= moment_of(self._config, self.user):
             problem = "its user has been signed out everywhere"
@@ -123,10 +136,14 @@ class Following:
         return not problem
 
     def add_to(self, attributes: dict[str, Any]) -> None:
-        """Add to the attributes of a cookie by what :meth:`accepts` judges it."""
+        """Add to the attributes of a cookie by what :meth:`accepts` judges it.
+
+        The stamp is what was compared when the session was opened. A password that was changed
+        since then ends this session too, which may be a thief's, unless it has got a new id.
+        """
         if self.user is None:
             return
-        stamp = stamps.stamp_of(self._config, self.user)
+        stamp = self._stamp()
         if stamp is not None:
             attributes[STAMP] = stamp
         if self._config.get("revocation") is not None:
@@ -139,6 +156,16 @@ class Following:
         """
         self._signed_in = max(moment + 1, self._signed_in)
         self._container.session.mark_changed()
+
+    def look_up_stamp(self) -> None:
+        """Ask for the user's stamp, unless it is known from when the session was opened."""
+        user_stamp = self._config.get("user_stamp")
+        if self._stamped is _UNKNOWN and user_stamp is not None and self.user is not None:
+            self._stamped = user_stamp(self.user)
+
+    def _stamp(self) -> str | None:
+        self.look_up_stamp()
+        return None if self._stamped is _UNKNOWN else stamps.seal(self._config, self._stamped)
 
     # What the record says, and the index of its user
 
@@ -159,7 +186,7 @@ class Following:
             "began": began,
             "saved": now,
             "label": known.get("label") if container._label is None else container._label or None,
-            "stamp": stamps.stamp_of(self._config, self.user),
+            "stamp": self._stamp(),
             "signed_in": self._signed_in,
             "ends": ends,
         }
@@ -194,7 +221,7 @@ class Following:
         """
         container, left, self._left = self._container, self._left, []
         for user, noted in left:
-            with contextlib.suppress(BackendError):  # a list leaves it out, and tries again
+            with suppress(BackendError):  # a list leaves it out, and tries again
                 container._drop_of_user(user, [noted])
         limit = self._config.get("max_user_sessions")
         if limit is not None and self._is_unsaved and self._noted is not None:
@@ -211,13 +238,28 @@ def _milliseconds() -> int:
     return int(time.time() * 1000)
 
 
+def _kept(user: Any) -> Any:
+    """Return what is left as it is when the session changes: a copy of a dictionary or list."""
+    if isinstance(user, (dict, list)):
+        with suppress(Exception):  # of the application's own classes in it
+            return copy.deepcopy(user)
+    return user
+
+
 def _is_same(one: Any, other: Any) -> bool:
     """Return whether two users are the same; those that cannot be compared are not."""
     if one is other:
         return True
     if one is None or other is None:
         return False
-    try:
-        return bool(one == other)
-    except Exception:  # of the application's own class: a new id too many harms nobody
-        return False
+    # Of the application's own classes. A new id too many harms nobody.
+    with suppress(Exception):
+        if one == other:
+            return True
+    if isinstance(one, (dict, list)):
+        from webapp2_sessions.sessions.sameness import (
+            same_value,  # loads pickle, which others do without
+        )
+
+        return same_value(one, other)  # a copy may equal nothing but itself
+    return False

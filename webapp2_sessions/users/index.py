@@ -7,7 +7,7 @@ import datetime
 import hmac
 import itertools
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from webapp2_sessions.errors import BackendError, ConfigError
@@ -120,31 +120,49 @@ def _handles(container: Any, sid: str) -> list[str]:
 def _living(container: Any, user: str) -> Iterator[tuple[Noted, Stored]]:
     """Yield what of a user's sessions can be opened, and drop ids that lead nowhere."""
     config = container.session_store.config
-    moment, noted = moment_of(config, user), iter(container._noted_of_user(user))
+    judge, noted = _Judge(config, container.name, user), iter(container._noted_of_user(user))
     while page := [*itertools.islice(noted, _PAGE)]:
         records = container._look_up([each.sid for each in page])
         lost = []
         for each, stored in zip(page, records, strict=True):
             if stored is None or stored.details.get("user") != user:
                 lost.append(each)
-            elif _opens(container, stored, moment):
+            elif judge.opens(stored):
                 yield each, stored
         is_late = (time.time() - _DROPPED_AFTER) * 1000
         with contextlib.suppress(BackendError):  # another list tries again
             container._drop_of_user(user, [each for each in lost if each.at < is_late])
 
 
-def _opens(container: Any, stored: Stored, moment: int) -> bool:
-    """Return whether a session with a record can be opened by its cookie."""
-    config, details = container.session_store.config, stored.details
-    user = user_of(stored.data, user_key_of(config, container.name))
-    return (
-        user is not None
-        and name_of(user) == details["user"]
-        and details["signed_in"] > moment
-        and (details["ends"] is None or time.time() < details["ends"])
-        and stamps.is_present(config, user, details["stamp"])
-    )
+class _Judge:
+    """Tells which records of a user can be opened by their cookies.
+
+    :param config: the session configuration.
+    :param name: the name of the sessions.
+    :param user: the user, as the index names him.
+    """
+
+    def __init__(self, config: Mapping[str, Any], name: str, user: str) -> None:
+        self._config = config
+        self._key = user_key_of(config, name)
+        self._user = user
+        self._moment = moment_of(config, user)
+        #: What ``user_stamp`` returns, once it was asked.
+        self._stamped: list[Any] = []
+
+    def opens(self, stored: Stored) -> bool:
+        """Return whether a session with a record can be opened."""
+        user, details = user_of(stored.data, self._key), stored.details
+        if user is None or name_of(user) != self._user or details["signed_in"] <= self._moment:
+            return False
+        if details["ends"] is not None and time.time() >= details["ends"]:
+            return False
+        user_stamp = self._config.get("user_stamp")
+        if user_stamp is None:
+            return True
+        if not self._stamped:
+            self._stamped.append(user_stamp(user))
+        return stamps.fits(self._config, self._stamped[0], details["stamp"])
 
 
 def _end(container: Any, user: str, noted: Sequence[Noted]) -> list[str]:

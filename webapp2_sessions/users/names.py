@@ -26,10 +26,12 @@ def user_key_of(config: Mapping[str, Any], session_name: str) -> Any:
 
 
 def user_of(session: Mapping[Any, Any], key: Any) -> Any:
-    """Return who is signed in, ``None`` for nobody.
+    """Return who is signed in, ``None`` for nobody. In an empty session that is nobody.
 
     :param key: the key of the session that holds the user, or a function of the session.
     """
+    if not session:
+        return None  # what fails must not keep a session from being destroyed
     if callable(key):
         return key(session)
     user = session.get(key)

@@ -8,30 +8,32 @@ from typing import Any
 
 from webapp2_sessions.securecookie.keys import derive_key
 
-__all__ = ["is_present", "stamp_of"]
+__all__ = ["fits", "seal"]
 
 #: Hexadecimal digits of a stamp: 96 bits.
 _LENGTH = 24
 
 
-def stamp_of(config: Mapping[str, Any], user: Any) -> str | None:
-    """Return the present stamp of a user, ``None`` if no ``user_stamp`` is configured."""
-    user_stamp = config.get("user_stamp")
-    return None if user_stamp is None else _sealed(user_stamp(user), config["secret_key"])
+def seal(config: Mapping[str, Any], stamped: Any) -> str:
+    """Return what a cookie or a record may show of a stamp.
+
+    :param stamped: what the function of ``user_stamp`` has returned.
+    """
+    return _sealed(stamped, config["secret_key"])
 
 
-def is_present(config: Mapping[str, Any], user: Any, stamp: str | None) -> bool:
-    """Return whether a stamp is the present one of its user, or from before there were any."""
-    user_stamp = config.get("user_stamp")
-    if stamp is None or user_stamp is None:
+def fits(config: Mapping[str, Any], stamped: Any, stamp: str | None) -> bool:
+    """Return whether a sealed stamp is the present one, or from before there were any."""
+    if stamp is None:
         return True
-    stamped, given = user_stamp(user), stamp.encode("utf-8", "surrogatepass")
+    given = stamp.encode("utf-8", "surrogatepass")
     secret_keys = config["secret_key"], *config.get("secret_key_fallbacks", ())
     return any(hmac.compare_digest(given, _sealed(stamped, key).encode()) for key in secret_keys)
 
 
 def _sealed(stamped: Any, secret_key: Any) -> str:
-    """Return what a cookie may show of a stamp; it tells nothing of a hash of a password."""
-    message = stamped if isinstance(stamped, bytes) else str(stamped).encode("utf-8")
+    """Return a MAC, which tells nothing of a hash of a password."""
+    is_binary = isinstance(stamped, (bytes, bytearray, memoryview))  # as databases give them
+    message = bytes(stamped) if is_binary else str(stamped).encode("utf-8", "surrogatepass")
     sealed = hmac.new(derive_key(secret_key, "user stamp"), message, "sha256")
     return sealed.hexdigest()[:_LENGTH]
