@@ -290,6 +290,7 @@ class SecureCookieSessionFactory(BaseSessionFactory):
                 f"the backend {keyword!r} is no StoredSessionFactory, which it must be",
             )
         self._share_ages(spill)
+        spill._follows = False
         spill._get_by_sid(None)  # pins the place
         return spill  # type: ignore[no-any-return]
 

@@ -94,8 +94,10 @@ class BaseSessionFactory:
     #: Whether another request has just given the session a new id. The browser has, or is about to
     #: get, another cookie, which this request must not replace.
     superseded: bool = False
-    #: Follows who is signed in, where ``user_key`` is configured.
+    #: Follows who is signed in, where ``user_key`` is configured; not of a session that has spilled
+    #: here, which is followed where it comes from.
     _following: Any = None
+    _follows: bool = True
     #: What the session held when it was loaded, if change detection needs it.
     _snapshot: Snapshot | None = None
 
@@ -297,7 +299,7 @@ class BaseSessionFactory:
         """Take a snapshot if change detection needs one, and note who is signed in."""
         store = self.session_store
         user_key = store.config.get("user_key")
-        if user_key is not None:
+        if user_key is not None and self._follows:
             self._follow(session, user_key)
         if store.config.get("change_detection") == "content" or getattr(store, "debug", False):
             from webapp2_sessions.sessions.changes import (
