@@ -48,7 +48,7 @@ SLOW = {
         *("unit/test_benchmarks.py", "unit/test_pytest_plugin.py"),
         *(f"integration/test_{name}.py" for name in ("cli", "datastore_places", "demo")),
         *(f"integration/test_{name}.py" for name in ("gunicorn", "load_run", "purging")),
-        "integration/test_redis_groups.py",
+        *("integration/test_redis_groups.py", "integration/test_user_patterns.py"),
     )
 }
 

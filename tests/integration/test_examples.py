@@ -1,6 +1,7 @@
 """Every example, served by waitress and driven by a browser's part of requests.
 
-The demo has tests of its own, in test_demo.py and in tests/browser.
+The demo has tests of its own, in test_demo.py and in tests/browser; so have the applications that
+keep users, in test_user_patterns.py.
 """
 
 from __future__ import annotations
@@ -38,12 +39,13 @@ Open = Callable[[Any], Browser]
 
 def test_every_example_has_a_test_and_a_line_in_the_readme() -> None:
     """No folder of examples/ is forgotten."""
-    folders = {path.parent.name for path in EXAMPLES.glob("*/app.py")}
+    folders = {path.parent.name for path in EXAMPLES.glob("*/*.py")}
     listed = set(
         re.findall(r"^\| \[`(\w+)`\]", (EXAMPLES / "README.md").read_text("utf-8"), re.MULTILINE)
     )
-    tests = [Path(__file__), Path(__file__).with_name("test_demo.py")]
-    tested = set(re.findall(r'load\("(\w+)"\)', "".join(map(Path.read_text, tests))))
+    names = ("test_examples.py", "test_demo.py", "test_user_patterns.py")
+    tests = "".join(Path(__file__).with_name(name).read_text("utf-8") for name in names)
+    tested = set(re.findall(r'(?:load\(|EXAMPLES / )"(\w+)"', tests))
     assert folders == listed == tested
 
 
