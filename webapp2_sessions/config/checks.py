@@ -162,11 +162,13 @@ _check_callable = valid_if(callable, "a function")
 
 def _check_user_key(key: str, value: Any) -> None:
     """Validate what tells who is signed in: for all sessions, or by their names."""
+    keys = {key: value}
     if isinstance(value, Mapping):
-        for name, each in value.items():
-            _check_user_key(f"{key}[{name!r}]", each)
-    elif not (callable(value) or (isinstance(value, str) and value)):
-        raise wrong(key, value, "a key of the session, a function of it, or a dictionary of these")
+        keys = {f"{key}[{name!r}]": each for name, each in value.items()}
+    for place, each in keys.items():
+        if not (callable(each) or (isinstance(each, str) and each)):
+            text = "a key of the session, a function of it, or a dictionary of these"
+            raise wrong(place, each, text)
 
 
 def _check_memcache_client(key: str, value: Any) -> None:

@@ -56,7 +56,7 @@ class Advice(NamedTuple):
 
 def oversights(config: SessionConfig) -> list[Advice]:
     """Return the likely mistakes in a validated configuration."""
-    finders = (_unknown_keys, _surroundings, _ages, _fallbacks, _sizes, _clients)
+    finders = (_unknown_keys, _surroundings, _ages, _fallbacks, _sizes, _users, _clients)
     found = [*config.ignored.items(), *(each for find in finders for each in find(config))]
     return [Advice("warning", key, text) for key, text in found]
 
@@ -147,6 +147,11 @@ def _fallbacks(config: SessionConfig) -> Iterator[tuple[str, str]]:
 def _sizes(config: SessionConfig) -> Iterator[tuple[str, str]]:
     if config["max_cookie_size"] is None and config["on_oversize"] != "warn":
         yield "on_oversize", "has no effect: no cookie is too large while max_cookie_size is None"
+
+
+def _users(config: SessionConfig) -> Iterator[tuple[str, str]]:
+    if config["user_stamp"] is not None and not config["user_key"]:
+        yield "user_stamp", "has no effect: user_key has to say whose password it is"
 
 
 def _clients(config: SessionConfig) -> Iterator[tuple[str, str]]:

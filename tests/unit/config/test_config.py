@@ -224,7 +224,11 @@ REFUSED: list[tuple[str, list[Any], str]] = [
     ("on_unreadable", ["ignore"], "must be 'raise' or 'new', not {shown}"),
     ("user_key", [5, "", ["user"]], "a key of the session, a function of it, or a dictionary"),
     ("user_stamp", ["shop.users.stamp", 5], "must be a function, not {shown}"),
-    ("user_key['auth']", [None, 5], "a key of the session, a function of it, or a dictionary"),
+    (
+        "user_key['auth']",
+        [None, 5, {"auth": "_user"}],
+        "a key of the session, a function of it, or a dictionary",
+    ),
     ("on_event", ["shop.metrics.count"], "must be a function, not {shown}"),
     ("backends", [None], DICTIONARY),
     ("backends['x']", [None, 5, "", "Factory", ".Factory"], FACTORY),
