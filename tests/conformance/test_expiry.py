@@ -213,6 +213,24 @@ def test_new_id_forgets_an_age_of_its_own(browser: Browser, clock: Clock) -> Non
     browser.check(told_by(session), 60)
 
 
+@pytest.mark.parametrize("backend", MANAGED, indirect=True)
+def test_sign_in_and_sign_out_count_as_what_they_do(clock: Clock, backend: Backend) -> None:
+    """Where the configuration tells who is signed in: a new id, and the end."""
+    app = backend.app(**{**PLAIN, "session_max_age": 60, "user_key": "user_id"})
+    browser = Browser(app, clock, backend=backend.keyword)
+    with browser.visit() as session:
+        session.set_max_age(1000)
+    with browser.visit() as session:
+        session["user_id"] = 5
+        told = session.get_expiry_date(), session.get_expiry_age()
+    browser.check(told, 60)
+    browser.check(told_by(session), 60)
+    with browser.visit() as session:
+        del session["user_id"]
+        assert (session.get_expiry_date(), session.get_expiry_age()) == (None, None)
+    assert told_by(session) == (None, None)
+
+
 def test_change_inside_a_value(browser: Browser, clock: Clock, backend: Backend) -> None:
     """It counts where it is saved, and asking saves nothing that is undone afterwards."""
     browser.write({"cart": [1]})

@@ -119,7 +119,7 @@ def check_cache(datastore: Mapping[str, Any], redis: Mapping[str, Any]) -> None:
 def check_users(config: Mapping[str, Any]) -> None:
     """Refuse what would follow users if they were known, so that nobody relies on it."""
     for key in ("user_stamp", "user_index", "max_user_sessions", "revocation"):
-        if config[key] and config["user_key"] is None:
+        if config[key] and not config["user_key"]:
             raise ConfigError(key, "needs 'user_key', which tells who is signed in")
     if config["max_user_sessions"] is not None and not config["user_index"]:
         raise ConfigError("max_user_sessions", "needs 'user_index', which knows a user's sessions")
@@ -171,11 +171,13 @@ _check_callable = valid_if(callable, "a function")
 
 def _check_user_key(key: str, value: Any) -> None:
     """Validate what tells who is signed in: for all sessions, or by their names."""
+    keys = {key: value}
     if isinstance(value, Mapping):
-        for name, each in value.items():
-            _check_user_key(f"{key}[{name!r}]", each)
-    elif not (callable(value) or (isinstance(value, str) and value)):
-        raise wrong(key, value, "a key of the session, a function of it, or a dictionary of these")
+        keys = {f"{key}[{name!r}]": each for name, each in value.items()}
+    for place, each in keys.items():
+        if not (callable(each) or (isinstance(each, str) and each)):
+            text = "a key of the session, a function of it, or a dictionary of these"
+            raise wrong(place, each, text)
 
 
 def _check_memcache_client(key: str, value: Any) -> None:

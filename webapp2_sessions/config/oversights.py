@@ -150,7 +150,7 @@ def _sizes(config: SessionConfig) -> Iterator[tuple[str, str]]:
 
 
 def _users(config: SessionConfig) -> Iterator[tuple[str, str]]:
-    if config["on_sign_in"] is not None and config["user_key"] is None:
+    if config["on_sign_in"] is not None and not config["user_key"]:
         yield "on_sign_in", "has no effect without 'user_key', which tells who is signed in"
     if config["revocation_cache"] is not None and config["revocation"] is None:
         yield "revocation_cache", "has no effect without 'revocation'"

@@ -300,6 +300,7 @@ class SessionDict(dict[Any, Any]):
         return None if at is None else max(0, int(at - time.time()))
 
     def _expires_at(self) -> int | None:
+        self._follow_user()
         # A mock has any attribute, its class has not.
         find = getattr(type(self.container), "_expires_at", None)
         return None if find is None else find(self.container, self)
@@ -351,7 +352,7 @@ class SessionDict(dict[Any, Any]):
         return any(hmac.compare_digest(given, each.encode()) for each in csrf.tokens_of(self))
 
     def _follow_user(self) -> None:
-        """Do what the save will do where the user has changed: the token changes with the id."""
+        """Do what the save will do where the user has changed: token and age change with the id."""
         catch_up = getattr(type(self.container), "_catch_up", None)
         if catch_up is not None:
             catch_up(self.container, self)

@@ -239,7 +239,11 @@ REFUSED: list[tuple[str, list[Any], str]] = [
     ("max_user_sessions", [0, -1, True, 1.5], "a positive whole number or None, not {shown}"),
     ("revocation", ["memcache", True], "'redis' or 'datastore' or None, not {shown}"),
     ("revocation_cache", [0, True], "a positive number of seconds, not {shown}"),
-    ("user_key['auth']", [None, 5], "a key of the session, a function of it, or a dictionary"),
+    (
+        "user_key['auth']",
+        [None, 5, {"auth": "_user"}],
+        "a key of the session, a function of it, or a dictionary",
+    ),
     ("on_event", ["shop.metrics.count"], "must be a function, not {shown}"),
     ("backends", [None], DICTIONARY),
     ("backends['x']", [None, 5, "", "Factory", ".Factory"], FACTORY),
