@@ -168,7 +168,7 @@ def test_a_wrong_configuration_is_not_warned_of(caplog: pytest.LogCaptureFixture
             {"session_max_age": 60, "refresh_after": 60},
             "refresh_after is not less than session_max_age: sessions are over before they are",
         ),
-        ({"user_stamp": len}, "user_stamp has no effect: user_key has to say whose password"),
+        ({"on_sign_in": len}, "on_sign_in has no effect without 'user_key'"),
     ],
 )
 def test_oversights_are_logged_once(
