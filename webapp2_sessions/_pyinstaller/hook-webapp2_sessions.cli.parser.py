@@ -5,4 +5,5 @@ hiddenimports = [
     "webapp2_sessions.cli.cookies",
     "webapp2_sessions.cli.purge",
     "webapp2_sessions.cli.stored",
+    "webapp2_sessions.cli.users",
 ]

@@ -80,6 +80,19 @@ examples:
   %(prog)s - --config main:app --backend datastore --yes < session-id.txt
 """
 
+_USERS = """\
+List the sessions in which a user is signed in, or end them.
+
+The configuration needs 'user_key' and, to list, 'user_index'. With 'revocation', --end-all also
+signs the user out of sessions in cookies and in memcached. USER is the user's id as the session
+holds it. Without --yes the command asks before it ends anything, on the terminal.
+
+examples:
+  %(prog)s 5 --config main:app
+  %(prog)s ada@example.com --config main:app --end-all --yes
+  %(prog)s 5 --config main:app --name auth --end 0123456789abcdef0123456789abcdef
+"""
+
 _PURGE = """\
 Delete Datastore entities of sessions that were last written longer ago than a given duration.
 
@@ -136,7 +149,8 @@ def make_parser(prog: str) -> argparse.ArgumentParser:
         epilog=f"{prog} COMMAND --help shows its options and examples.",
     )
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
-    for add in (_add_keygen, _add_decode, _add_check, _add_show, _add_delete, _add_purge):
+    sessions = _add_show, _add_delete, _add_users, _add_purge
+    for add in (_add_keygen, _add_decode, _add_check, *sessions):
         add(commands)
     return parser
 
@@ -208,13 +222,35 @@ def _add_delete(commands: Any) -> None:
     parser.set_defaults(run=_lazily("stored", "run_delete"))
 
 
+def _add_users(commands: Any) -> None:
+    codes = ("done", "no sessions, not confirmed, or the server failed")
+    text = f"{_USERS}\n{_TARGET}"
+    parser = _add(commands, "users", "list a user's sessions, or end them", text, codes)
+    add = parser.add_argument
+    add("user", metavar="USER", help="the user's id, as user_key finds it")
+    _add_place(parser)
+    add("--name", metavar="N", help="the sessions' name (default: user_key's, or 'cookie_name')")
+    add("--limit", default=100, type=_whole_number, metavar="N", help="list N (default: 100)")
+    group = parser.add_mutually_exclusive_group()
+    group.add_argument("--end", metavar="HANDLE", help="end the session with this handle")
+    group.add_argument("--end-all", action="store_true", help="end all sessions of the user")
+    add("--yes", action="store_true", help="do not ask")
+    _add_json(parser)
+    parser.set_defaults(run=_lazily("users", "run_users"))
+
+
 def _add_session(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
     add("sid", metavar="SID", help="the session's id or cookie, or - for standard input")
+    _add_place(parser)
+    add("--name", metavar="N", help="the session's name (default: the cookie's, or 'cookie_name')")
+
+
+def _add_place(parser: argparse.ArgumentParser) -> None:
+    add = parser.add_argument
     add("--config", metavar=_CONFIG, required=True, help="the application's configuration")
     text = "memcache, redis, datastore or another keyword of 'backends' (default: as configured)"
     add("--backend", metavar="B", help=text)
-    add("--name", metavar="N", help="the session's name (default: the cookie's, or 'cookie_name')")
 
 
 def _add_purge(commands: Any) -> None:

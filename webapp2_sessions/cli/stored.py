@@ -157,7 +157,7 @@ def _find_session(options: argparse.Namespace) -> tuple[StoredSessionFactory, st
         sid, name, is_spilled = _parse_sid(text, config)
         backend = options.backend
         if backend is None:
-            backend = _default_backend(target.given, config, is_spilled)
+            backend = default_backend(target.given, config, is_spilled)
         factory = _make_factory(target, backend, options.name or name or config["cookie_name"])
         if not factory._is_valid_sid(sid):
             raise ConfigError("SID", _NO_SESSION)
@@ -183,7 +183,15 @@ def _parse_sid(text: str, config: SessionConfig) -> tuple[str, str | None, bool]
     raise ConfigError("SID", problem)
 
 
-def _default_backend(given: Mapping[str, Any], config: SessionConfig, is_spilled: bool) -> str:
+def default_backend(
+    given: Mapping[str, Any], config: SessionConfig, is_spilled: bool = False
+) -> str:
+    """Return the backend where an application keeps its sessions, by its configuration.
+
+    :param given: the session configuration as the application has it.
+    :param is_spilled: whether it is about a session that was too large for its cookie.
+    :raises ConfigError: the configuration does not tell.
+    """
     if is_spilled and config["on_oversize"] in config["backends"]:
         return str(config["on_oversize"])
     default: str = config["default_backend"]
