@@ -76,6 +76,7 @@ def example() -> dict[str, Any]:
         .replace("7 * 24 * 3600", "604800")
         .replace('"on_event": print', '"on_event": ...')
         .replace('"user_stamp": len', '"user_stamp": ...')
+        .replace('"on_sign_in": print', '"on_sign_in": ...')
     )
 
 

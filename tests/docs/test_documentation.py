@@ -165,7 +165,7 @@ def help_of(folder: Path, *command: str) -> str:
 def test_every_command_is_documented(tmp_path: Path) -> None:
     """docs/command-line.md has a section for each command, with a row for each argument."""
     commands = re.findall(r"^    ([a-z]+) ", help_of(tmp_path), re.MULTILINE)
-    assert commands == ["keygen", "decode", "check", "show", "delete", "purge"]
+    assert commands == ["keygen", "decode", "check", "show", "delete", "users", "purge"]
     page = (ROOT / "docs" / "command-line.md").read_text("utf-8")
     sections = dict(re.findall(r"^## (\w+)\n(.*?)(?=^## |\Z)", page, re.MULTILINE | re.DOTALL))
     for command in commands[:-1]:  # the last one has a page of its own, and a test above

@@ -243,9 +243,12 @@ def test_age_that_this_request_sets_is_not_asked_of_what_it_merges_with(
 # The old library
 
 
-def test_old_library_reads_and_writes_the_session(datastore: DatastoreEmulator) -> None:
-    """It knows nothing of the lifetime, and what it writes is a session like others."""
-    visitor = Visitor(make_app(datastore={"project": PROJECT}), backend="datastore")
+@pytest.mark.parametrize("config", [{}, {"user_key": "a", "user_index": True}], ids=["", "user"])
+def test_old_library_reads_and_writes_the_session(
+    datastore: DatastoreEmulator, config: dict[str, Any]
+) -> None:
+    """It knows nothing of lifetime and user, and what it writes is a session like others."""
+    visitor = Visitor(make_app(datastore={"project": PROJECT}, **config), backend="datastore")
     with entities.context("shared"), visitor.visit() as session:
         session.update(a=1)
         session.set_max_age(300)

@@ -310,7 +310,8 @@ class SessionDict(dict[Any, Any]):
 
         ``save_sessions()`` deletes the stored record and expires the cookie. Data that is set
         afterwards in the same request begins a new session, with a new id. A session that is
-        stored in the cookie cannot be revoked: a copy of the cookie remains valid.
+        stored in the cookie has no record: a copy of the cookie remains valid, unless
+        ``store.end_user_sessions()`` revokes it.
 
         A backend that was written for upstream's interface cannot delete; its session is saved
         empty.

@@ -2,6 +2,6 @@
 
 from __future__ import annotations
 
-from webapp2_sessions.stored.factory import StoredSessionFactory
+from webapp2_sessions.stored.factory import Noted, Stored, StoredSessionFactory
 
-__all__ = ["StoredSessionFactory"]
+__all__ = ["Noted", "Stored", "StoredSessionFactory"]

@@ -43,8 +43,8 @@ class Following:
     _is_unsaved = False
     #: When the user signed in, in Unix milliseconds; 0 if that is not known.
     _signed_in = 0
-    #: The same in Unix seconds, ``None`` if it was not by this request.
-    _began: int | None = None
+    #: The same in Unix seconds and finer, so that sign-ins have an order; 0 if not by this request.
+    _began = 0.0
     #: The id of the session as it is noted of its user, and when it was noted last.
     _noted: tuple[str, Noted, int] | None = None
 
@@ -83,8 +83,8 @@ class Following:
         self._stamped = _UNKNOWN
         if now is not None:
             self._has_signed_in = self._is_unsaved = True
-            self._signed_in = _milliseconds()
-            self._began = self._signed_in // 1000
+            self._began = time.time()
+            self._signed_in = int(self._began * 1000)
         if session._destroyed:
             return  # and gets a new id by that
         if now is not None:
@@ -176,7 +176,7 @@ class Following:
         now, container = int(time.time()), self._container
         known = {} if self._has_signed_in else self._known_details()
         # That of a session which was signed in before there was an index is not known.
-        began = self._began or known.get("began") or container._began or now
+        began = self._began or known.get("began") or self._signed_in / 1000 or now
         absolute = self._config.get("absolute_max_age")
         ends = None if absolute is None else math.floor((container._began or now) + absolute)
         user, noted, last = self._noted

@@ -96,11 +96,11 @@ def end_listed(container: Any, user: Any, handle: str | None, keep: str | None) 
 def end_oldest(container: Any, user: str, limit: int) -> None:
     """End the sessions of a user that began first: of those but the open one, too many by one."""
     others = [
-        (stored.details["began"], noted)
+        (stored.details["began"], noted.at, noted)
         for noted, stored in _living(container, user)
         if noted.sid != container.sid
     ]
-    _end(container, user, [noted for _, noted in sorted(others)[: max(0, len(others) + 1 - limit)]])
+    _end(container, user, [noted for *_, noted in sorted(others)[: max(0, len(others) + 1 - limit)]])
 
 
 def handle_of(container: Any) -> str:
