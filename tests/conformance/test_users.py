@@ -45,6 +45,19 @@ def sign_out(visitor: Visitor) -> None:
         session.pop("user_id")
 
 
+@pytest.mark.parametrize("user", [(5, "ada"), {5: "ada"}, [(5, "ada")]], ids=str)
+def test_a_user_whom_json_changes_stays_the_same(
+    visitor: Visitor, backend: Backend, user: Any
+) -> None:
+    """The application sets him in each request; the tokens of forms stay, as the id does."""
+    visitor.write({"user_id": user})
+    with visitor.visit() as session:
+        token = session.get_csrf_token()
+    visitor.write({"user_id": user})
+    with visitor.visit() as session:
+        assert session.check_csrf_token(token)
+
+
 def test_who_has_planted_a_cookie_does_not_see_who_signs_in_over_it(visitor: Visitor) -> None:
     visitor.write({"cart": ["assam"]})
     attacker = copied(visitor)
@@ -491,8 +504,13 @@ def test_a_change_inside_a_value_is_noticed_and_saved() -> None:
 @pytest.mark.parametrize("detection", ["flag", "content"])
 @pytest.mark.parametrize(
     ("user", "change"),
-    [({"id": None}, {"id": 5}), ([{"id": None}], {"id": 5}), ({"who": [None]}, {"who": [5]})],
-    ids=["dictionary", "in a list", "list in it"],
+    [
+        ({"id": None}, {"id": 5}),
+        ([{"id": None}], {"id": 5}),
+        (({"id": None},), {"id": 5}),
+        ({"who": [None]}, {"who": [5]}),
+    ],
+    ids=["dictionary", "in a list", "in a tuple", "list in it"],
 )
 def test_a_user_that_is_changed_inside_is_another_one(
     user: Any, change: dict[str, Any], detection: str

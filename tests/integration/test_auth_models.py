@@ -344,6 +344,15 @@ def test_user_who_cannot_be_written_leaves_nothing(
     assert Author.create_user(name, full_name="Ada")[0]
 
 
+def test_user_who_may_have_been_written_keeps_the_name(name: str, break_commits: Break) -> None:
+    """At the first of two tries, of which the answer was lost."""
+    break_commits(None, LOST, BUSY, is_carried_out=True)
+    with pytest.raises(BackendError, match="refused"):
+        User.create_user(name, id=name)
+    assert User.get_by_id(name) is not None
+    assert uniques_of(name) == {f"User.auth_id:{name}"}
+
+
 def test_user_who_was_written_keeps_the_name(name: str) -> None:
     """Though a hook fails afterwards."""
     with pytest.raises(LookupError):

@@ -244,7 +244,9 @@ class User(_Expando):
             self.put()
         except Exception as error:
             if isinstance(error, BackendError):
-                is_unwritten = isinstance(error.__cause__, REFUSALS)
+                # Who has an id is written twice if need be, and the answer to the first was lost.
+                certain = api_errors.BadRequest if had_id else REFUSALS
+                is_unwritten = isinstance(error.__cause__, certain)
             elif isinstance(error, ndb.exceptions.BadValueError):
                 is_unwritten = True
             else:  # of a hook, or of a value that cannot be encoded; who has got an id was written

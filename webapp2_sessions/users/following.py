@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import json
 import logging
 import math
 import time
@@ -21,6 +22,9 @@ from webapp2_sessions.users.revocation import moment_of
 __all__ = ["Following"]
 
 logger: logging.Logger = logging.getLogger(__name__)
+
+#: What a handler may change inside, and what JSON changes.
+_COLLECTIONS = (dict, list, tuple)
 
 #: What stands for a stamp that was not asked for.
 _UNKNOWN: Any = object()
@@ -240,7 +244,7 @@ def _milliseconds() -> int:
 
 def _kept(user: Any) -> Any:
     """Return what is left as it is when the session changes: a copy of a dictionary or list."""
-    if isinstance(user, (dict, list)):
+    if isinstance(user, _COLLECTIONS):
         with suppress(Exception):  # of the application's own classes in it
             return copy.deepcopy(user)
     return user
@@ -256,10 +260,11 @@ def _is_same(one: Any, other: Any) -> bool:
     with suppress(Exception):
         if one == other:
             return True
-    if isinstance(one, (dict, list)):
-        from webapp2_sessions.sessions.sameness import (
-            same_value,  # loads pickle, which others do without
-        )
+    if not (isinstance(one, _COLLECTIONS) and isinstance(other, _COLLECTIONS)):
+        return False
+    with suppress(Exception):
+        if json.dumps(one) == json.dumps(other):
+            return True  # a tuple comes back from a cookie as a list
+    from webapp2_sessions.sessions.sameness import same_value  # loads pickle: others do without
 
-        return same_value(one, other)  # a copy may equal nothing but itself
-    return False
+    return same_value(one, other)  # a copy may equal nothing but itself
