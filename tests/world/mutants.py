@@ -294,8 +294,8 @@ _FORMER = (
         "2.6: a session's own age is not kept in its record",
         "memcached",
         _KEYED,
-        "encode_session(key, self.name, data, self.own_max_age)",
-        "encode_session(key, self.name, data, None)",
+        "beside = self.own_max_age, self._details_to_write()",
+        "beside = None, self._details_to_write()",
     ),
     Mutant(
         "2.6: a session's own age is not kept in its entity",
@@ -645,8 +645,8 @@ _MISTAKES = (
         "memcached: the own age of a record is not read",
         "memcached",
         _KEYED,
-        "        self._note_max_age(max_age)\n        return data",
-        "        return data",
+        "        self._note_max_age(max_age)\n        self._note_details(details)\n",
+        "        self._note_details(details)\n",
     ),
     Mutant(
         "Datastore: the end of a session leaves no tombstone",
@@ -680,8 +680,8 @@ _MISTAKES = (
         "Datastore: a write asks for no entity",
         "Datastore",
         "sessions_ndb/factory.py",
-        "data, lifetime, self.own_max_age, PRESENT)",
-        "data, lifetime, self.own_max_age)",
+        "data, lifetime, *self._beside(), PRESENT)",
+        "data, lifetime, *self._beside())",
     ),
     Mutant(
         "a handler that fails saves all the same",

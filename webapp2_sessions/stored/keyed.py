@@ -122,10 +122,8 @@ class KeyedSessionFactory(StoredSessionFactory):
         return Version(written, lambda: records.decode_session(key, owner, encoded)[0])
 
     def _encoded(self, records: Any, key: bytes, data: dict[Any, Any]) -> bytes:
-        details = self._details_to_write()
-        return records.encode_session(  # type: ignore[no-any-return]
-            key, self.name, data, self.own_max_age, details
-        )
+        beside = self.own_max_age, self._details_to_write()
+        return records.encode_session(key, self.name, data, *beside)  # type: ignore[no-any-return]
 
     def _stored(self, sid: str) -> Stored | None:
         """Return what is stored under an id, ``None`` for what cannot be opened."""

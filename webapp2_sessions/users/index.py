@@ -100,7 +100,9 @@ def end_oldest(container: Any, user: str, limit: int) -> None:
         for noted, stored in _living(container, user)
         if noted.sid != container.sid
     ]
-    _end(container, user, [noted for *_, noted in sorted(others)[: max(0, len(others) + 1 - limit)]])
+    _end(
+        container, user, [noted for *_, noted in sorted(others)[: max(0, len(others) + 1 - limit)]]
+    )
 
 
 def handle_of(container: Any) -> str:
