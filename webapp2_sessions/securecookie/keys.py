@@ -55,6 +55,7 @@ def secret_bytes(secret_key: str | bytes) -> bytes:
     raise TypeError(f"secret_key must be str or bytes, not {type(secret_key).__name__}")
 
 
+@functools.lru_cache(maxsize=64)  # it is asked for in each request
 def derive_key(secret_key: str | bytes, purpose: str) -> bytes:
     """Return a 32-byte key that serves one purpose only.
 

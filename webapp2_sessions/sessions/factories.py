@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import logging
 import math
 import os
@@ -50,6 +51,13 @@ logger: logging.Logger = logging.getLogger(__name__)
 
 #: Characters of a session id: 22 of 62 hold 131 bits (OWASP asks for 64 at least).
 _SID_LENGTH = 22
+
+
+@functools.lru_cache(maxsize=1)
+def _following() -> Any:
+    """Return the class that follows users."""
+    # By its name, because that wing is above this one, and most applications do without.
+    return import_object("webapp2_sessions.users.following.Following")
 
 
 class BaseSessionFactory:
@@ -314,9 +322,7 @@ class BaseSessionFactory:
         key = user_key.get(self.name) if isinstance(user_key, Mapping) else user_key
         if key is None:
             return
-        # By its name, because that wing is above this one, and most applications do without.
-        following = import_object("webapp2_sessions.users.following.Following")
-        self._following = following(session, key, self.session_store.config)
+        self._following = _following()(session, key, self.session_store.config)
         try:
             if not self._following.accepts(self._attributes, self._signed_at):
                 session.destroy()

@@ -35,5 +35,4 @@ def _sealed(stamped: Any, secret_key: Any) -> str:
     """Return a MAC, which tells nothing of a hash of a password."""
     is_binary = isinstance(stamped, (bytes, bytearray, memoryview))  # as databases give them
     message = bytes(stamped) if is_binary else str(stamped).encode("utf-8", "surrogatepass")
-    sealed = hmac.new(derive_key(secret_key, "user stamp"), message, "sha256")
-    return sealed.hexdigest()[:_LENGTH]
+    return hmac.digest(derive_key(secret_key, "user stamp"), message, "sha256").hex()[:_LENGTH]
