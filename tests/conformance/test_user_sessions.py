@@ -297,6 +297,28 @@ def test_a_request_that_renews_an_id_meanwhile_does_not_bring_it_back(
     assert len(listed(phone)) == 1
 
 
+def test_an_id_that_is_new_since_the_ids_were_read_ends_as_well(
+    listing: Backend, app: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Another request renews the id after the index was read, and is done before the end."""
+    phone, laptop = signed_in(listing, app), signed_in(listing, app)
+    with phone.visit() as session:
+        factory = type(session.container)
+    noted_of_user, renewals = factory._noted_of_user, []
+
+    def renewing(container: Any, user: str) -> Any:
+        noted = [*noted_of_user(container, user)]
+        if not renewals:
+            renewals.append(user)
+            with laptop.visit() as session:
+                session.regenerate_id()
+        return noted
+
+    monkeypatch.setattr(factory, "_noted_of_user", renewing)
+    assert end(phone, keep=True) == 1
+    assert [bool(each.read()) for each in (phone, laptop)] == [True, False]
+
+
 def test_what_a_request_sets_after_it_has_ended_its_own_session_begins_another_one(
     listing: Backend, app: Any
 ) -> None:

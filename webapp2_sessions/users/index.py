@@ -90,7 +90,16 @@ def end_listed(container: Any, user: Any, handle: str | None, keep: str | None) 
         handles = _handles(container, noted.sid)
         return (handle is None or handle in handles) and keep not in handles
 
-    return _end(container, user, [*filter(is_meant, container._noted_of_user(user))])
+    ended: list[str] = []
+    done: set[Noted] = set()
+    while True:
+        meant = [*filter(is_meant, {*container._noted_of_user(user)} - done)]
+        ended_now = _end(container, user, meant)
+        ended += ended_now
+        done.update(meant)
+        # What another request has ended first may have got a new id, which it has noted before.
+        if len(ended_now) == len(meant):
+            return ended
 
 
 def end_oldest(container: Any, user: str, limit: int) -> None:
