@@ -106,6 +106,8 @@ class BaseSessionFactory:
     #: here, which is followed where it comes from.
     _following: Any = None
     _follows: bool = True
+    #: The same, where ``user_index`` is configured as well.
+    _listing: Any = None
     #: What the session held when it was loaded, if change detection needs it.
     _snapshot: Snapshot | None = None
 
@@ -201,7 +203,7 @@ class BaseSessionFactory:
             if self._began is None:
                 self._began = int(time.time())
             attributes[BEGAN] = self._began
-        if self._following is not None:
+        if self._following is not None and self._following.is_judged:
             self._following.add_to(attributes)
         if self.own_max_age is None:
             return self.session_args
@@ -249,9 +251,10 @@ class BaseSessionFactory:
             made = SessionDict(self, data=session)  # an application may have assigned any mapping
             made.modified = True
             session = made
-        self._catch_up(session)
-        if session.modified and self._following is not None:
-            self._following.look_up_stamp()  # it may fail, and nothing is written yet
+        if self._following is not None:
+            self._following.catch_up(session)
+            if session.modified and self._following.is_judged:
+                self._following.look_up_stamp()  # it may fail, and nothing is written yet
         return session
 
     def reset(self) -> None:
@@ -319,12 +322,15 @@ class BaseSessionFactory:
 
     def _follow(self, session: SessionDict, user_key: Any) -> None:
         """Follow the user of a session; end one that is from before a change of the password."""
-        key = user_key.get(self.name) if isinstance(user_key, Mapping) else user_key
+        # Optimization: asking for an abstract class takes longer (0.3 us).
+        is_named = not isinstance(user_key, str) and isinstance(user_key, Mapping)
+        key = user_key.get(self.name) if is_named else user_key
         if key is None:
             return
-        self._following = _following()(session, key, self.session_store.config)
+        following = _following()(session, key, self.session_store.config)
+        self._following, self._listing = following, following if following.is_indexed else None
         try:
-            if not self._following.accepts(self._attributes, self._signed_at):
+            if following.is_judged and not following.accepts(self._attributes, self._signed_at):
                 session.destroy()
                 self.sets_max_age = False  # another cookie may open a session with its own age
         except BackendError as error:  # nobody knows whether the session still counts

@@ -283,8 +283,9 @@ class SessionStore(SignedCookies):
         containers = [*sessions.values()]
         destroyed = []
         try:
-            for container in containers:  # before any save, which may fail: a sign-out is one
-                _follow_user(container)
+            if len(containers) > 1 and config.get("user_key") is not None:
+                for container in containers:  # before any save, which may fail: a sign-out is one
+                    _follow_user(container)
             for container in containers:
                 if getattr(getattr(container, "session", None), "_destroyed", False) is True:
                     destroyed.append(container)

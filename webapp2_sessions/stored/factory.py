@@ -190,7 +190,7 @@ class StoredSessionFactory(CustomBackendSessionFactory):
 
     def _details_to_write(self) -> dict[str, Any] | None:
         """Return what a record is to say besides its data: what JSON can represent, or nothing."""
-        return None if self._following is None else self._following.details()
+        return None if self._listing is None else self._listing.details()
 
     def _note_of_user(self, user: str, noted: Noted, lifetime: float | None) -> None:
         """Note an id of a user before its record is written, so that none is ever missing.
@@ -350,8 +350,8 @@ class StoredSessionFactory(CustomBackendSessionFactory):
                 if not self.merged(session):  # with what others have saved by now
                     return self._is_gone()
                 self._leave_id()
-        if self._following is not None:
-            self._following.note()
+        if self._listing is not None:
+            self._listing.note()
         if self._merger is None:
             is_there = self._write(self.sid, dict(session), self._lifetime())
         else:
@@ -365,8 +365,8 @@ class StoredSessionFactory(CustomBackendSessionFactory):
             if not self._end_former():
                 return self._is_gone()
             self._tell("renewal", leaving)
-        if self._following is not None:
-            self._following.settle()
+        if self._listing is not None:
+            self._listing.settle()
         session._regenerates = self.superseded = False
         self._tell("save", started, size)
         return True
@@ -429,8 +429,8 @@ class StoredSessionFactory(CustomBackendSessionFactory):
         started = events.start(self.session_store.config)
         is_there = self.sid is not None and self._touch(self.sid, self._lifetime())
         if is_there:
-            if self._following is not None:
-                self._following.note()
+            if self._listing is not None:
+                self._listing.note()
             self._tell("refresh", started)
         return is_there
 
@@ -442,8 +442,8 @@ class StoredSessionFactory(CustomBackendSessionFactory):
         if self._remove() or was_tried:
             self._tell("end", started)
         self._is_ending = False
-        if self._following is not None:
-            self._following.settle()
+        if self._listing is not None:
+            self._listing.settle()
 
     def _remove(self) -> bool:
         """Delete all records of the session; return whether one was there until now."""

@@ -49,23 +49,30 @@ class Following:
     _signed_in = 0
     #: The same in Unix seconds and finer, so that sign-ins have an order; 0 if not by this request.
     _began = 0.0
+    #: Whether it has to be known when the user signed in, or by which password.
+    is_judged = False
     #: Whether the sessions of a user can be listed.
-    _is_indexed = False
+    is_indexed = False
     #: Ids of users that lead nowhere once the session is saved.
     _left: tuple[tuple[str, Noted], ...] = ()
     #: The id of the session as it is noted of its user, and when it was noted last.
     _noted: tuple[str, Noted, int] | None = None
+
+    #: What the function of ``user_stamp`` has returned for the user; ``_UNKNOWN`` before.
+    _stamped: Any = _UNKNOWN
 
     def __init__(self, session: Any, key: Any, config: Mapping[str, Any]) -> None:
         self._key = key
         self._config = config
         self._container = container = session.container
         #: Who is signed in, as far as is stored.
-        self.user: Any = _kept(user_of(session, key))
-        #: What the function of ``user_stamp`` has returned for the user; ``_UNKNOWN`` before.
-        self._stamped: Any = _UNKNOWN
+        self.user: Any = user_of(session, key)
+        if isinstance(self.user, _COLLECTIONS):
+            self.user = _kept(self.user)
+        if config.get("user_stamp") is not None or config.get("revocation") is not None:
+            self.is_judged = True
         if config.get("user_index"):
-            self._is_indexed = True
+            self.is_indexed = self.is_judged = True
             index.check_can_list(container)
             known = self._known_details()
             if known:
@@ -204,7 +211,7 @@ class Following:
 
         :raises BackendError: it is not certain that it is noted.
         """
-        if self.user is None or not self._is_indexed:
+        if self.user is None:
             return
         container, user, now = self._container, name_of(self.user), _milliseconds()
         lifetime = container._lifetime()
