@@ -16,7 +16,7 @@ from support.contract import BACKENDS, Backend
 from support.implementations import Clock
 from support.visits import Visitor
 
-from webapp2_sessions import ConfigError, SessionDict
+from webapp2_sessions import BackendError, BackendUnavailable, ConfigError, SessionDict
 from webapp2_sessions.users import (
     UserSession,
     end_all_sessions,
@@ -529,3 +529,30 @@ def test_a_plain_cookie_has_nothing_of_it() -> None:
     plain = Backend("securecookie", False)
     visitor = signed_in(plain, plain.app(user_key="user_id"))
     assert base64.b64decode(visitor.cookies["session"].partition("|")[0]) == b'{"user_id":"ada"}'
+
+
+def unanswered(*args: Any) -> int:
+    """What asks the server of revocations, which is down."""
+    raise BackendUnavailable("redis", "a server", "it is down")
+
+
+def test_nobody_is_signed_out_because_it_cannot_be_asked(
+    revoking: Backend, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    visitor = signed_in(revoking, revoking.app(on_backend_error="degrade"))
+    with monkeypatch.context() as patch:
+        patch.setattr("webapp2_sessions.users.following.moment_of", unanswered)
+        with visitor.visit() as session:
+            assert session == {}
+            session.get_csrf_token()  # looks at the user as well
+    assert visitor.set_cookies == []
+    assert visitor.read() == {"user_id": "ada"}
+
+
+def test_to_end_the_sessions_of_nobody_knows_whom_is_an_error(
+    revoking: Backend, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    visitor = signed_in(revoking, revoking.app(on_backend_error="degrade"))
+    monkeypatch.setattr("webapp2_sessions.users.following.moment_of", unanswered)
+    with pytest.raises(BackendError, match="a session that is degraded"):
+        end(visitor)

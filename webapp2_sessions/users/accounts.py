@@ -8,7 +8,7 @@ from typing import Any
 
 from webapp2_sessions.config import CONFIG_KEY, SessionConfig
 from webapp2_sessions.config.loading import active_app, load_config
-from webapp2_sessions.errors import ConfigError
+from webapp2_sessions.errors import BackendError, ConfigError
 from webapp2_sessions.sessions.store import SessionStore
 from webapp2_sessions.users import index
 from webapp2_sessions.users.names import name_of, user_key_of, user_of
@@ -100,6 +100,9 @@ class Account:
         mine = self._present_user()
         user = mine if user is None else user
         if user is None:
+            if getattr(getattr(self._container, "session", None), "_degraded", False):
+                text = "nobody knows who is signed in to a session that is degraded"
+                raise BackendError(*self._container._place(), text)
             return 0
         is_mine = mine is not None and name_of(mine) == name_of(user)
         own = index.handle_of(self._container) if self._lists and is_mine else None
