@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import base64
 import datetime
+import enum
+import hashlib
 import itertools
 import logging
 import os
@@ -334,6 +336,38 @@ def test_users_may_have_any_name(listing: Backend, app: Any, user: Any) -> None:
     visitor = signed_in(listing, app, user)
     assert len(listed(visitor)) == 1
     assert end(visitor) == 1
+
+
+class Member(str, enum.Enum):
+    """Users as members of an enumeration."""
+
+    ADA = "ada"
+
+
+class Number(enum.IntEnum):
+    """The same, with numbers."""
+
+    ADA = 5
+
+
+@pytest.mark.parametrize("kind", [Member, Number])
+def test_a_member_of_an_enumeration_is_the_same_user_as_its_value(
+    listing: Backend, kind: type[enum.Enum]
+) -> None:
+    app = listing.app(user_key=lambda session: kind(session["user_id"]))
+    visitor = signed_in(listing, app, kind["ADA"].value)
+    assert len(listed(visitor, user=kind["ADA"].value)) == 1
+
+
+def test_nobody_gets_at_another_users_sessions_by_a_name_that_looks_like_a_hash(
+    listing: Backend, app: Any
+) -> None:
+    zoe = signed_in(listing, app, "Zoë")
+    digest = hashlib.sha256("Zoë".encode()).hexdigest()
+    attacker = signed_in(listing, app, f"sha256:{digest}")
+    assert [each.is_current for each in listed(attacker)] == [True]
+    assert end(attacker) == 1
+    assert zoe.read() == {"user_id": "Zoë"}
 
 
 def test_a_user_that_has_no_name_is_refused_and_nothing_is_stored(
