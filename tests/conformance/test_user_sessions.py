@@ -590,3 +590,28 @@ def test_to_end_the_sessions_of_nobody_knows_whom_is_an_error(
     monkeypatch.setattr("webapp2_sessions.users.following.moment_of", unanswered)
     with pytest.raises(BackendError, match="a session that is degraded"):
         end(visitor)
+
+
+def test_who_signs_in_and_ends_all_others_in_one_request_stays(
+    revoking: Backend, clock: Clock
+) -> None:
+    """Also where no millisecond passes in between."""
+    visitor = revoking.visitor(revoking.app())
+    with visitor.visit() as session:
+        session["user_id"] = "ada"
+        session.container.session_store.end_user_sessions(keep=True)
+    assert visitor.read() == {"user_id": "ada"}
+
+
+@pytest.mark.parametrize("is_there", [False, True])
+def test_who_is_signed_out_everywhere_and_then_in_by_one_request_stays(
+    revoking: Backend, clock: Clock, is_there: bool
+) -> None:
+    app = revoking.app()
+    elsewhere, visitor = signed_in(revoking, app), revoking.visitor(app)
+    if is_there:
+        visitor.write({"user_id": "ada"})
+    with visitor.visit() as session:
+        session.container.session_store.end_user_sessions("ada")
+        session["user_id"] = "ada"
+    assert [each.read() for each in (elsewhere, visitor)] == [{}, {"user_id": "ada"}]

@@ -101,8 +101,9 @@ class Account:
         user = mine if user is None else user
         if user is None:
             if getattr(getattr(self._container, "session", None), "_degraded", False):
+                backend, address = self._container._place()
                 text = "nobody knows who is signed in to a session that is degraded"
-                raise BackendError(*self._container._place(), text)
+                raise BackendError(backend, address, text)
             return 0
         is_mine = mine is not None and name_of(mine) == name_of(user)
         own = index.handle_of(self._container) if self._lists and is_mine else None
@@ -116,10 +117,11 @@ class Account:
         if not self._lists and not revokes:
             raise ConfigError("user_index", f"is not configured, nor is 'revocation'; {_CAN_LIST}")
         ended: list[str] = []
+        following = getattr(self._container, "_following", None)
         if revokes:
             moment = revoke(self._config, user)
-            if stays:
-                self._container._following.stay(moment)
+            if following is not None:
+                following.outlive(moment, stays)
         if self._lists:
             ended = index.end_listed(self._container, user, handle, own if stays else kept)
         if is_mine and not stays and (revokes or self._container.sid in ended):

@@ -49,6 +49,8 @@ class Following:
     _signed_in = 0
     #: The same in Unix seconds and finer, so that sign-ins have an order; 0 if not by this request.
     _began = 0.0
+    #: Until when this request has ended sessions of users, in Unix milliseconds: it signs in later.
+    _ended_until = 0
     #: The id of the session as it is noted of its user, and when it was noted last.
     _noted: tuple[str, Noted, int] | None = None
 
@@ -88,7 +90,7 @@ class Following:
         if now is not None:
             self._has_signed_in = self._is_unsaved = True
             self._began = time.time()
-            self._signed_in = int(self._began * 1000)
+            self._signed_in = max(int(self._began * 1000), self._ended_until + 1)
         if session._destroyed:
             return  # and gets a new id by that
         if now is not None:
@@ -104,6 +106,7 @@ class Following:
     def succeed(self, former: Following) -> None:
         """Take over what the Following of a session that was destroyed has to clean up."""
         self._left += former._left
+        self._ended_until = former._ended_until
         if former._noted is not None:
             self._left.append(former._noted[:2])
 
@@ -153,13 +156,16 @@ class Following:
         if self._config.get("revocation") is not None:
             attributes[SIGNED_IN] = self._signed_in
 
-    def stay(self, moment: int) -> None:
-        """Let the session count although its user is signed out everywhere else.
+    def outlive(self, moment: int, stays: bool) -> None:
+        """Let a sign-in by this request count although its user is signed out everywhere.
 
         :param moment: until which a user must have signed in not to count, in Unix milliseconds.
+        :param stays: whether the session counts as it is.
         """
-        self._signed_in = max(moment + 1, self._signed_in)
-        self._container.session.mark_changed()
+        self._ended_until = moment
+        if stays:
+            self._signed_in = max(moment + 1, self._signed_in)
+            self._container.session.mark_changed()
 
     def look_up_stamp(self) -> None:
         """Ask for the user's stamp, unless it is known from when the session was opened."""
