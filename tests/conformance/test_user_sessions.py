@@ -545,6 +545,32 @@ def test_backends_that_cannot_list_say_so(backend: Backend) -> None:
         signed_in(backend, app)
 
 
+def test_a_session_in_which_nobody_signs_in_may_have_a_backend_that_cannot_list(
+    listing: Backend, app: Any
+) -> None:
+    visitor = signed_in(listing, app)
+    with visitor.visit() as session:
+        store = session.container.session_store
+        store.get_session(name="flashes", backend="securecookie").add_flash("welcome")
+        store.set_secure_cookie("language", {"is": "fr"})
+    assert [*visitor.cookies] == ["session", "flashes", "language"]
+    assert visitor.read() == {"user_id": "ada"}
+
+
+@pytest.mark.parametrize("key", ["user_index", "revocation"])
+@pytest.mark.parametrize("attempt", [listed, end])
+def test_a_backend_of_upstreams_kind_says_that_it_follows_nobody(
+    key: str, attempt: Callable[[Visitor], object], request: pytest.FixtureRequest
+) -> None:
+    backend = BACKENDS["custom"](request)
+    settings: dict[str, Any] = (
+        {"user_index": True} if key == "user_index" else {"revocation": "redis"}
+    )
+    visitor = signed_in(backend, backend.app(user_key="user_id", **settings))
+    with pytest.raises(ConfigError, match=r"not (followed by )?RecordsFactory"):
+        attempt(visitor)
+
+
 def test_what_is_not_configured_is_an_error(backend: Backend) -> None:
     if not backend.is_ours:
         pytest.skip("a backend of upstream's kind follows nobody")

@@ -82,6 +82,12 @@ class Account:
         if self._key is None:
             text = "does not tell who is signed in to sessions of the name"
             raise ConfigError("user_key", f"{text} {name!r}")
+        if self._lists:
+            index.check_can_list(container)
+        elif container is not None and not getattr(container, "can_destroy", False):
+            kind = type(container).__name__
+            text = f"is not followed by {kind}, a backend of upstream's kind"
+            raise ConfigError("user_key", text)
 
     def sessions(self, user: Any, limit: int | None) -> list[index.UserSession]:
         """Return the sessions of a user, ``None`` for who is signed in."""
@@ -154,7 +160,6 @@ def _outside(config: Mapping[str, Any] | None, name: str | None, backend: str | 
     name, container = name or _default_name(store.config), None
     if store.config.get("user_index") is True:
         container = store.get_backend(backend or store.config["default_backend"])(name, store)
-        index.check_can_list(container)
     return Account(store.config, name, container)
 
 

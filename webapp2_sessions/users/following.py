@@ -39,7 +39,8 @@ class Following:
     :param session: the session as it was opened.
     :param key: as of :func:`~webapp2_sessions.users.names.user_of`.
     :param config: the session configuration.
-    :raises ConfigError: ``user_index`` is configured, and the session's backend cannot list.
+    :raises ConfigError: ``user_index`` is configured, and the session's backend cannot list users'
+        sessions. A session in which nobody signs in may have any backend.
     """
 
     #: Whether the user has signed in by this request, and whether that is not yet saved.
@@ -65,7 +66,7 @@ class Following:
         #: Ids of users that lead nowhere once the session is saved.
         self._left: list[tuple[str, Noted]] = []
         self._is_indexed: bool = config.get("user_index") is True
-        if self._is_indexed:
+        if self._is_indexed and self.user is not None:
             index.check_can_list(container)
             known = self._known_details()
             if known:
@@ -88,6 +89,8 @@ class Following:
     def _change(self, session: Any, now: Any) -> None:
         self._stamped = _UNKNOWN
         if now is not None:
+            if self._is_indexed:
+                index.check_can_list(self._container)
             self._has_signed_in = self._is_unsaved = True
             self._began = time.time()
             self._signed_in = max(int(self._began * 1000), self._ended_until + 1)
