@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import base64
 import datetime
+import enum
+import hashlib
 import itertools
 import logging
 import os
@@ -16,7 +18,7 @@ from support.contract import BACKENDS, Backend
 from support.implementations import Clock
 from support.visits import Visitor
 
-from webapp2_sessions import ConfigError, SessionDict
+from webapp2_sessions import BackendError, BackendUnavailable, ConfigError, SessionDict
 from webapp2_sessions.users import (
     UserSession,
     end_all_sessions,
@@ -358,6 +360,38 @@ def test_users_may_have_any_name(listing: Backend, app: Any, user: Any) -> None:
     assert end(visitor) == 1
 
 
+class Member(str, enum.Enum):
+    """Users as members of an enumeration."""
+
+    ADA = "ada"
+
+
+class Number(enum.IntEnum):
+    """The same, with numbers."""
+
+    ADA = 5
+
+
+@pytest.mark.parametrize("kind", [Member, Number])
+def test_a_member_of_an_enumeration_is_the_same_user_as_its_value(
+    listing: Backend, kind: type[enum.Enum]
+) -> None:
+    app = listing.app(user_key=lambda session: kind(session["user_id"]))
+    visitor = signed_in(listing, app, kind["ADA"].value)
+    assert len(listed(visitor, user=kind["ADA"].value)) == 1
+
+
+def test_nobody_gets_at_another_users_sessions_by_a_name_that_looks_like_a_hash(
+    listing: Backend, app: Any
+) -> None:
+    zoe = signed_in(listing, app, "Zoë")
+    digest = hashlib.sha256("Zoë".encode()).hexdigest()
+    attacker = signed_in(listing, app, f"sha256:{digest}")
+    assert [each.is_current for each in listed(attacker)] == [True]
+    assert end(attacker) == 1
+    assert zoe.read() == {"user_id": "Zoë"}
+
+
 def test_a_user_that_has_no_name_is_refused_and_nothing_is_stored(
     listing: Backend, app: Any
 ) -> None:
@@ -522,6 +556,22 @@ def test_what_is_remembered_counts_for_so_many_seconds(revoking: Backend, clock:
     assert visitor.read() == {}
 
 
+@pytest.mark.parametrize("user", ["ada", "ü" * 300])
+def test_what_is_revoked_is_not_listed(revoking: Backend, clock: Clock, user: str) -> None:
+    if not can_list(revoking):
+        pytest.skip("cannot list sessions")
+    app = revoking.app(user_index=True)
+    phone, laptop = signed_in(revoking, app, user), signed_in(revoking, app, user)
+    assert len(listed(phone)) == 2
+    clock.now += 1
+    with phone.visit() as session:
+        store = session.container.session_store
+        assert store.end_user_sessions(keep=True) == 1
+        assert len(store.user_sessions()) == 1
+    assert [bool(each.read()) for each in (phone, laptop)] == [True, False]
+    assert len(listed(phone)) == 1
+
+
 # What cannot be
 
 
@@ -531,6 +581,32 @@ def test_backends_that_cannot_list_say_so(backend: Backend) -> None:
     app = backend.app(user_key="user_id", user_index=True, default_backend=backend.keyword)
     with pytest.raises(ConfigError, match="as redis and datastore, not"):
         signed_in(backend, app)
+
+
+def test_a_session_in_which_nobody_signs_in_may_have_a_backend_that_cannot_list(
+    listing: Backend, app: Any
+) -> None:
+    visitor = signed_in(listing, app)
+    with visitor.visit() as session:
+        store = session.container.session_store
+        store.get_session(name="flashes", backend="securecookie").add_flash("welcome")
+        store.set_secure_cookie("language", {"is": "fr"})
+    assert [*visitor.cookies] == ["session", "flashes", "language"]
+    assert visitor.read() == {"user_id": "ada"}
+
+
+@pytest.mark.parametrize("key", ["user_index", "revocation"])
+@pytest.mark.parametrize("attempt", [listed, end])
+def test_a_backend_of_upstreams_kind_says_that_it_follows_nobody(
+    key: str, attempt: Callable[[Visitor], object], request: pytest.FixtureRequest
+) -> None:
+    backend = BACKENDS["custom"](request)
+    settings: dict[str, Any] = (
+        {"user_index": True} if key == "user_index" else {"revocation": "redis"}
+    )
+    visitor = signed_in(backend, backend.app(user_key="user_id", **settings))
+    with pytest.raises(ConfigError, match=r"not (followed by )?RecordsFactory"):
+        attempt(visitor)
 
 
 def test_what_is_not_configured_is_an_error(backend: Backend) -> None:
@@ -551,3 +627,55 @@ def test_a_plain_cookie_has_nothing_of_it() -> None:
     plain = Backend("securecookie", False)
     visitor = signed_in(plain, plain.app(user_key="user_id"))
     assert base64.b64decode(visitor.cookies["session"].partition("|")[0]) == b'{"user_id":"ada"}'
+
+
+def unanswered(*args: Any) -> int:
+    """What asks the server of revocations, which is down."""
+    raise BackendUnavailable("redis", "a server", "it is down")
+
+
+def test_nobody_is_signed_out_because_it_cannot_be_asked(
+    revoking: Backend, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    visitor = signed_in(revoking, revoking.app(on_backend_error="degrade"))
+    with monkeypatch.context() as patch:
+        patch.setattr("webapp2_sessions.users.following.moment_of", unanswered)
+        with visitor.visit() as session:
+            assert session == {}
+            session.get_csrf_token()  # looks at the user as well
+    assert visitor.set_cookies == []
+    assert visitor.read() == {"user_id": "ada"}
+
+
+def test_to_end_the_sessions_of_nobody_knows_whom_is_an_error(
+    revoking: Backend, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    visitor = signed_in(revoking, revoking.app(on_backend_error="degrade"))
+    monkeypatch.setattr("webapp2_sessions.users.following.moment_of", unanswered)
+    with pytest.raises(BackendError, match="a session that is degraded"):
+        end(visitor)
+
+
+def test_who_signs_in_and_ends_all_others_in_one_request_stays(
+    revoking: Backend, clock: Clock
+) -> None:
+    """Also where no millisecond passes in between."""
+    visitor = revoking.visitor(revoking.app())
+    with visitor.visit() as session:
+        session["user_id"] = "ada"
+        session.container.session_store.end_user_sessions(keep=True)
+    assert visitor.read() == {"user_id": "ada"}
+
+
+@pytest.mark.parametrize("is_there", [False, True])
+def test_who_is_signed_out_everywhere_and_then_in_by_one_request_stays(
+    revoking: Backend, clock: Clock, is_there: bool
+) -> None:
+    app = revoking.app()
+    elsewhere, visitor = signed_in(revoking, app), revoking.visitor(app)
+    if is_there:
+        visitor.write({"user_id": "ada"})
+    with visitor.visit() as session:
+        session.container.session_store.end_user_sessions("ada")
+        session["user_id"] = "ada"
+    assert [each.read() for each in (elsewhere, visitor)] == [{}, {"user_id": "ada"}]

@@ -8,7 +8,7 @@ from typing import Any
 
 from webapp2_sessions.config import CONFIG_KEY, SessionConfig
 from webapp2_sessions.config.loading import active_app, load_config
-from webapp2_sessions.errors import ConfigError
+from webapp2_sessions.errors import BackendError, ConfigError
 from webapp2_sessions.sessions.store import SessionStore
 from webapp2_sessions.users import index
 from webapp2_sessions.users.names import name_of, user_key_of, user_of
@@ -82,6 +82,12 @@ class Account:
         if self._key is None:
             text = "does not tell who is signed in to sessions of the name"
             raise ConfigError("user_key", f"{text} {name!r}")
+        if self._lists:
+            index.check_can_list(container)
+        elif container is not None and not getattr(container, "can_destroy", False):
+            kind = type(container).__name__
+            text = f"is not followed by {kind}, a backend of upstream's kind"
+            raise ConfigError("user_key", text)
 
     def sessions(self, user: Any, limit: int | None) -> list[index.UserSession]:
         """Return the sessions of a user, ``None`` for who is signed in."""
@@ -100,6 +106,10 @@ class Account:
         mine = self._present_user()
         user = mine if user is None else user
         if user is None:
+            if getattr(getattr(self._container, "session", None), "_degraded", False):
+                backend, address = self._container._place()
+                text = "nobody knows who is signed in to a session that is degraded"
+                raise BackendError(backend, address, text)
             return 0
         is_mine = mine is not None and name_of(mine) == name_of(user)
         own = index.handle_of(self._container) if self._lists and is_mine else None
@@ -113,10 +123,11 @@ class Account:
         if not self._lists and not revokes:
             raise ConfigError("user_index", f"is not configured, nor is 'revocation'; {_CAN_LIST}")
         ended: list[str] = []
+        following = getattr(self._container, "_following", None)
         if revokes:
             moment = revoke(self._config, user)
-            if stays:
-                self._container._following.stay(moment)
+            if following is not None:
+                following.outlive(moment, stays)
         if self._lists:
             ended = index.end_listed(self._container, user, handle, own if stays else kept)
         if is_mine and not stays and (revokes or self._container.sid in ended):
@@ -149,7 +160,6 @@ def _outside(config: Mapping[str, Any] | None, name: str | None, backend: str | 
     name, container = name or _default_name(store.config), None
     if store.config.get("user_index") is True:
         container = store.get_backend(backend or store.config["default_backend"])(name, store)
-        index.check_can_list(container)
     return Account(store.config, name, container)
 
 

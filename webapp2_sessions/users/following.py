@@ -39,7 +39,8 @@ class Following:
     :param session: the session as it was opened.
     :param key: as of :func:`~webapp2_sessions.users.names.user_of`.
     :param config: the session configuration.
-    :raises ConfigError: ``user_index`` is configured, and the session's backend cannot list.
+    :raises ConfigError: ``user_index`` is configured, and the session's backend cannot list users'
+        sessions. A session in which nobody signs in may have any backend.
     """
 
     #: Whether the user has signed in by this request, and whether that is not yet saved.
@@ -55,9 +56,10 @@ class Following:
     is_indexed = False
     #: Ids of users that lead nowhere once the session is saved.
     _left: tuple[tuple[str, Noted], ...] = ()
+    #: Until when this request has ended sessions of users, in Unix milliseconds: it signs in later.
+    _ended_until = 0
     #: The id of the session as it is noted of its user, and when it was noted last.
     _noted: tuple[str, Noted, int] | None = None
-
     #: What the function of ``user_stamp`` has returned for the user; ``_UNKNOWN`` before.
     _stamped: Any = _UNKNOWN
 
@@ -73,6 +75,7 @@ class Following:
             self.is_judged = True
         if config.get("user_index"):
             self.is_indexed = self.is_judged = True
+        if self.is_indexed and self.user is not None:
             index.check_can_list(container)
             known = self._known_details()
             if known:
@@ -97,9 +100,11 @@ class Following:
     def _change(self, session: Any, now: Any) -> None:
         self._stamped = _UNKNOWN
         if now is not None:
+            if self.is_indexed:
+                index.check_can_list(self._container)
             self._has_signed_in = self._is_unsaved = True
             self._began = time.time()
-            self._signed_in = int(self._began * 1000)
+            self._signed_in = max(int(self._began * 1000), self._ended_until + 1)
         if session._destroyed:
             return  # and gets a new id by that
         if now is not None:
@@ -115,6 +120,7 @@ class Following:
     def succeed(self, former: Following) -> None:
         """Take over what the Following of a session that was destroyed has to clean up."""
         self._left += former._left
+        self._ended_until = former._ended_until
         if former._noted is not None:
             self._left += (former._noted[:2],)
 
@@ -144,11 +150,15 @@ class Following:
         stamp = attributes.get(STAMP)
         if self._stamped is not _UNKNOWN and not stamps.fits(self._config, self._stamped, stamp):
             problem = "its user's stamp is another one by now"
-        elif self._signed_in <= moment_of(self._config, self.user):
+        elif self._is_revoked():
             problem = "its user has been signed out everywhere"
         if problem:
             logger.info("The session %r ends: %s", self._container.name, problem)
         return not problem
+
+    def _is_revoked(self) -> bool:
+        is_kept = self._config.get("revocation") is not None
+        return is_kept and self._signed_in <= moment_of(self._config, name_of(self.user))
 
     def add_to(self, attributes: dict[str, Any]) -> None:
         """Add to the attributes of a cookie by what :meth:`accepts` judges it.
@@ -164,13 +174,16 @@ class Following:
         if self._config.get("revocation") is not None:
             attributes[SIGNED_IN] = self._signed_in
 
-    def stay(self, moment: int) -> None:
-        """Let the session count although its user is signed out everywhere else.
+    def outlive(self, moment: int, stays: bool) -> None:
+        """Let a sign-in by this request count although its user is signed out everywhere.
 
         :param moment: until which a user must have signed in not to count, in Unix milliseconds.
+        :param stays: whether the session counts as it is.
         """
-        self._signed_in = max(moment + 1, self._signed_in)
-        self._container.session.mark_changed()
+        self._ended_until = moment
+        if stays:
+            self._signed_in = max(moment + 1, self._signed_in)
+            self._container.session.mark_changed()
 
     def look_up_stamp(self) -> None:
         """Ask for the user's stamp, unless it is known from when the session was opened."""

@@ -138,7 +138,7 @@ def _living(container: Any, user: str) -> Iterator[tuple[Noted, Stored]]:
         for each, stored in zip(page, records, strict=True):
             if stored is None or stored.details.get("user") != user:
                 lost.append(each)
-            elif judge.opens(stored):
+            elif each.sid == container.sid or judge.opens(stored):  # this one is open
                 yield each, stored
         is_late = (time.time() - _DROPPED_AFTER) * 1000
         with contextlib.suppress(BackendError):  # another list tries again

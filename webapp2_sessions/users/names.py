@@ -15,8 +15,8 @@ __all__ = ["name_of", "user_key_of", "user_of"]
 #: The key of ``webapp2_extras.auth``, whose value is a list that begins with the user's id.
 _AUTH = "_user"
 
-#: What a server is told as it is; everything else is hashed.
-_PLAIN = re.compile(r"[!-~]{1,200}\Z")
+#: What a server is told as it is; everything else is hashed, also what looks like a hash of ours.
+_PLAIN = re.compile(r"(?!sha256:)[!-~]{1,200}\Z")
 
 
 def user_key_of(config: Mapping[str, Any], session_name: str) -> Any:
@@ -48,7 +48,11 @@ def name_of(user: Any) -> str:
     :param user: text, a whole number, a UUID, or a key of ndb.
     :raises ConfigError: it is something else.
     """
-    if isinstance(user, (str, int, uuid.UUID)) and not isinstance(user, bool):
+    if isinstance(user, str):
+        name = str.__str__(user)  # of a member of an enumeration its value, which JSON keeps
+    elif isinstance(user, int) and not isinstance(user, bool):
+        name = int.__repr__(user)
+    elif isinstance(user, uuid.UUID):
         name = str(user)
     elif callable(getattr(user, "urlsafe", None)):
         name = bytes(user.urlsafe()).decode("ascii")

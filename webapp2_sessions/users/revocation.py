@@ -43,15 +43,16 @@ class Moments(Hashable, Protocol):
         """Set the moment of a user, unless a later one is kept already."""
 
 
-def moment_of(config: Mapping[str, Any], user: Any) -> int:
+def moment_of(config: Mapping[str, Any], name: str) -> int:
     """Return the moment up to which a session of a user does not count; -1 for none.
 
+    :param name: of the user, as :func:`name_of` gives it.
     :returns: Unix milliseconds.
     :raises BackendError: the server failed.
     """
     if config.get("revocation") is None:
         return -1
-    moments, name, seconds = _moments(config), name_of(user), config.get("revocation_cache")
+    moments, seconds = _moments(config), config.get("revocation_cache")
     if seconds is None:
         return moments.latest(moments.here(), [name, _EVERYBODY])
     period = int(time.time() // seconds)
