@@ -121,7 +121,9 @@ def test_all_end_that_no_server_keeps(make_shop: Callable[..., Shop], capsys: Ou
     shop = make_shop(default_backend="securecookie", user_index=False, revocation="redis")
     visitor = shop.visitor("securecookie", 5)
     assert shop.run("5", "--end-all", "--yes") == 0
-    assert capsys.readouterr().out == "0 sessions ended\n"
+    assert capsys.readouterr().out == (
+        "all sessions of that user ended, those in cookies too; 0 of them were listed\n"
+    )
     assert visitor.read() == {}
 
 

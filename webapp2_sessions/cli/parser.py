@@ -223,7 +223,7 @@ def _add_delete(commands: Any) -> None:
 
 
 def _add_users(commands: Any) -> None:
-    codes = ("done", "no sessions, not confirmed, or the server failed")
+    codes = ("done", "nothing to list or no such handle, not confirmed, or the server failed")
     text = f"{_USERS}\n{_TARGET}"
     parser = _add(commands, "users", "list a user's sessions, or end them", text, codes)
     add = parser.add_argument

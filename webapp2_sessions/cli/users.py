@@ -19,7 +19,7 @@ from webapp2_sessions.cli.output import (
     printable,
 )
 from webapp2_sessions.cli.stored import default_backend
-from webapp2_sessions.cli.target import importing_from_here, load_target
+from webapp2_sessions.cli.target import Target, importing_from_here, load_target
 from webapp2_sessions.errors import ConfigError
 from webapp2_sessions.users import UserSession, end_user_sessions, user_sessions
 
@@ -29,7 +29,7 @@ Result = TypeVar("Result")
 def run_users(options: argparse.Namespace) -> int:
     """List the sessions of a user or end them, and return the exit code."""
     if not (options.end_all or options.end):
-        found = _call(user_sessions, options, limit=options.limit)
+        found = _call(user_sessions, load_target(options.config), options, limit=options.limit)
         return _show(found, options.json)
     if not options.yes and not is_interactive():
         raise ConfigError("--yes", "is needed where nobody can be asked: there is no terminal")
@@ -37,14 +37,19 @@ def run_users(options: argparse.Namespace) -> int:
     if not options.yes and not confirm(f"End {what}?"):
         echo_error("nothing ended")
         return 1
-    count = _call(end_user_sessions, options, handle=options.end)
-    echo(f"{count} session{'' if count == 1 else 's'} ended")
+    target = load_target(options.config)
+    count = _call(end_user_sessions, target, options, handle=options.end)
+    if options.end_all and target.checked()["revocation"] is not None:
+        echo(f"all sessions of that user ended, those in cookies too; {count} of them were listed")
+    else:
+        echo(f"{count} session{'' if count == 1 else 's'} ended")
     return 0 if count or options.end_all else 1
 
 
-def _call(function: Callable[..., Result], options: argparse.Namespace, **more: Any) -> Result:
+def _call(
+    function: Callable[..., Result], target: Target, options: argparse.Namespace, **more: Any
+) -> Result:
     """Call a function for the user, with the configuration and the place of the options."""
-    target = load_target(options.config)
     with importing_from_here():  # user_key, backends and pickles may name the application's own
         config, backend = target.checked(), options.backend
         if backend is None and config["user_index"]:

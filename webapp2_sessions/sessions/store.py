@@ -223,9 +223,10 @@ class SessionStore(SignedCookies):
 
         What cannot be opened any more is not listed.
 
-        :param user: as ``user_key`` finds it; by default who is signed in.
-        :param name: the name of the sessions, by default the one of ``user_key`` or
-            ``cookie_name``.
+        :param user: as ``user_key`` finds it; by default who is signed in to the session ``name``.
+        :param name: the name of the sessions, by default the first of the dictionary in
+            ``user_key``, or ``cookie_name``. One that is not open yet is opened in
+            ``default_backend``: open it first where it is kept elsewhere.
         :param limit: the most to return, of those that began last; ``None`` for all.
         :returns: :class:`~webapp2_sessions.users.UserSession` objects; none if nobody is signed in.
         :raises ConfigError: ``user_index`` is not configured, or the backend cannot list.
@@ -246,8 +247,9 @@ class SessionStore(SignedCookies):
         It counts at once. What this request has open itself is destroyed as by
         ``session.destroy()``. With ``revocation`` configured all sessions end, also those in
         cookies and in memcached, unless ``handle`` is given, or ``keep`` names another session.
+        Nothing ends, and nothing is raised, where no user is given and nobody is signed in.
 
-        :param user: as ``user_key`` finds it; by default who is signed in.
+        :param user: as ``user_key`` finds it; by default who is signed in to the session ``name``.
         :param handle: of the only session to end, as :meth:`user_sessions` tells it.
         :param keep: ``True`` for the session of this request, or the handle of one that stays.
         :param name: the name of the sessions, as for :meth:`user_sessions`.

@@ -31,7 +31,11 @@ _HANDLE_LENGTH = 32
 
 
 class UserSession(NamedTuple):
-    """A session of a user, as an account page shows it."""
+    """A session of a user, as an account page shows it.
+
+    ``handle`` is what ``end_user_sessions(handle=...)`` takes. ``began``, when the user signed in,
+    and ``saved`` are in UTC. ``label`` is what ``session.set_label()`` was given: escape it.
+    """
 
     #: Names the session where one is to be ended; it opens nothing.
     handle: str
@@ -54,8 +58,10 @@ def check_can_list(container: Any) -> None:
         kind = type(container).__name__
         raise ConfigError(
             "user_index",
-            f"needs a backend that can list sessions, as redis and datastore, not {kind}; to sign "
-            "users out of sessions elsewhere, configure 'revocation' in its place",
+            f"needs a backend that can list sessions, as redis and datastore, not {kind} for the "
+            f"session {getattr(container, 'name', None)!r}; if nobody signs in to that one, let "
+            "'user_key' be a dictionary that names only the others; to sign users out of "
+            "sessions elsewhere, configure 'revocation' in its place",
         )
 
 
