@@ -9,16 +9,18 @@ import hashlib
 import itertools
 import logging
 import os
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from typing import Any
 
 import pytest
+import webapp2
 from support.contract import BACKENDS, Backend
 from support.implementations import Clock
 from support.visits import Visitor
 
 from webapp2_sessions import BackendError, BackendUnavailable, ConfigError, SessionDict
+from webapp2_sessions.testing import memory_sessions
 from webapp2_sessions.users import (
     UserSession,
     end_all_sessions,
@@ -346,6 +348,45 @@ def test_sessions_are_listed_and_ended_without_a_request(listing: Backend, app: 
     assert end_user_sessions("ada", config=config) == 1
     assert phone.read() == {}
     assert user_sessions("ada", config=config) == []
+
+
+def test_memory_in_place_of_a_server_is_asked_without_a_request_too() -> None:
+    redis = Backend("redis", True, default_backend="redis")
+    app = redis.app(user_key="user_id", user_index=True, revocation="redis")
+    with memory_sessions(app):
+        visitor = signed_in(redis, app)
+        assert len(user_sessions("ada", config=app.config)) == 1
+        with active(app):
+            assert end_user_sessions("ada") == 1
+        assert visitor.read() == {}
+
+
+@contextmanager
+def active(app: Any) -> Iterator[None]:
+    """Let an application be the active one, as in a cron handler."""
+    app.set_globals(app=app, request=None)
+    try:
+        yield
+    finally:
+        app.clear_globals()
+
+
+def test_the_session_counts_in_which_somebody_is_signed_in(listing: Backend, app: Any) -> None:
+    request, other = Visitor(app, backend=listing.keyword).request(), Visitor(app)
+    store = get_store(request=request)
+    store.get_session()["a"] = 1
+    store.get_session(name="members")["user_id"] = "ada"
+    store.save_sessions(webapp2.Response())
+    assert [each.is_current for each in store.user_sessions()] == [True]
+    assert other.read() == {}
+
+
+def test_auth_has_a_session_of_its_own(listing: Backend) -> None:
+    visitor = listing.visitor(listing.app(user_key="_user"))
+    with visitor.visit() as session:
+        store = session.container.session_store
+        assert store.user_sessions() == []
+        assert [*store.sessions] == ["session", "auth"]
 
 
 def test_digits_are_the_same_user_as_their_number(listing: Backend, app: Any) -> None:

@@ -199,6 +199,8 @@ class MemorySessionFactory(StoredSessionFactory):
 
     #: The backend's name in errors.
     keyword = "memory"
+    #: The memory of :func:`memory_sessions`, which works outside of requests too.
+    _given_memory: Memory | None = None
     #: The pickle protocol.
     protocol = OWN_PROTOCOL
     can_list: bool = True
@@ -303,7 +305,7 @@ class MemorySessionFactory(StoredSessionFactory):
         return Serializer.of(backend_config(self.session_store), self.protocol)
 
     def _memory(self) -> Memory:
-        return memory_of(self.session_store.request.app)
+        return self._given_memory or memory_of(self.session_store.request.app)
 
     def _place(self) -> tuple[str, str]:
         return self.keyword, ADDRESS
@@ -383,7 +385,8 @@ def memory_sessions(app: Any, *keywords: str) -> Iterator[Memory]:
     replaced, memory = dict(backends), registry.pop(_MEMORY, None)
     for keyword in keywords or _STANDS_IN:
         base = _STANDS_IN.get(keyword, MemorySessionFactory)
-        backends[keyword] = type("MemorySessionFactory", (base,), {"keyword": keyword})
+        given = {"keyword": keyword, "_given_memory": memory_of(app)}
+        backends[keyword] = type("MemorySessionFactory", (base,), given)
     moments = _Moments(memory_of(app), str(revocation))
     if revocation in (keywords or _STANDS_IN):
         config["revocation"] = lambda config: moments

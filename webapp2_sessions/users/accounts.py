@@ -11,7 +11,7 @@ from webapp2_sessions.config.loading import active_app, load_config
 from webapp2_sessions.errors import BackendError, ConfigError
 from webapp2_sessions.sessions.store import SessionStore
 from webapp2_sessions.users import index
-from webapp2_sessions.users.names import name_of, user_key_of, user_of
+from webapp2_sessions.users.names import AUTH, AUTH_SESSION, name_of, user_key_of, user_of
 from webapp2_sessions.users.revocation import revoke
 
 __all__ = ["account_of", "end_user_sessions", "user_sessions"]
@@ -146,12 +146,22 @@ class Account:
 def account_of(store: Any, name: str | None) -> Account:
     """Return the account of the sessions of a name, by the store of a request.
 
-    The session is opened, by ``default_backend`` if it is not open yet.
+    Without a name it is the open session in which somebody is signed in, or the default one. That
+    is opened, by ``default_backend`` if it is not open yet.
     """
-    name = name or _default_name(store.config)
-    if name not in store.sessions:
+    config, sessions = store.config, store.sessions
+    if name is None:
+        names = [_default_name(config), *sessions]
+        is_meant = (each for each in names if _is_signed_in(config, each, sessions.get(each)))
+        name = next(is_meant, names[0])
+    if name not in sessions:
         store.get_session(name=name)
-    return Account(store.config, name, store.sessions[name])
+    return Account(config, name, sessions[name])
+
+
+def _is_signed_in(config: Mapping[str, Any], name: str, container: Any) -> bool:
+    session, key = getattr(container, "session", None), user_key_of(config, name)
+    return session is not None and key is not None and user_of(session, key) is not None
 
 
 def _outside(config: Mapping[str, Any] | None, name: str | None, backend: str | None) -> Account:
@@ -179,10 +189,12 @@ class _Outside(SessionStore):
         if config is None:
             self.config = load_config(app, CONFIG_KEY, None)
         else:
+            config = config.get(CONFIG_KEY, config)  # in an application's whole configuration
             self.config = config if isinstance(config, SessionConfig) else SessionConfig(config)
 
 
 def _default_name(config: Mapping[str, Any]) -> str:
     key = config.get("user_key")
-    named = next(iter(key), None) if isinstance(key, Mapping) else None
-    return str(named or config["cookie_name"])
+    if isinstance(key, Mapping):
+        return str(next(iter(key), None))
+    return AUTH_SESSION if key == AUTH else str(config["cookie_name"])

@@ -10,10 +10,12 @@ from typing import Any
 
 from webapp2_sessions.errors import ConfigError
 
-__all__ = ["name_of", "user_key_of", "user_of"]
+__all__ = ["AUTH", "AUTH_SESSION", "name_of", "user_key_of", "user_of"]
 
-#: The key of ``webapp2_extras.auth``, whose value is a list that begins with the user's id.
-_AUTH = "_user"
+#: The key of ``webapp2_extras.auth``, whose value is a list that begins with the user's id; and the
+#: name of its sessions.
+AUTH = "_user"
+AUTH_SESSION = "auth"
 
 #: What a server is told as it is; everything else is hashed, also what looks like a hash of ours.
 _PLAIN = re.compile(r"(?!sha256:)[!-~]{1,200}\Z")
@@ -35,7 +37,7 @@ def user_of(session: Mapping[Any, Any], key: Any) -> Any:
     if callable(key):
         return key(session)
     user = session.get(key)
-    if key == _AUTH and isinstance(user, (list, tuple)):
+    if key == AUTH and isinstance(user, (list, tuple)):
         user = user[0] if user else None
     return user
 

@@ -7,6 +7,7 @@ import time
 from collections.abc import Hashable, Mapping, Sequence
 from typing import Any, Protocol
 
+from webapp2_sessions.config import CONFIG_KEY
 from webapp2_sessions.config.imports import import_object
 from webapp2_sessions.config.loading import active_config
 from webapp2_sessions.errors import ConfigError
@@ -71,7 +72,7 @@ def end_all_sessions(*, config: Mapping[str, Any] | None = None) -> None:
     :raises ConfigError: ``revocation`` is not configured.
     :raises BackendError: the server failed; nobody is signed out then.
     """
-    config = active_config() if config is None else config
+    config = active_config() if config is None else config.get(CONFIG_KEY, config)
     if config.get("revocation") is None:
         raise ConfigError("revocation", "is not configured, and it takes that to end all sessions")
     _revoke(config, _EVERYBODY)
