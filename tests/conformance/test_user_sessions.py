@@ -19,7 +19,13 @@ from support.contract import BACKENDS, Backend
 from support.implementations import Clock
 from support.visits import Visitor
 
-from webapp2_sessions import BackendError, BackendUnavailable, ConfigError, SessionDict
+from webapp2_sessions import (
+    BackendError,
+    BackendUnavailable,
+    ConfigError,
+    SessionDict,
+    get_store,
+)
 from webapp2_sessions.testing import memory_sessions
 from webapp2_sessions.users import (
     UserSession,
