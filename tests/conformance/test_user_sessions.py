@@ -16,7 +16,7 @@ from support.contract import BACKENDS, Backend
 from support.implementations import Clock
 from support.visits import Visitor
 
-from webapp2_sessions import ConfigError, SessionDict
+from webapp2_sessions import BackendUnavailable, ConfigError, SessionDict
 from webapp2_sessions.users import (
     UserSession,
     end_all_sessions,
@@ -475,6 +475,23 @@ def test_a_session_from_before_there_was_revocation_ends(revoking: Backend, cloc
     clock.now += 1
     end(phone, keep=True)
     assert [bool(each.read()) for each in (phone, laptop)] == [True, False]
+
+
+def test_nobody_is_signed_out_because_the_server_gives_no_answer(
+    revoking: Backend, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A degraded session is empty, and what is stored of it stays."""
+    app = revoking.app(on_backend_error="degrade")
+    visitor = signed_in(revoking, app)
+
+    def fail(*args: Any) -> int:
+        raise BackendUnavailable("redis", "here", "no answer")
+
+    with monkeypatch.context() as patch:
+        patch.setattr("webapp2_sessions.users.following.moment_of", fail)
+        with visitor.visit() as session:
+            assert (dict(session), session.degraded) == ({}, True)
+    assert visitor.read() == {"user_id": "ada"}
 
 
 def test_everybody_is_signed_out(revoking: Backend, clock: Clock) -> None:
