@@ -241,6 +241,15 @@ def test_all_end(listing: Backend, app: Any) -> None:
     assert phone.cookies == {}
 
 
+def test_a_sign_in_of_the_same_request_ends_as_well(listing: Backend, app: Any) -> None:
+    visitor = listing.visitor(app)
+    with visitor.visit() as session:
+        session["user_id"] = "ada"
+        session.container.session_store.end_user_sessions()
+        assert session == {}
+    assert visitor.read() == {}
+
+
 def test_one_ends_by_its_handle(listing: Backend, app: Any) -> None:
     phone, laptop = signed_in(listing, app), signed_in(listing, app)
     [other] = [each for each in listed(phone) if not each.is_current]

@@ -119,7 +119,7 @@ class Account:
                 self._container._following.stay(moment)
         if self._lists:
             ended = index.end_listed(self._container, user, handle, own if stays else kept)
-        if is_mine and not stays and (revokes or self._container.sid in ended):
+        if is_mine and not stays and (handle is None or self._container.sid in ended):
             self._container.session.destroy()
         return len(ended)
 
