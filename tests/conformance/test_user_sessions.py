@@ -486,6 +486,29 @@ def test_a_session_from_before_there_was_revocation_ends(revoking: Backend, cloc
     assert [bool(each.read()) for each in (phone, laptop)] == [True, False]
 
 
+def test_who_signs_in_by_the_same_request_stays(revoking: Backend, clock: Clock) -> None:
+    """As after a password was reset. It may all happen within one millisecond."""
+    app = revoking.app()
+    visitor, other = revoking.visitor(app), signed_in(revoking, app)
+    with visitor.visit() as session:
+        session.container.session_store.end_user_sessions("ada")
+        session["user_id"] = "ada"
+    assert [bool(each.read()) for each in (visitor, other)] == [True, False]
+    with visitor.visit() as session:
+        session.container.session_store.end_user_sessions()
+        session["user_id"] = "ada"
+    assert visitor.read() == {"user_id": "ada"}
+
+
+def test_who_has_just_signed_in_may_end_the_others(revoking: Backend, clock: Clock) -> None:
+    app = revoking.app()
+    visitor, other = revoking.visitor(app), signed_in(revoking, app)
+    with visitor.visit() as session:
+        session["user_id"] = "ada"
+        session.container.session_store.end_user_sessions(keep=True)
+    assert [bool(each.read()) for each in (visitor, other)] == [True, False]
+
+
 def test_nobody_is_signed_out_because_the_server_gives_no_answer(
     revoking: Backend, monkeypatch: pytest.MonkeyPatch
 ) -> None:

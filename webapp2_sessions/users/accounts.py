@@ -115,8 +115,11 @@ class Account:
         ended: list[str] = []
         if revokes:
             moment = revoke(self._config, user)
+            following = getattr(self._container, "_following", None)
+            if following is not None:
+                following.outlast(moment)
             if stays:
-                self._container._following.stay(moment)
+                following.stay()
         if self._lists:
             ended = index.end_listed(self._container, user, handle, own if stays else kept)
         if is_mine and not stays and (handle is None or self._container.sid in ended):

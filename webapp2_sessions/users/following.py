@@ -47,7 +47,9 @@ class Following:
     _is_unsaved = False
     #: When the user signed in, in Unix milliseconds; 0 if that is not known.
     _signed_in = 0
-    #: The same in Unix seconds and finer, so that sign-ins have an order; 0 if not by this request.
+    #: As if the user had signed in no sooner, in Unix milliseconds.
+    _earliest = 0
+    #: When the user signed in, in Unix seconds and finer, so that sign-ins have an order; 0 if not by this request.
     _began = 0.0
     #: Whether the sessions of a user can be listed.
     _is_indexed = False
@@ -92,7 +94,7 @@ class Following:
         if now is not None:
             self._has_signed_in = self._is_unsaved = True
             self._began = time.time()
-            self._signed_in = int(self._began * 1000)
+            self._signed_in = max(int(self._began * 1000), self._earliest)
         if session._destroyed:
             return  # and gets a new id by that
         if now is not None:
@@ -108,6 +110,7 @@ class Following:
     def succeed(self, former: Following) -> None:
         """Take over what the Following of a session that was destroyed has to clean up."""
         self._left += former._left
+        self._earliest = former._earliest
         if former._noted is not None:
             self._left += (former._noted[:2],)
 
@@ -157,13 +160,19 @@ class Following:
         if self._config.get("revocation") is not None:
             attributes[SIGNED_IN] = self._signed_in
 
-    def stay(self, moment: int) -> None:
-        """Let the session count although its user is signed out everywhere else.
+    def outlast(self, moment: int) -> None:
+        """Let a sign-in of this request count, which ends what was there before.
 
         :param moment: until which a user must have signed in not to count, in Unix milliseconds.
         """
-        self._signed_in = max(moment + 1, self._signed_in)
-        self._container.session.mark_changed()
+        self._earliest = moment + 1
+
+    def stay(self) -> None:
+        """Let the session count although its user is signed out everywhere else."""
+        session = self._container.session
+        self.catch_up(session)  # the user may have signed in by this request
+        self._signed_in = max(self._earliest, self._signed_in)
+        session.mark_changed()
 
     def look_up_stamp(self) -> None:
         """Ask for the user's stamp, unless it is known from when the session was opened."""
