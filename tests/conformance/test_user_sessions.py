@@ -509,6 +509,30 @@ def test_who_has_just_signed_in_may_end_the_others(revoking: Backend, clock: Clo
     assert [bool(each.read()) for each in (visitor, other)] == [True, False]
 
 
+def test_a_former_cookie_of_what_stays_does_not_end_it(revoking: Backend, clock: Clock) -> None:
+    """Another request of the browser may still be on its way, and somebody may have a copy."""
+    app = revoking.app()
+    visitor = signed_in(revoking, app)
+    copy = revoking.visitor(app)
+    copy.cookies.update(visitor.cookies)
+    clock.now += 1
+    end(visitor, keep=True)
+    assert copy.read() == {}
+    assert visitor.read() == {"user_id": "ada"}
+
+
+def test_what_stays_keeps_its_own_age(revoking: Backend, clock: Clock) -> None:
+    app = revoking.app(session_max_age=3600)
+    visitor = revoking.visitor(app)
+    with visitor.visit() as session:
+        session["user_id"] = "ada"
+        session.set_max_age(100_000)
+    clock.now += 1
+    end(visitor, keep=True)
+    clock.now += 50_000
+    assert visitor.read() == {"user_id": "ada"}
+
+
 def test_nobody_is_signed_out_because_the_server_gives_no_answer(
     revoking: Backend, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -168,10 +168,15 @@ class Following:
         self._earliest = moment + 1
 
     def stay(self) -> None:
-        """Let the session count although its user is signed out everywhere else."""
+        """Let the session count although its user is signed out everywhere else.
+
+        It gets another id, and keeps its own age. Its former cookies do not count, and whoever
+        still sends one would end it under the former id.
+        """
         session = self._container.session
         self.catch_up(session)  # the user may have signed in by this request
         self._signed_in = max(self._earliest, self._signed_in)
+        session._regenerates = True
         session.mark_changed()
 
     def look_up_stamp(self) -> None:
