@@ -143,6 +143,11 @@ class Application:
             users.update(index=False, limit=None)
         return users
 
+    @property
+    def follows(self) -> bool:
+        """Whether it follows users."""
+        return bool(self._users["followed"])
+
     def can(self, name: str, deed: str) -> bool:
         """Return whether it can do a deed of `DEEDS` with the sessions of a name."""
         if name not in self._users["followed"]:
@@ -254,9 +259,7 @@ def _answer(request: Any, response: Any, error: Exception) -> None:
     response.set_status(500)
 
 
-def _config_of_users(
-    users: Mapping[str, Any], user_stamp: Callable[[str], str]
-) -> dict[str, Any]:
+def _config_of_users(users: Mapping[str, Any], user_stamp: Callable[[str], str]) -> dict[str, Any]:
     if not users["followed"]:
         return {}
     return {

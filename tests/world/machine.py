@@ -18,7 +18,6 @@ from world.applications import ENDS, FRONTS, NAMES, Application
 from world.configurations import KINDS, USERS, deployments
 from world.jar import Url
 from world.script import AGES, NUMBERS, OURS, Step
-from world.script import USERS as NAMES_OF_USERS
 from world.totals import Totals
 from world.world import COMEBACKS, Fault, Request, World
 
@@ -505,7 +504,7 @@ class RedisMachine(WorldMachine):
 #: What a handler does where users sign in.
 _of_users = st.sampled_from(
     [
-        *[("enter", user) for user in (NAMES_OF_USERS[0], *NAMES_OF_USERS)] * 2,
+        *[("enter", user) for user in (0, 0, 1)] * 2,
         *[("leave",), ("list",), ("list",), ("label",), ("end_all",), ("end_others",)],
         *[("end_one", 0), ("end_one", 1), ("password",), ("renew",), ("sign_out",), ("set", "b")],
         *[("grow",), ("shrink",), ("flash",), ("clear",)],
@@ -537,9 +536,7 @@ class UsersMachine(WorldMachine):
         choices=_choices,
         is_one=st.booleans(),
     )
-    def users_come_at_once(
-        self, requests: list[Request], choices: list[int], is_one: bool
-    ) -> None:
+    def users_come_at_once(self, requests: list[Request], choices: list[int], is_one: bool) -> None:
         """Users ask for pages at once, of the same session if they like."""
         if is_one:
             requests = [_with(each, browser=requests[0].browser) for each in requests]
@@ -548,7 +545,7 @@ class UsersMachine(WorldMachine):
 
     @rule(
         request=_visits_of_users,
-        user=st.sampled_from(NAMES_OF_USERS),
+        user=st.integers(0, 1),
         first=st.lists(_of_users, max_size=2).map(tuple),
         ending=_endings,
         commands=st.integers(0, 10),
@@ -558,7 +555,7 @@ class UsersMachine(WorldMachine):
     def user_ends_sessions(
         self,
         request: Request,
-        user: str,
+        user: int,
         first: tuple[Step, ...],
         ending: Step,
         commands: int,
@@ -596,7 +593,7 @@ class UsersMachine(WorldMachine):
     def users_meet_a_fault(self, request: Request, fault: Fault, steps: tuple[Step, ...]) -> None:
         """A server fails while a user signs in, or out, or looks where she is signed in."""
         name = request.sessions[0][0]
-        self._world.ask([_with(request, sessions=((name, (("enter", NAMES_OF_USERS[0]),)),))])
+        self._world.ask([_with(request, sessions=((name, (("enter", 0),)),))])
         request = _with(request, sessions=((name, steps),))
         self._world.ask([request], fault=fault)
         self._look_everywhere(request)
@@ -604,28 +601,29 @@ class UsersMachine(WorldMachine):
 
     @rule(
         request=_visits_of_users,
-        user=st.sampled_from(NAMES_OF_USERS),
+        user=st.integers(0, 1),
         deed=st.sampled_from(["list", "list", "end_all"]),
     )
-    def administrator_comes(self, request: Request, user: str, deed: str) -> None:
+    def administrator_comes(self, request: Request, user: int, deed: str) -> None:
         """Somebody lists or ends the sessions of a user outside of requests."""
         name = request.sessions[0][0]
-        self._world.administer(request.app, name, deed, user, request.namespace)
+        world = self._world
+        world.administer(request.app, name, deed, world.users[user], request.namespace)
         if deed != "list":
             self._look_everywhere(request)
 
-    @rule(request=_visits_of_users, user=st.sampled_from(NAMES_OF_USERS))
-    def password_is_changed(self, request: Request, user: str) -> None:
+    @rule(request=_visits_of_users, user=st.integers(0, 1))
+    def password_is_changed(self, request: Request, user: int) -> None:
         """A user has another password."""
-        self._world.change_password(user)
+        self._world.change_password(self._world.users[user])
         self._look_everywhere(request)
 
     @rule(
         request=_visits_of_users,
-        user=st.sampled_from(NAMES_OF_USERS),
+        user=st.integers(0, 1),
         attributes=st.sampled_from(_PLANTED),
     )
-    def cookie_is_planted(self, request: Request, user: str, attributes: str) -> None:
+    def cookie_is_planted(self, request: Request, user: int, attributes: str) -> None:
         """Somebody plants his cookie in a browser, in which a user signs in then; he looks."""
         world, [(name, steps)] = self._world, request.sessions
         request = _with(request, end="ok", moves_to=None)

@@ -10,11 +10,11 @@ from __future__ import annotations
 import itertools
 import math
 import zlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
 
-from world.script import USERS, WHO, Draft
+from world.script import WHO, Draft
 
 __all__ = [
     "EXPIRED",
@@ -308,9 +308,13 @@ class _Result(NamedTuple):
 
 
 class Model:
-    """What ought to be."""
+    """What ought to be.
 
-    def __init__(self) -> None:
+    :param users: the names of all who may sign in.
+    """
+
+    def __init__(self, users: Sequence[str] = ()) -> None:
+        self._users = users
         self.grants: dict[str, Grant] = {}
         self.records: Possible = {}
         self._copies = _Copies({}, {})
@@ -320,12 +324,11 @@ class Model:
         #: The numbers of users' moments, by place, namespace and user.
         self._moments: dict[tuple[str, str, str], int] = {}
 
-    def change(self, change: Change, besides: Sequence[Visit] = ()) -> None:
-        """Change what a server holds, besides the sessions of visits that were checked."""
-        checked = self._involved(besides) | {visit.number for visit in besides}
+    def change(self, change: Change, besides: Set[int] = frozenset()) -> None:
+        """Change what a server holds, besides records that were checked with the change."""
         saved, former = self._copies
         for number, states in self.records.items():
-            if self.places[number] != change.place or number in checked:
+            if self.places[number] != change.place or number in besides:
                 continue
             if change.kind == "copied":
                 saved[number] = states
@@ -358,13 +361,13 @@ class Model:
         """Return the records of all users' moments."""
         return {number: self.records[number] for number in self._moments.values()}
 
-    def _of_users(self, visits: Sequence[Visit], deeds: Sequence[Deed], users: set[str]) -> set[int]:
+    def _of_users(self, visits: Sequence[Visit], deeds: Sequence[Deed]) -> set[int]:
         """Return what is of users to whom something may happen: moments, and listed sessions."""
         found = {deed.moment for deed in deeds if deed.rules.revokes is not None}
         lists = [(deed.rules, deed.name) for deed in deeds]
         for visit in visits:
             if visit.rules.revokes is not None:
-                found.update(self.moment(visit.rules, user) for user in users)
+                found.update(self.moment(visit.rules, user) for user in self._users)
             if visit.rules.most_sessions is not None and visit.draft.signs_in:
                 lists.append((visit.rules, visit.name))
         for rules, name in lists:
@@ -391,14 +394,15 @@ class Model:
 
     def check(
         self, visits: list[Visit], changes: Sequence[Change] = (), deeds: Sequence[Deed] = ()
-    ) -> None:
+    ) -> set[int]:
         """Find orders of loads and saves that explain what was seen of requests at one time.
 
         :param changes: of all that a server holds, meanwhile.
         :param deeds: what the visits and others did with the sessions of users meanwhile.
+        :returns: the numbers of the records that had a part in it.
         :raises Violation: there is none.
         """
-        involved = self._involved(visits) | self._of_users(visits, deeds, {*USERS})
+        involved = self._involved(visits) | self._of_users(visits, deeds)
         results: list[_Result] = []
         for records in _products({number: self.records[number] for number in involved}):
             events = [Event(visit, kind) for visit in visits for kind in visit.seen.times]
@@ -428,6 +432,7 @@ class Model:
                 self.places.setdefault(visit.number, visit.rules.place)
                 self.namespaces.setdefault(visit.number, visit.rules.namespace)
             self._take_cookie(visit, [each.leads.get(visit.number) for each in results])
+        return involved | {visit.number for visit in visits}
 
     def _take_cookie(self, visit: Visit, leads: list[Grant | None]) -> None:
         text = visit.seen.cookie
@@ -653,7 +658,6 @@ class _Orders:
             ):  # between the mark of another id and the end of the former one
                 yield {n: Gone() if isinstance(s, Gone) else s for n, s in saved.items()}, grant
 
-
     def _loads(self, visit: Visit, records: Records) -> Iterator[_Loaded | None]:
         """Yield what a visit may have loaded, if that is what was seen."""
         for passwords in visit.seen.passwords.get("load", ({},)):
@@ -769,7 +773,9 @@ def _is_open(
 ) -> bool | None:
     """Return whether a session of a user can be opened, and is listed; ``None`` for perhaps."""
     owner = state.owner
-    if owner is None or not _counts(rules, owner.stamp, owner.signed_in, owner.user, passwords, moment):
+    if owner is None or not _counts(
+        rules, owner.stamp, owner.signed_in, owner.user, passwords, moment
+    ):
         return False
     is_readable = state.key in rules.keys and not (state.is_named and rules.lacks_name)
     age = math.inf if rules.session_max_age is None else rules.session_max_age
@@ -955,8 +961,9 @@ def _load(model: Model, visit: Visit, records: Records) -> Iterator[_Loaded | No
 def _signed_in(
     model: Model, visit: Visit, records: Records, found: _Loaded
 ) -> Iterator[tuple[_Loaded, bool]]:
-    """Yield what is known of the user of a session, by all that its cookie may say, and whether
-    that still counts.
+    """Yield what is known of the user of a session, and whether that still counts.
+
+    Both by all that its cookie may say.
     """
     user, grant, rules = found.base.get(WHO), found.grant, visit.rules
     if user is None or grant is None or not rules.follows:
@@ -1294,9 +1301,7 @@ def _without(messages: list[Any], others: list[Any]) -> list[Any]:
     return left
 
 
-def _told(
-    model: Model, visits: list[Visit], involved: set[int], deeds: Sequence[Deed] = ()
-) -> str:
+def _told(model: Model, visits: list[Visit], involved: set[int], deeds: Sequence[Deed] = ()) -> str:
     lines = ["no order of loads and saves explains what was seen:"]
     for visit in visits:
         seen = visit.seen

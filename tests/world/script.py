@@ -6,7 +6,7 @@ import copy
 import json
 from typing import Any
 
-__all__ = ["DEEDS", "NUMBERS", "OURS", "STEPS", "USERS", "WHO", "Draft", "Step", "normal"]
+__all__ = ["DEEDS", "NUMBERS", "OURS", "STEPS", "WHO", "Draft", "Step", "normal"]
 
 #: A value that fits no cookie.
 BIG = "x" * 6000
@@ -20,8 +20,7 @@ NUMBERS = (0, 0.0, -0.0)
 #: Names that the package once took for its own.
 OURS = ("__max_age__", "__began__", "__spilled__", "_sid")
 
-#: Who has browsers, and the key of a session that tells who is signed in.
-USERS = ("ada@of-the-world", "bob@of-the-world")
+#: The key of a session that tells who is signed in.
 WHO = "who"
 
 Step = tuple[Any, ...]
@@ -201,8 +200,9 @@ class Draft:
                 self._mark("")
 
     def stay(self) -> None:
-        """Stay although the user is signed out everywhere else."""
+        """Stay although the user is signed out everywhere else, with another id."""
         self.follow()
+        self.regenerates = True
         self._mark("")
 
     def _named(self, token: str) -> None:

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import base64
 import functools
+import hashlib
 import itertools
+import json
 import logging
+import os
 import re
 import sys
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass
 from typing import Any
 
@@ -23,6 +27,7 @@ from support.servers import Memcached, Redis
 
 from webapp2_sessions import BackendError, SessionConflict, users
 from webapp2_sessions.errors import UnreadableSession
+from webapp2_sessions.sessions.factories import CustomBackendSessionFactory
 from webapp2_sessions.sessions_memcache.connection import Connections
 from webapp2_sessions.sessions_redis.cache import _Connections as CacheConnections
 from webapp2_sessions.testing.clock import Clock
@@ -33,7 +38,7 @@ from world.jar import Jar, Url
 from world.model import EXPIRED, Change, Deed, Listed, Model, Rules, Violation, Visit
 from world.renamed import Named
 from world.rivals import Rival
-from world.script import DEEDS, STEPS, USERS, WHO, Draft, Step, normal, perform
+from world.script import DEEDS, STEPS, WHO, Draft, Step, normal, perform
 from world.turns import Turns
 
 __all__ = ["BOUND", "COMEBACKS", "Fault", "Request", "World"]
@@ -141,7 +146,9 @@ class World:
         self._relay = relay
         #: Where sessions in it are, and what the cache of Datastore is called.
         self.place = "redis" if isinstance(self.server, Redis) else "memcache"
-        self.model = Model()
+        #: Who may sign in; nobody of another world, because Datastore is the same in all.
+        self.users = [f"{name}@{os.urandom(8).hex()}.example" for name in ("ada", "bob")]
+        self.model = Model(self.users)
         self.apps = [
             Application(number, each, relay.address, self.place, self._stamp)
             for number, each in enumerate(settings)
@@ -167,7 +174,7 @@ class World:
         self._commands = 0
         self._sids: set[str] = set()
         #: The numbers of users' passwords.
-        self.passwords: dict[str, int] = dict.fromkeys(USERS, 0)
+        self.passwords: dict[str, int] = dict.fromkeys(self.users, 0)
         #: The numbers of sessions by their ids.
         self._numbers: dict[str, int] = {}
         #: Whether a server has ever failed, so that there may be ids of which nothing was seen.
@@ -185,6 +192,10 @@ class World:
         self._waits = Waits(self._patches)
         self._patches.setitem(sys.modules, appengine_namespaces.NAME, appengine_namespaces.MODULE)
         self._await_what_is_sent()
+        if any(app.follows for app in self.apps):  # a list may have them in their order
+            ids = map(functools.partial(_id, os.urandom(5).hex()), itertools.count())
+            kind = CustomBackendSessionFactory
+            self._patches.setattr(kind, "_get_new_sid", lambda container: next(ids))
         if self.uses("datastore"):
             self._let_entities_travel()
         logging.getLogger().addHandler(self._log)
@@ -276,7 +287,7 @@ class World:
         :param choices: whose turn it is, at each command and at each end of a handler.
         :param fault: happens at a command of any of them.
         """
-        self._change_rest([])
+        self._change_rest()
         self._turns, self._fault, self._commands = Turns(choices), fault, 0
         self._failing, self.has_failed = None, bool(self._behind)
         self.requests += len(requests)
@@ -317,22 +328,24 @@ class World:
         for job in jobs:
             job.learn_lists()
         moments = self.model.moments()
+        checked: set[int] = set()
         for visits in groups.values():
             self.model.records.update(moments)  # sessions of all names see the same
-            self._check(visits, deeds)
-        self._change_rest([visit for visits in groups.values() for visit in visits])
+            checked |= self._check(visits, deeds)
+        self._change_rest(checked)
+        self._learn_numbers([visit.seen.cookie for visits in groups.values() for visit in visits])
         if deeds:  # a sign-in of the same moment would not count
             self.clock.advance(_MOMENT)
         self._check_logs()
         if SHARED.headers.getall("Set-Cookie"):
             raise Violation("a response that all requests share got a cookie")
 
-    def _check(self, visits: list[Visit], deeds: Sequence[Deed]) -> None:
+    def _check(self, visits: list[Visit], deeds: Sequence[Deed]) -> set[int]:
         names = {visit.name for visit in visits} or {deed.name for deed in deeds}
         # What is done with sessions of another name tells of moments alone.
         seen = [deed for deed in deeds if deed.name in names or deed.revokes]
         try:
-            self.model.check(visits, self._changes, seen)
+            return self.model.check(visits, self._changes, seen)
         except Violation as error:
             raise Violation(f"{error}\n{self.told()}") from None
 
@@ -351,15 +364,13 @@ class World:
         application = self.apps[app % len(self.apps)]
         if not application.can(name, deed):
             return
-        self._change_rest([])
+        self._change_rest()
         self._happens(f"an administrator {STEPS[deed].replace('the', 'a')}")
         self.story.append(f"an administrator {STEPS[deed]}: {user}'s, by application {app}")
         rules, began = application.rules(name, namespace), self.tick()
         done = self.deed(deed, user, name, rules, namespace)
         token = appengine_namespaces.current.set(namespace)
-        options = {
-            "config": application.config, "name": name, "backend": application.backend(name)
-        }
+        options = {"config": application.config, "name": name, "backend": application.backend(name)}
         try:
             if deed == "list":
                 found = users.user_sessions(user, limit=None, **options)
@@ -372,9 +383,7 @@ class World:
         self._check([], [done])
         self.clock.advance(_MOMENT)
 
-    def deed(
-        self, deed: str, user: str, name: str, rules: Rules, namespace: str
-    ) -> Deed:
+    def deed(self, deed: str, user: str, name: str, rules: Rules, namespace: str) -> Deed:
         """Return what the model is to know of something that is done with sessions of a user.
 
         :param namespace: in which it is done; that of the sessions is in the rules.
@@ -388,9 +397,7 @@ class World:
     def listed(self, app: Application, name: str, found: Sequence[Any]) -> list[Listed]:
         """Return what the model is to know of a list."""
         numbers = {app.handle(name, sid): number for sid, number in self._numbers.items()}
-        entries = [
-            Listed(numbers.get(each.handle), each.label, each.is_current) for each in found
-        ]
+        entries = [Listed(numbers.get(each.handle), each.label, each.is_current) for each in found]
         if any(each.number is None for each in entries) and not self.had_faults:
             raise Violation(f"a list has a session that nobody has\n{self.told()}")
         return entries
@@ -525,10 +532,10 @@ class World:
             for failure in job.failures():
                 raise Violation(f"{job} failed without a cause: {failure}\n{self.told()}")
 
-    def _change_rest(self, visits: Sequence[Visit]) -> None:
-        """Tell the model what was lost, or undone, besides the sessions of these visits."""
+    def _change_rest(self, besides: Set[int] = frozenset()) -> None:
+        """Tell the model what was lost, or undone, besides some records."""
         for change in self._changes:
-            self.model.change(change, visits)
+            self.model.change(change, besides)
         self._changes.clear()
 
     def let_time_pass(self, seconds: float) -> None:
@@ -639,15 +646,30 @@ class World:
         if sid:
             self._numbers.setdefault(sid, visit.number)
 
+    def _learn_numbers(self, cookies: Sequence[str | None]) -> None:
+        """Remember the numbers of the sessions to which cookies lead."""
+        for text in cookies:
+            grant = self.model.grants.get(text or "")
+            if grant is not None and grant.record is not None and not grant.is_encrypted:
+                held = json.loads(base64.b64decode(str(text).partition("|")[0]))
+                data = held[0] if isinstance(held, list) else held
+                if "_sid" in data:
+                    self._numbers[data["_sid"]] = grant.record
+
     def _check_logs(self) -> None:
         text = self._log.take()
         if not text:
             return
-        secrets = [_TOKEN, *USERS, "hash-of-a-password", *map(secret, range(4)), *self._sids]
+        secrets = [_TOKEN, *self.users, "hash-of-a-password", *map(secret, range(4)), *self._sids]
         secrets += [each.rpartition("|")[2][-40:] for _, each in self.seen]
         for each in secrets:
             if len(each) > 10 and each in text:
                 raise Violation(f"a log has {each[:6]!r}...: {text[:2000]}")
+
+
+def _id(world: str, number: int) -> str:
+    """Return an id whose place among those of one world is the same in each run."""
+    return world + hashlib.sha256(str(number).encode("ascii")).hexdigest()[:12]
 
 
 class _Job:
@@ -771,6 +793,8 @@ class _Job:
             appengine_namespaces.current.set(request.moves_to)
         for number, step in enumerate(steps):
             token = f"{_TOKEN}{visit.number}-{number}"
+            if step[0] == "enter":
+                step = step[0], world.users[step[1]]
             is_named = step == ("named",) and rules.pickles and not rules.lacks_name
             if step[0] in DEEDS:
                 self._do(step, visit, session)

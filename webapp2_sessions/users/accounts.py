@@ -115,7 +115,7 @@ class Account:
         ended: list[str] = []
         if revokes:
             moment = revoke(self._config, user)
-            following = getattr(self._container, "_following", None)
+            following: Any = getattr(self._container, "_following", None)
             if following is not None:
                 following.outlast(moment)
             if stays:
