@@ -94,6 +94,18 @@ def test_each_browser_of_a_user_is_listed_and_nobody_elses(listing: Backend, app
     assert current.label == "phone"
 
 
+def test_sessions_of_another_name_are_listed_and_ended_by_that(listing: Backend) -> None:
+    app = listing.app(user_key={"session": "user_id", "cart": "user_id"})
+    visitor = signed_in(listing, app)
+    with visitor.visit(name="cart") as cart:
+        cart["user_id"] = "ada"
+        cart.set_label("cart")
+    assert [named(listed(visitor, name=name)) for name in ("session", "cart")] == [[None], ["cart"]]
+    assert end(visitor, name="session", user="ada") == 1
+    with visitor.visit(name="cart") as cart:
+        assert cart == {"user_id": "ada"}
+
+
 def test_who_is_not_signed_in_has_no_sessions(listing: Backend, app: Any) -> None:
     visitor = listing.visitor(app)
     visitor.write({"a": 1})

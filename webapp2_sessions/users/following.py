@@ -203,6 +203,7 @@ class Following:
         ends = None if absolute is None else math.floor((container._began or now) + absolute)
         user, noted, last = self._noted
         return {
+            "name": container.name,
             "user": user,
             "noted": [noted.at, last],
             "began": began,
