@@ -264,6 +264,8 @@ class Deed:
     keeps: bool = False
     only: int | None = None
     has_failed: bool = False
+    #: Whether a server was lost or replaced meanwhile, so that it may have come to a part of it.
+    is_disturbed: bool = False
     listed: list[Listed] = field(default_factory=list)
 
     @property
@@ -685,17 +687,18 @@ class _Orders:
         found = {}
         if rules.is_indexed:
             found = self._listable(rules, deed.name, deed.user, records)
+        is_partial = deed.has_failed or deed.is_disturbed
         if deed.kind == "list":
-            if deed.has_failed or _lists(deed, found, moment, own):
+            if is_partial or _lists(deed, found, moment, own):
                 yield records
             return
-        if deed.has_failed:
+        if is_partial:
             yield records
         if deed.revokes:
             at = int(deed.now * 1000)
             known = moment.at if isinstance(moment, Moment) else -1
             records = {**records, deed.moment: Moment(max(at, known))}
-            if deed.has_failed:
+            if is_partial:
                 yield records
         for number in [*found]:
             is_kept = number != deed.only if deed.only is not None else deed.keeps and number == own
@@ -712,7 +715,11 @@ class _Orders:
         """Yield what a sign-in leaves of the user's sessions that are too many."""
         rules, grant = visit.rules, leads.get(visit.number)
         state = None if grant is None or grant.record is None else records[grant.record]
-        if not isinstance(state, Live) or state.owner is None or visit.seen.saved == "perhaps":
+        is_disturbed = visit.may_ask_former or any(
+            isinstance(event.subject, Change) for event in self._events
+        )
+        has_failed = is_disturbed or visit.seen.saved == "perhaps"
+        if not isinstance(state, Live) or state.owner is None or has_failed:
             yield records
         if visit.seen.saved == "perhaps":
             user = str(visit.draft.user)  # it may have been written, without a cookie

@@ -327,6 +327,9 @@ class World:
         deeds = [deed for visits in groups.values() for visit in visits for deed in visit.deeds]
         for job in jobs:
             job.learn_lists()
+        for visit in itertools.chain(*groups.values()):
+            for deed in visit.deeds:
+                deed.is_disturbed = visit.may_ask_former or bool(self._changes)
         moments = self.model.moments()
         checked: set[int] = set()
         for visits in groups.values():
@@ -362,7 +365,7 @@ class World:
     def administer(self, app: int, name: str, deed: str, user: str, namespace: str) -> None:
         """List or end the sessions of a user outside of requests."""
         application = self.apps[app % len(self.apps)]
-        if not application.can(name, deed):
+        if not application.can(name, deed) or application.number in self._behind:
             return
         self._change_rest()
         self._happens(f"an administrator {STEPS[deed].replace('the', 'a')}")

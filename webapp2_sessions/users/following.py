@@ -49,7 +49,8 @@ class Following:
     _signed_in = 0
     #: As if the user had signed in no sooner, in Unix milliseconds.
     _earliest = 0
-    #: When the user signed in, in Unix seconds and finer, so that sign-ins have an order; 0 if not by this request.
+    #: When the user signed in, in Unix seconds and finer, so that sign-ins have an order; 0 if not
+    #: by this request.
     _began = 0.0
     #: Whether the sessions of a user can be listed.
     _is_indexed = False
