@@ -104,6 +104,18 @@ def test_each_browser_of_a_user_is_listed_and_nobody_elses(listing: Backend, app
     assert current.label == "phone"
 
 
+def test_sessions_of_another_name_are_listed_and_ended_by_that(listing: Backend) -> None:
+    app = listing.app(user_key={"session": "user_id", "cart": "user_id"})
+    visitor = signed_in(listing, app)
+    with visitor.visit(name="cart") as cart:
+        cart["user_id"] = "ada"
+        cart.set_label("cart")
+    assert [named(listed(visitor, name=name)) for name in ("session", "cart")] == [[None], ["cart"]]
+    assert end(visitor, name="session", user="ada") == 1
+    with visitor.visit(name="cart") as cart:
+        assert cart == {"user_id": "ada"}
+
+
 def test_who_is_not_signed_in_has_no_sessions(listing: Backend, app: Any) -> None:
     visitor = listing.visitor(app)
     visitor.write({"a": 1})
@@ -249,6 +261,15 @@ def test_all_end(listing: Backend, app: Any) -> None:
     assert end(phone) == 2
     assert [each.read() for each in (phone, laptop)] == [{}, {}]
     assert phone.cookies == {}
+
+
+def test_a_sign_in_of_the_same_request_ends_as_well(listing: Backend, app: Any) -> None:
+    visitor = listing.visitor(app)
+    with visitor.visit() as session:
+        session["user_id"] = "ada"
+        session.container.session_store.end_user_sessions()
+        assert session == {}
+    assert visitor.read() == {}
 
 
 def test_one_ends_by_its_handle(listing: Backend, app: Any) -> None:
@@ -556,6 +577,70 @@ def test_a_session_from_before_there_was_revocation_ends(revoking: Backend, cloc
     clock.now += 1
     end(phone, keep=True)
     assert [bool(each.read()) for each in (phone, laptop)] == [True, False]
+
+
+def test_who_signs_in_by_the_same_request_stays(revoking: Backend, clock: Clock) -> None:
+    """As after a password was reset. It may all happen within one millisecond."""
+    app = revoking.app()
+    visitor, other = revoking.visitor(app), signed_in(revoking, app)
+    with visitor.visit() as session:
+        session.container.session_store.end_user_sessions("ada")
+        session["user_id"] = "ada"
+    assert [bool(each.read()) for each in (visitor, other)] == [True, False]
+    with visitor.visit() as session:
+        session.container.session_store.end_user_sessions()
+        session["user_id"] = "ada"
+    assert visitor.read() == {"user_id": "ada"}
+
+
+def test_who_has_just_signed_in_may_end_the_others(revoking: Backend, clock: Clock) -> None:
+    app = revoking.app()
+    visitor, other = revoking.visitor(app), signed_in(revoking, app)
+    with visitor.visit() as session:
+        session["user_id"] = "ada"
+        session.container.session_store.end_user_sessions(keep=True)
+    assert [bool(each.read()) for each in (visitor, other)] == [True, False]
+
+
+def test_a_former_cookie_of_what_stays_does_not_end_it(revoking: Backend, clock: Clock) -> None:
+    """Another request of the browser may still be on its way, and somebody may have a copy."""
+    app = revoking.app()
+    visitor = signed_in(revoking, app)
+    copy = revoking.visitor(app)
+    copy.cookies.update(visitor.cookies)
+    clock.now += 1
+    end(visitor, keep=True)
+    assert copy.read() == {}
+    assert visitor.read() == {"user_id": "ada"}
+
+
+def test_what_stays_keeps_its_own_age(revoking: Backend, clock: Clock) -> None:
+    app = revoking.app(session_max_age=3600)
+    visitor = revoking.visitor(app)
+    with visitor.visit() as session:
+        session["user_id"] = "ada"
+        session.set_max_age(100_000)
+    clock.now += 1
+    end(visitor, keep=True)
+    clock.now += 50_000
+    assert visitor.read() == {"user_id": "ada"}
+
+
+def test_nobody_is_signed_out_because_the_server_gives_no_answer(
+    revoking: Backend, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A degraded session is empty, and what is stored of it stays."""
+    app = revoking.app(on_backend_error="degrade")
+    visitor = signed_in(revoking, app)
+
+    def fail(*args: Any) -> int:
+        raise BackendUnavailable("redis", "here", "no answer")
+
+    with monkeypatch.context() as patch:
+        patch.setattr("webapp2_sessions.users.following.moment_of", fail)
+        with visitor.visit() as session:
+            assert (dict(session), session.degraded) == ({}, True)
+    assert visitor.read() == {"user_id": "ada"}
 
 
 def test_everybody_is_signed_out(revoking: Backend, clock: Clock) -> None:

@@ -6,14 +6,17 @@ import hashlib
 import logging
 import os
 from collections.abc import Callable, Mapping
+from types import SimpleNamespace
 from typing import Any
 
 import webapp2
 from support.servers import PROJECT
 
 from webapp2_sessions import BackendError, SessionHandler, SessionMiddleware, get_store
+from webapp2_sessions.users.index import handle_of
 from world import renamed
 from world.model import Rules
+from world.script import WHO
 
 __all__ = ["ENDS", "FRONTS", "NAMES", "Application", "Boom", "secret"]
 
@@ -45,6 +48,14 @@ _FEATURES = {
     "by_content": "change_detection: content",
     "begins_again": "on_unreadable: new",
     "namespace": "a fixed namespace",
+}
+
+#: The same for how users are followed.
+_OF_USERS = {
+    "stamps": "user_stamp",
+    "revocation": "revocation",
+    "index": "user_index",
+    "limit": "max_user_sessions",
 }
 
 #: Sent to several visitors. Nothing of a visitor may ever be in it.
@@ -99,13 +110,23 @@ class Application:
     :param settings: what was drawn, see :mod:`world.configurations`.
     :param address: of its memcached or Redis.
     :param place: which it is, "memcache" or "redis".
+    :param user_stamp: returns what changes with a user's password.
     """
 
-    def __init__(self, number: int, settings: Mapping[str, Any], address: str, place: str) -> None:
+    def __init__(
+        self,
+        number: int,
+        settings: Mapping[str, Any],
+        address: str,
+        place: str,
+        user_stamp: Callable[[str], str],
+    ) -> None:
         self.number = number
         self.settings = settings
         self.place = place
+        self._users = self._of_users()
         self.config = _config(number, settings, address, place)
+        self.config.update(_config_of_users(self._users, user_stamp))
         self._fronts = {}
         for front, (handler, is_wrapped) in FRONTS.items():
             app = webapp2.WSGIApplication(
@@ -113,6 +134,32 @@ class Application:
             )
             app.error_handlers[500] = _answer
             self._fronts[front] = SessionMiddleware(app) if is_wrapped else app
+
+    def _of_users(self) -> dict[str, Any]:
+        """Return how users are followed: what was drawn, as far as these backends can do it."""
+        users = dict(self.settings.get("users") or {"followed": ()})
+        lists = all(self.backend(name) in ("redis", "datastore") for name in users["followed"])
+        if not (lists and users.get("index")):
+            users.update(index=False, limit=None)
+        return users
+
+    @property
+    def follows(self) -> bool:
+        """Whether it follows users."""
+        return bool(self._users["followed"])
+
+    def can(self, name: str, deed: str) -> bool:
+        """Return whether it can do a deed of `DEEDS` with the sessions of a name."""
+        if name not in self._users["followed"]:
+            return False
+        if deed in ("list", "end_one"):
+            return bool(self._users["index"])
+        return deed == "password" or bool(self._users["index"] or self._users["revocation"])
+
+    def handle(self, name: str, sid: str) -> str:
+        """Return what names a session in the list of its user's."""
+        store = SimpleNamespace(config=self.config)
+        return handle_of(SimpleNamespace(session_store=store, name=name, sid=sid))
 
     def rename(self) -> None:
         """Lose the name of stored values, or get it back, as by another version."""
@@ -151,7 +198,20 @@ class Application:
             pickles=settings["serializer"] == "pickle" and not is_cookie,
             lacks_name=settings["lacks_name"],
             begins_again=settings["begins_again"],
+            **self._rules_of_users(name),
         )
+
+    def _rules_of_users(self, name: str) -> dict[str, Any]:
+        users = self._users
+        if name not in users["followed"]:
+            return {}
+        return {
+            "follows": True,
+            "stamps": users["stamps"],
+            "revokes": users["revocation"],
+            "is_indexed": users["index"],
+            "most_sessions": users["limit"],
+        }
 
     def uses(self, *places: str) -> bool:
         """Return whether it keeps sessions there, or a cache of them."""
@@ -170,6 +230,8 @@ class Application:
         if settings["spill"] and any(self.rules(name).is_cookie for name in NAMES):
             found.append(f"spills to {settings['spill']}")
         found += [text for key, text in _FEATURES.items() if settings[key]]
+        found += [text for key, text in _OF_USERS.items() if self._users.get(key)]
+        found += ["user_key"] if self._users["followed"] else []
         return found
 
     def answer(
@@ -195,6 +257,18 @@ def _answer(request: Any, response: Any, error: Exception) -> None:
     if not isinstance(error, (Boom, BackendError)):
         logging.getLogger("world").exception("the application failed")
     response.set_status(500)
+
+
+def _config_of_users(users: Mapping[str, Any], user_stamp: Callable[[str], str]) -> dict[str, Any]:
+    if not users["followed"]:
+        return {}
+    return {
+        "user_key": dict.fromkeys(users["followed"], WHO),
+        "user_stamp": user_stamp if users["stamps"] else None,
+        "revocation": users["revocation"],
+        "user_index": users["index"],
+        "max_user_sessions": users["limit"],
+    }
 
 
 def _config(number: int, settings: Mapping[str, Any], address: str, place: str) -> dict[str, Any]:

@@ -6,7 +6,7 @@ from typing import Any
 
 from hypothesis import strategies as st
 
-__all__ = ["KINDS", "deployments"]
+__all__ = ["KINDS", "USERS", "deployments"]
 
 #: Backends of sessions. Those of one deployment share their servers.
 _BACKENDS = ("securecookie", "encryptedcookie", "memcache", "datastore")
@@ -18,6 +18,16 @@ KINDS = {
     "Datastore": ("securecookie", "encryptedcookie", "datastore", "datastore", "memcache"),
     "Redis": ("securecookie", "encryptedcookie", "redis", "redis"),
     "Datastore and Redis": ("securecookie", "encryptedcookie", "datastore", "datastore", "redis"),
+    "users in Redis": ("securecookie", "encryptedcookie", "redis", "redis", "redis"),
+    "users in Datastore": ("securecookie", "memcache", "datastore", "datastore", "datastore"),
+    "users in both": ("encryptedcookie", "datastore", "datastore", "redis", "redis"),
+}
+
+#: Those of them in which users sign in, and where it may be kept who was signed out.
+USERS = {
+    "users in Redis": ("redis",),
+    "users in Datastore": ("datastore",),
+    "users in both": ("datastore", "redis"),
 }
 
 _base = st.fixed_dictionaries(
@@ -80,13 +90,33 @@ def _other(backend: str) -> str:
     return {"memcache": "datastore", "datastore": "memcache"}.get(backend, backend)
 
 
+def _users(places: tuple[str, ...]) -> st.SearchStrategy[dict[str, Any]]:
+    """Draw how users are followed, which is the same for all versions."""
+    return st.fixed_dictionaries(
+        {
+            "followed": st.sampled_from([("session",), ("session", "cart")]),
+            "stamps": st.booleans(),
+            "revocation": st.sampled_from([None, *places]),
+            "index": st.sampled_from([True, True, False]),
+            "limit": st.sampled_from([None, None, 2, 1]),
+        }
+    )
+
+
 @st.composite
-def deployments(draw: st.DrawFn, backends: tuple[str, ...] = _BACKENDS) -> list[dict[str, Any]]:
-    """Draw the settings of one to three applications, each a later version of the one before."""
+def deployments(
+    draw: st.DrawFn, backends: tuple[str, ...] = _BACKENDS, users: tuple[str, ...] = ()
+) -> list[dict[str, Any]]:
+    """Draw the settings of one to three applications, each a later version of the one before.
+
+    :param users: where it may be kept which users were signed out; without any none are followed.
+    """
     # One or the other: what is drawn is the same.
     uses_redis = "redis" in backends
     backends = tuple("memcache" if each == "redis" else each for each in backends)
     settings = draw(_base)
+    if users:
+        settings["users"] = draw(_users(users))
     for key in ("first", "second"):
         if settings[key] not in backends:
             settings[key] = draw(st.sampled_from(backends))

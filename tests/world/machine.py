@@ -15,7 +15,7 @@ from support.servers import Redis, Server
 
 from webapp2_sessions.testing import Clock, travel
 from world.applications import ENDS, FRONTS, NAMES, Application
-from world.configurations import KINDS, deployments
+from world.configurations import KINDS, USERS, deployments
 from world.jar import Url
 from world.script import AGES, NUMBERS, OURS, Step
 from world.totals import Totals
@@ -133,6 +133,8 @@ class WorldMachine(RuleBasedStateMachine):
     relay: ClassVar[Relay]
     #: For which there are servers.
     backends: ClassVar[tuple[str, ...]] = ("securecookie", "encryptedcookie", "memcache")
+    #: Where it may be kept which users were signed out; without any there are no users.
+    users: ClassVar[tuple[str, ...]] = ()
 
     #: What happened in all worlds so far.
     totals: ClassVar[Totals] = Totals()
@@ -142,7 +144,7 @@ class WorldMachine(RuleBasedStateMachine):
     @initialize(data=st.data())
     def begin(self, data: st.DataObject) -> None:
         """Draw the applications."""
-        drawn = data.draw(deployments(self.backends), "applications")
+        drawn = data.draw(deployments(self.backends, self.users), "applications")
         self._travel = travel(Clock(1_800_000_000))
         clock = self._travel.__enter__()
         self.world = World(drawn, self.relay, clock)
@@ -499,6 +501,149 @@ class RedisMachine(WorldMachine):
             world.ask([look])
 
 
+#: What a handler does where users sign in.
+_of_users = st.sampled_from(
+    [
+        *[("enter", user) for user in (0, 0, 1)] * 2,
+        *[("leave",), ("list",), ("list",), ("label",), ("end_all",), ("end_others",)],
+        *[("end_one", 0), ("end_one", 1), ("password",), ("renew",), ("sign_out",), ("set", "b")],
+        *[("grow",), ("shrink",), ("flash",), ("clear",)],
+    ]
+)
+#: What ends sessions, or begins one.
+_endings = st.sampled_from(
+    [("end_all",), ("end_others",), ("end_one", 0), ("end_one", 1), ("password",), ("leave",)]
+)
+_visits_of_users = st.builds(
+    lambda request, steps, name: _with(request, sessions=((name, steps),), sub=None),
+    _plain_requests,
+    st.lists(_of_users, min_size=1, max_size=3).map(tuple),
+    st.sampled_from([*["session"] * 4, "cart"]),
+)
+
+
+class UsersMachine(WorldMachine):
+    """Besides, users sign in with their browsers, look where they are signed in, and sign out."""
+
+    @rule(requests=st.lists(_visits_of_users, min_size=1, max_size=3))
+    def users_come(self, requests: list[Request]) -> None:
+        """Users ask for pages, one after the other."""
+        for request in requests:
+            self._world.ask([request])
+
+    @rule(
+        requests=st.lists(_visits_of_users, min_size=2, max_size=3),
+        choices=_choices,
+        is_one=st.booleans(),
+    )
+    def users_come_at_once(self, requests: list[Request], choices: list[int], is_one: bool) -> None:
+        """Users ask for pages at once, of the same session if they like."""
+        if is_one:
+            requests = [_with(each, browser=requests[0].browser) for each in requests]
+        self._world.ask(requests, choices)
+        self._look_everywhere(requests[0])
+
+    @rule(
+        request=_visits_of_users,
+        user=st.integers(0, 1),
+        first=st.lists(_of_users, max_size=2).map(tuple),
+        ending=_endings,
+        commands=st.integers(0, 10),
+        is_before=st.booleans(),
+        seconds=st.sampled_from([0, 0, 1, 1801]),
+    )
+    def user_ends_sessions(
+        self,
+        request: Request,
+        user: int,
+        first: tuple[Step, ...],
+        ending: Step,
+        commands: int,
+        is_before: bool,
+        seconds: int,
+    ) -> None:
+        """A user signs in with two browsers, and signs out elsewhere while the other one is used.
+
+        Whoever has a cookie from before looks what it opens.
+        """
+        world, [(name, steps)] = self._world, request.sessions
+        request = _with(request, end="ok", moves_to=None)
+
+        def asked(browser: int, *steps: Step) -> Request:
+            return _with(request, browser=browser % 3, sessions=((name, steps),))
+
+        here = request.browser
+        world.ask([asked(here + 1, ("enter", user), ("label",))])
+        world.ask([asked(here, ("enter", user))])
+        if seconds:
+            world.let_time_pass(seconds)
+        ends, other = asked(here, *first, ending), asked(here + 1, *steps)
+        if is_before:
+            world.ask([other, ends], [0] * commands + [1] * _ALL)
+        else:
+            world.ask([ends, other], [0] * commands + [1] * _ALL)
+        self._look_everywhere(request)
+        world.ask([asked(here, ("list",)), asked(here + 1, ("list",))])
+
+    @rule(
+        request=_visits_of_users,
+        fault=_faults,
+        steps=st.lists(st.one_of(_of_users, _endings), min_size=1, max_size=2).map(tuple),
+    )
+    def users_meet_a_fault(self, request: Request, fault: Fault, steps: tuple[Step, ...]) -> None:
+        """A server fails while a user signs in, or out, or looks where she is signed in."""
+        name = request.sessions[0][0]
+        self._world.ask([_with(request, sessions=((name, (("enter", 0),)),))])
+        request = _with(request, sessions=((name, steps),))
+        self._world.ask([request], fault=fault)
+        self._look_everywhere(request)
+        self._world.ask([_with(request, sessions=((name, (("list",),)),), end="ok")])
+
+    @rule(
+        request=_visits_of_users,
+        user=st.integers(0, 1),
+        deed=st.sampled_from(["list", "list", "end_all"]),
+    )
+    def administrator_comes(self, request: Request, user: int, deed: str) -> None:
+        """Somebody lists or ends the sessions of a user outside of requests."""
+        name = request.sessions[0][0]
+        world = self._world
+        world.administer(request.app, name, deed, world.users[user], request.namespace)
+        if deed != "list":
+            self._look_everywhere(request)
+
+    @rule(request=_visits_of_users, user=st.integers(0, 1))
+    def password_is_changed(self, request: Request, user: int) -> None:
+        """A user has another password."""
+        self._world.change_password(self._world.users[user])
+        self._look_everywhere(request)
+
+    @rule(
+        request=_visits_of_users,
+        user=st.integers(0, 1),
+        attributes=st.sampled_from(_PLANTED),
+    )
+    def cookie_is_planted(self, request: Request, user: int, attributes: str) -> None:
+        """Somebody plants his cookie in a browser, in which a user signs in then; he looks."""
+        world, [(name, steps)] = self._world, request.sessions
+        request = _with(request, end="ok", moves_to=None)
+        world.ask([_with(request, browser=3, sessions=((name, (("set", "a"),)),))])
+        before = [text for each, text in world.jars[3].pairs(_URL) if each == name]
+        for text in before[-1:]:
+            world.plant(request.browser, text, name, Url("evil.example.com", "/"), attributes)
+        world.ask([_with(request, sessions=((name, (("enter", user), *steps)),))])
+        world.ask([_with(request, browser=3, sessions=((name, ()),))])
+
+    def _look_everywhere(self, request: Request) -> None:
+        """Look what the last cookies open that were sent to anybody."""
+        world, name = self._world, request.sessions[0][0]
+        texts = [text for each, text in world.seen[-12:] if each == name]
+        for text in dict.fromkeys(texts[::-1][:4]):
+            world.plant(3, text, name, _URL, "Path=/; Secure")
+            looks = _with(request, browser=3, sessions=((name, ()),), end="ok", moves_to=None)
+            world.ask([_with(looks, is_threaded=False)])
+
+
 @contextmanager
 def machine_of(kind: str, base: type[WorldMachine] = WorldMachine) -> Iterator[Any]:
     """Yield the machine of worlds of a kind, whose server runs."""
@@ -508,12 +653,15 @@ def machine_of(kind: str, base: type[WorldMachine] = WorldMachine) -> Iterator[A
         standby: Redis | None = None
         if "redis" in KINDS[kind]:
             server, standby, bases = Redis(), Redis(), (RedisMachine, base)
+        if kind in USERS:
+            bases = (UsersMachine, *bases)
         relay = Relay(server, standby=standby)
         for each in (server, standby, relay):
             if each is not None:
                 each.start()
                 at_end.callback(each.stop)
-        attributes = {"relay": relay, "backends": KINDS[kind], "totals": Totals()}
+        attributes: dict[str, Any] = {"relay": relay, "backends": KINDS[kind], "totals": Totals()}
+        attributes["users"] = USERS.get(kind, ())
         yield type("Machine", bases, attributes)
 
 

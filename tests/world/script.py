@@ -6,7 +6,7 @@ import copy
 import json
 from typing import Any
 
-__all__ = ["NUMBERS", "OURS", "STEPS", "Draft", "Step", "normal"]
+__all__ = ["DEEDS", "NUMBERS", "OURS", "STEPS", "WHO", "Draft", "Step", "normal"]
 
 #: A value that fits no cookie.
 BIG = "x" * 6000
@@ -19,6 +19,9 @@ NUMBERS = (0, 0.0, -0.0)
 
 #: Names that the package once took for its own.
 OURS = ("__max_age__", "__began__", "__spilled__", "_sid")
+
+#: The key of a session that tells who is signed in.
+WHO = "who"
 
 Step = tuple[Any, ...]
 
@@ -41,7 +44,18 @@ STEPS = {
     "grow": "stores a value that fits no cookie",
     "shrink": "removes the large value",
     "named": "stores a value of a class that later versions lack",
+    "enter": "lets a user sign in",
+    "leave": "lets the user sign out",
+    "label": "calls the session something",
+    "list": "lists the user's sessions",
+    "end_all": "signs the user out everywhere",
+    "end_others": "signs the user out everywhere else",
+    "end_one": "ends one of the user's sessions",
+    "password": "changes the user's password",
 }
+
+#: Steps that are about the sessions of a user, and not about what the session holds.
+DEEDS = ("list", "end_all", "end_others", "end_one", "password")
 
 
 def normal(data: Any) -> Any:
@@ -69,6 +83,13 @@ class Draft:
         self.assigned: set[str] = set()
         self.max_age: int | None = None
         self.sets_max_age = False
+        #: Who is signed in, as far as is followed, and whether by this request.
+        self.user: str | None = self.data.get(WHO)
+        self.signs_in = False
+        #: In Unix milliseconds: as if the user had signed in no sooner.
+        self.earliest = 0
+        self.label: str | None = None
+        self.sets_label = False
 
     def do(self, step: Step, token: str) -> None:
         """Do a step; `token` is a value that nobody else uses."""
@@ -133,7 +154,8 @@ class Draft:
         self.assigned.update(self.data)
         self.data.clear()
         self.destroyed = True
-        self.modified = self.forced = self.regenerates = False
+        self.modified = self.forced = self.regenerates = self.signs_in = self.sets_label = False
+        self.user, self.label = None, None
         self.max_age, self.sets_max_age = None, True
 
     def _max_age(self, token: str, seconds: int | None) -> None:
@@ -147,6 +169,41 @@ class Draft:
     def _shrink(self, token: str) -> None:
         if self.data.pop("big", None) is not None:
             self._touch("big")
+
+    def _enter(self, token: str, user: str) -> None:
+        self.data[WHO] = user
+        self._touch(WHO)
+
+    def _leave(self, token: str) -> None:
+        self._delete(token, WHO)
+
+    def _label(self, token: str) -> None:
+        self.label, self.sets_label = token, True
+        self._mark(token)
+
+    def follow(self) -> None:
+        """Do what a save does where the user has changed."""
+        before, self.user = self.user, self.data.get(WHO)
+        if before == self.user:
+            return
+        if self.user is not None:
+            self.signs_in = True
+        if self.destroyed:
+            return
+        if self.user is not None:
+            self._renew("")
+        else:
+            left = dict(self.data)
+            self._sign_out("")
+            if left:
+                self.data.update(left)
+                self._mark("")
+
+    def stay(self) -> None:
+        """Stay although the user is signed out everywhere else, with another id."""
+        self.follow()
+        self.regenerates = True
+        self._mark("")
 
     def _named(self, token: str) -> None:
         self.data["named"] = token
@@ -192,3 +249,9 @@ def perform(session: Any, step: Step, token: str) -> None:
         session["named"] = token
     elif name == "grow":
         session["big"] = BIG
+    elif name == "enter":
+        session[WHO] = args[0]
+    elif name == "leave":
+        session.pop(WHO, None)
+    elif name == "label":
+        session.set_label(token)

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import base64
 import functools
+import hashlib
 import itertools
+import json
 import logging
+import os
 import re
 import sys
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass
 from typing import Any
 
@@ -21,8 +25,9 @@ from support.fault_injection import Relay
 from support.processes import has_abandoned_connections, wait_until
 from support.servers import Memcached, Redis
 
-from webapp2_sessions import BackendError, SessionConflict
+from webapp2_sessions import BackendError, SessionConflict, users
 from webapp2_sessions.errors import UnreadableSession
+from webapp2_sessions.sessions.factories import CustomBackendSessionFactory
 from webapp2_sessions.sessions_memcache.connection import Connections
 from webapp2_sessions.sessions_redis.cache import _Connections as CacheConnections
 from webapp2_sessions.testing.clock import Clock
@@ -30,10 +35,10 @@ from world.applications import ENDS, ERRORS, NAMES, SHARED, Application, Boom, s
 from world.commands import Unavailable, watch_commands
 from world.connections import Waits, connections_of, fill, servers_of, take
 from world.jar import Jar, Url
-from world.model import EXPIRED, Change, Model, Violation, Visit
+from world.model import EXPIRED, Change, Deed, Listed, Model, Rules, Violation, Visit
 from world.renamed import Named
 from world.rivals import Rival
-from world.script import STEPS, Draft, Step, normal, perform
+from world.script import DEEDS, STEPS, WHO, Draft, Step, normal, perform
 from world.turns import Turns
 
 __all__ = ["BOUND", "COMEBACKS", "Fault", "Request", "World"]
@@ -141,9 +146,11 @@ class World:
         self._relay = relay
         #: Where sessions in it are, and what the cache of Datastore is called.
         self.place = "redis" if isinstance(self.server, Redis) else "memcache"
-        self.model = Model()
+        #: Who may sign in; nobody of another world, because Datastore is the same in all.
+        self.users = [f"{name}@{os.urandom(8).hex()}.example" for name in ("ada", "bob")]
+        self.model = Model(self.users)
         self.apps = [
-            Application(number, each, relay.address, self.place)
+            Application(number, each, relay.address, self.place, self._stamp)
             for number, each in enumerate(settings)
         ]
         self.jars = [Jar(clock.time) for _ in range(4)]
@@ -166,6 +173,12 @@ class World:
         self.has_failed = False
         self._commands = 0
         self._sids: set[str] = set()
+        #: The numbers of users' passwords.
+        self.passwords: dict[str, int] = dict.fromkeys(self.users, 0)
+        #: The numbers of sessions by their ids.
+        self._numbers: dict[str, int] = {}
+        #: Whether a server has ever failed, so that there may be ids of which nothing was seen.
+        self.had_faults = False
         self._changes: list[Change] = []
         #: What Redis held when it was copied.
         self._copy: dict[bytes, tuple[int, bytes]] = {}
@@ -179,6 +192,10 @@ class World:
         self._waits = Waits(self._patches)
         self._patches.setitem(sys.modules, appengine_namespaces.NAME, appengine_namespaces.MODULE)
         self._await_what_is_sent()
+        if any(app.follows for app in self.apps):  # a list may have them in their order
+            ids = map(functools.partial(_id, os.urandom(5).hex()), itertools.count())
+            kind = CustomBackendSessionFactory
+            self._patches.setattr(kind, "_get_new_sid", lambda container: next(ids))
         if self.uses("datastore"):
             self._let_entities_travel()
         logging.getLogger().addHandler(self._log)
@@ -270,7 +287,7 @@ class World:
         :param choices: whose turn it is, at each command and at each end of a handler.
         :param fault: happens at a command of any of them.
         """
-        self._change_rest([])
+        self._change_rest()
         self._turns, self._fault, self._commands = Turns(choices), fault, 0
         self._failing, self.has_failed = None, bool(self._behind)
         self.requests += len(requests)
@@ -307,19 +324,91 @@ class World:
         for job in jobs:
             for visit in job.visits.values():
                 groups.setdefault(visit.name, []).append(visit)
+        deeds = [deed for visits in groups.values() for visit in visits for deed in visit.deeds]
+        for job in jobs:
+            job.learn_lists()
+        for visit in itertools.chain(*groups.values()):
+            for deed in visit.deeds:
+                deed.is_disturbed = visit.may_ask_former or bool(self._changes)
+        moments = self.model.moments()
+        checked: set[int] = set()
         for visits in groups.values():
-            try:
-                self.model.check(visits, self._changes)
-            except Violation as error:
-                raise Violation(f"{error}\n{self.told()}") from None
-        self._change_rest([visit for visits in groups.values() for visit in visits])
+            self.model.records.update(moments)  # sessions of all names see the same
+            checked |= self._check(visits, deeds)
+        self._change_rest(checked)
+        self._learn_numbers([visit.seen.cookie for visits in groups.values() for visit in visits])
+        if deeds:  # a sign-in of the same moment would not count
+            self.clock.advance(_MOMENT)
         self._check_logs()
         if SHARED.headers.getall("Set-Cookie"):
             raise Violation("a response that all requests share got a cookie")
 
+    def _check(self, visits: list[Visit], deeds: Sequence[Deed]) -> set[int]:
+        names = {visit.name for visit in visits} or {deed.name for deed in deeds}
+        # What is done with sessions of another name tells of moments alone.
+        seen = [deed for deed in deeds if deed.name in names or deed.revokes]
+        try:
+            return self.model.check(visits, self._changes, seen)
+        except Violation as error:
+            raise Violation(f"{error}\n{self.told()}") from None
+
+    def _stamp(self, user: str) -> str:
+        """Return what stands for a user's password."""
+        return f"hash-of-a-password-{self.passwords[user]}"
+
+    def change_password(self, user: str) -> None:
+        """Give a user another password."""
+        self._happens("a password is changed")
+        self.story.append(f"{user} gets another password")
+        self.passwords[user] += 1
+
+    def administer(self, app: int, name: str, deed: str, user: str, namespace: str) -> None:
+        """List or end the sessions of a user outside of requests."""
+        application = self.apps[app % len(self.apps)]
+        if not application.can(name, deed) or application.number in self._behind:
+            return
+        self._change_rest()
+        self._happens(f"an administrator {STEPS[deed].replace('the', 'a')}")
+        self.story.append(f"an administrator {STEPS[deed]}: {user}'s, by application {app}")
+        rules, began = application.rules(name, namespace), self.tick()
+        done = self.deed(deed, user, name, rules, namespace)
+        token = appengine_namespaces.current.set(namespace)
+        options = {"config": application.config, "name": name, "backend": application.backend(name)}
+        try:
+            if deed == "list":
+                found = users.user_sessions(user, limit=None, **options)
+                done.listed = self.listed(application, name, found)
+            else:
+                users.end_user_sessions(user, **options)
+        finally:
+            appengine_namespaces.current.reset(token)
+        done.times = began, self.tick()
+        self._check([], [done])
+        self.clock.advance(_MOMENT)
+
+    def deed(self, deed: str, user: str, name: str, rules: Rules, namespace: str) -> Deed:
+        """Return what the model is to know of something that is done with sessions of a user.
+
+        :param namespace: in which it is done; that of the sessions is in the rules.
+        """
+        moment = self.model.moment(rules, user, namespace)
+        kind = "list" if deed == "list" else "end"
+        now, passwords = self.clock.time(), dict(self.passwords)
+        keeps = deed == "end_others"
+        return Deed(kind, user, name, rules, moment, now, passwords, keeps=keeps)
+
+    def listed(self, app: Application, name: str, found: Sequence[Any]) -> list[Listed]:
+        """Return what the model is to know of a list."""
+        numbers = {app.handle(name, sid): number for sid, number in self._numbers.items()}
+        entries = [Listed(numbers.get(each.handle), each.label, each.is_current) for each in found]
+        if any(each.number is None for each in entries) and not self.had_faults:
+            raise Violation(f"a list has a session that nobody has\n{self.told()}")
+        return entries
+
     def restart_server(self) -> None:
         """Restart memcached or Redis, empty."""
         self._happens(f"{self.server.name} restarts")
+        self.had_faults = True
         self.story.append(f"{self.server.name} is restarted")
         began = self.tick()
         self.server.restart()
@@ -351,6 +440,7 @@ class World:
         if kind.startswith("failover") and (self.cached() or self._behind):
             kind = "failover"
         self._happens(f"redis: {kind}")
+        self.had_faults = True
         self.story.append(f"redis holds what was copied: {COMEBACKS[kind]}")
         began = self.tick()
         if kind == "restart with a copy":
@@ -445,10 +535,10 @@ class World:
             for failure in job.failures():
                 raise Violation(f"{job} failed without a cause: {failure}\n{self.told()}")
 
-    def _change_rest(self, visits: Sequence[Visit]) -> None:
-        """Tell the model what was lost, or undone, besides the sessions of these visits."""
+    def _change_rest(self, besides: Set[int] = frozenset()) -> None:
+        """Tell the model what was lost, or undone, besides some records."""
         for change in self._changes:
-            self.model.change(change, visits)
+            self.model.change(change, besides)
         self._changes.clear()
 
     def let_time_pass(self, seconds: float) -> None:
@@ -517,7 +607,7 @@ class World:
             self.has_failed |= bool(self._behind)
             return
         self._happens(f"{server}: {fault.kind}")
-        self.has_failed = True
+        self.has_failed = self.had_faults = True
         if server == "datastore":
             if fault.times > 1:
                 self._fault, self._failing = Fault(fault.kind, -1, fault.times - 1), server
@@ -553,15 +643,36 @@ class World:
         if sid:
             self._sids.add(sid)
 
+    def learn_number(self, container: Any, visit: Visit) -> None:
+        """Remember the number of a session that a request has begun, or given another id."""
+        sid = getattr(container, "sid", None)
+        if sid:
+            self._numbers.setdefault(sid, visit.number)
+
+    def _learn_numbers(self, cookies: Sequence[str | None]) -> None:
+        """Remember the numbers of the sessions to which cookies lead."""
+        for text in cookies:
+            grant = self.model.grants.get(text or "")
+            if grant is not None and grant.record is not None and not grant.is_encrypted:
+                held = json.loads(base64.b64decode(str(text).partition("|")[0]))
+                data = held[0] if isinstance(held, list) else held
+                if "_sid" in data:
+                    self._numbers[data["_sid"]] = grant.record
+
     def _check_logs(self) -> None:
         text = self._log.take()
         if not text:
             return
-        secrets = [_TOKEN, *map(secret, range(4)), *self._sids]
+        secrets = [_TOKEN, *self.users, "hash-of-a-password", *map(secret, range(4)), *self._sids]
         secrets += [each.rpartition("|")[2][-40:] for _, each in self.seen]
         for each in secrets:
             if len(each) > 10 and each in text:
                 raise Violation(f"a log has {each[:6]!r}...: {text[:2000]}")
+
+
+def _id(world: str, number: int) -> str:
+    """Return an id whose place among those of one world is the same in each run."""
+    return world + hashlib.sha256(str(number).encode("ascii")).hexdigest()[:12]
 
 
 class _Job:
@@ -580,6 +691,8 @@ class _Job:
         self._headers: list[tuple[str, str]] = []
         self._saving = 0
         self.visits: dict[str, Visit] = {}
+        #: What was listed, for each deed.
+        self._lists: list[tuple[Deed, Sequence[Any]]] = []
         #: The request that the handler made.
         self.sub: _Job | None = None
 
@@ -603,6 +716,8 @@ class _Job:
         for visit in self.visits.values():
             if self._saving:
                 visit.seen.times["save"] = self._saving, ended
+                known = visit.seen.passwords["save"]
+                visit.seen.passwords["save"] = self._with_passwords(*known)
         if time.monotonic() - started > BOUND:
             raise Violation(f"a request took {time.monotonic() - started:.0f} s")
         self._errors += environ.get(ERRORS, [])
@@ -624,6 +739,10 @@ class _Job:
             app.set_globals(app=app, request=handler.request)
         world.pass_on()
         self._saving = world.tick()
+        for visit in self.visits.values():
+            visit.seen.passwords["save"] = self._with_passwords()
+            if visit.rules.follows and self._saved()[0] == "yes":
+                visit.draft.follow()
         if request.end == "abort":
             handler.abort(404)
         if request.end == "fail":
@@ -651,7 +770,7 @@ class _Job:
         rules = self.app.rules(name, namespace)
         visit = Visit(world.number(), name, rules, cookies, world.clock.time(), str(request))
         self.visits[name] = visit
-        began = world.tick()
+        began, passwords = world.tick(), self._with_passwords()
         try:
             session = self._open(name, get_session)
         except BackendError as error:
@@ -662,9 +781,13 @@ class _Job:
             visit.seen.times["load"] = began, world.tick()
             return
         visit.seen.times["load"] = began, world.tick()
+        visit.seen.passwords["load"] = self._with_passwords(*passwords)
         visit.seen.degraded = session._degraded
         visit.seen.opened = session.new, normal(dict(session))
         visit.draft = Draft(visit.seen.opened[1])
+        if session.destroyed:
+            world.happened["a session of a user who was signed out"] += 1
+            visit.seen.is_refused = visit.draft.destroyed = True
         self._sessions[name] = session
         if request.namespace:
             world.happened["a namespace"] += 1
@@ -673,13 +796,69 @@ class _Job:
             appengine_namespaces.current.set(request.moves_to)
         for number, step in enumerate(steps):
             token = f"{_TOKEN}{visit.number}-{number}"
-            visit.draft.do(step, token)
+            if step[0] == "enter":
+                step = step[0], world.users[step[1]]
             is_named = step == ("named",) and rules.pickles and not rules.lacks_name
-            perform(session, step, Named(token) if is_named else token)
+            if step[0] in DEEDS:
+                self._do(step, visit, session)
+            else:
+                visit.draft.do(step, token)
+                perform(session, step, Named(token) if is_named else token)
             if normal(dict(session)) != visit.draft.data:
                 raise Violation(f"{step} gave {dict(session)}, not {visit.draft.data}")
         world.learn(session.container)
         world.happened.update(STEPS[step[0]] for step in steps)
+
+    def _with_passwords(self, *known: Mapping[str, int]) -> tuple[Mapping[str, int], ...]:
+        """Return the numbers of passwords as they were, if they were different, and are."""
+        present = dict(self._world.passwords)
+        return known if present in known else (*known, present)
+
+    def _do(self, step: Step, visit: Visit, session: Any) -> None:
+        """Do something with the sessions of the user who is signed in."""
+        world, name, user = self._world, visit.name, session.get(WHO)
+        if user is None or not self.app.can(name, step[0]):
+            return
+        if step[0] == "password":
+            world.change_password(user)
+            return
+        store = session.container.session_store
+        namespace = self.app.settings["namespace"] or appengine_namespaces.current.get()
+        done = world.deed(step[0], user, name, visit.rules, namespace)
+        done.visit, began = visit.number, world.tick()
+        try:
+            if step[0] == "list":
+                self._lists.append((done, store.user_sessions(name=name, limit=None)))
+            elif step[0] == "end_one":
+                listed = store.user_sessions(name=name)
+                if not listed:
+                    return
+                began, chosen = world.tick(), listed[step[1] % len(listed)]
+                done.only = 0
+                self._lists.append((done, [chosen]))
+                store.end_user_sessions(name=name, handle=chosen.handle)
+            else:
+                store.end_user_sessions(name=name, keep=True if done.keeps else None)
+        except BackendError as error:
+            self._failures.append(error)
+            done.has_failed = True
+        done.times = began, world.tick()
+        visit.deeds.append(done)
+        if done.has_failed and done.revokes:
+            return
+        if done.revokes:
+            visit.draft.earliest = int(done.now * 1000) + 1
+        if done.keeps and done.revokes:
+            visit.draft.stay()
+        elif step[0] == "end_all" or (step[0] == "end_one" and session.destroyed):
+            visit.draft.do(("sign_out",), "")
+
+    def learn_lists(self) -> None:
+        """Note what was listed, once it is known which sessions there are."""
+        for done, found in self._lists:
+            done.listed = self._world.listed(self.app, done.name, found)
+            if done.only is not None:
+                done.only = done.listed[0].number or 0
 
     def _open(self, name: str, get_session: Any) -> Any:
         """Open a session."""
@@ -714,6 +893,7 @@ class _Job:
             seen, session = visit.seen, self._sessions.get(name)
             if session is not None:
                 self._world.learn(session.container)
+                self._world.learn_number(session.container, visit)
                 value = dict(session).get("named")
                 visit.is_named = isinstance(value, Named) and visit.rules.pickles
             was_degraded = seen.degraded

@@ -336,7 +336,7 @@ class BaseSessionFactory:
         except BackendError as error:  # nobody knows whether the session still counts
             self._degrade(error, session)
             dict.clear(session)
-            self._following.user = None  # has not signed out
+            self._following.user = None  # as of an empty session, so that nobody signs out by that
 
     def _catch_up(self, session: SessionDict) -> None:
         """Do what has to be done where the session's user has changed."""

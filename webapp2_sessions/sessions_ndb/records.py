@@ -452,8 +452,11 @@ def _living(entity: Any) -> Stored | None:
 
 
 def index_entry(details: Mapping[str, Any]) -> str:
-    """Return what is indexed of a session: its user, and when it was noted, so that both sort."""
-    return f"{details['user']} {details['noted'][0]:015d}"
+    """Return what is indexed of a session: its name, its user, and when it was noted, which sort.
+
+    No space is in a cookie's name, nor in what a user is called.
+    """
+    return f"{details['name']} {details['user']} {details['noted'][0]:015d}"
 
 
 def _bounded_age(age: Any) -> int | None:

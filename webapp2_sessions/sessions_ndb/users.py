@@ -18,12 +18,15 @@ __all__ = ["moments_in_datastore", "noted_of_user"]
 _PAGE = 1000
 
 
-def noted_of_user(repository: SessionRepository, model: Any, user: str) -> Iterator[Noted]:
-    """Yield the ids of the sessions of a user, those that were noted last first."""
+def noted_of_user(
+    repository: SessionRepository, model: Any, name: str, user: str
+) -> Iterator[Noted]:
+    """Yield the ids of a user's sessions of a name, those that were noted last first."""
+    prefix = f"{name} {user}"
 
     def page_after(cursor: Any) -> Any:
-        # All in one index that Datastore keeps by itself; no space is in a user's name.
-        query = model.query(model.user_index >= f"{user} ", model.user_index < f"{user}!")
+        # All in one index that Datastore keeps by itself.
+        query = model.query(model.user_index >= f"{prefix} ", model.user_index < f"{prefix}!")
         fetch = query.order(-model.user_index).fetch_page
         timeout = repository.timeout
         return fetch(_PAGE, projection=[model.user_index], start_cursor=cursor, timeout=timeout)

@@ -159,14 +159,15 @@ class Memory:
             self._check(key[0], reads=True)
             return self._revoked.get(key)
 
-    def noted_of_user(self, keyword: str, user: str) -> list[Noted]:
-        """Return the ids of the sessions of a user, those that were noted last first."""
+    def noted_of_user(self, keyword: str, name: str, user: str) -> list[Noted]:
+        """Return the ids of a user's sessions of a name, those that were noted last first."""
         with _lock:
             self._check(keyword, reads=True)
             theirs = [
                 Noted(sid, record.details["noted"][0])
                 for (backend, sid), record in self._records.items()
-                if backend == keyword and record.details and record.details["user"] == user
+                if backend == keyword and record.details
+                if (record.details["name"], record.details["user"]) == (name, user)
             ]
         return sorted(theirs, key=lambda noted: noted.at, reverse=True)
 
@@ -244,7 +245,7 @@ class MemorySessionFactory(StoredSessionFactory):
         return self._version(record)
 
     def _noted_of_user(self, user: str) -> Iterator[Noted]:
-        yield from self._memory().noted_of_user(self.keyword, user)
+        yield from self._memory().noted_of_user(self.keyword, self.name, user)
 
     def _look_up(self, sids: Sequence[str]) -> list[Stored | None]:
         return [*map(self._stored, sids)]

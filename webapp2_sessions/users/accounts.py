@@ -123,14 +123,16 @@ class Account:
         if not self._lists and not revokes:
             raise ConfigError("user_index", f"is not configured, nor is 'revocation'; {_CAN_LIST}")
         ended: list[str] = []
-        following = getattr(self._container, "_following", None)
+        following: Any = getattr(self._container, "_following", None)
         if revokes:
             moment = revoke(self._config, user)
             if following is not None:
-                following.outlive(moment, stays)
+                following.outlast(moment)
+            if stays:
+                following.stay()
         if self._lists:
             ended = index.end_listed(self._container, user, handle, own if stays else kept)
-        if is_mine and not stays and (revokes or self._container.sid in ended):
+        if is_mine and not stays and (handle is None or self._container.sid in ended):
             self._container.session.destroy()
         return len(ended)
 

@@ -48,7 +48,10 @@ class Following:
     _is_unsaved = False
     #: When the user signed in, in Unix milliseconds; 0 if that is not known.
     _signed_in = 0
-    #: The same in Unix seconds and finer, so that sign-ins have an order; 0 if not by this request.
+    #: As if the user had signed in no sooner, in Unix milliseconds.
+    _earliest = 0
+    #: When the user signed in, in Unix seconds and finer, so that sign-ins have an order; 0 if not
+    #: by this request.
     _began = 0.0
     #: Whether it has to be known when the user signed in, or by which password.
     is_judged = False
@@ -56,8 +59,6 @@ class Following:
     is_indexed = False
     #: Ids of users that lead nowhere once the session is saved.
     _left: tuple[tuple[str, Noted], ...] = ()
-    #: Until when this request has ended sessions of users, in Unix milliseconds: it signs in later.
-    _ended_until = 0
     #: The id of the session as it is noted of its user, and when it was noted last.
     _noted: tuple[str, Noted, int] | None = None
     #: What the function of ``user_stamp`` has returned for the user; ``_UNKNOWN`` before.
@@ -104,7 +105,7 @@ class Following:
                 index.check_can_list(self._container)
             self._has_signed_in = self._is_unsaved = True
             self._began = time.time()
-            self._signed_in = max(int(self._began * 1000), self._ended_until + 1)
+            self._signed_in = max(int(self._began * 1000), self._earliest)
         if session._destroyed:
             return  # and gets a new id by that
         if now is not None:
@@ -120,7 +121,7 @@ class Following:
     def succeed(self, former: Following) -> None:
         """Take over what the Following of a session that was destroyed has to clean up."""
         self._left += former._left
-        self._ended_until = former._ended_until
+        self._earliest = former._earliest
         if former._noted is not None:
             self._left += (former._noted[:2],)
 
@@ -174,16 +175,24 @@ class Following:
         if self._config.get("revocation") is not None:
             attributes[SIGNED_IN] = self._signed_in
 
-    def outlive(self, moment: int, stays: bool) -> None:
-        """Let a sign-in by this request count although its user is signed out everywhere.
+    def outlast(self, moment: int) -> None:
+        """Let a sign-in of this request count, which ends what was there before.
 
         :param moment: until which a user must have signed in not to count, in Unix milliseconds.
-        :param stays: whether the session counts as it is.
         """
-        self._ended_until = moment
-        if stays:
-            self._signed_in = max(moment + 1, self._signed_in)
-            self._container.session.mark_changed()
+        self._earliest = moment + 1
+
+    def stay(self) -> None:
+        """Let the session count although its user is signed out everywhere else.
+
+        It gets another id, and keeps its own age. Its former cookies do not count, and whoever
+        still sends one would end it under the former id.
+        """
+        session = self._container.session
+        self.catch_up(session)  # the user may have signed in by this request
+        self._signed_in = max(self._earliest, self._signed_in)
+        session._regenerates = True
+        session.mark_changed()
 
     def look_up_stamp(self) -> None:
         """Ask for the user's stamp, unless it is known from when the session was opened."""
@@ -209,6 +218,7 @@ class Following:
         ends = None if absolute is None else math.floor((container._began or now) + absolute)
         user, noted, last = self._noted
         return {
+            "name": container.name,
             "user": user,
             "noted": [noted.at, last],
             "began": began,
