@@ -16,9 +16,9 @@ from types import ModuleType, SimpleNamespace
 from typing import Any
 
 import pytest
+from support.demo_pages import levels_in, nowhere, options_of, shelf_in
 from support.examples import TIMEOUT, Browser, payload_of, sid_in, signed, token_in
 from support.servers import (
-    PROXY_VARIABLES,
     DatastoreEmulator,
     Memcached,
     Redis,
@@ -28,7 +28,6 @@ from support.servers import (
 )
 from support.visits import SECRET
 
-Load = Callable[[str], ModuleType]
 Open = Callable[[Any], Browser]
 
 #: Each form with what it sends.
@@ -52,38 +51,6 @@ PAGES = ("/", "/sign-in", "/backends", "/inspector", "/account")
 KINDS: dict[str, type[Memcached | Redis]] = {"memcache": Memcached, "redis": Redis}
 
 
-def nowhere() -> dict[str, str]:
-    """The options that name servers, where none answers."""
-    return options_of(Memcached()) | options_of(Redis())
-
-
-def options_of(server: Memcached | Redis) -> dict[str, str]:
-    """The option that names a server."""
-    if isinstance(server, Redis):
-        return {"redis_url": server.url}
-    return {"memcached": server.address}
-
-
-@pytest.fixture
-def example(load: Load, monkeypatch: pytest.MonkeyPatch) -> ModuleType:
-    """The demo, with no Datastore named."""
-    for variable in ("DATASTORE_EMULATOR_HOST", *PROXY_VARIABLES):
-        monkeypatch.delenv(variable, raising=False)
-    return load("demo")
-
-
-@pytest.fixture
-def open_demo(example: ModuleType, browse: Open) -> Callable[..., Browser]:
-    """A browser on the first page of a demo that finds no server but those it is told."""
-
-    def open_page(**options: Any) -> Browser:
-        browser = browse(example.make_app(SECRET, probe_seconds=0, **nowhere() | options))
-        browser.get("/")
-        return browser
-
-    return open_page
-
-
 @pytest.fixture
 def running(request: pytest.FixtureRequest) -> Callable[[str], Memcached | Redis]:
     """The server of a place, which the whole run shares."""
@@ -96,27 +63,10 @@ def browser(open_demo: Callable[..., Browser]) -> Browser:
     return open_demo()
 
 
-def flashes_in(page: str) -> list[tuple[str, str]]:
-    """Level and text of the messages on a page."""
-    return re.findall(r'<li class="(\w+)"><b>\w+</b> (.*?)</li>', page)
-
-
-def levels_in(page: str) -> list[str]:
-    """The levels of the messages on a page."""
-    return [level for level, _ in flashes_in(page)]
-
-
 def sight_in(page: str, cookie: str) -> str:
     """What the inspector shows of a cookie, without markup; "" if nothing."""
     _, _, rest = page.partition(f'data-cookie="{cookie}"')
     return html.unescape(re.sub(r"<[^>]*>", "", rest.partition("data-cookie=")[0]))
-
-
-def shelf_in(page: str, place: str) -> str:
-    """What the page of backends shows of a place, without markup."""
-    found = re.search(rf'<section id="{place}".*?</section>', page, re.DOTALL)
-    assert found, page
-    return " ".join(html.unescape(re.sub(r"<[^>]*>", " ", found[0])).split())
 
 
 def buttons_in(page: str, place: str) -> int:
