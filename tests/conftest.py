@@ -46,7 +46,8 @@ SLOW = {
         *("browser", "faults", "packaging", "races", "typing"),
         *("world/test_coherence_protocol.py", "world/test_mutants.py"),
         *("unit/test_benchmarks.py", "unit/test_pytest_plugin.py"),
-        *(f"integration/test_{name}.py" for name in ("cli", "datastore_places", "demo")),
+        *(f"integration/test_{name}.py" for name in ("cli", "datastore_places")),
+        *("integration/test_demo.py", "integration/test_demo_account.py"),
         *(f"integration/test_{name}.py" for name in ("gunicorn", "load_run", "purging")),
         *("integration/test_redis_groups.py", "integration/test_user_patterns.py"),
     )

@@ -15,11 +15,13 @@ then open http://127.0.0.1:8080. Nothing else has to run. These variables are re
 Here everything is put together; each other module has one concern:
 
 * ``base``: what all handlers have in common; ``forms``: tokens against forged forms;
-* ``accounts``: signing in, being remembered, signing out;
+* ``sign_in``: signing in, being remembered, signing out;
+* ``account``: where one is signed in, signing out there, another password; ``passwords``: theirs;
 * ``shop``: the cart; ``backends``: sessions in several places, side by side;
 * ``inspector``: the page that looks inside, with ``cookie_view`` and ``record_view``, which take
   apart what browser and server hold, and ``words``, which says it;
-* ``places``: where a session can be; ``probes``: which of these answer now;
+* ``places``: where a session can be; ``probes``: which of these answer now; ``stores``: the two
+  session stores of a request, and what they know of users;
 * ``files``: style sheet and icon.
 """
 
@@ -29,14 +31,17 @@ import logging
 import os
 import secrets
 
-import accounts
+import account
 import backends
 import files
 import inspector
 import places
 import shop
+import sign_in
+import stores
 import waitress
 import webapp2
+from passwords import Passwords
 
 #: Seconds after which a session that was not written is over. "Remember me" goes before it.
 SESSION_SECONDS = 8 * 3600
@@ -58,27 +63,32 @@ def make_app(
         probe_seconds: how long the answer of a probe is used again.
         redis_url: the Redis or Valkey server.
     """
-    config = {
-        "webapp2_extras.sessions": {
-            "secret_key": secret_key,
-            "session_max_age": SESSION_SECONDS,
-            # With HTTPS add "secure": True.
-            "cookie_args": {"path": "/", "httponly": True, "samesite": "lax"},
-            # Of messages that nobody comes to read, these many are kept.
-            "max_flashes": 5,
-            # A backend is imported when a session of it is opened for the first time, so these
-            # three cost nothing where they are not used.
-            "memcache": {"servers": [memcached]},
-            "redis": {"url": redis_url},
-            "datastore": {"project": project or places.EMULATED_PROJECT, "timeout": 2.0},
-        }
+    passwords = Passwords()
+    all_places = places.all_places(memcached, redis_url, project, probe_seconds)
+    common = {
+        "secret_key": secret_key,
+        "session_max_age": SESSION_SECONDS,
+        # With HTTPS add "secure": True.
+        "cookie_args": {"path": "/", "httponly": True, "samesite": "lax"},
+        # Of messages that nobody comes to read, these many are kept.
+        "max_flashes": 5,
+        # A backend is imported when a session of it is opened for the first time, so these three
+        # cost nothing where they are not used.
+        "memcache": {"servers": [memcached]},
+        "redis": {"url": redis_url},
+        "datastore": {"project": project or places.EMULATED_PROJECT, "timeout": 2.0},
     }
     app = webapp2.WSGIApplication(
         [
             ("/", shop.ShopHandler),
             ("/cart", shop.CartHandler),
-            ("/sign-in", accounts.SignInHandler),
-            ("/sign-out", accounts.SignOutHandler),
+            ("/sign-in", sign_in.SignInHandler),
+            ("/sign-out", sign_in.SignOutHandler),
+            ("/leave", sign_in.LeaveHandler),
+            ("/account", account.AccountHandler),
+            ("/account/end", account.EndHandler),
+            ("/account/end-all", account.EndAllHandler),
+            ("/account/password", account.PasswordHandler),
             ("/backends", backends.BackendsHandler),
             ("/backends/use", backends.UseHandler),
             ("/backends/count", backends.CountHandler),
@@ -87,9 +97,10 @@ def make_app(
             ("/inspector/destroy", inspector.DestroyHandler),
             (r"/(style\.css|icon\.svg)", files.FileHandler),
         ],
-        config=config,
+        config=stores.configured(common, all_places.values(), passwords.stamp),
     )
-    app.registry["places"] = places.all_places(memcached, redis_url, project, probe_seconds)
+    app.registry["passwords"] = passwords
+    app.registry["places"] = all_places
     app.registry["servers"] = {
         "memcached": memcached,
         "redis_url": redis_url,

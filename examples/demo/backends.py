@@ -32,8 +32,9 @@ class BackendsHandler(BaseHandler):
             return Shelf(place, answer, {})
         try:
             return Shelf(place, answer, self.session_in(place))
-        except BackendError:  # its server has gone just now
-            return Shelf(place, Answer(False, f"{place.title} does not answer any more."), {})
+        except BackendError as error:  # its server has gone just now, or Redis for what it revokes
+            missing = self.missing_for(error, place)
+            return Shelf(place, Answer(False, f"{missing.title} does not answer any more."), {})
 
 
 class PlaceHandler(FormHandler):

@@ -8,10 +8,12 @@ from typing import Any
 
 import forms
 import jinja2
+from passwords import Passwords
 from places import DEFAULT, Place
+from stores import Store, look_for_revoker
 from words import duration
 
-from webapp2_sessions import SessionDict, SessionHandler
+from webapp2_sessions import SessionDict, SessionHandler, SessionStore, get_store
 from webapp2_sessions.errors import BackendError, MissingDependency
 
 TEMPLATES = jinja2.Environment(
@@ -37,18 +39,30 @@ class BaseHandler(SessionHandler):
 
     def dispatch(self) -> Any:
         self.response.headers.update(HEADERS)
+        look_for_revoker(self.app, self.places)
         try:
             return super().dispatch()
         except (BackendError, MissingDependency) as error:
-            # Reading or saving: the server that holds the visitor's session has gone.
+            # Reading or saving: a server has gone that the visitor's session needs.
             logging.getLogger(__name__).warning("%s", error)
-            return self.unavailable()
+            return self.unavailable(self.missing_for(error, self.place))
+
+    @property
+    def session_store(self) -> Store:
+        """The stores of the request."""
+        return get_store(Store, request=self.request)
 
     @property
     def places(self) -> dict[str, Place]:
         """Where sessions can be, by the backend's keyword."""
         places: dict[str, Place] = self.app.registry["places"]
         return places
+
+    @property
+    def passwords(self) -> Passwords:
+        """The passwords of all visitors."""
+        passwords: Passwords = self.app.registry["passwords"]
+        return passwords
 
     @property
     def settings(self) -> SessionDict:
@@ -74,13 +88,28 @@ class BaseHandler(SessionHandler):
 
         Each has a cookie of its own: within a request the first backend of a name wins.
         """
-        return self.get_session(name=place.cookie, backend=place.keyword)
+        return self.session_store.of(place).get_session(place.cookie, backend=place.keyword)
+
+    @property
+    def visitor(self) -> str | None:
+        """Who is signed in."""
+        return self.session.get("name")
+
+    @property
+    def account(self) -> SessionStore:
+        """The store that ends the visitor's sessions, with the present one open in it."""
+        return self.session.container.session_store  # type: ignore[no-any-return]
+
+    @property
+    def revokes(self) -> bool:
+        """Whether sessions can be ended that no place lists."""
+        return self.session_store.config.get("revocation") is not None
 
     def show(self, template: str, **values: Any) -> None:
         """Answer with a page, on which the messages are shown once."""
         self.render(
             template,
-            visitor=self.session.get("name"),
+            visitor=self.visitor,
             in_cart=sum(self.session.get("cart", {}).values()),
             flashes=self.settings.get_flashes(),
             **values,
@@ -93,14 +122,18 @@ class BaseHandler(SessionHandler):
         html = page.render(csrf=token, place=self.place, path=self.request.path, **values)
         self.response.write(html)
 
-    def unavailable(self) -> None:
-        """Offer a way out when the server with the visitor's session does not answer."""
+    def missing_for(self, error: Exception, place: Place) -> Place:
+        """The place whose server has failed: it may be the one that knows of revoked sessions."""
+        return self.places.get(getattr(error, "backend", ""), place)
+
+    def unavailable(self, missing: Place) -> None:
+        """Offer a way out when a server does not answer that the visitor's session needs."""
         self.response.clear()
         for header in ("Location", "Set-Cookie"):  # of what was not done after all
             if header in self.response.headers:
                 del self.response.headers[header]
         self.response.status = 503
-        self.render("unavailable.html", answer=self.place.probe())
+        self.render("unavailable.html", missing=missing, answer=missing.probe())
         self.settings.container.save_session(self.response)
 
 

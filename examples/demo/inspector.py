@@ -21,9 +21,9 @@ from webapp2_sessions.errors import BackendError
 VERDICTS = {
     "opens": "It opens your session.",
     "settings": "It holds the chosen place, the messages, and the token of the forms.",
-    "ended": "It was signed here, and opens nothing: the session of its id has ended.",
+    "ended": "It was signed here, and opens nothing: its session has ended.",
     "refused": "It is not accepted: it is too old, or another key has signed it.",
-    "unknown": "The server that holds its session does not answer.",
+    "unknown": "A server that is needed to open its session does not answer.",
     "foreign": "It is not ours, and we do not read it. Cookies do not tell ports apart.",
 }
 

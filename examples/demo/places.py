@@ -26,6 +26,8 @@ class Place:
     summary: str
     #: Whether the data is on a server, and the cookie holds only an id.
     on_server: bool
+    #: Whether it knows which sessions a user has.
+    lists: bool
     #: Asks whether it can be used now.
     probe: Callable[[], probes.Answer]
 
@@ -44,36 +46,41 @@ def all_places(
             DEFAULT,
             "Signed cookie",
             "All of it is in the cookie. You can read it, and cannot change it.",
-            False,
-            probes.securecookie,
+            on_server=False,
+            lists=False,
+            probe=probes.securecookie,
         ),
         Place(
             "encryptedcookie",
             "Encrypted cookie",
             "All of it is in the cookie, which only the server can read.",
-            False,
-            probes.encryptedcookie,
+            on_server=False,
+            lists=False,
+            probe=probes.encryptedcookie,
         ),
         Place(
             "memcache",
             "memcached",
             "Fast, and shared by all processes. The cookie holds only an id.",
-            True,
-            probes.Remembered(partial(probes.memcached, memcached), probe_seconds),
+            on_server=True,
+            lists=False,
+            probe=probes.Remembered(partial(probes.memcached, memcached), probe_seconds),
         ),
         Place(
             "redis",
             "Redis",
             "Fast, and drops nothing by itself. The cookie holds only an id.",
-            True,
-            probes.Remembered(partial(probes.redis, redis_url), probe_seconds),
+            on_server=True,
+            lists=True,
+            probe=probes.Remembered(partial(probes.redis, redis_url), probe_seconds),
         ),
         Place(
             "datastore",
             "Datastore",
             "Durable, in a database of Google. The cookie holds only an id.",
-            True,
-            probes.Remembered(partial(probes.datastore, project), probe_seconds),
+            on_server=True,
+            lists=True,
+            probe=probes.Remembered(partial(probes.datastore, project), probe_seconds),
         ),
     ]
     return {place.keyword: place for place in places}

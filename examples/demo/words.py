@@ -4,6 +4,29 @@ from __future__ import annotations
 
 import time
 
+#: What browsers call themselves, in the order in which it tells: most pretend to be others as well.
+BROWSERS = {
+    "Edg/": "Edge",
+    "OPR/": "Opera",
+    "Firefox/": "Firefox",
+    "FxiOS/": "Firefox",
+    "CriOS/": "Chrome",
+    "Chrome/": "Chrome",
+    "Safari/": "Safari",
+}
+SYSTEMS = {
+    "Android": "Android",
+    "iPhone": "iPhone",
+    "iPad": "iPad",
+    "Windows": "Windows",
+    "Mac OS X": "macOS",
+    "CrOS": "ChromeOS",
+    "Linux": "Linux",
+}
+
+#: Characters of what a browser says, where we do not know it.
+LONGEST = 60
+
 UNITS = (("day", 86400), ("hour", 3600), ("minute", 60), ("second", 1))
 
 
@@ -22,6 +45,16 @@ def ago(seconds: float) -> str:
 def utc(timestamp: float) -> str:
     """A moment, given in Unix seconds."""
     return time.strftime("%Y-%m-%d %H:%M:%S UTC", time.gmtime(timestamp))
+
+
+def browser_in(user_agent: str) -> str:
+    """What a User-Agent header says of a browser: ``Firefox on Linux``.
+
+    Of one that is not known its own words, in which anything may stand.
+    """
+    browser = next((BROWSERS[each] for each in BROWSERS if each in user_agent), None)
+    system = next((SYSTEMS[each] for each in SYSTEMS if each in user_agent), None)
+    return f"{browser} on {system}" if browser and system else user_agent.strip()[:LONGEST]
 
 
 def hide_middle(text: str, start: int = 4, end: int = 4) -> str:

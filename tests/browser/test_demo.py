@@ -16,7 +16,7 @@ from support.demo import DemoBrowser
 from support.servers import DatastoreEmulator, Memcached, Redis
 
 DESKTOP, PHONE = (1280, 800), (390, 844)
-PAGES = ("/", "/sign-in", "/backends", "/inspector")
+PAGES = ("/", "/sign-in", "/backends", "/inspector", "/account")
 
 STORED = "session_memcache"
 SIGNED = "session_securecookie"

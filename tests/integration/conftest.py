@@ -1,4 +1,4 @@
-"""Examples, loaded and served."""
+"""Examples, loaded and served; the demo without the servers of this machine."""
 
 from __future__ import annotations
 
@@ -8,7 +8,10 @@ from types import ModuleType
 from typing import Any
 
 import pytest
+from support.demo_pages import nowhere
 from support.examples import Browser, loaded_example
+from support.servers import PROXY_VARIABLES
+from support.visits import SECRET
 from support.wsgi import served
 
 
@@ -31,3 +34,23 @@ def browse() -> Iterator[Callable[[Any], Browser]]:
             return at_end.enter_context(Browser(sites[id(app)]))
 
         yield open_browser
+
+
+@pytest.fixture
+def example(load: Callable[[str], ModuleType], monkeypatch: pytest.MonkeyPatch) -> ModuleType:
+    """The demo, with no Datastore named."""
+    for variable in ("DATASTORE_EMULATOR_HOST", *PROXY_VARIABLES):
+        monkeypatch.delenv(variable, raising=False)
+    return load("demo")
+
+
+@pytest.fixture
+def open_demo(example: ModuleType, browse: Callable[[Any], Browser]) -> Callable[..., Browser]:
+    """A browser on the first page of a demo that finds no server but those it is told."""
+
+    def open_page(**options: Any) -> Browser:
+        browser = browse(example.make_app(SECRET, probe_seconds=0, **nowhere() | options))
+        browser.get("/")
+        return browser
+
+    return open_page

@@ -5,6 +5,7 @@ What people see and do is in tests/browser/test_demo.py.
 
 from __future__ import annotations
 
+import dataclasses
 import html
 import json
 import re
@@ -15,9 +16,9 @@ from types import ModuleType, SimpleNamespace
 from typing import Any
 
 import pytest
+from support.demo_pages import levels_in, nowhere, options_of, shelf_in
 from support.examples import TIMEOUT, Browser, payload_of, sid_in, signed, token_in
 from support.servers import (
-    PROXY_VARIABLES,
     DatastoreEmulator,
     Memcached,
     Redis,
@@ -27,7 +28,6 @@ from support.servers import (
 )
 from support.visits import SECRET
 
-Load = Callable[[str], ModuleType]
 Open = Callable[[Any], Browser]
 
 #: Each form with what it sends.
@@ -38,45 +38,17 @@ FORMS = {
     "/backends/count": {"place": "securecookie"},
     "/inspector/renew": {"place": "securecookie"},
     "/inspector/destroy": {"place": "securecookie"},
+    "/account/end": {"handle": "0" * 32},
+    "/account/end-all": {"keep": "this"},
+    "/account/password": {"present": "demo", "new": "engine"},
+    "/leave": {},
     "/sign-out": {},
 }
 #: An id in the right form that no session has.
 SID = "A" * 22
-PAGES = ("/", "/sign-in", "/backends", "/inspector")
+PAGES = ("/", "/sign-in", "/backends", "/inspector", "/account")
 #: Servers that the demo is told of by an option, by the place.
 KINDS: dict[str, type[Memcached | Redis]] = {"memcache": Memcached, "redis": Redis}
-
-
-def nowhere() -> dict[str, str]:
-    """The options that name servers, where none answers."""
-    return options_of(Memcached()) | options_of(Redis())
-
-
-def options_of(server: Memcached | Redis) -> dict[str, str]:
-    """The option that names a server."""
-    if isinstance(server, Redis):
-        return {"redis_url": server.url}
-    return {"memcached": server.address}
-
-
-@pytest.fixture
-def example(load: Load, monkeypatch: pytest.MonkeyPatch) -> ModuleType:
-    """The demo, with no Datastore named."""
-    for variable in ("DATASTORE_EMULATOR_HOST", *PROXY_VARIABLES):
-        monkeypatch.delenv(variable, raising=False)
-    return load("demo")
-
-
-@pytest.fixture
-def open_demo(example: ModuleType, browse: Open) -> Callable[..., Browser]:
-    """A browser on the first page of a demo that finds no server but those it is told."""
-
-    def open_page(**options: Any) -> Browser:
-        browser = browse(example.make_app(SECRET, probe_seconds=0, **nowhere() | options))
-        browser.get("/")
-        return browser
-
-    return open_page
 
 
 @pytest.fixture
@@ -91,27 +63,10 @@ def browser(open_demo: Callable[..., Browser]) -> Browser:
     return open_demo()
 
 
-def flashes_in(page: str) -> list[tuple[str, str]]:
-    """Level and text of the messages on a page."""
-    return re.findall(r'<li class="(\w+)"><b>\w+</b> (.*?)</li>', page)
-
-
-def levels_in(page: str) -> list[str]:
-    """The levels of the messages on a page."""
-    return [level for level, _ in flashes_in(page)]
-
-
 def sight_in(page: str, cookie: str) -> str:
     """What the inspector shows of a cookie, without markup; "" if nothing."""
     _, _, rest = page.partition(f'data-cookie="{cookie}"')
     return html.unescape(re.sub(r"<[^>]*>", "", rest.partition("data-cookie=")[0]))
-
-
-def shelf_in(page: str, place: str) -> str:
-    """What the page of backends shows of a place, without markup."""
-    found = re.search(rf'<section id="{place}".*?</section>', page, re.DOTALL)
-    assert found, page
-    return " ".join(html.unescape(re.sub(r"<[^>]*>", " ", found[0])).split())
 
 
 def buttons_in(page: str, place: str) -> int:
@@ -321,7 +276,7 @@ def test_inspector_hides_the_id_of_who_is_remembered(
     browser.submit("/sign-in", name="Ada", password="demo", remember="yes")
     value = browser.cookies[f"session_{place}"]
     [data, attributes] = payload_of(value)
-    assert attributes == {"max_age": 30 * 24 * 3600}
+    assert attributes["max_age"] == 30 * 24 * 3600
     sight = sight_in(browser.get("/inspector").text, f"session_{place}")
     assert f'"_sid": "{data["_sid"][:4]}…{data["_sid"][-4:]}"' in sight
     assert data["_sid"] not in browser.page
@@ -355,7 +310,7 @@ def test_inspector_tells_an_ended_session(
     browser = open_demo(**options_of(running(place)))
     header = signed(f"session_{place}", {"_sid": SID})
     sight = sight_in(browser.get("/inspector", headers=header).text, f"session_{place}")
-    assert "opens nothing: the session of its id has ended" in sight
+    assert "opens nothing: its session has ended" in sight
 
 
 def test_renewing_needs_a_session(browser: Browser) -> None:
@@ -491,7 +446,7 @@ def check_killed(browser: Browser, place: str, server: Server) -> None:
     assert browser.submit("/backends/use", place="securecookie").status_code == 200
     assert "used by the shop" in shelf_in(browser.page, "securecookie")
     assert "not available" in shelf_in(browser.page, place)
-    assert "The server that holds its session does not answer." in sight_in(
+    assert "A server that is needed to open its session does not answer." in sight_in(
         browser.get("/inspector").text, f"session_{place}"
     )
 
@@ -515,9 +470,7 @@ def test_server_that_goes_while_it_is_used(example: ModuleType, browse: Open) ->
     usable = example.places.probes.Answer(True, "It answered a moment ago.")
     places = app.registry["places"]
     real = places["memcache"]
-    places["memcache"] = example.places.Place(
-        real.keyword, real.title, real.summary, True, lambda: usable
-    )
+    places["memcache"] = dataclasses.replace(real, probe=lambda: usable)
     answer = browser.submit("/backends/count", place="memcache")
     assert answer.status_code == 503
     assert "Location" not in answer.headers

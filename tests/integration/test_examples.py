@@ -43,7 +43,7 @@ def test_every_example_has_a_test_and_a_line_in_the_readme() -> None:
     listed = set(
         re.findall(r"^\| \[`(\w+)`\]", (EXAMPLES / "README.md").read_text("utf-8"), re.MULTILINE)
     )
-    names = ("test_examples.py", "test_demo.py", "test_user_patterns.py")
+    names = ("test_examples.py", "conftest.py", "test_user_patterns.py")
     tests = "".join(Path(__file__).with_name(name).read_text("utf-8") for name in names)
     tested = set(re.findall(r'(?:load\(|EXAMPLES / )"(\w+)"', tests))
     assert folders == listed == tested

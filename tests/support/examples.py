@@ -90,10 +90,11 @@ def payload_of(cookie: str) -> Any:
 
 
 def sid_in(cookie: str) -> str:
-    """Return the session id in a server-side session's cookie, which holds nothing else."""
+    """Return the session id in a server-side session's cookie, which holds no other data."""
     payload = payload_of(cookie)
-    assert list(payload) == ["_sid"]
-    return str(payload["_sid"])
+    data = payload[0] if isinstance(payload, list) else payload
+    assert list(data) == ["_sid"]
+    return str(data["_sid"])
 
 
 def signed(name: str, payload: object) -> dict[str, str]:
