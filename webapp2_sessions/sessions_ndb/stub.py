@@ -28,7 +28,7 @@ from google.cloud.datastore_v1.types import (
     Mutation,
 )
 
-__all__ = ["ABSENT", "ANY", "PRESENT", "EntityVersion", "Stub", "client_with"]
+__all__ = ["ABSENT", "ANY", "PRESENT", "EntityVersion", "Stub", "client_with", "inserting"]
 
 #: Write whatever is stored.
 ANY: Any = None
@@ -136,3 +136,20 @@ def client_with(client: Any, stub: Stub) -> Any:
     copied = object.__new__(type(client))  # a client refuses to be copied
     vars(copied).update(vars(client), stub=stub)
     return copied
+
+
+def inserting(client: Any) -> Any:
+    """Return a client for one operation, of which a commit inserts all entities, or none."""
+    stub = Stub(client.stub)
+    stub.commit = SimpleNamespace(future=functools.partial(_insert, stub.commit))
+    return client_with(client, stub)
+
+
+def _insert(commit: Any, request: Any, **options: Any) -> Any:
+    message = CommitRequest.pb(request)
+    message.mode = CommitRequest.Mode.TRANSACTIONAL
+    message.single_use_transaction.read_write.SetInParent()
+    for mutation in message.mutations:
+        entity = copy.deepcopy(mutation.upsert)  # one operation takes the place of the other
+        mutation.insert.CopyFrom(entity)
+    return commit.future(request, **options)

@@ -8,12 +8,10 @@ transaction of the application, or enter a context by the ``datastore`` settings
 from __future__ import annotations
 
 import calendar
-import copy
 import functools
 import random
 import time
 from collections.abc import Callable, Iterable, Sequence
-from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar, cast
 
 from webapp2_extras import auth, security
@@ -23,11 +21,10 @@ from webapp2_sessions.config.loading import active_config
 from webapp2_sessions.errors import BackendError, BackendUnavailable
 from webapp2_sessions.sessions_ndb.client import REFUSALS, Datastore, Place, ndb, service_address
 from webapp2_sessions.sessions_ndb.records import UtcNowProperty
-from webapp2_sessions.sessions_ndb.stub import Stub, client_with
+from webapp2_sessions.sessions_ndb.stub import inserting
 
 # After the module that says how to install them.
 from google.api_core import exceptions as api_errors  # isort: skip
-from google.cloud.datastore_v1.types import CommitRequest  # isort: skip
 
 if TYPE_CHECKING:
     _Expando = ndb.Model
@@ -77,27 +74,6 @@ def _once(operation: Callable[[], Result]) -> Result:
         raise BackendUnavailable("datastore", service_address(), problem) from error
 
 
-def _inserting(client: Any) -> Any:
-    """Return a client for one operation, of which a commit inserts all entities, or none.
-
-    It is a transaction in one request. One that reads first would lock what it reads: twenty
-    sign-ups of one name take 20 s on Firestore then, and 0.1 s so.
-    """
-    stub = Stub(client.stub)
-    stub.commit = SimpleNamespace(future=functools.partial(_insert, stub.commit))
-    return client_with(client, stub)
-
-
-def _insert(commit: Any, request: Any, **options: Any) -> Any:
-    message = CommitRequest.pb(request)
-    message.mode = CommitRequest.Mode.TRANSACTIONAL
-    message.single_use_transaction.read_write.SetInParent()
-    for mutation in message.mutations:
-        entity = copy.deepcopy(mutation.upsert)  # one operation takes the place of the other
-        mutation.insert.CopyFrom(entity)
-    return commit.future(request, **options)
-
-
 class Unique(ndb.Model):
     """Reserves a value, its key's name, e.g. ``"User.auth_id:own:ada"``."""
 
@@ -135,8 +111,10 @@ class Unique(ndb.Model):
                 put()
             return is_distinct and not existing, existing
         context, datastore = ndb.get_context(), _datastore()
-        # In a context of its own: what the application has not yet sent is not to be changed.
-        place = Place(_inserting(context.client), context.get_namespace() or "")
+        # In a context of its own: what the application has not yet sent is not to be changed. One
+        # that reads first would lock what it reads: twenty sign-ups of one name take 20 s on
+        # Firestore then, and 0.1 s so.
+        place = Place(inserting(context.client), context.get_namespace() or "")
         for pause in _PAUSES:
             try:
                 datastore.run(_once, functools.partial(put, **datastore.options), place=place)
