@@ -240,7 +240,7 @@ class Listed(NamedTuple):
     is_current: bool
 
 
-@dataclass
+@dataclass(eq=False)
 class Deed:
     """The sessions of a user are listed, or ended.
 
@@ -269,6 +269,11 @@ class Deed:
     listed: list[Listed] = field(default_factory=list)
 
     @property
+    def is_partial(self) -> bool:
+        """Whether it may have come to a part of it."""
+        return self.has_failed or self.is_disturbed
+
+    @property
     def revokes(self) -> bool:
         """Whether no sign-in from before counts any more."""
         return self.kind == "end" and self.rules.revokes is not None and self.only is None
@@ -291,6 +296,8 @@ class _Loaded(NamedTuple):
     #: When the user signed in, in Unix milliseconds, and the number of the password then asked for.
     signed_in: int = 0
     stamp: int | None = None
+    #: What its record said of the user.
+    owner: Owner | None = None
 
 
 class _Copies(NamedTuple):
@@ -411,6 +418,7 @@ class Model:
             events += [Event(visit, "merge") for visit in visits if _merges_first(visit)]
             events += [Event(visit, "limit") for visit in visits if _may_end_others(visit)]
             events += [Event(change, change.kind) for change in changes]
+            events += [Event(deed, "revoke") for deed in deeds if deed.revokes]
             events += [Event(deed, deed.kind) for deed in deeds]
             places = {**self.places, **{each.number: each.rules.place for each in visits}}
             namespaces = {each.number: each.rules.namespace for each in visits}
@@ -628,6 +636,12 @@ class _Orders:
                         known = {**loaded, subject.number: found}
                         yield from self.explanations(rest, records, copies, known, leads)
             elif isinstance(subject, Deed):
+                if event.kind == "end" and Event(subject, "revoke") in rest:
+                    continue  # which comes first
+                if event.kind == "revoke":
+                    for after in _revoked(subject, records):
+                        yield from self.explanations(rest, after, copies, loaded, leads)
+                    continue
                 for after in self._done(subject, records, loaded):
                     yield from self.explanations(rest, after, copies, loaded, leads)
             elif event.kind == "limit":
@@ -687,19 +701,13 @@ class _Orders:
         found = {}
         if rules.is_indexed:
             found = self._listable(rules, deed.name, deed.user, records)
-        is_partial = deed.has_failed or deed.is_disturbed
+        is_partial = deed.is_partial
         if deed.kind == "list":
             if is_partial or _lists(deed, found, moment, own):
                 yield records
             return
         if is_partial:
             yield records
-        if deed.revokes:
-            at = int(deed.now * 1000)
-            known = moment.at if isinstance(moment, Moment) else -1
-            records = {**records, deed.moment: Moment(max(at, known))}
-            if is_partial:
-                yield records
         for number in [*found]:
             is_kept = number != deed.only if deed.only is not None else deed.keeps and number == own
             if is_kept:
@@ -737,6 +745,15 @@ class _Orders:
             possible = [n for n, each in judged.items() if each is not False]
             for numbers in [certain] if certain == possible else [certain, possible]:
                 yield from _without_oldest(records, found, numbers, rules.most_sessions or 0)
+
+
+def _revoked(deed: Deed, records: Records) -> Iterator[Records]:
+    """Yield what a deed may leave of the moment up to which no sign-in counts."""
+    if deed.is_partial:
+        yield records
+    state = records[deed.moment]
+    known = state.at if isinstance(state, Moment) else -1
+    yield {**records, deed.moment: Moment(max(int(deed.now * 1000), known))}
 
 
 def _without_oldest(
@@ -940,6 +957,7 @@ def _load(model: Model, visit: Visit, records: Records) -> Iterator[_Loaded | No
                 *(number, grant, state.data, state.max_age),
                 replaced=tuple(replaced),
                 unreadable=ended,
+                owner=state.owner,
             )
             is_same = not is_new and data == state.data
             verdicts = [*_signed_in(model, visit, records, found)]
@@ -1120,6 +1138,9 @@ def _stored(
     is_stored: bool,
 ) -> Iterator[tuple[Records, Grant | str | None]]:
     draft, old = visit.draft, loaded.record
+    state, known = loaded.found or (None if old is None else records[old]), loaded.owner
+    if visit.rules.merges and isinstance(state, Live):
+        known = state.owner
     if not is_stored:
         if old is not None:
             records = _ended(records, old, at=visit.now, place=visit.rules.place)
@@ -1132,8 +1153,6 @@ def _stored(
     if draft.regenerates:
         former = loaded.replaced if old is None else (*loaded.replaced, old)
         records = _ended(records, *former, at=visit.now, place=visit.rules.place)
-    state = loaded.found or (None if old is None else records[old])
-    known = state.owner if isinstance(state, Live) else None
     grant = _grant(visit, loaded, number, {}, max_age, data)
     live = Live(data, max_age, visit.rules.signer[0], visit.now, visit.is_named)
     if visit.rules.follows and data.get(WHO) is not None:

@@ -371,7 +371,7 @@ class World:
         self._happens(f"an administrator {STEPS[deed].replace('the', 'a')}")
         self.story.append(f"an administrator {STEPS[deed]}: {user}'s, by application {app}")
         rules, began = application.rules(name, namespace), self.tick()
-        done = self.deed(deed, user, name, rules, namespace)
+        done = self.deed(deed, user, name, rules, rules.namespace)
         token = appengine_namespaces.current.set(namespace)
         options = {"config": application.config, "name": name, "backend": application.backend(name)}
         try:
@@ -844,7 +844,11 @@ class _Job:
             done.has_failed = True
         done.times = began, world.tick()
         visit.deeds.append(done)
-        if done.has_failed and done.revokes:
+        if done.has_failed:
+            # Of what it may have come to, only this is up to the session.
+            visit.draft.earliest = session.container._following._earliest
+            if done.keeps and session._regenerates and not visit.draft.regenerates:
+                visit.draft.stay()
             return
         if done.revokes:
             visit.draft.earliest = int(done.now * 1000) + 1
