@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -17,8 +18,26 @@ from support.wsgi import served
 
 
 @pytest.fixture
+def open_browser(chromium: Chromium, tmp_path: Path) -> Iterator[Callable[[str], DemoBrowser]]:
+    """Open a browser that was never there, for a site of the demo."""
+    with ExitStack() as at_end:
+        numbers = itertools.count()
+
+        def open_one(site: str) -> DemoBrowser:
+            # Pictures are the same on every machine then, but for its fonts.
+            switches = ("--hide-scrollbars", "--force-color-profile=srgb")
+            profile = tmp_path / f"profile{next(numbers)}"
+            driver = at_end.enter_context(
+                chromium.browser(profile, *switches, logs=("browser", "performance"))
+            )
+            return DemoBrowser(driver, site)
+
+        yield open_one
+
+
+@pytest.fixture
 def open_demo(
-    chromium: Chromium, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    open_browser: Callable[[str], DemoBrowser], monkeypatch: pytest.MonkeyPatch
 ) -> Iterator[Callable[..., DemoBrowser]]:
     """Serve a demo that finds no server but those it is told; a browser that was never there."""
     for variable in PROXY_VARIABLES:
@@ -32,12 +51,6 @@ def open_demo(
             site = at_end.enter_context(
                 served(example.make_app(SECRET, probe_seconds=0, **options))
             )
-            profile = tmp_path / f"profile{site.rpartition(':')[2]}"
-            # Pictures are the same on every machine then, but for its fonts.
-            switches = ("--hide-scrollbars", "--force-color-profile=srgb")
-            driver = at_end.enter_context(
-                chromium.browser(profile, *switches, logs=("browser", "performance"))
-            )
-            return DemoBrowser(driver, site)
+            return open_browser(site)
 
         yield open_one

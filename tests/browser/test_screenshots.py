@@ -21,6 +21,13 @@ LIMIT = 200_000
 
 DESKTOP, PHONE = (1280, 800), (390, 844)
 
+IPHONE = (
+    "Mozilla/5.0 (iPhone; CPU iPhone OS 18_5 like Mac OS X) AppleWebKit/605.1.15 "
+    "(KHTML, like Gecko) Version/18.5 Mobile/15E148 Safari/604.1"
+)
+WINDOWS = "Mozilla/5.0 (Windows NT 10.0; Win64; x64; rv:140.0) Gecko/20100101 Firefox/140.0"
+LINUX = "Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101 Firefox/140.0"
+
 
 def shop(demo: DemoBrowser) -> None:
     """Somebody has just come back to her cart."""
@@ -48,6 +55,17 @@ def inspector(demo: DemoBrowser) -> None:
     demo.open("/inspector")
 
 
+def account(demo: DemoBrowser) -> None:
+    """Signed in on a phone, on an old computer, and here."""
+    for agent in (IPHONE, WINDOWS, LINUX):
+        demo.driver.delete_all_cookies()
+        demo.be_called(agent)
+        demo.open("/backends")
+        demo.press("Use Redis for the shop")
+        demo.sign_in("Grace")
+    demo.open("/account")
+
+
 def sign_in(demo: DemoBrowser) -> None:
     """The form, filled in."""
     demo.open("/sign-in")
@@ -63,9 +81,11 @@ SHOTS = [
     ("shop-dark", shop, DESKTOP, "dark", 800),
     ("sign-in", sign_in, DESKTOP, "light", 800),
     ("backends", backends, DESKTOP, "light", 1375),
-    ("inspector", inspector, DESKTOP, "light", 888),
-    ("inspector-dark", inspector, DESKTOP, "dark", 1360),
-    ("inspector-phone-dark", inspector, PHONE, "dark", 1635),
+    ("inspector", inspector, DESKTOP, "light", 930),
+    ("inspector-dark", inspector, DESKTOP, "dark", 1402),
+    ("inspector-phone-dark", inspector, PHONE, "dark", 1740),
+    ("account", account, DESKTOP, "light", 900),
+    ("account-phone-dark", account, PHONE, "dark", 1458),
 ]
 
 
@@ -83,6 +103,7 @@ def test_screenshot(
 ) -> None:
     """The page is there, nothing of it is cut off, and its picture is small enough."""
     monkeypatch.delenv("DATASTORE_EMULATOR_HOST", raising=False)
+    redis_server.flush()  # or those who were signed in for another picture would be listed
     demo = open_demo(memcached=memcached.address, redis_url=redis_server.url)
     demo.emulate(*size, scheme=scheme)
     story(demo)

@@ -111,8 +111,8 @@ def test_each_browser_is_listed_by_its_name_and_the_present_one_first(
 ) -> None:
     phone, laptop = sign_in(demo, place, SAFARI), sign_in(demo, place, FIREFOX)
     first, second = listed(phone.get("/account").text)
-    assert re.match(r"Safari on iPhone this one Signed in .+ last saved ", first)
-    assert re.match(r"Firefox on Linux Signed in .+ last saved .+ Sign out there$", second)
+    assert re.match(r"Safari on iPhone this one Signed in .+ saved ", first)
+    assert re.match(r"Firefox on Linux Signed in .+ saved .+ Sign out there$", second)
     assert listed(laptop.get("/account").text)[0].startswith("Firefox on Linux this one")
 
 
@@ -304,7 +304,6 @@ def test_what_a_browser_calls_itself_is_escaped(demo: Browser, sign_in: SignIn, 
     page = sign_in(demo, "redis").page
     assert agent not in page
     assert agent in html.unescape(page)
-    assert listed(page)[1].startswith(html.unescape(re.sub(r"<[^>]*>", " ", html.escape(agent))))
 
 
 def test_a_handle_ends_nobody_elses_session(demo: Browser, sign_in: SignIn, name: str) -> None:
@@ -329,7 +328,7 @@ def test_a_handle_that_there_is_not_ends_nothing(
 
 def test_the_handle_of_this_session_signs_out_here(demo: Browser, sign_in: SignIn) -> None:
     phone, laptop = sign_in(demo, "redis"), sign_in(demo, "redis")
-    [handle] = handles_in(phone.page + phone.get("/account").text)
+    [handle] = handles_in(phone.get("/account").text)
     laptop.submit("/account/end", handle=handle)
     assert flashes_in(laptop.page) == [("info", "It was this session: you are signed out.")]
     assert [is_signed_in(each) for each in (phone, laptop)] == [True, False]

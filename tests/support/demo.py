@@ -35,6 +35,10 @@ class DemoBrowser:
         feature = {"name": "prefers-color-scheme", "value": scheme}
         self._command("Emulation.setEmulatedMedia", features=[feature])
 
+    def be_called(self, user_agent: str) -> None:
+        """Send this User-Agent from now on."""
+        self._command("Network.setUserAgentOverride", userAgent=user_agent)
+
     def open(self, path: str) -> str:
         """Go to a page; the text that it shows."""
         self.driver.get(self.site + path)
@@ -61,11 +65,11 @@ class DemoBrowser:
         else:
             field.send_keys(text)
 
-    def sign_in(self, name: str = "Ada", *, remember: bool = False) -> str:
-        """By the form, with the password that the page tells."""
+    def sign_in(self, name: str = "Ada", *, password: str = "demo", remember: bool = False) -> str:
+        """By the form; everybody has the same password until it is changed."""
         self.open("/sign-in")
         self.fill("Name", name)
-        self.fill("Password", "demo")
+        self.fill("Password", password)
         if remember:
             self.fill("Remember me for 30 days", "yes")
         return self.press("Sign in button")
