@@ -244,7 +244,8 @@ class Listed(NamedTuple):
 class Deed:
     """The sessions of a user are listed, or ended.
 
-    :param kind: "list" or "end".
+    :param kind: "list"; "end"; "revoke" for an end of sessions of another name, by which no sign-in
+        from before counts.
     :param rules: those of the sessions.
     :param moment: the number of the record of the user's moment.
     :param now: the time in Unix seconds.
@@ -276,7 +277,8 @@ class Deed:
     @property
     def revokes(self) -> bool:
         """Whether no sign-in from before counts any more."""
-        return self.kind == "end" and self.rules.revokes is not None and self.only is None
+        is_end = self.kind in ("end", "revoke")
+        return is_end and self.rules.revokes is not None and self.only is None
 
 
 class _Loaded(NamedTuple):
@@ -373,7 +375,7 @@ class Model:
     def _of_users(self, visits: Sequence[Visit], deeds: Sequence[Deed]) -> set[int]:
         """Return what is of users to whom something may happen: moments, and listed sessions."""
         found = {deed.moment for deed in deeds if deed.rules.revokes is not None}
-        lists = [(deed.rules, deed.name) for deed in deeds]
+        lists = [(deed.rules, deed.name) for deed in deeds if deed.kind != "revoke"]
         for visit in visits:
             if visit.rules.revokes is not None:
                 found.update(self.moment(visit.rules, user) for user in self._users)
@@ -419,7 +421,7 @@ class Model:
             events += [Event(visit, "limit") for visit in visits if _may_end_others(visit)]
             events += [Event(change, change.kind) for change in changes]
             events += [Event(deed, "revoke") for deed in deeds if deed.revokes]
-            events += [Event(deed, deed.kind) for deed in deeds]
+            events += [Event(deed, deed.kind) for deed in deeds if deed.kind != "revoke"]
             places = {**self.places, **{each.number: each.rules.place for each in visits}}
             namespaces = {each.number: each.rules.namespace for each in visits}
             orders = _Orders(self, places, {**self.namespaces, **namespaces}, events)
@@ -781,6 +783,8 @@ def _lists(deed: Deed, found: Mapping[int, Live], moment: State, own: int | None
     listed = {each.number: each for each in deed.listed if each.number is not None}
     for number, state in found.items():
         is_open = _is_open(state, deed.rules, deed.now, deed.passwords, moment)
+        if number == own and is_open is False:
+            is_open = None  # it is open, whatever has become of its user's sign-ins meanwhile
         each = listed.pop(number, None)
         if each is None and is_open is True:
             return False

@@ -15,7 +15,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence, Set
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import pytest
@@ -329,7 +329,7 @@ class World:
             job.learn_lists()
         for visit in itertools.chain(*groups.values()):
             for deed in visit.deeds:
-                deed.is_disturbed = visit.may_ask_former or bool(self._changes)
+                deed.is_disturbed |= visit.may_ask_former or bool(self._changes)
         moments = self.model.moments()
         checked: set[int] = set()
         for visits in groups.values():
@@ -346,7 +346,9 @@ class World:
     def _check(self, visits: list[Visit], deeds: Sequence[Deed]) -> set[int]:
         names = {visit.name for visit in visits} or {deed.name for deed in deeds}
         # What is done with sessions of another name tells of moments alone.
-        seen = [deed for deed in deeds if deed.name in names or deed.revokes]
+        others = (replace(each, kind="revoke") for each in deeds if each.name not in names)
+        seen = [each for each in deeds if each.name in names]
+        seen += [each for each in others if each.revokes]
         try:
             return self.model.check(visits, self._changes, seen)
         except Violation as error:
@@ -843,6 +845,8 @@ class _Job:
             self._failures.append(error)
             done.has_failed = True
         done.times = began, world.tick()
+        # Others may have changed the password in the middle of it.
+        done.is_disturbed = dict(world.passwords) != done.passwords
         visit.deeds.append(done)
         if done.has_failed:
             # Of what it may have come to, only this is up to the session.
