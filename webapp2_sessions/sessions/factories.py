@@ -243,7 +243,7 @@ class BaseSessionFactory:
             session = made
         self._catch_up(session)
         if session.modified and self._following is not None:
-            self._following.look_up_stamp()  # it may fail, and nothing is written yet
+            self._following.prepare()  # it may fail, and nothing is written yet
         return session
 
     def reset(self) -> None:

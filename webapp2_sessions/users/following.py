@@ -157,6 +157,14 @@ class Following:
         self._signed_in = max(moment + 1, self._signed_in)
         self._container.session.mark_changed()
 
+    def prepare(self) -> None:
+        """Ask for what the save of a sign-in needs, before anything is written."""
+        self.look_up_stamp()
+        if self._is_unsaved and self.user is not None and self._config.get("revocation"):
+            with suppress(BackendError):  # the next request tells, and the clocks may do
+                moment = moment_of(self._config, self.user, is_fresh=True)
+                self._signed_in = max(self._signed_in, moment + 1)
+
     def look_up_stamp(self) -> None:
         """Ask for the user's stamp, unless it is known from when the session was opened."""
         user_stamp = self._config.get("user_stamp")

@@ -26,8 +26,8 @@ _PAGE = 100
 #: about to write its record.
 _DROPPED_AFTER = 600
 
-#: How often the ids of a user are asked for, at most, to end the sessions of requests that give them
-#: new ones meanwhile. Each time, such a request must have come in between once more.
+#: How often the ids of a user are asked for, at most, to end also the sessions that get new ones
+#: meanwhile. Each time, another request must have come in between once more.
 _ROUNDS = 20
 
 #: Hexadecimal digits of a handle: 128 bits.
