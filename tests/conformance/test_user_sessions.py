@@ -414,6 +414,7 @@ def test_all_other_sessions_end_wherever_they_are_kept(revoking: Backend, clock:
     phone, laptop, bob = (signed_in(revoking, app, user) for user in ("ada", "ada", "bob"))
     clock.now += 1
     end(phone, keep=True)
+    clock.now += 11
     assert [bool(each.read()) for each in (phone, laptop, bob)] == [True, False, True]
     assert laptop.cookies == {}
     phone.write({"a": 1})
@@ -442,6 +443,37 @@ def test_a_copy_of_a_cookie_opens_nothing_although_a_later_request_has_signed_it
         end(phone, keep=True)
         clock.now += 1
         session["a"] = 1
+    assert laptop.read() == {}
+
+
+@pytest.mark.parametrize("seconds", [1, 1000])
+def test_a_former_cookie_does_no_harm_to_the_session_that_stays(
+    revoking: Backend, clock: Clock, seconds: int
+) -> None:
+    """Of a request that was on its way, or of a copy."""
+    phone = signed_in(revoking, revoking.app())
+    copy = revoking.visitor(phone.app)
+    copy.cookies.update(phone.cookies)
+    clock.now += 1
+    end(phone, keep=True)
+    clock.now += seconds
+    assert copy.read() == {}
+    assert bool(copy.set_cookies) == (seconds > 10)
+    assert phone.read() == {"user_id": "ada"}
+
+
+@pytest.mark.parametrize("put_back", [0, 3600], ids=["at once", "by a clock that was put back"])
+def test_who_signs_in_after_the_sign_out_stays_until_the_next_one(
+    revoking: Backend, clock: Clock, put_back: int
+) -> None:
+    phone, laptop = (signed_in(revoking, revoking.app()) for _ in range(2))
+    clock.now += put_back
+    end(phone)
+    clock.now -= put_back
+    laptop.cookies.clear()
+    laptop.write({"user_id": "ada"})
+    assert laptop.read() == {"user_id": "ada"}
+    end(phone, user="ada")
     assert laptop.read() == {}
 
 
@@ -475,7 +507,7 @@ def test_who_is_not_signed_in_costs_no_command(
     visitor = revoking.visitor(app)
     visitor.write({"a": 1})
 
-    def fail(*args: Any) -> int:
+    def fail(*args: Any, **options: Any) -> int:
         raise AssertionError("nobody is signed in")
 
     monkeypatch.setattr("webapp2_sessions.users.following.moment_of", fail)

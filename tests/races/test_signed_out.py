@@ -162,9 +162,11 @@ def wrong(
         found = [number for number, copy in enumerate(browser.copies) if opened(target, copy)]
         if found:
             problems.append(f"who was signed out is in by cookies {found}")
-    for browser in living:
-        if opened(target, browser.cookies.get("session", "")) is None:
-            problems.append("who was not signed out is out")
+    problems += [
+        "who was not signed out is out"
+        for browser in living
+        if opened(target, browser.cookies.get("session", "")) is None
+    ]
     if target.lists:
         everybody = {*ended, *living, *either}
         copies = {copy for browser in everybody for copy in browser.copies}
@@ -237,7 +239,10 @@ def test_sign_out_everywhere_between_two_commands_of_another_request(
         steps = MEANWHILE[meanwhile](user)
         turning.run(
             [0] * here + [1] * there + [0] * 99,
-            [lambda: laptop.do(*steps), lambda: phone.do(("end others", user))],
+            [
+                functools.partial(laptop.do, *steps),
+                functools.partial(phone.do, ("end others", user)),
+            ],
         )
         # Who signs in at the same time may come before or after.
         signs_in = meanwhile.startswith("sign in")

@@ -316,14 +316,21 @@ class BaseSessionFactory:
             return
         # By its name, because that wing is above this one, and most applications do without.
         following = import_object("webapp2_sessions.users.following.Following")
-        self._following = following(session, key, self.session_store.config)
+        self._following = opened = following(session, key, self.session_store.config)
         try:
-            if not self._following.accepts(self._attributes, self._signed_at):
+            if not opened.accepts(self._attributes, self._signed_at):
+                if opened.is_revoked:
+                    self._leave_record()
                 session.destroy()
                 self.sets_max_age = False  # another cookie may open a session with its own age
+                if opened.is_under_way:
+                    session._destroyed = False  # leaves the cookie alone
         except BackendError as error:  # nobody knows whether the session still counts
             self._degrade(error, session)
             dict.clear(session)
+
+    def _leave_record(self) -> None:
+        """Leave the record of the session alone that was opened: another cookie may open it."""
 
     def _catch_up(self, session: SessionDict) -> None:
         """Do what has to be done where the session's user has changed."""

@@ -38,6 +38,10 @@ class Following:
     :raises ConfigError: ``user_index`` is configured, and the session's backend cannot list.
     """
 
+    #: Whether the user was signed out everywhere, and whether so lately that the browser may have
+    #: got another cookie since it has sent this one.
+    is_revoked: bool = False
+    is_under_way: bool = False
     #: Whether the user has signed in by this request, and whether that is not yet saved.
     _has_signed_in = False
     _is_unsaved = False
@@ -129,8 +133,11 @@ class Following:
         stamp = attributes.get(STAMP)
         if self._stamped is not _UNKNOWN and not stamps.fits(self._config, self._stamped, stamp):
             problem = "its user's stamp is another one by now"
-        elif self._signed_in <= moment_of(self._config, self.user):
+        elif self._signed_in <= (moment := moment_of(self._config, self.user)):
             problem = "its user has been signed out everywhere"
+            self.is_revoked, self._noted = True, None  # another cookie may open it
+            age = abs(_milliseconds() - moment)
+            self.is_under_way = age < 1000 * self._config.get("renewal_grace", 0)
         if problem:
             logger.info("The session %r ends: %s", self._container.name, problem)
         return not problem
