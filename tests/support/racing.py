@@ -51,6 +51,18 @@ def _destroy(session: SessionDict) -> None:
     session.destroy()
 
 
+def _renew(session: SessionDict) -> None:
+    session.regenerate_id()
+
+
+def _label(session: SessionDict, text: str) -> None:
+    session.set_label(text)
+
+
+def _end_all(session: SessionDict, user: Any, **options: Any) -> list[str]:
+    return [str(session.container.session_store.end_user_sessions(user, **options))]
+
+
 _STEPS: dict[str, Callable[..., list[str] | None]] = {
     "set": _set,
     "count": _count,
@@ -59,11 +71,16 @@ _STEPS: dict[str, Callable[..., list[str] | None]] = {
     "flash": _flash,
     "show": _show,
     "destroy": _destroy,
+    "renew": _renew,
+    "label": _label,
+    "end": lambda session, user: _end_all(session, user),
+    "end others": lambda session, user: _end_all(session, user, keep=True),
+    "end one": lambda session, user, handle: _end_all(session, user, handle=handle),
 }
 
 
 def perform(session: SessionDict, steps: Iterable[Step]) -> list[str]:
-    """Do what the steps say; gives the flash messages that were shown."""
+    """Do what the steps say; gives the flash messages, or the number of ends, that were shown."""
     shown: list[str] = []
     for name, *arguments in steps:
         shown += _STEPS[name](session, *arguments) or []
@@ -72,11 +89,12 @@ def perform(session: SessionDict, steps: Iterable[Step]) -> list[str]:
 
 @dataclass(frozen=True)
 class Task:
-    """Requests that come at once, each of which opens the session of the same cookie."""
+    """Requests that come at once, on the session of one cookie, or each on its own."""
 
     config: Mapping[str, Any]
     backend: str
-    cookies: Mapping[str, str]
+    #: Of all requests, or those of each.
+    cookies: Mapping[str, str] | Sequence[Mapping[str, str]]
     #: The steps of each request, one request for each racer.
     requests: Sequence[Sequence[Step]]
     #: Whether all have loaded the session before the first one saves it.
@@ -157,17 +175,15 @@ def _serve(pipe: Any, barrier: Any, number: int) -> None:
                 return
             os.environ.update(task.environment)
             app = make_app(**task.config)
-            share = task.requests[first : first + Racers.THREADS]
-            running = [threads.submit(_visit, app, task, steps, barrier) for steps in share]
+            share = range(first, first + Racers.THREADS)
+            running = [threads.submit(_visit, app, task, number, barrier) for number in share]
             pipe.send([request.result() for request in running])
 
 
-def _visit(
-    app: webapp2.WSGIApplication, task: Task, steps: Sequence[Step], barrier: Any
-) -> Outcome:
+def _visit(app: webapp2.WSGIApplication, task: Task, number: int, barrier: Any) -> Outcome:
     """One request, which waits for the others before it loads, or before it saves."""
-    visitor = Visitor(app)
-    visitor.cookies.update(task.cookies)
+    visitor, cookies = Visitor(app), task.cookies
+    visitor.cookies.update(cookies if isinstance(cookies, Mapping) else cookies[number])
     store = SessionStore(visitor.request())
     response = webapp2.Response()
     shown: list[str] = []
@@ -177,7 +193,7 @@ def _visit(
         session = store.get_session(backend=task.backend)
         if task.load_first:
             barrier.wait(PATIENCE / 2)
-        shown = perform(session, steps)
+        shown = perform(session, task.requests[number])
         store.save_sessions(response)
     except Exception as error:
         return Outcome([], [], type(error).__name__)

@@ -111,6 +111,11 @@ class SecureCookieSessionFactory(BaseSessionFactory):
         session._degraded, session._assigned = stored._degraded, stored._assigned
         return session
 
+    def _leave_record(self) -> None:
+        if self._spill is not None:
+            self._spill._leave_record()
+        self._is_spilled, self._cookie = False, None
+
     def save_session(self, response: Any) -> None:
         """Set the session's cookie if the session was modified or is due for a new one.
 

@@ -254,7 +254,7 @@ class BaseSessionFactory:
         if self._following is not None:
             self._following.catch_up(session)
             if session.modified and self._following.is_judged:
-                self._following.look_up_stamp()  # it may fail, and nothing is written yet
+                self._following.prepare()  # it may fail, and nothing is written yet
         return session
 
     def reset(self) -> None:
@@ -331,12 +331,19 @@ class BaseSessionFactory:
         self._following, self._listing = following, following if following.is_indexed else None
         try:
             if following.is_judged and not following.accepts(self._attributes, self._signed_at):
+                if following.is_revoked:
+                    self._leave_record()
                 session.destroy()
                 self.sets_max_age = False  # another cookie may open a session with its own age
+                if following.is_under_way:
+                    session._destroyed, self.superseded = False, True
         except BackendError as error:  # nobody knows whether the session still counts
             self._degrade(error, session)
             dict.clear(session)
             self._following.user = None  # as of an empty session, so that nobody signs out by that
+
+    def _leave_record(self) -> None:
+        """Leave the record of the session alone that was opened: another cookie may open it."""
 
     def _catch_up(self, session: SessionDict) -> None:
         """Do what has to be done where the session's user has changed."""

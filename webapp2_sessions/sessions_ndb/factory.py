@@ -129,7 +129,7 @@ class DatastoreSessionFactory(StoredSessionFactory):
     # The index is part of the entities: nothing has to be noted or dropped besides.
 
     def _noted_of_user(self, user: str) -> Iterator[Noted]:
-        return noted_of_user(self._repository(), self.session_model, self.name, user)
+        return noted_of_user(self._repository(), self.session_model, str(self.name), user)
 
     def _look_up(self, sids: Sequence[str]) -> list[Stored | None]:
         return self._repository().stored(self.session_model, sids)

@@ -375,6 +375,9 @@ class StoredSessionFactory(CustomBackendSessionFactory):
         logger.info("The session %r was destroyed by another request meanwhile", self.name)
         return False
 
+    def _leave_record(self) -> None:
+        self._begin_id()
+
     def _leave_id(self) -> None:
         """Take an id under which nothing is stored; the present one becomes a former one."""
         self._former_sids[str(self.sid)] = False

@@ -245,7 +245,7 @@ class MemorySessionFactory(StoredSessionFactory):
         return self._version(record)
 
     def _noted_of_user(self, user: str) -> Iterator[Noted]:
-        yield from self._memory().noted_of_user(self.keyword, self.name, user)
+        yield from self._memory().noted_of_user(self.keyword, str(self.name), user)
 
     def _look_up(self, sids: Sequence[str]) -> list[Stored | None]:
         return [*map(self._stored, sids)]

@@ -123,13 +123,9 @@ class Account:
         if not self._lists and not revokes:
             raise ConfigError("user_index", f"is not configured, nor is 'revocation'; {_CAN_LIST}")
         ended: list[str] = []
-        following: Any = getattr(self._container, "_following", None)
-        if revokes:
-            moment = revoke(self._config, user)
-            if following is not None:
-                following.outlast(moment)
-            if stays:
-                following.stay()
+        moment = revoke(self._config, user) if revokes else -1
+        if stays:
+            self._container._following.stay(moment)
         if self._lists:
             ended = index.end_listed(self._container, user, handle, own if stays else kept)
         if is_mine and not stays and (handle is None or self._container.sid in ended):

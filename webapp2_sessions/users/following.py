@@ -43,13 +43,15 @@ class Following:
         sessions. A session in which nobody signs in may have any backend.
     """
 
+    #: Whether the user was signed out everywhere, and whether so lately that the browser may have
+    #: got another cookie since it has sent this one.
+    is_revoked: bool = False
+    is_under_way: bool = False
     #: Whether the user has signed in by this request, and whether that is not yet saved.
     _has_signed_in = False
     _is_unsaved = False
     #: When the user signed in, in Unix milliseconds; 0 if that is not known.
     _signed_in = 0
-    #: As if the user had signed in no sooner, in Unix milliseconds.
-    _earliest = 0
     #: When the user signed in, in Unix seconds and finer, so that sign-ins have an order; 0 if not
     #: by this request.
     _began = 0.0
@@ -105,7 +107,7 @@ class Following:
                 index.check_can_list(self._container)
             self._has_signed_in = self._is_unsaved = True
             self._began = time.time()
-            self._signed_in = max(int(self._began * 1000), self._earliest)
+            self._signed_in = int(self._began * 1000)
         if session._destroyed:
             return  # and gets a new id by that
         if now is not None:
@@ -121,7 +123,6 @@ class Following:
     def succeed(self, former: Following) -> None:
         """Take over what the Following of a session that was destroyed has to clean up."""
         self._left += former._left
-        self._earliest = former._earliest
         if former._noted is not None:
             self._left += (former._noted[:2],)
 
@@ -151,15 +152,20 @@ class Following:
         stamp = attributes.get(STAMP)
         if self._stamped is not _UNKNOWN and not stamps.fits(self._config, self._stamped, stamp):
             problem = "its user's stamp is another one by now"
-        elif self._is_revoked():
+        elif self._signed_in <= (moment := self._moment()):
             problem = "its user has been signed out everywhere"
+            self.is_revoked, self._noted = True, None  # another cookie may open it
+            age = abs(_milliseconds() - moment)
+            self.is_under_way = age < 1000 * self._config.get("renewal_grace", 0)
         if problem:
             logger.info("The session %r ends: %s", self._container.name, problem)
         return not problem
 
-    def _is_revoked(self) -> bool:
-        is_kept = self._config.get("revocation") is not None
-        return is_kept and self._signed_in <= moment_of(self._config, name_of(self.user))
+    def _moment(self, is_fresh: bool = False) -> int:
+        """Return the moment up to which no sign-in of the user counts, -1 for none."""
+        if self._config.get("revocation") is None:
+            return -1
+        return moment_of(self._config, name_of(self.user), is_fresh=is_fresh)
 
     def add_to(self, attributes: dict[str, Any]) -> None:
         """Add to the attributes of a cookie by what :meth:`accepts` judges it.
@@ -175,24 +181,25 @@ class Following:
         if self._config.get("revocation") is not None:
             attributes[SIGNED_IN] = self._signed_in
 
-    def outlast(self, moment: int) -> None:
-        """Let a sign-in of this request count, which ends what was there before.
+    def stay(self, moment: int) -> None:
+        """Let the session stay where its user is signed out everywhere else, under another id.
+
+        It keeps its own age. Its former cookies do not count any more, nor do copies of them.
 
         :param moment: until which a user must have signed in not to count, in Unix milliseconds.
         """
-        self._earliest = moment + 1
-
-    def stay(self) -> None:
-        """Let the session count although its user is signed out everywhere else.
-
-        It gets another id, and keeps its own age. Its former cookies do not count, and whoever
-        still sends one would end it under the former id.
-        """
         session = self._container.session
         self.catch_up(session)  # the user may have signed in by this request
-        self._signed_in = max(self._earliest, self._signed_in)
+        self._signed_in = max(moment + 1, self._signed_in)
         session._regenerates = True
         session.mark_changed()
+
+    def prepare(self) -> None:
+        """Ask for what the save of a sign-in needs, before anything is written."""
+        self.look_up_stamp()
+        if self._is_unsaved and self.user is not None:
+            with suppress(BackendError):  # the next request tells, and the clocks may do
+                self._signed_in = max(self._signed_in, self._moment(is_fresh=True) + 1)
 
     def look_up_stamp(self) -> None:
         """Ask for the user's stamp, unless it is known from when the session was opened."""
@@ -218,7 +225,7 @@ class Following:
         ends = None if absolute is None else math.floor((container._began or now) + absolute)
         user, noted, last = self._noted
         return {
-            "name": container.name,
+            "name": str(container.name),
             "user": user,
             "noted": [noted.at, last],
             "began": began,

@@ -26,6 +26,10 @@ _PAGE = 100
 #: about to write its record.
 _DROPPED_AFTER = 600
 
+#: How often the ids of a user are asked for, at most, to end also the sessions that get new ones
+#: meanwhile. Each time, another request must have come in between once more.
+_ROUNDS = 20
+
 #: Hexadecimal digits of a handle: 128 bits.
 _HANDLE_LENGTH = 32
 
@@ -97,15 +101,17 @@ def end_listed(container: Any, user: Any, handle: str | None, keep: str | None) 
         return (handle is None or handle in handles) and keep not in handles
 
     ended: list[str] = []
-    done: set[Noted] = set()
-    while True:
-        meant = [*filter(is_meant, {*container._noted_of_user(user)} - done)]
-        ended_now = _end(container, user, meant)
-        ended += ended_now
-        done.update(meant)
-        # What another request has ended first may have got a new id, which it has noted before.
-        if len(ended_now) == len(meant):
-            return ended
+    absent: set[str] = set()
+    for _ in range(_ROUNDS):
+        noted = [each for each in container._noted_of_user(user) if is_meant(each)]
+        found = _end(container, user, noted)
+        ended += found
+        was_absent, absent = absent, {each.sid for each in noted}.difference(found)
+        # An id without a record may have got another one meanwhile, which is noted by now. It has
+        # not if nothing is different from the last time.
+        if not absent or (absent == was_absent and not found):
+            break
+    return ended
 
 
 def end_oldest(container: Any, user: str, limit: int) -> None:
@@ -184,19 +190,19 @@ class _Judge:
 
 def _end(container: Any, user: str, noted: Sequence[Noted]) -> list[str]:
     """End sessions, the others as well if one fails; return the ids of those that were there."""
-    ended, done, failure = [], [], None
+    ended, failure = [], None
     for each in noted:
         try:
             if container._end(each.sid):
-                ended.append(each.sid)
-            done.append(each)
+                ended.append(each)
         except BackendError as error:
             failure = failure or error
     with contextlib.suppress(BackendError):  # a list leaves them out
-        container._drop_of_user(user, done)
+        # Of another one the record may be about to be written.
+        container._drop_of_user(user, ended)
     if failure is not None:
         raise failure
-    return ended
+    return [each.sid for each in ended]
 
 
 def _utc(seconds: float) -> datetime.datetime:

@@ -44,17 +44,18 @@ class Moments(Hashable, Protocol):
         """Set the moment of a user, unless a later one is kept already."""
 
 
-def moment_of(config: Mapping[str, Any], name: str) -> int:
+def moment_of(config: Mapping[str, Any], name: str, *, is_fresh: bool = False) -> int:
     """Return the moment up to which a session of a user does not count; -1 for none.
 
     :param name: of the user, as :func:`name_of` gives it.
+    :param is_fresh: whether to ask the server in any case.
     :returns: Unix milliseconds.
     :raises BackendError: the server failed.
     """
     if config.get("revocation") is None:
         return -1
     moments, seconds = _moments(config), config.get("revocation_cache")
-    if seconds is None:
+    if seconds is None or is_fresh:
         return moments.latest(moments.here(), [name, _EVERYBODY])
     period = int(time.time() // seconds)
     return _remembered(moments, moments.here(), name, period)
@@ -79,9 +80,12 @@ def end_all_sessions(*, config: Mapping[str, Any] | None = None) -> None:
 
 
 def _revoke(config: Mapping[str, Any], name: str) -> int:
-    moment = int(time.time() * 1000)
     moments = _moments(config)
-    moments.set(moments.here(), name, moment)
+    place = moments.here()
+    # Who has signed in since the last moment has at least the one after that, also by a clock that
+    # is slow, or was put back.
+    moment = max(int(time.time() * 1000), moments.latest(place, [name, _EVERYBODY]) + 1)
+    moments.set(place, name, moment)
     _remembered.cache_clear()
     return moment
 
