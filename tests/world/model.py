@@ -1260,7 +1260,7 @@ def _grant(
         max_age,
         began,
         rules.namespace if record is not None else "",
-        signs=((stamp if rules.stamps else None, signed_in),),
+        signs=((stamp if rules.stamps else None, None if rules.revokes is None else signed_in),),
     )
 
 

@@ -140,6 +140,10 @@ _COOKIE = "sessions/cookie.py"
 _FACTORIES = "sessions/factories.py"
 _SIGNED = "sessions/signed_cookies.py"
 _STORED = "stored/factory.py"
+_FOLLOWING = "users/following.py"
+_ACCOUNTS = "users/accounts.py"
+_INDEX = "users/index.py"
+_REDIS_FACTORY = "sessions_redis/factory.py"
 _MERGING = "stored/merging.py"
 _CACHE = "stored/cache.py"
 _KEYED = "stored/keyed.py"
@@ -803,7 +807,116 @@ _IN_REDIS = (
     ),
 )
 
-MUTANTS = (*_FORMER, *_MISTAKES, *_IN_REDIS)
+#: Mistakes that somebody might make in following users.
+_OF_USERS = (
+    Mutant(
+        "users: a sign-in gives no new id",
+        "users in both",
+        _FOLLOWING,
+        "        if now is not None:\n            session.regenerate_id()\n",
+        "        if now is not None:\n            session.mark_changed()\n",
+    ),
+    Mutant(
+        "users: stamps are not compared",
+        "users in both",
+        _FOLLOWING,
+        "        if self._stamped is not _UNKNOWN and not stamps.fits(",
+        "        if False and not stamps.fits(",
+    ),
+    Mutant(
+        "users: it counts when the cookie was signed",
+        "users in both",
+        _FOLLOWING,
+        "attributes.get(SIGNED_IN, (signed_at or 0) * 1000)",
+        "(signed_at or 0) * 1000",
+    ),
+    Mutant(
+        "users: a save counts as a sign-in",
+        "users in both",
+        _FOLLOWING,
+        "            attributes[SIGNED_IN] = self._signed_in\n",
+        "            attributes[SIGNED_IN] = max(self._signed_in, _milliseconds())\n",
+    ),
+    Mutant(
+        "users: a sign-in of the same millisecond does not count",
+        "users in both",
+        _FOLLOWING,
+        "max(int(self._began * 1000), self._earliest)",
+        "int(self._began * 1000)",
+    ),
+    Mutant(
+        "users: the session that stays keeps its id",
+        "users in both",
+        _FOLLOWING,
+        "        session._regenerates = True\n        session.mark_changed()\n",
+        "        session.mark_changed()\n",
+    ),
+    Mutant(
+        "users: the session of the request does not stay",
+        "users in both",
+        _ACCOUNTS,
+        "        stays = is_mine and keep is not None and keep in (True, own)\n",
+        "        stays = False\n",
+    ),
+    Mutant(
+        "users: who has just signed in stays although all end",
+        "users in Redis",
+        _ACCOUNTS,
+        "and not stays and (handle is None or",
+        "and not stays and (revokes or",
+    ),
+    Mutant(
+        "users: an id is noted after its record is written",
+        "users in Redis",
+        _STORED,
+        ".note()\n        if self._merger is None:\n",
+        ".details()\n        if self._merger is None:\n",
+        (
+            "        self._is_stored = True\n        size = self._size\n",
+            "        self._is_stored = True\n"
+            "        size = self._size\n"
+            "        if self._following is not None and self._following.user is not None:\n"
+            "            self._following.note()\n",
+        ),
+    ),
+    Mutant(
+        "users: an id without a record is dropped at once",
+        "users in Redis",
+        _INDEX,
+        "_DROPPED_AFTER = 600\n",
+        "_DROPPED_AFTER = -1\n",
+    ),
+    Mutant(
+        "users: what got a new id while all end stays",
+        "users in Redis",
+        _INDEX,
+        "        if len(ended_now) == len(meant):\n",
+        "        if True:\n",
+    ),
+    Mutant(
+        "users: the newest sessions end where there are too many",
+        "users in Redis",
+        _INDEX,
+        "sorted(others)[:",
+        "sorted(others, reverse=True)[:",
+    ),
+    Mutant(
+        "users: sessions of all names are listed together",
+        "users in Redis",
+        _REDIS_FACTORY,
+        'f"users/{self.name}/{user}"',
+        'f"users/{user}"',
+    ),
+    Mutant(
+        "users: who cannot be asked about is signed out",
+        "users in both",
+        _FACTORIES,
+        "            self._following.user = None",
+        "            pass",
+    ),
+)
+
+MUTANTS = (*_FORMER, *_MISTAKES, *_IN_REDIS, *_OF_USERS)
 
 #: Faults that applications have met and that no world has, each with the test that finds it. 1.7,
 #: that webapp2_extras.auth gives no new id, is documented behaviour.

@@ -346,9 +346,9 @@ class World:
     def _check(self, visits: list[Visit], deeds: Sequence[Deed]) -> set[int]:
         names = {visit.name for visit in visits} or {deed.name for deed in deeds}
         # What is done with sessions of another name tells of moments alone.
-        others = (replace(each, kind="revoke") for each in deeds if each.name not in names)
+        others = [each for each in deeds if each.name not in names and each.revokes]
         seen = [each for each in deeds if each.name in names]
-        seen += [each for each in others if each.revokes]
+        seen += [replace(each, kind="revoke") for each in others]
         try:
             return self.model.check(visits, self._changes, seen)
         except Violation as error:
