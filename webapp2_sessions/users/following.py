@@ -91,6 +91,8 @@ class Following:
         What is left in the session after a sign-out is kept under a new id, but for its token
         against forged requests.
         """
+        if session._degraded:
+            return  # it is empty because a server failed, and not because she signed out
         before, now = self.user, user_of(session, self._key)
         if now is before and not session._regenerates:
             return  # Optimization: the same object, which nobody changes inside (0.5 us).
