@@ -26,6 +26,8 @@ from webapp2_sessions import (
     SessionDict,
     get_store,
 )
+from webapp2_sessions.stored.connections import IF_SILENT
+from webapp2_sessions.stored.factory import Noted
 from webapp2_sessions.testing import memory_sessions
 from webapp2_sessions.users import (
     UserSession,
@@ -187,6 +189,20 @@ def test_a_long_label_is_cut_and_other_types_are_refused(listing: Backend, app: 
     with visitor.visit() as session:
         session.set_label(None)
     assert named(listed(visitor)) == [None]
+
+
+class Escaped(str):
+    """Text of a class of its own, as template engines have it."""
+
+    def __getitem__(self, key: Any) -> Escaped:
+        return Escaped(str(self)[key])
+
+
+def test_an_escaped_label_is_kept_as_text(listing: Backend, app: Any) -> None:
+    visitor = signed_in(listing, app)
+    label(visitor, Escaped("&lt;phone&gt;"))
+    [session] = listed(visitor)
+    assert (session.label, type(session.label)) == ("&lt;phone&gt;", str)
 
 
 def test_at_most_so_many_are_listed(listing: Backend, app: Any) -> None:
@@ -824,3 +840,42 @@ def test_who_is_signed_out_everywhere_and_then_in_by_one_request_stays(
         session.container.session_store.end_user_sessions("ada")
         session["user_id"] = "ada"
     assert [each.read() for each in (elsewhere, visitor)] == [{}, {"user_id": "ada"}]
+
+
+@pytest.fixture
+def both(request: pytest.FixtureRequest) -> Backend:
+    """Sessions in Redis, which are listed and can be revoked."""
+    return in_own_namespace(BACKENDS["redis"](request), user_index=True, revocation="redis")
+
+
+def test_who_is_remembered_for_longer_once_she_has_signed_in_is_noted_for_as_long(
+    both: Backend, clock: Clock
+) -> None:
+    app = both.app(session_max_age=3600)
+    visitor = signed_in(both, app)
+    with visitor.visit() as session:
+        session.set_max_age(30 * 24 * 3600)
+    clock.now += 24 * 3600
+    signed_in(both, app)  # drops what is void by then
+    assert len(listed(visitor)) == 2
+
+
+def test_an_id_is_found_although_others_are_dropped_meanwhile(
+    both: Backend, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    app = both.app()
+    with both.visitor(app).visit() as session:
+        index = session.container._index_of("ada")
+    now = int(clock.now * 1000)
+    ids = [Noted(f"{number:022d}", now) for number in range(3000)]
+    for noted in ids:
+        index.add(noted, now, 3600 + int(noted.sid))
+    call = index._server.call
+
+    def call_slowly(*command: Any) -> Any:
+        answer = call(*command)
+        call(IF_SILENT, "ZREMRANGEBYRANK", index._key, 0, 99)
+        return answer
+
+    monkeypatch.setattr(index._server, "call", call_slowly)
+    assert sorted(index.all()) == ids

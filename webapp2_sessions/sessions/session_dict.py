@@ -270,7 +270,8 @@ class SessionDict(dict[Any, Any]):
         """
         if label is not None and not isinstance(label, str):
             raise ConfigError("set_label()", f"must be text or None, not {type(label).__name__}")
-        self.container._label = "" if label is None else label[:_LONGEST_LABEL]
+        # Plain text, because the class of escaped text cannot be stored everywhere.
+        self.container._label = "" if label is None else str.__str__(label)[:_LONGEST_LABEL]
         self.mark_changed()
 
     def get_expiry_date(self) -> datetime.datetime | None:

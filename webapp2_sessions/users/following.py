@@ -61,8 +61,8 @@ class Following:
     is_indexed = False
     #: Ids of users that lead nowhere once the session is saved.
     _left: tuple[tuple[str, Noted], ...] = ()
-    #: The id of the session as it is noted of its user, and when it was noted last.
-    _noted: tuple[str, Noted, int] | None = None
+    #: The id of the session as it is noted of its user, when that was last, and for what lifetime.
+    _noted: tuple[str, Noted, int, float | None] | None = None
     #: What the function of ``user_stamp`` has returned for the user; ``_UNKNOWN`` before.
     _stamped: Any = _UNKNOWN
 
@@ -82,8 +82,8 @@ class Following:
             index.check_can_list(container)
             known = self._known_details()
             if known:
-                first, last = known["noted"]
-                self._noted = known["user"], Noted(container.sid, first), last
+                first, last, lifetime = known["noted"]
+                self._noted = known["user"], Noted(container.sid, first), last, lifetime
 
     def catch_up(self, session: Any) -> None:
         """Renew the session's id if its user has signed in, and end its record if she signed out.
@@ -225,11 +225,11 @@ class Following:
         began = self._began or known.get("began") or self._signed_in / 1000 or now
         absolute = self._config.get("absolute_max_age")
         ends = None if absolute is None else math.floor((container._began or now) + absolute)
-        user, noted, last = self._noted
+        user, noted, *times = self._noted
         return {
             "name": str(container.name),
             "user": user,
-            "noted": [noted.at, last],
+            "noted": [noted.at, *times],
             "began": began,
             "saved": now,
             "label": known.get("label") if container._label is None else container._label or None,
@@ -247,19 +247,22 @@ class Following:
             return
         container, user, now = self._container, name_of(self.user), _milliseconds()
         lifetime = container._lifetime()
-        every = min(_NOTED_AGAIN_AFTER, math.inf if lifetime is None else lifetime / 2)
+        seconds = math.inf if lifetime is None else lifetime
+        every = min(_NOTED_AGAIN_AFTER, seconds / 2)
         noted = Noted(container.sid, now)
         if self._noted is not None:
             if self._noted[0] != user or self._noted[1].sid != noted.sid:
                 self._left += (self._noted[:2],)
-            elif 0 <= now - self._noted[2] < every * 1000:
-                return
+            elif 0 <= now - self._noted[2] < every * 1000 and seconds <= (
+                self._noted[3] or math.inf
+            ):
+                return  # it is noted, and for as long as it lives
             else:
                 noted = self._noted[1]
         # The record lives for as long from its last write, which may come just before it is noted
         # again.
         container._note_of_user(user, noted, None if lifetime is None else lifetime + every)
-        self._noted = user, noted, now
+        self._noted = user, noted, now, lifetime
 
     def settle(self) -> None:
         """Follow up what was just written: drop ids that ended, and sessions beyond the limit.
