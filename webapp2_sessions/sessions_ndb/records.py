@@ -272,7 +272,8 @@ class SessionRepository:
         if self._operation.own_max_age is not _AS_IT_IS:
             entity.own_max_age = _bounded_age(self._operation.own_max_age)
         details = self._operation.details
-        if details is not _AS_IT_IS:
+        # A model from before there were users may have a property of that name itself.
+        if details is not _AS_IT_IS and (details or getattr(entity, "user_details", None)):
             entity.user_details, entity.user_index = details, details and index_entry(details)
         data = entity.data  # afterwards ndb holds the bytes, and would decode them
 

@@ -30,6 +30,9 @@ _DROPPED_AFTER = 600
 #: meanwhile. Each time, another request must have come in between once more.
 _ROUNDS = 20
 
+#: Seconds within which sign-ins are at the same time, with some between the clocks of machines.
+_AT_ONCE = 5
+
 #: Hexadecimal digits of a handle: 128 bits.
 _HANDLE_LENGTH = 32
 
@@ -115,15 +118,25 @@ def end_listed(container: Any, user: Any, handle: str | None, keep: str | None) 
 
 
 def end_oldest(container: Any, user: str, limit: int) -> None:
-    """End the sessions of a user that began first: of those but the open one, too many by one."""
-    others = [
-        (stored.details["began"], noted.at, noted)
-        for noted, stored in _living(container, user)
-        if noted.sid != container.sid
-    ]
-    _end(
-        container, user, [noted for *_, noted in sorted(others)[: max(0, len(others) + 1 - limit)]]
-    )
+    """End the sessions of a user that began first, if there are too many after a sign-in.
+
+    Of several sign-ins at once the last stays, also where that is not this request's: else each
+    would end the others.
+    """
+    living = {
+        each.sid: (stored.details["began"], each) for each, stored in _living(container, user)
+    }
+    mine = living.get(container.sid)
+    if mine is None:
+        return  # it has ended already
+
+    def order(other: tuple[float, Noted]) -> tuple[int, tuple[float, Noted]]:
+        # What seems to have begun much later has done so by another clock.
+        is_at_once = mine < other and other[0] - mine[0] <= _AT_ONCE
+        return (2 if is_at_once else 1 if other == mine else 0), other
+
+    oldest = sorted(living.values(), key=order)[: max(0, len(living) - limit)]
+    _end(container, user, [noted for _, noted in oldest])
 
 
 def handle_of(container: Any) -> str:
