@@ -22,7 +22,7 @@ from webapp2_sessions.users.index import handle_of
 
 #: Rounds of processes that race, and orders of commands that are drawn. `ROUNDS=200` is thorough.
 ROUNDS = int(os.environ.get("ROUNDS", "6"))
-ORDERS = int(os.environ.get("ROUNDS", "30"))
+ORDERS = int(os.environ.get("ROUNDS", "8"))
 
 Ask = Callable[[str], Any]
 
