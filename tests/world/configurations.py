@@ -6,7 +6,7 @@ from typing import Any
 
 from hypothesis import strategies as st
 
-__all__ = ["KINDS", "USERS", "deployments"]
+__all__ = ["KINDS", "SETTLED", "USERS", "deployments"]
 
 #: Backends of sessions. Those of one deployment share their servers.
 _BACKENDS = ("securecookie", "encryptedcookie", "memcache", "datastore")
@@ -29,6 +29,10 @@ USERS = {
     "users in Datastore": ("datastore",),
     "users in both": ("datastore", "redis"),
 }
+
+#: Those whose model explains all that happens. That of users does not know yet that a sign-in asks
+#: for the moment of the last sign-out, and of two at once.
+SETTLED = [kind for kind in KINDS if kind not in USERS]
 
 _base = st.fixed_dictionaries(
     {

@@ -17,7 +17,7 @@ from hypothesis import seed
 from hypothesis.stateful import run_state_machine_as_test
 from support.servers import PROJECT, DatastoreEmulator
 
-from world.configurations import KINDS
+from world.configurations import KINDS, SETTLED
 from world.machine import machine_of, world_settings
 from world.totals import Totals
 
@@ -32,7 +32,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--seconds", type=float, default=600, help="default: 600")
     parser.add_argument("--seed", type=int, default=1, help="default: 1")
     parser.add_argument("--processes", type=int, default=2, help="default: 2")
-    parser.add_argument("--kinds", nargs="*", default=list(KINDS), choices=list(KINDS))
+    parser.add_argument("--kinds", nargs="*", default=SETTLED, choices=list(KINDS))
     parser.add_argument("--only", type=int, help="the seed of a failure, to repeat it")
     return parser.parse_args()
 

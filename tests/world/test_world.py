@@ -8,14 +8,14 @@ import pytest
 from hypothesis import seed
 from hypothesis.stateful import run_state_machine_as_test
 
-from world.configurations import KINDS
+from world.configurations import KINDS, SETTLED
 from world.machine import machine_of, world_settings
 
 #: Worlds of each kind.
 WORLDS = int(os.environ.get("WORLDS", "30"))
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", SETTLED)
 def test_nothing_happens_that_must_not(request: pytest.FixtureRequest, kind: str) -> None:
     """Visitors, attackers and servers do what they want, by fixed seeds."""
     # Skips it where the server is not installed; the worlds have one of their own.
