@@ -211,7 +211,7 @@ def test_two_names_have_lists_of_their_own(redis: Redis) -> None:
 
 def test_user_of_webapp2_extras_auth(redis: Redis) -> None:
     """The user's id is the first item of the list that is kept under "_user"."""
-    site = Site("redis", redis={"url": redis.url}, user_key="_user")
+    site = Site("redis", redis={"url": redis.url}, user_key={"session": "_user"})
     visitor = site.signed_in([5, False, 1_700_000_000, "token", 1_700_000_000, "name"], "_user")
     visitor.write({"_user": [5, True, 1_700_000_001, "another token", 1_700_000_001, "name"]})
     assert len(site.listed(5)) == len(site.listed("5")) == 1

@@ -56,9 +56,9 @@ class Following:
     #: by this request.
     _began = 0.0
     #: Whether it has to be known when the user signed in, or by which password.
-    is_judged = False
+    is_judged: bool = False
     #: Whether the sessions of a user can be listed.
-    is_indexed = False
+    is_indexed: bool = False
     #: Ids of users that lead nowhere once the session is saved.
     _left: tuple[tuple[str, Noted], ...] = ()
     #: The id of the session as it is noted of its user, when that was last, and for what lifetime.
