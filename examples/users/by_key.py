@@ -11,11 +11,11 @@ from typing import Any
 
 import webapp2
 from google.auth.credentials import AnonymousCredentials
-from google.cloud import ndb  # type: ignore[attr-defined]
+from google.cloud import ndb  # type: ignore[attr-defined]  # it has no types
 from shared import SESSIONS, BaseHandler, member_with, serve
 
 # Keys are made and read without an account at Google.
-client = ndb.Client(project="members", credentials=AnonymousCredentials())  # type: ignore[no-untyped-call]
+client = ndb.Client(project="members", credentials=AnonymousCredentials())  # type: ignore[no-untyped-call]  # nor they
 
 
 class HomeHandler(BaseHandler):

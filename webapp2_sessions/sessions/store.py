@@ -225,8 +225,9 @@ class SessionStore(SignedCookies):
 
         :param user: as ``user_key`` finds it; by default who is signed in to the session ``name``.
         :param name: the name of the sessions, by default the first of the dictionary in
-            ``user_key``, or ``cookie_name``. One that is not open yet is opened in
-            ``default_backend``: open it first where it is kept elsewhere.
+            ``user_key``, that of auth for ``"_user"``, or ``cookie_name``; or another open one in
+            which somebody is signed in. One that is not open yet is opened in ``default_backend``:
+            open it first where it is kept elsewhere.
         :param limit: the most to return, of those that began last; ``None`` for all.
         :returns: :class:`~webapp2_sessions.users.UserSession` objects; none if nobody is signed in.
         :raises ConfigError: ``user_index`` is not configured, or the backend cannot list.

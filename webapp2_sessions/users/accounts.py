@@ -34,8 +34,10 @@ def user_sessions(
     is the present one.
 
     :param user: as ``user_key`` finds it; digits are the same as the number.
-    :param config: a session configuration, by default the active application's.
-    :param name: the name of the sessions, by default the one of ``user_key`` or ``cookie_name``.
+    :param config: the configuration of an application or of its sessions, by default the active
+        application's.
+    :param name: the name of the sessions, by default the first of the dictionary in ``user_key``,
+        that of auth for ``"_user"``, or ``cookie_name``.
     :param backend: where they are, by default in ``default_backend``.
     :param limit: the most to return, of those that began last; ``None`` for all.
     :raises ConfigError: ``user_index`` is not configured, or the backend cannot list.

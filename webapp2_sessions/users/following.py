@@ -280,8 +280,9 @@ class Following:
     def _known_details(self) -> Mapping[str, Any]:
         """Return what the record said that was read last, if it is one of this user."""
         details = self._container._details
-        is_theirs = self.user is not None and details and details["user"] == name_of(self.user)
-        return details if is_theirs else {}
+        if self.user is None or not details or details.get("user") != name_of(self.user):
+            return {}
+        return details  # type: ignore[no-any-return] # of the container, which is of any class
 
 
 def _milliseconds() -> int:
